@@ -1,0 +1,170 @@
+//! Where things are kept: the project, the running VMs, the golden images, the evidence.
+
+use crate::failure::{Blame, Exit};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+/// The folders of one invocation, all absolute.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// The project root: profiles, net, overrides, certs, verify.
+    pub root: Utf8PathBuf,
+    /// Running VMs and networks. Socket paths below it hold about 108 bytes, so it is kept short.
+    pub state: Utf8PathBuf,
+    /// Golden images.
+    pub cache: Utf8PathBuf,
+    /// Evidence, one folder per run.
+    pub runs: Utf8PathBuf,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// No project root upwards from here.
+    #[error("no project root: neither {from} nor a folder above it holds profiles/ and net/")]
+    NoRoot {
+        /// Where the search began.
+        from: Utf8PathBuf,
+    },
+    /// A root was named that is none.
+    #[error("{path} is not a project root: it does not hold profiles/ and net/")]
+    NotRoot {
+        /// The folder named.
+        path: Utf8PathBuf,
+    },
+    /// A folder cannot be made or used.
+    #[error("cannot use the folder {path}")]
+    Io {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A path is too long for the sockets that will stand below it.
+    #[error("BOMA_STATE is too long: a socket below {path} would pass the 107 bytes that Linux allows")]
+    TooLong {
+        /// The state folder.
+        path: Utf8PathBuf,
+    },
+    /// HOME is not known.
+    #[error("neither HOME nor the BOMA_* folders are set")]
+    NoHome,
+}
+
+impl Blame for DirError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::NoRoot { .. } | Self::NotRoot { .. } => {
+                Some("change to the project, or name it with --root or BOMA_ROOT".into())
+            }
+            Self::TooLong { .. } => Some("set BOMA_STATE to a short path".into()),
+            Self::Io { .. } => {
+                Some("check the folder's owner and free space; BOMA_STATE, BOMA_RUNS and BOMA_IT_CACHE move it".into())
+            }
+            Self::NoHome => Some("set HOME".into()),
+        }
+    }
+}
+
+/// Room that the longest socket name below the state folder needs (`/vms/<host>/ctl.sock`).
+const SOCKET_ROOM: usize = 60;
+
+impl Dirs {
+    /// Resolve the folders from the environment; nothing is created.
+    pub fn resolve(root: Option<&Utf8Path>) -> Result<Self, DirError> {
+        let here = std::env::current_dir().map_err(|source| DirError::Io { path: ".".into(), source })?;
+        let here = Utf8PathBuf::from_path_buf(here).unwrap_or_else(|p| p.to_string_lossy().into_owned().into());
+        let root = match root {
+            Some(path) => {
+                let path = here.join(path);
+                if !is_root(&path) {
+                    return Err(DirError::NotRoot { path });
+                }
+                path
+            }
+            None => here
+                .ancestors()
+                .find(|dir| is_root(dir))
+                .map(Utf8Path::to_owned)
+                .ok_or_else(|| DirError::NoRoot { from: here.clone() })?,
+        };
+        let home = std::env::var("HOME").ok().filter(|h| !h.is_empty()).map(Utf8PathBuf::from);
+        let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).map(|v| here.join(v));
+        let home = || home.clone().ok_or(DirError::NoHome);
+        let is_superuser = rustix::process::geteuid().is_root();
+        let state = match var("BOMA_STATE") {
+            Some(path) => path,
+            None if is_superuser => "/var/lib/boma-qemu".into(),
+            None => home()?.join(".local/state/boma-qemu"),
+        };
+        if state.as_str().len() + SOCKET_ROOM > 107 {
+            return Err(DirError::TooLong { path: state });
+        }
+        let cache = match var("BOMA_IT_CACHE") {
+            Some(path) => path,
+            None => default_cache(is_superuser, home)?,
+        };
+        let runs = match var("BOMA_RUNS") {
+            Some(path) => path,
+            None => home()?.join("integration-runs"),
+        };
+        Ok(Self { root, state, cache, runs })
+    }
+}
+
+/// `/var/lib/boma-integration` where it can be written (or read and is filled), else the user's cache.
+fn default_cache(
+    is_superuser: bool,
+    home: impl Fn() -> Result<Utf8PathBuf, DirError>,
+) -> Result<Utf8PathBuf, DirError> {
+    let shared = Utf8PathBuf::from("/var/lib/boma-integration");
+    let writable = rustix::fs::access(shared.as_std_path(), rustix::fs::Access::WRITE_OK).is_ok();
+    if is_superuser || writable {
+        return Ok(shared);
+    }
+    let xdg = std::env::var("XDG_CACHE_HOME").ok().filter(|v| v.starts_with('/')).map(Utf8PathBuf::from);
+    Ok(match xdg {
+        Some(dir) => dir,
+        None => home()?.join(".cache"),
+    }
+    .join("boma-integration"))
+}
+
+fn is_root(dir: &Utf8Path) -> bool {
+    dir.join("profiles").is_dir() && dir.join("net").is_dir()
+}
+
+/// Make a folder that only its owner can enter (0700), with its parents.
+pub fn make_private(path: &Utf8Path) -> Result<(), DirError> {
+    let io = |source| DirError::Io { path: path.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(io)
+}
+
+/// Write a file that only its owner can read (0600), whole or not at all.
+pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), DirError> {
+    let io = |source| DirError::Io { path: path.to_owned(), source };
+    let dir = path.parent().unwrap_or(Utf8Path::new("."));
+    // A temporary file is 0600 from its birth, and a rename cannot be half done.
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
+    std::io::Write::write_all(&mut file, bytes.as_ref()).map_err(io)?;
+    file.persist(path).map_err(|e| io(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_private_from_its_birth() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("key")).unwrap();
+        write_private(&path, "secret").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

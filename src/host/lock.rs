@@ -1,0 +1,110 @@
+//! Locks on files. A lock lives as long as its open file description: a child that inherits the
+//! descriptor keeps it, and the kernel drops it with the last holder, even on SIGKILL.
+
+use crate::failure::{Blame, Exit};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+
+/// A held lock; dropping it lets go.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("{path} is locked by {holder}")]
+    Held {
+        /// The lock file.
+        path: Utf8PathBuf,
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The file cannot be opened or locked.
+    #[error("cannot lock {path}")]
+    Io {
+        /// The lock file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Blame for LockError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Held { .. } => Exit::Usage,
+            Self::Io { .. } => Exit::Host,
+        }
+    }
+}
+
+impl Lock {
+    /// Take the lock at once or say who has it. `who` is written into the file for the next one to read.
+    pub fn try_take(path: &Utf8Path, who: &str) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: path.to_owned(), source };
+        let mut file = open(path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Self::sign(file, who).map_err(io),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = if holder.is_empty() { "another process".into() } else { holder.trim().to_owned() };
+                Err(LockError::Held { path: path.to_owned(), holder })
+            }
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Wait for the lock. Only for locks that are held for a moment (a shared counter, a ledger).
+    pub fn take(path: &Utf8Path, who: &str) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: path.to_owned(), source };
+        let file = open(path).map_err(io)?;
+        file.lock().map_err(io)?;
+        Self::sign(file, who).map_err(io)
+    }
+
+    /// Whether somebody holds it now. A file that does not exist is held by nobody.
+    pub fn is_held(path: &Utf8Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// The open file, to be inherited by the process that the lock stands for.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn sign(mut file: File, who: &str) -> std::io::Result<Self> {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{who}")?;
+        Ok(Self { file })
+    }
+}
+
+fn open(path: &Utf8Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_names_its_holder_and_falls_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        let first = Lock::try_take(&path, "cycle askari, pid 7").unwrap();
+        let error = Lock::try_take(&path, "second").unwrap_err();
+        assert!(error.to_string().contains("cycle askari, pid 7"), "{error}");
+        assert!(Lock::is_held(&path));
+        drop(first);
+        assert!(!Lock::is_held(&path));
+        Lock::try_take(&path, "second").unwrap();
+    }
+}

@@ -1,0 +1,8 @@
+//! The host that runs the VM: external commands, the ledger of changes, locks, deadlines, processes.
+
+pub mod cmd;
+pub mod deadline;
+pub mod dirs;
+pub mod ledger;
+pub mod lock;
+pub mod process;

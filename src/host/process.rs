@@ -1,0 +1,100 @@
+//! Processes that outlive a command: their identity, and ending them without ever hitting a stranger.
+
+use super::deadline::Deadline;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// A process for certain: a pid is recycled, a pid with its start time is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The pid, in the pid namespace of this process.
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks between the boot of the host and the start of the process.
+    pub start_time: u64,
+}
+
+impl ProcessId {
+    /// This process.
+    pub fn own() -> Self {
+        let pid = std::process::id().cast_signed();
+        Self { pid, start_time: start_time(pid).unwrap_or_default() }
+    }
+
+    /// The process that has this pid now.
+    pub fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, start_time: start_time(pid)? })
+    }
+
+    /// Whether it is still there (a zombie is not).
+    pub fn is_alive(&self) -> bool {
+        start_time(self.pid) == Some(self.start_time)
+    }
+
+    /// A descriptor for it, opened race-free: identity is checked after opening.
+    pub fn open(&self) -> Option<OwnedFd> {
+        let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        self.is_alive().then_some(fd)
+    }
+
+    /// Wait until it is gone; `false` if the deadline passed first.
+    pub fn wait_gone(&self, deadline: &Deadline) -> bool {
+        let Some(fd) = self.open() else { return true };
+        let left = rustix::event::Timespec::try_from(deadline.left()).unwrap_or_default();
+        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left));
+        !self.is_alive()
+    }
+
+    /// Ask it to end, and kill it after `grace`. Being gone already is success; `false` if it survives.
+    pub fn end(&self, grace: Duration) -> bool {
+        let Some(fd) = self.open() else { return true };
+        let _ = pidfd_send_signal(&fd, Signal::TERM);
+        if self.wait_gone(&Deadline::after(grace)) {
+            return true;
+        }
+        let _ = pidfd_send_signal(&fd, Signal::KILL);
+        self.wait_gone(&Deadline::after(Duration::from_secs(5)))
+    }
+}
+
+/// Start time of a live process. The command name may hold spaces and parentheses, so fields are
+/// counted from the last `)` (proc_pid_stat(5)).
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_with_another_start_time_is_a_stranger() {
+        let own = ProcessId::own();
+        assert!(own.is_alive());
+        let stranger = ProcessId { start_time: own.start_time + 1, ..own };
+        assert!(!stranger.is_alive());
+        assert!(stranger.end(Duration::ZERO), "a stranger counts as gone and is never signalled");
+    }
+
+    #[test]
+    fn a_child_that_ignores_sigterm_is_killed() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "trap '' TERM; echo; while :; do sleep 1; done"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let id = ProcessId::of(child.id().cast_signed()).unwrap();
+        assert!(id.end(Duration::from_millis(50)));
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,3 @@
+//! The `boma-qemu` program.
+
+fn main() {}

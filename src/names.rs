@@ -1,0 +1,138 @@
+//! Names that cannot be wrong: each is checked where it enters the program, once.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A name that was refused, and why.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{kind} {text:?} is not usable: {why}")]
+pub struct BadName {
+    kind: &'static str,
+    text: String,
+    why: &'static str,
+}
+
+impl crate::failure::Blame for BadName {
+    fn exit(&self) -> crate::failure::Exit {
+        crate::failure::Exit::Usage
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                let check: fn(&str) -> Result<(), &'static str> = $check;
+                match check(&text) {
+                    Ok(()) => Ok(Self(text)),
+                    Err(why) => Err(BadName { kind: $kind, text, why }),
+                }
+            }
+        }
+        impl std::str::FromStr for $type {
+            type Err = BadName;
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                Self::try_from(text.to_owned())
+            }
+        }
+        impl From<$type> for String {
+            fn from(name: $type) -> String {
+                name.0
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn label(text: &str, longest: usize) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match text {
+        "" => Err("it is empty"),
+        t if t.len() > longest => Err("it is too long"),
+        t if !t.chars().all(allowed) => Err("only a-z, 0-9 and - may stand in it"),
+        t if t.starts_with('-') || t.ends_with('-') => Err("it starts or ends with -"),
+        _ => Ok(()),
+    }
+}
+
+name!(
+    /// The mirrored host's name, as in the real inventory and in `profiles/<host>.json`.
+    HostName, "the host name", |text| label(text, 40)
+);
+name!(
+    /// The VM's own name, `boma-it-<host>-<id>`: what its process, files and logs are called.
+    VmName, "the VM name", |text| label(text, 60)
+);
+name!(
+    /// A network interface's name; Linux allows 15 bytes (`IFNAMSIZ` less its NUL).
+    IfName, "the interface name", |text| label(text, 15)
+);
+name!(
+    /// An Ethernet address, lower case, `52:54:00:12:34:56`.
+    Mac, "the MAC address", |text| {
+        let parts: Vec<_> = text.split(':').collect();
+        let hex = |p: &str| p.len() == 2 && p.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+        if parts.len() == 6 && parts.iter().all(|p| hex(p)) { Ok(()) } else { Err("it is not six lower-case hex pairs") }
+    }
+);
+name!(
+    /// A kernel boot id (`/proc/sys/kernel/random/boot_id`): a UUID, new at every kernel start.
+    BootId, "the boot id", |text| {
+        let shape = [8, 4, 4, 4, 12];
+        let parts: Vec<_> = text.split('-').collect();
+        let fits = parts.len() == 5 && parts.iter().zip(shape).all(|(p, n)| p.len() == n && p.chars().all(|c| c.is_ascii_hexdigit()));
+        if fits { Ok(()) } else { Err("it is not a UUID") }
+    }
+);
+
+/// A size in MiB (2^20 bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MiB(pub u64);
+
+impl fmt::Display for MiB {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_that_could_leave_its_folder_is_refused() {
+        for bad in ["../etc", "a b", "", "-a", "A", "a/b", "a\n"] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+        assert!("askari".parse::<HostName>().is_ok());
+    }
+
+    #[test]
+    fn an_error_text_is_not_a_boot_id() {
+        assert!("ssh: connection refused".parse::<BootId>().is_err());
+        assert!("6f1e2b1c-8f0e-4f0e-9d59-3a4b5c6d7e8f".parse::<BootId>().is_ok());
+    }
+
+    #[test]
+    fn a_mac_is_six_lower_case_pairs() {
+        assert!("52:54:00:aa:bb:cc".parse::<Mac>().is_ok());
+        assert!("52:54:00:AA:bb:cc".parse::<Mac>().is_err());
+    }
+}
