@@ -6,4 +6,5 @@
 
 pub mod failure;
 pub mod host;
+pub mod machine;
 pub mod names;

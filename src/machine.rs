@@ -1,0 +1,100 @@
+//! The folder of one VM: what lies where below `$BOMA_STATE/vms/<host>/`.
+//!
+//! Nothing about a VM lives only in some process's memory: every command finds it through this folder.
+
+use crate::host::dirs::Dirs;
+use crate::host::lock::Lock;
+use crate::names::HostName;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// The folder of one VM.
+#[derive(Clone, Debug)]
+pub struct VmDir {
+    path: Utf8PathBuf,
+}
+
+macro_rules! places {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+        $($(#[$doc])* pub fn $name(&self) -> Utf8PathBuf { self.path.join($file) })*
+    };
+}
+
+impl VmDir {
+    /// The folder of the VM that mirrors `host`.
+    pub fn of(dirs: &Dirs, host: &HostName) -> Self {
+        Self { path: Self::all(dirs).join(host.as_str()) }
+    }
+
+    /// The folder of the VM at a path, for the hidden subcommands, which are given it.
+    pub fn at(path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The folder that holds all VMs' folders.
+    pub fn all(dirs: &Dirs) -> Utf8PathBuf {
+        dirs.state.join("vms")
+    }
+
+    /// Every VM that has a folder, running or not, in the order of their names.
+    pub fn list(dirs: &Dirs) -> Vec<(HostName, Self)> {
+        let Ok(entries) = Self::all(dirs).read_dir_utf8() else { return Vec::new() };
+        let mut found: Vec<_> = entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| {
+                let host: HostName = entry.file_name().parse().ok()?;
+                Some((host, Self::at(entry.path())))
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// Whether the VM's monitor is alive: it holds this lock for its whole life.
+    pub fn is_alive(&self) -> bool {
+        Lock::is_held(&self.alive())
+    }
+
+    places! {
+        /// What the run was to do, as resolved before anything was made.
+        plan = "plan.json";
+        /// What QEMU is started with; the monitor reads it at each start.
+        machine = "machine.json";
+        /// The changes to the host that this VM brought.
+        ledger = "ledger.ndjson";
+        /// The journal of everything that the monitor saw.
+        events = "events.ndjson";
+        /// The serial console, every byte of it.
+        console = "console.log";
+        /// The monitor's control socket.
+        control = "ctl.sock";
+        /// Locked while the monitor lives.
+        alive = "alive.lock";
+        /// The throwaway overlay.
+        disk = "disk.qcow2";
+        /// The NoCloud seed.
+        seed = "seed.iso";
+        /// What QEMU wrote to standard error.
+        qemu_err = "qemu.err";
+        /// What the monitor wrote to its log.
+        monitor_log = "monitor.log";
+        /// Keys and passwords (0700).
+        keys = "keys";
+        /// The private key that we log in with.
+        ssh_key = "keys/id_ed25519";
+        /// The guest's host key, made by us.
+        host_key = "keys/host_ed25519";
+        /// The pinned host key, as `ssh` reads it.
+        known_hosts = "keys/known_hosts";
+        /// The only `ssh` configuration that is ever read.
+        ssh_config = "keys/ssh_config";
+        /// The password of the rescue user on the serial console.
+        break_glass = "keys/break-glass";
+        /// Inventories, extra-vars and logs of the playbook runs.
+        ansible = "ansible";
+    }
+}
