@@ -8,3 +8,4 @@ pub mod failure;
 pub mod host;
 pub mod machine;
 pub mod names;
+pub mod seed;

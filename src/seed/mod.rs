@@ -1,0 +1,3 @@
+//! What a guest is told before its first boot.
+
+pub mod iso;
