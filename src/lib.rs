@@ -9,3 +9,4 @@ pub mod host;
 pub mod machine;
 pub mod names;
 pub mod seed;
+pub mod profile;

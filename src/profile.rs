@@ -1,0 +1,294 @@
+//! Profiles: what one mirrored host is made of. One JSON file per host, `profiles/<host>.json`.
+//!
+//! A key that nobody knows is an error with its line and column: a typo must never be a default.
+
+use crate::failure::{Blame, Exit};
+use crate::host::dirs::Dirs;
+use crate::names::{HostName, MiB};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
+/// inventory, inside the project root for overlays and the verify playbook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// A name from `profiles/images.json`, or a path to a disk image.
+    #[serde(default = "default_image")]
+    pub image: String,
+    /// The playbook repository, absolute or inside the project root.
+    pub repo: Option<Utf8PathBuf>,
+    /// The real inventory, inside the playbook repository.
+    pub inventory: Utf8PathBuf,
+    /// The user that Ansible logs in as (NOPASSWD sudo in the guest).
+    #[serde(default = "default_user")]
+    pub user: String,
+    /// The groups that the real host is in.
+    pub groups: Vec<String>,
+    /// The playbooks, in order.
+    pub applies: Vec<Apply>,
+    /// Overlays given as `-e @file`, in order.
+    #[serde(default)]
+    pub extra_vars_files: Vec<Utf8PathBuf>,
+    /// Guest memory.
+    #[serde(default = "default_memory")]
+    pub mem_mib: MiB,
+    /// Guest CPUs.
+    #[serde(default = "default_cpus")]
+    pub vcpus: u32,
+    /// The size that the overlay's virtual disk has, in GiB.
+    #[serde(default = "default_disk")]
+    pub disk_gib: u64,
+    /// The playbook of outcome checks.
+    pub verify: Utf8PathBuf,
+    /// Public names that must resolve to the VM (`"vm"`) or to an address.
+    #[serde(default)]
+    pub dns: BTreeMap<String, String>,
+    /// Names and addresses that the guest may never reach, besides every host of the real inventory.
+    #[serde(default)]
+    pub never: Vec<String>,
+    /// What may be reached although the rules would forbid it.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// The case that must fail, for `prove`.
+    pub red: Option<Red>,
+}
+
+/// One playbook run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// The playbook, inside the repository.
+    pub playbook: Utf8PathBuf,
+    /// Only these tags; all if empty.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// An exception to the confinement, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// Whom it is for.
+    #[serde(rename = "for")]
+    pub side: Side,
+    /// A name, an address or a network (`10.1.0.0/16`).
+    pub to: Option<String>,
+    /// A Unix socket on this host (a vault agent's); only the controller side can have one.
+    pub socket: Option<Utf8PathBuf>,
+    /// Why this is needed and safe.
+    pub why: String,
+}
+
+/// Who an exception is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The VM.
+    Guest,
+    /// ansible-playbook and its ssh.
+    Controller,
+}
+
+/// The case that must fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Red {
+    /// The overlay that brings the fault back.
+    pub overrides: Utf8PathBuf,
+    /// The checks that must be green before the reboot and red after it.
+    pub fails: Vec<String>,
+}
+
+fn default_image() -> String {
+    "debian-13".into()
+}
+fn default_user() -> String {
+    "ansible".into()
+}
+fn default_memory() -> MiB {
+    MiB(3072)
+}
+fn default_cpus() -> u32 {
+    2
+}
+fn default_disk() -> u64 {
+    20
+}
+
+/// Why a profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// No such host.
+    #[error("no profile for {host}: {path} does not exist{known}")]
+    Unknown {
+        /// The host asked for.
+        host: HostName,
+        /// Where its profile would be.
+        path: Utf8PathBuf,
+        /// The hosts that do have one, as part of the sentence.
+        known: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not a profile. The source names line and column.
+    #[error("{path} is not a profile")]
+    Parse {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// What is wrong and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value that cannot work.
+    #[error("{path}: {what}")]
+    Value {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// Which value, and why not.
+        what: String,
+    },
+}
+
+impl Blame for ProfileError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Unknown { .. } => Some("docs/runbook.md, \"Adding a profile\", says how to write one".into()),
+            Self::Parse { .. } | Self::Value { .. } => Some("docs/runbook.md lists every key".into()),
+            Self::Read { .. } => None,
+        }
+    }
+}
+
+impl Profile {
+    /// Read and check the profile of a host.
+    pub fn load(dirs: &Dirs, host: &HostName) -> Result<Self, ProfileError> {
+        let path = dirs.root.join("profiles").join(format!("{host}.json"));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ProfileError::Unknown { host: host.clone(), path, known: known(dirs) });
+            }
+            Err(source) => return Err(ProfileError::Read { path, source }),
+        };
+        Self::parse(&path, &text)
+    }
+
+    /// Parse the text of a profile; `path` is for messages.
+    pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ProfileError> {
+        let profile: Self =
+            serde_json::from_str(text).map_err(|source| ProfileError::Parse { path: path.to_owned(), source })?;
+        match profile.wrong() {
+            None => Ok(profile),
+            Some(what) => Err(ProfileError::Value { path: path.to_owned(), what }),
+        }
+    }
+
+    /// The first value that cannot work.
+    fn wrong(&self) -> Option<String> {
+        let inside = |path: &Utf8Path| path.is_relative() && !path.components().any(|c| c.as_str() == "..");
+        if self.applies.is_empty() {
+            return Some("applies is empty: nothing would be proved".into());
+        }
+        if let Some(apply) = self.applies.iter().find(|a| !inside(&a.playbook)) {
+            return Some(format!("applies: {} does not lie inside the repository", apply.playbook));
+        }
+        if !inside(&self.inventory) {
+            return Some(format!("inventory: {} does not lie inside the repository", self.inventory));
+        }
+        if self.vcpus == 0 || self.vcpus > 64 {
+            return Some(format!("vcpus: {} is not between 1 and 64", self.vcpus));
+        }
+        if self.mem_mib < MiB(512) {
+            return Some(format!("mem_mib: {} is less than the 512 MiB that Debian 13 needs", self.mem_mib));
+        }
+        if !(4..=2048).contains(&self.disk_gib) {
+            return Some(format!("disk_gib: {} is not between 4 and 2048", self.disk_gib));
+        }
+        let is_user = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if self.user.is_empty() || self.user.len() > 32 || !self.user.chars().all(is_user) || self.user == "root" {
+            return Some(format!("user: {:?} is not the name of an ordinary user", self.user));
+        }
+        if let Some(group) = self.groups.iter().find(|g| g.is_empty() || g.contains(char::is_whitespace)) {
+            return Some(format!("groups: {group:?} is not a group name"));
+        }
+        if let Some((name, to)) =
+            self.dns.iter().find(|(_, to)| *to != "vm" && to.parse::<std::net::Ipv4Addr>().is_err())
+        {
+            return Some(format!("dns: {name} points to {to:?}, which is neither \"vm\" nor an IPv4 address"));
+        }
+        if let Some(allow) = self.allow.iter().find(|a| a.to.is_some() == a.socket.is_some()) {
+            return Some(format!("allow: the exception {:?} needs exactly one of `to` and `socket`", allow.why));
+        }
+        if self.allow.iter().any(|a| a.side == Side::Guest && a.socket.is_some()) {
+            return Some("allow: a socket can only be for the controller".into());
+        }
+        self.red.as_ref().filter(|red| red.fails.is_empty()).map(|_| "red: fails names no check".into())
+    }
+}
+
+/// The hosts that have a profile, as the end of a sentence.
+fn known(dirs: &Dirs) -> String {
+    let Ok(entries) = dirs.root.join("profiles").read_dir_utf8() else { return String::new() };
+    let mut names: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter_map(|e| e.file_name().strip_suffix(".json").map(str::to_owned))
+        .filter(|name| name != "images")
+        .collect();
+    names.sort();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(" (there are: {})", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"{"inventory": "inv.yml", "groups": ["g"], "applies": [{"playbook": "site.yml"}], "verify": "verify/verify.yml"}"#;
+
+    fn error(text: &str) -> String {
+        crate::failure::Failure::from(Profile::parse("askari.json".into(), text).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn a_small_profile_gets_the_documented_defaults() {
+        let profile = Profile::parse("x.json".into(), SMALL).unwrap();
+        assert_eq!((profile.mem_mib, profile.vcpus, profile.disk_gib), (MiB(3072), 2, 20));
+        assert_eq!((profile.user.as_str(), profile.image.as_str()), ("ansible", "debian-13"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_line_and_column() {
+        let said = error("{\n  \"memory\": 1\n}");
+        assert!(said.contains("unknown field `memory`") && said.contains("line 2 column 10"), "{said}");
+    }
+
+    #[test]
+    fn a_playbook_outside_the_repository_is_refused() {
+        assert!(error(&SMALL.replace("site.yml", "../x.yml")).contains("does not lie inside"));
+    }
+
+    #[test]
+    fn an_exception_needs_a_side_a_target_and_a_reason() {
+        let with = |allow: &str| SMALL.replacen('{', &format!(r#"{{"allow": [{allow}], "#), 1);
+        let good = with(r#"{"for": "controller", "to": "203.0.113.9", "why": "the package mirror"}"#);
+        let profile = Profile::parse("x.json".into(), &good).unwrap();
+        assert_eq!(profile.allow[0].to.as_deref(), Some("203.0.113.9"));
+        assert!(
+            error(&with(r#"{"for": "guest", "socket": "/run/x", "why": "y"}"#)).contains("only be for the controller")
+        );
+    }
+}
