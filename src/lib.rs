@@ -10,3 +10,4 @@ pub mod machine;
 pub mod names;
 pub mod seed;
 pub mod profile;
+pub mod ssh;

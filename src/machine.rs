@@ -2,7 +2,7 @@
 //!
 //! Nothing about a VM lives only in some process's memory: every command finds it through this folder.
 
-use crate::host::dirs::Dirs;
+use crate::host::dirs::{DirError, Dirs};
 use crate::host::lock::Lock;
 use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -52,6 +52,16 @@ impl VmDir {
     /// The folder itself.
     pub fn path(&self) -> &Utf8Path {
         &self.path
+    }
+
+    /// Whether every socket below the folder has a name that Linux allows: `sun_path` holds 107 bytes,
+    /// and ssh adds 17 random ones to its own while it makes it.
+    pub fn check_length(&self) -> Result<(), DirError> {
+        let longest = self.keys().join("mux.0123456789abcdef");
+        match longest.as_str().len() {
+            0..=107 => Ok(()),
+            _ => Err(DirError::TooLong { path: self.path.clone() }),
+        }
     }
 
     /// Whether the VM's monitor is alive: it holds this lock for its whole life.

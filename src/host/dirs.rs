@@ -70,9 +70,6 @@ impl Blame for DirError {
     }
 }
 
-/// Room that the longest socket name below the state folder needs (`/vms/<host>/ctl.sock`).
-const SOCKET_ROOM: usize = 60;
-
 impl Dirs {
     /// Resolve the folders from the environment; nothing is created.
     pub fn resolve(root: Option<&Utf8Path>) -> Result<Self, DirError> {
@@ -101,9 +98,6 @@ impl Dirs {
             None if is_superuser => "/var/lib/boma-qemu".into(),
             None => home()?.join(".local/state/boma-qemu"),
         };
-        if state.as_str().len() + SOCKET_ROOM > 107 {
-            return Err(DirError::TooLong { path: state });
-        }
         let cache = match var("BOMA_IT_CACHE") {
             Some(path) => path,
             None => default_cache(is_superuser, home)?,

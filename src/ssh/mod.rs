@@ -1,0 +1,255 @@
+//! Logging in to the guest with the system's `ssh`, and nothing of the user's own ssh set-up.
+//!
+//! One configuration file per VM is the only one read: it pins the guest's host key, names our key and
+//! no agent, and shares no connection with anybody. Commands of one stage share one connection, a
+//! [`Session`], because a key exchange costs a second and more where the CPU is emulated; its master
+//! is a child of ours that dies with us, so no connection is left behind.
+
+use crate::failure::{Blame, Exit};
+use crate::host::deadline::{Deadline, PROBE_PERIOD};
+use crate::machine::VmDir;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+/// The name by which the configuration file calls the guest.
+pub const ALIAS: &str = "vm";
+
+/// The `ssh` configuration of one VM.
+pub fn config_text(vm: &VmDir, address: Ipv4Addr, user: &str) -> String {
+    let (key, known_hosts) = (vm.ssh_key(), vm.known_hosts());
+    format!(
+        "# Written by boma-qemu; the only ssh configuration that it reads.\n\
+         Host {ALIAS}\n\
+         \x20   HostName {address}\n\
+         \x20   User {user}\n\
+         \x20   IdentityFile \"{key}\"\n\
+         \x20   IdentitiesOnly yes\n\
+         \x20   IdentityAgent none\n\
+         \x20   ForwardAgent no\n\
+         \x20   UserKnownHostsFile \"{known_hosts}\"\n\
+         \x20   GlobalKnownHostsFile /dev/null\n\
+         \x20   StrictHostKeyChecking yes\n\
+         \x20   UpdateHostKeys no\n\
+         \x20   PreferredAuthentications publickey\n\
+         \x20   BatchMode yes\n\
+         \x20   ConnectTimeout 10\n\
+         \x20   ServerAliveInterval 5\n\
+         \x20   ServerAliveCountMax 3\n\
+         \x20   ControlPath none\n\
+         \x20   LogLevel ERROR\n"
+    )
+}
+
+/// How to reach one guest.
+#[derive(Clone, Debug)]
+pub struct Ssh {
+    /// What enters the network's namespaces; empty where the VM is reached directly.
+    prefix: Vec<String>,
+    config: Utf8PathBuf,
+    mux: Utf8PathBuf,
+}
+
+/// What a command in the guest did.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its exit code; 255 may be ssh's own.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Why the guest could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    /// `ssh` cannot be started.
+    #[error("cannot run ssh")]
+    Start(#[source] std::io::Error),
+    /// The login did not succeed, in ssh's own words.
+    #[error("cannot log in: {said}")]
+    Login {
+        /// What ssh said.
+        said: String,
+    },
+    /// No answer in time.
+    #[error("`{command}` in the guest did not end within {limit:?}")]
+    TimedOut {
+        /// The command.
+        command: String,
+        /// The time it had.
+        limit: Duration,
+    },
+    /// The command ran and failed, where it had to succeed.
+    #[error("`{command}` in the guest ended with {code}: {said}")]
+    Failed {
+        /// The command.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// The end of what it wrote.
+        said: String,
+    },
+}
+
+impl Blame for SshError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Start(_) => Exit::Host,
+            _ => Exit::Lost,
+        }
+    }
+}
+
+impl Ssh {
+    /// The way to the guest of a VM folder, through the namespaces that `prefix` enters.
+    pub fn new(vm: &VmDir, prefix: Vec<String>) -> Self {
+        Self { prefix, config: vm.ssh_config(), mux: vm.keys().join("mux") }
+    }
+
+    /// The argv that runs a command in the guest, or a shell if it is empty.
+    pub fn argv(&self, options: &[&str], command: &[String]) -> Vec<String> {
+        let mut argv = self.prefix.clone();
+        argv.extend(["ssh", "-F", self.config.as_str()].map(str::to_owned));
+        argv.extend(options.iter().map(|o| (*o).to_owned()));
+        argv.push(ALIAS.into());
+        argv.extend(command.iter().cloned());
+        argv
+    }
+
+    /// Run a command over a connection of its own.
+    pub async fn run(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
+        answer(&self.argv(&[], &[command.to_owned()]), command, limit).await
+    }
+
+    /// Log in and keep the connection.
+    pub async fn session(&self, limit: Duration) -> Result<Session, SshError> {
+        let deadline = Deadline::after(limit);
+        // A socket that an earlier, killed process left behind would be taken for ours.
+        let _ = std::fs::remove_file(&self.mux);
+        let argv = self.argv(&["-M", "-N", "-S", self.mux.as_str()], &[]);
+        let mut master = command(&argv).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
+        while !self.mux.exists() {
+            if let Some(status) = master.try_wait().map_err(SshError::Start)? {
+                let said = rest_of(&mut master).await;
+                let said = if said.is_empty() { format!("ssh ended with {status} and said nothing") } else { said };
+                return Err(SshError::Login { said });
+            }
+            if deadline.passed() {
+                return Err(SshError::TimedOut { command: "log in".into(), limit });
+            }
+            tokio::time::sleep(PROBE_PERIOD / 5).await;
+        }
+        Ok(Session { ssh: self.clone(), _master: master })
+    }
+}
+
+/// A connection to the guest that commands share; closed when dropped.
+#[derive(Debug)]
+pub struct Session {
+    ssh: Ssh,
+    _master: Child,
+}
+
+impl Session {
+    /// Run a command; its exit code is the caller's to judge.
+    pub async fn ask(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
+        let mux = ["-S", self.ssh.mux.as_str(), "-o", "ControlMaster=no"];
+        answer(&self.ssh.argv(&mux, &[command.to_owned()]), command, limit).await
+    }
+
+    /// Run a command that must succeed; its standard output without the last line end.
+    pub async fn must(&self, command: &str, limit: Duration) -> Result<String, SshError> {
+        let answer = self.ask(command, limit).await?;
+        if answer.code != 0 {
+            let said = last_lines(&answer.stderr, &answer.stdout);
+            return Err(SshError::Failed { command: command.to_owned(), code: answer.code, said });
+        }
+        Ok(answer.stdout.trim_end_matches('\n').to_owned())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The master is killed by its handle and cannot remove its socket itself.
+        let _ = std::fs::remove_file(&self.ssh.mux);
+    }
+}
+
+fn command(argv: &[String]) -> Command {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let parent = rustix::process::getpid();
+    // SAFETY: only async-signal-safe calls (prctl, getppid) between fork and exec. The tokio runtime
+    // has one thread, the main one, so the parent-death signal fires with the process, not before.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            match rustix::process::getppid() {
+                Some(now) if now == parent => Ok(()),
+                _ => Err(std::io::Error::other("the parent is gone")),
+            }
+        });
+    }
+    command
+}
+
+async fn answer(argv: &[String], text: &str, limit: Duration) -> Result<Answer, SshError> {
+    let child = command(argv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
+    let Ok(done) = tokio::time::timeout(limit, child.wait_with_output()).await else {
+        return Err(SshError::TimedOut { command: text.to_owned(), limit });
+    };
+    let done = done.map_err(SshError::Start)?;
+    let said = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (stdout, stderr) = (said(done.stdout), said(done.stderr));
+    match done.status.code() {
+        // ssh's own failure is 255 and never says anything on standard output.
+        Some(255) if stdout.is_empty() => Err(SshError::Login { said: last_lines(&stderr, "") }),
+        Some(code) => Ok(Answer { code, stdout, stderr }),
+        None => Err(SshError::Login { said: format!("ssh was ended by a signal; {}", last_lines(&stderr, "")) }),
+    }
+}
+
+async fn rest_of(child: &mut Child) -> String {
+    let mut text = String::new();
+    if let Some(pipe) = &mut child.stderr {
+        // Whatever could be read is the best explanation that there is.
+        let _ = pipe.read_to_string(&mut text).await;
+    }
+    last_lines(&text, "")
+}
+
+fn last_lines(first: &str, second: &str) -> String {
+    let text = if first.trim().is_empty() { second } else { first };
+    let lines: Vec<_> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
+}
+
+/// Write the configuration of a VM's only way in.
+pub fn write_config(vm: &VmDir, address: Ipv4Addr, user: &str) -> Result<(), crate::host::dirs::DirError> {
+    let path: &Utf8Path = &vm.ssh_config();
+    crate::host::dirs::write_private(path, config_text(vm, address, user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_pins_the_host_key_and_uses_nothing_of_the_user() {
+        let text = config_text(&VmDir::at("/s/vms/askari"), Ipv4Addr::new(10, 9, 8, 7), "ansible");
+        for needed in ["StrictHostKeyChecking yes", "IdentityAgent none", "ControlPath none", "keys/known_hosts"] {
+            assert!(text.contains(needed), "{needed} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_goes_through_the_namespaces_prefix() {
+        let ssh = Ssh::new(&VmDir::at("/s"), vec!["enter".into(), "--".into()]);
+        assert_eq!(ssh.argv(&["-t"], &["id".into()]).join(" "), "enter -- ssh -F /s/keys/ssh_config -t vm id");
+    }
+}
