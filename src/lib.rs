@@ -8,6 +8,6 @@ pub mod failure;
 pub mod host;
 pub mod machine;
 pub mod names;
-pub mod seed;
 pub mod profile;
+pub mod seed;
 pub mod ssh;
