@@ -8,6 +8,7 @@ pub mod failure;
 pub mod host;
 pub mod machine;
 pub mod names;
+pub mod network;
 pub mod profile;
 pub mod seed;
 pub mod ssh;

@@ -1,3 +1,13 @@
 //! The `boma-qemu` program.
 
-fn main() {}
+use boma_qemu::network;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    // Hidden subcommands run before anything else: they join namespaces, which needs a single thread.
+    match args.split_first() {
+        Some((name, rest)) if name == network::enter::NAME => network::enter::main(rest),
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,97 @@
+//! Capabilities: what a process may do beyond its user. Everything here runs with as few as it can.
+
+use super::NetError;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+
+/// Which capabilities a command keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Not one.
+    None,
+    /// Links, addresses, nft: `CAP_NET_ADMIN`.
+    NetAdmin,
+    /// What dnsmasq needs: ports 53 and 67, raw sockets, answers to clients that have no address yet.
+    Dnsmasq,
+    /// Whatever it has.
+    All,
+}
+
+impl Keep {
+    /// The word for it on a command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::NetAdmin => "net-admin",
+            Self::Dnsmasq => "dnsmasq",
+            Self::All => "all",
+        }
+    }
+
+    /// The reverse of [`Keep::word`].
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        [Self::None, Self::NetAdmin, Self::Dnsmasq, Self::All].into_iter().find(|keep| keep.word() == word)
+    }
+
+    fn set(self) -> CapabilitySet {
+        match self {
+            Self::None => CapabilitySet::empty(),
+            Self::NetAdmin => CapabilitySet::NET_ADMIN,
+            Self::Dnsmasq => CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW | CapabilitySet::NET_BIND_SERVICE,
+            Self::All => CapabilitySet::all(),
+        }
+    }
+
+    /// Keep these and no others, for this process and all that it starts.
+    ///
+    /// The order matters: the bounding set can only be cut while `CAP_SETPCAP` is still there, and the
+    /// ambient set only holds what is permitted and inheritable.
+    pub(crate) fn apply(self) -> Result<(), NetError> {
+        if self == Self::All {
+            return Ok(());
+        }
+        let failed = |what: &'static str| {
+            move |errno: rustix::io::Errno| NetError::Capabilities { what, source: std::io::Error::from(errno) }
+        };
+        if threads() != 1 {
+            let source = std::io::Error::other("the process has a second thread, which would keep them");
+            return Err(NetError::Capabilities { what: "drop capabilities", source });
+        }
+        let wanted = self.set();
+        let now = capabilities(None).map_err(failed("read capabilities"))?;
+        if !now.permitted.contains(wanted) {
+            let source = std::io::Error::other(format!("it takes {wanted:?} and this process has {:?}", now.permitted));
+            return Err(NetError::Capabilities { what: "keep a capability", source });
+        }
+        clear_ambient_capability_set().map_err(failed("clear the ambient set"))?;
+        // Without CAP_SETPCAP the bounding set stays: then no_new_privs below is what holds.
+        if now.effective.contains(CapabilitySet::SETPCAP) {
+            for bit in (0..64).map(|n| 1_u64 << n).filter(|bit| wanted.bits() & bit == 0) {
+                match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(bit)) {
+                    // Beyond the last capability that this kernel knows.
+                    Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                    Err(errno) => return Err(failed("cut the bounding set")(errno)),
+                }
+            }
+        }
+        let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: wanted };
+        set_capabilities(None, sets).map_err(failed("set capabilities"))?;
+        for capability in wanted.iter() {
+            configure_capability_in_ambient_set(capability, true).map_err(failed("raise the ambient set"))?;
+        }
+        set_no_new_privs(true).map_err(failed("set no_new_privs"))
+    }
+}
+
+/// Drop every capability for good, also for all that this process starts: permitted, inheritable,
+/// ambient and bounding sets emptied, `no_new_privs` set. Call it before a second thread exists.
+pub fn drop_all_capabilities() -> Result<(), NetError> {
+    Keep::None.apply()
+}
+
+/// Threads of this process.
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1)
+}

@@ -1,0 +1,166 @@
+//! Why a network could not be made, entered or removed.
+
+use crate::failure::{Blame, Exit};
+use crate::host::cmd::CmdError;
+use crate::host::dirs::DirError;
+use crate::host::ledger::LedgerError;
+use crate::host::lock::LockError;
+use crate::names::IfName;
+use camino::Utf8PathBuf;
+use std::time::Duration;
+
+/// What can go wrong with a network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A setting of the plan contradicts another one.
+    #[error("the network plan does not hold: {0}")]
+    Plan(String),
+    /// A file of the network cannot be read or written.
+    #[error("cannot use {path}")]
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the network does not say what it should.
+    #[error("cannot understand {path}")]
+    Format {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Line, column and reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The network's folder cannot be made.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// The network's ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The network's lock cannot be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// `ip`, `nft` or another short command said no.
+    #[error(transparent)]
+    Command(CmdError),
+    /// /dev/net/tun cannot be opened.
+    #[error("cannot open /dev/net/tun, which the VM's tap needs")]
+    TunDevice {
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel does not give us the tap.
+    #[error("cannot make the tap {tap}")]
+    Tap {
+        /// Its name.
+        tap: IfName,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Capabilities could not be changed.
+    #[error("cannot {what}")]
+    Capabilities {
+        /// What was tried.
+        what: &'static str,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A namespace could not be made.
+    #[error("cannot make {what}")]
+    Namespace {
+        /// Which one.
+        what: &'static str,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A namespace could not be entered.
+    #[error("cannot enter the namespaces of process {pid}, which keeps the network")]
+    Enter {
+        /// The keeper's pid.
+        pid: i32,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The process that keeps the network is gone.
+    #[error("the network is gone: its keeper, process {pid}, has ended")]
+    KeeperGone {
+        /// The keeper's pid.
+        pid: i32,
+    },
+    /// A hidden subcommand was called with arguments that it does not know.
+    #[error("{command} does not understand its arguments: {why}")]
+    Arguments {
+        /// The hidden subcommand.
+        command: &'static str,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// A program could not be started.
+    #[error("cannot start {program}")]
+    Start {
+        /// The program.
+        program: String,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A long-running part ended before it was ready, or while it was needed.
+    #[error("{program} ended with {status}; it last said: {said}")]
+    Ended {
+        /// The program.
+        program: &'static str,
+        /// How it ended.
+        status: String,
+        /// The end of its log.
+        said: String,
+    },
+    /// A long-running part did not become ready.
+    #[error("{program} was not ready after {limit:?}; it last said: {said}")]
+    NotReady {
+        /// The program.
+        program: &'static str,
+        /// The time it had.
+        limit: Duration,
+        /// The end of its log.
+        said: String,
+    },
+}
+
+impl Blame for NetError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Plan(_) | Self::Format { .. } => Exit::Usage,
+            Self::Arguments { .. } => Exit::Bug,
+            Self::KeeperGone { .. } | Self::Ended { .. } => Exit::Lost,
+            Self::Lock(error) => error.exit(),
+            _ => Exit::Host,
+        }
+    }
+
+    fn next(&self) -> Option<String> {
+        let text = match self {
+            Self::TunDevice { .. } => {
+                "load the module `tun`, and let this user open the device (`chmod 0666 /dev/net/tun`, which is the usual mode)"
+            }
+            Self::Start { .. } | Self::NotReady { .. } => "run `boma-qemu doctor`; it names the package to install",
+            Self::KeeperGone { .. } => "`boma-qemu down` (or `prune`) clears what is left; then `up` again",
+            Self::Namespace { .. } => {
+                "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+                 kernel.apparmor_restrict_unprivileged_userns), or use --net host as root"
+            }
+            Self::Capabilities { .. } => "--net host needs CAP_NET_ADMIN: run it as root, or use --net namespace",
+            Self::Command(error) => return error.next(),
+            Self::Dir(error) => return error.next(),
+            Self::Ledger(error) => return error.next(),
+            _ => return None,
+        };
+        Some(text.into())
+    }
+}
