@@ -10,5 +10,6 @@ pub mod machine;
 pub mod names;
 pub mod network;
 pub mod profile;
+pub mod qemu;
 pub mod seed;
 pub mod ssh;

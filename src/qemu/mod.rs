@@ -1,0 +1,107 @@
+//! The virtual machine as QEMU is told to build it: a value ([`Machine`]), its command line ([`argv`])
+//! and the accelerator that runs it ([`accel`]). Nothing here starts anything.
+
+pub mod accel;
+mod argv;
+
+pub use accel::Accel;
+pub use argv::{Fds, PROGRAM, argv};
+
+use crate::failure::{Blame, Exit};
+use crate::host::dirs::{DirError, write_private};
+use crate::names::{IfName, Mac, MiB, VmName};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+/// One virtual machine, everything resolved. It lies beside the VM as `machine.json`; the monitor reads
+/// it at every start, so whoever rewrites it and asks for a power-cycle gets the new machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// The VM's own name.
+    pub name: VmName,
+    /// The machine's UUID (SMBIOS type 1), the same at every boot.
+    pub uuid: String,
+    /// Memory.
+    pub mem: MiB,
+    /// Virtual CPUs.
+    pub vcpus: u8,
+    /// What runs the guest's instructions.
+    pub accel: Accel,
+    /// The overlay (qcow2) that the guest boots from and writes to.
+    pub disk: Utf8PathBuf,
+    /// The NoCloud seed, shown to the guest as a read-only disk.
+    pub seed: Utf8PathBuf,
+    /// The address of its one network interface.
+    pub mac: Mac,
+    /// The tap that the interface ends in.
+    pub tap: IfName,
+    /// The bridge that the tap belongs to.
+    pub bridge: IfName,
+    /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
+    pub smbios_serial: String,
+}
+
+/// Why a machine description cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The file cannot be read.
+    #[error("cannot read the machine description {path}")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a machine description.
+    #[error("{path} is not a machine description")]
+    Parse {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the machine description {path}")]
+    Write {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        #[source]
+        source: DirError,
+    },
+}
+
+impl Blame for MachineError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. } | Self::Parse { .. } => Exit::Lost,
+            Self::Write { .. } => Exit::Host,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } | Self::Parse { .. } => {
+                Some("the VM's folder is damaged: remove the VM with `boma-qemu prune` and start again".into())
+            }
+            Self::Write { source, .. } => source.next(),
+        }
+    }
+}
+
+impl Machine {
+    /// Read the description at `path`.
+    pub fn load(path: &Utf8Path) -> Result<Self, MachineError> {
+        let bytes = std::fs::read(path).map_err(|source| MachineError::Read { path: path.to_owned(), source })?;
+        serde_json::from_slice(&bytes).map_err(|source| MachineError::Parse { path: path.to_owned(), source })
+    }
+
+    /// Write the description to `path`, whole or not at all.
+    pub fn save(&self, path: &Utf8Path) -> Result<(), MachineError> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|source| MachineError::Parse { path: path.to_owned(), source })?;
+        write_private(path, text + "\n").map_err(|source| MachineError::Write { path: path.to_owned(), source })
+    }
+}
