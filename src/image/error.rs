@@ -1,0 +1,217 @@
+//! What can go wrong between a wanted image and a golden file that may be booted.
+
+use crate::failure::{Blame, Exit};
+use crate::host::cmd::CmdError;
+use crate::host::lock::LockError;
+use camino::Utf8PathBuf;
+use std::time::Duration;
+
+/// Why there is no golden image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The catalogue cannot be read.
+    #[error("{path} is not a catalogue of images: {why}")]
+    Catalogue {
+        /// The catalogue's file.
+        path: Utf8PathBuf,
+        /// What is wrong, with line and column.
+        why: String,
+    },
+    /// An image name that the catalogue does not know.
+    #[error("no image is called {name:?}; the catalogue has {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// A file that cannot serve as a golden image.
+    #[error("{path} cannot be used as a golden image: {why}")]
+    Unfit {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A cached image is no longer what was recorded.
+    #[error("the golden image {path} has changed since it was recorded: its SHA-512 is {got}, recorded is {want}")]
+    Changed {
+        /// The image.
+        path: Utf8PathBuf,
+        /// The recorded digest, hexadecimal.
+        want: String,
+        /// The digest now.
+        got: String,
+    },
+    /// No connection to the server could be made.
+    #[error("{address} cannot be reached: {why}")]
+    Unreachable {
+        /// What was asked for.
+        address: String,
+        /// The network's reason.
+        why: String,
+    },
+    /// The server answered, but not with the file.
+    #[error("the server refused {address}: HTTP status {status}")]
+    Refused {
+        /// What was asked for.
+        address: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The transfer broke off and did not get further when it was taken up again.
+    #[error("the transfer of {address} broke off at byte {at}, {attempts} times without progress: {why}")]
+    Broken {
+        /// What was fetched.
+        address: String,
+        /// How many bytes are there; they are kept.
+        at: u64,
+        /// Attempts in a row that brought nothing.
+        attempts: u32,
+        /// The last reason.
+        why: String,
+    },
+    /// The file that came is not the one that was promised.
+    #[error("{address} has the wrong checksum: its SHA-512 is {got}, the checksum file says {want}")]
+    WrongDigest {
+        /// What was fetched.
+        address: String,
+        /// The published digest.
+        want: String,
+        /// The digest of what came.
+        got: String,
+    },
+    /// The checksum file does not name the image.
+    #[error("{sums} has no SHA-512 for {file}")]
+    NoSum {
+        /// The checksum file's address.
+        sums: String,
+        /// The file looked for.
+        file: String,
+    },
+    /// Programs that building needs.
+    #[error("building an image needs {missing}")]
+    Missing {
+        /// The programs and their packages.
+        missing: String,
+        /// The packages, for the next step.
+        packages: String,
+    },
+    /// Building as an ordinary user needs a range of subordinate ids.
+    #[error("building an image as an ordinary user needs ids for {user} in {file}")]
+    NoSubordinateIds {
+        /// The user's name.
+        user: String,
+        /// /etc/subuid or /etc/subgid.
+        file: String,
+    },
+    /// Not enough space.
+    #[error("{path} has {free_mib} MiB free, building an image needs {need_mib} MiB")]
+    NoSpace {
+        /// The cache folder.
+        path: Utf8PathBuf,
+        /// What is free, MiB.
+        free_mib: u64,
+        /// What is needed, MiB.
+        need_mib: u64,
+    },
+    /// A step of the building failed.
+    #[error("building the image failed while {step}: {why}")]
+    Step {
+        /// What was being done.
+        step: String,
+        /// The status and the last words of the command.
+        why: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {doing} {path}")]
+    Io {
+        /// The verb: read, write, …
+        doing: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A short command failed.
+    #[error(transparent)]
+    Cmd(#[from] CmdError),
+    /// The lock could not be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The user stopped it.
+    #[error("stopped by the user while {doing}")]
+    Stopped {
+        /// What was being done.
+        doing: String,
+    },
+}
+
+impl ImageError {
+    /// Whether the network is the reason, so that another way to get the image makes sense.
+    ///
+    /// A server that says 404 is reachable and a wrong checksum is a finding: neither is papered over.
+    pub fn is_network(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            // What proxies and captive portals answer in the server's place.
+            Self::Refused { status, .. } => matches!(status, 403 | 407 | 502 | 503 | 504 | 511),
+            _ => false,
+        }
+    }
+}
+
+impl Blame for ImageError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Catalogue { .. } | Self::Unknown { .. } | Self::Unfit { .. } | Self::Changed { .. } => Exit::Usage,
+            Self::Stopped { .. } => Exit::Interrupted,
+            Self::Cmd(inner) => inner.exit(),
+            Self::Lock(inner) => inner.exit(),
+            _ => Exit::Host,
+        }
+    }
+
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Catalogue { path, .. } => format!("correct {path}"),
+            Self::Unknown { .. } => "name one of these, or a file by its path (./image.qcow2)".into(),
+            Self::Unfit { .. } => "name a whole qcow2 or raw disk image that stands alone".into(),
+            Self::Changed { path, .. } => {
+                format!("remove {path} and run `boma-qemu image fetch` (or `image build`)")
+            }
+            Self::Unreachable { .. } => "check the network, or run `boma-qemu image build`".into(),
+            Self::Refused { .. } | Self::NoSum { .. } => "check the address in profiles/images.json".into(),
+            Self::Broken { .. } => "run it again: what has arrived is kept".into(),
+            Self::WrongDigest { .. } => "run it again; if it stays so, do not trust the server".into(),
+            Self::Missing { packages, .. } => format!("apt-get install {packages}"),
+            Self::NoSubordinateIds { user, file } => {
+                format!("add the line `{user}:100000:65536` to {file}, or build as root")
+            }
+            Self::NoSpace { .. } => "make room, or move the cache with BOMA_IT_CACHE".into(),
+            Self::Step { .. } => "check that the machine reaches its Debian mirror (`apt-get update`)".into(),
+            Self::Io { .. } => "check the cache folder's owner; BOMA_IT_CACHE moves it".into(),
+            Self::Cmd(inner) => return inner.next(),
+            Self::Lock(inner) => return inner.next(),
+            Self::Stopped { .. } => return None,
+        })
+    }
+}
+
+/// How long the network may take, and how often it is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For finding the server and shaking hands.
+    pub connect: Duration,
+    /// Without a single byte.
+    pub stall: Duration,
+    /// Attempts in a row that bring nothing before it is given up.
+    pub attempts: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), stall: Duration::from_secs(20), attempts: 3 }
+    }
+}
