@@ -6,6 +6,7 @@
 
 pub mod failure;
 pub mod host;
+pub mod image;
 pub mod machine;
 pub mod names;
 pub mod network;

@@ -1,0 +1,26 @@
+//! Golden images: fetched where they are published, built where that cannot be reached, verified from
+//! then on, never written to.
+
+mod build;
+mod cache;
+mod catalogue;
+mod error;
+mod fetch;
+mod gpt;
+mod grub;
+mod http;
+mod inspect;
+mod job;
+mod range;
+mod recipe;
+mod record;
+mod sums;
+mod tools;
+mod watch;
+
+pub use cache::{Cache, Golden, Listed, SHARED};
+pub use catalogue::{Catalogue, Entry, Recipe, Source, Wanted};
+pub use error::{ImageError, Patience};
+pub use inspect::Format;
+pub use record::{Origin, Record, Stamp};
+pub use watch::{Silent, Terminal, Watch};
