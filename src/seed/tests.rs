@@ -1,0 +1,54 @@
+use super::*;
+use keys::KeyPair;
+use serde_json::Value;
+
+fn seed() -> Seed {
+    Seed {
+        instance: "boma-it-askari-7f3a".parse().unwrap(),
+        host: "askari".parse().unwrap(),
+        mac: "52:54:00:12:34:56".parse().unwrap(),
+        user: "ansible".into(),
+        secrets: Secrets {
+            client: "ssh-ed25519 AAAAclient boma-qemu".into(),
+            own: vec!["ssh-ed25519 AAAAown me@home".into(), "ssh-ed25519 AAAAclient boma-qemu".into()],
+            host: KeyPair::new("-----BEGIN-----\nx\n-----END-----\n", "ssh-ed25519 AAAAhost root@askari\n"),
+            rescue_hash: "$6$rounds=5000$salt$hash".into(),
+        },
+    }
+}
+
+#[test]
+fn the_texts_are_these() {
+    let seed = seed();
+    insta::assert_snapshot!("user-data", seed.user_data());
+    insta::assert_snapshot!("meta-data", seed.meta_data());
+    insta::assert_snapshot!("network-config", seed.network_config());
+    assert_eq!(seed.smbios_serial(), "ds=nocloud;i=boma-it-askari-7f3a;dsmode=net");
+}
+
+#[test]
+fn the_texts_are_yaml_too() {
+    let seed = seed();
+    for text in [seed.user_data(), seed.meta_data(), seed.network_config()] {
+        let yaml: Value = serde_saphyr::from_str(&text).unwrap();
+        let json: Value = serde_json::from_str(text.trim_start_matches("#cloud-config\n")).unwrap();
+        assert_eq!(yaml, json);
+    }
+}
+
+#[test]
+fn the_rescue_user_has_no_way_in_by_ssh() {
+    let text = seed().user_data();
+    let config: Value = serde_json::from_str(text.trim_start_matches("#cloud-config\n")).unwrap();
+    let rescue = &config["users"][1];
+    assert_eq!(rescue["name"], RESCUE_USER);
+    assert!(rescue.get("ssh_authorized_keys").is_none());
+    assert_eq!(config["ssh_pwauth"], false);
+    assert!(config.get("ssh_authorized_keys").is_none());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_medium() {
+    assert_eq!(seed().image(0).unwrap(), seed().image(0).unwrap());
+    assert_ne!(seed().image(0).unwrap(), seed().image(1).unwrap());
+}

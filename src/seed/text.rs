@@ -1,0 +1,98 @@
+//! The three texts of a seed. All are JSON, which is YAML: nothing needs quoting rules of its own.
+
+use super::{RESCUE_USER, Seed};
+use serde_json::{Value, json};
+
+/// `meta-data`.
+pub(super) fn meta_data(seed: &Seed) -> String {
+    pretty(&json!({ "instance-id": seed.instance, "local-hostname": seed.host }))
+}
+
+/// `network-config` (netplan's format). The lease is asked for by MAC address, not by machine id, so
+/// that a fixed lease matches at the first boot too; the interface keeps the name that the image gives it.
+pub(super) fn network_config(seed: &Seed) -> String {
+    pretty(&json!({
+        "version": 2,
+        "ethernets": {
+            "boma": { "match": { "macaddress": seed.mac }, "dhcp4": true, "dhcp-identifier": "mac" }
+        }
+    }))
+}
+
+/// `user-data`. What is not named here stays as the image has it.
+pub(super) fn user_data(seed: &Seed) -> String {
+    let config = json!({
+        "hostname": seed.host,
+        // Makes sure that the name resolves, and leaves every other line of /etc/hosts to the roles;
+        // `true` would write the file anew at each boot, so a role's line would not survive a reboot.
+        "manage_etc_hosts": "localhost",
+        "users": [login(seed), rescue(seed)],
+        "write_files": [rescue_sudo(), no_passwords_by_ssh()],
+        "ssh_pwauth": false,
+        "disable_root": true,
+        // One host key, ours, so that the client can pin it before the guest exists.
+        "ssh_deletekeys": true,
+        "ssh_keys": {
+            "ed25519_private": seed.secrets.host.private(),
+            "ed25519_public": seed.secrets.host.public(),
+        },
+        "ssh": { "emit_keys_to_console": false },
+        "no_ssh_fingerprints": true,
+        "growpart": { "mode": "auto", "devices": ["/"] },
+        "resize_rootfs": true,
+        "apt": { "preserve_sources_list": true },
+        "package_update": false,
+        "package_upgrade": false,
+    });
+    format!("#cloud-config\n{}", pretty(&config))
+}
+
+/// The user that Ansible logs in as: by key only.
+fn login(seed: &Seed) -> Value {
+    json!({
+        "name": seed.user,
+        "gecos": "Ansible",
+        "shell": "/bin/bash",
+        "lock_passwd": true,
+        "sudo": "ALL=(ALL) NOPASSWD:ALL",
+        "ssh_authorized_keys": seed.secrets.authorized(),
+    })
+}
+
+/// The rescue user: by password, on the console only (no key, and sshd takes no passwords). A system
+/// user, so that the host's own users get the uids that they would get without it.
+fn rescue(seed: &Seed) -> Value {
+    json!({
+        "name": RESCUE_USER,
+        "gecos": "boma-qemu break-glass",
+        "system": true,
+        "homedir": "/",
+        "shell": "/bin/bash",
+        "lock_passwd": false,
+        "hashed_passwd": seed.secrets.rescue_hash,
+    })
+}
+
+/// In a file of its own, not in cloud-init's: hardening roles remove that one.
+fn rescue_sudo() -> Value {
+    json!({
+        "path": format!("/etc/sudoers.d/{RESCUE_USER}"),
+        "permissions": "0440",
+        "content": format!("{RESCUE_USER} ALL=(ALL:ALL) NOPASSWD: ALL\n"),
+    })
+}
+
+/// The file that cloud-init makes of `ssh_pwauth: false`, to the byte, but written before sshd first
+/// starts. Finding it so, cloud-init does not restart sshd in the middle of the boot, which would refuse
+/// a login soon after one has succeeded.
+fn no_passwords_by_ssh() -> Value {
+    json!({
+        "path": "/etc/ssh/sshd_config.d/50-cloud-init.conf",
+        "permissions": "0600",
+        "content": "PasswordAuthentication no\n",
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
