@@ -4,6 +4,7 @@
 //! the command line, the jobs (cycle), the stages (ansible, reboot, diagnose, report), the machine
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
+pub mod ansible;
 pub mod failure;
 pub mod host;
 pub mod image;

@@ -1,0 +1,394 @@
+//! The command lines of the playbook side and the environment that they run in: pure, so that `plan` can print them.
+
+use super::folder::Folder;
+use crate::names::HostName;
+use crate::profile::Apply;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::fmt;
+
+/// The playbook side of one VM: everything that its command lines are made of.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    /// The mirrored host.
+    pub host: HostName,
+    /// The playbook repository, absolute; commands run in it.
+    pub repo: Utf8PathBuf,
+    /// The real inventory, absolute.
+    pub inventory: Utf8PathBuf,
+    /// The groups that the profile puts the host in.
+    pub groups: Vec<String>,
+    /// Files of extra-vars in their order, absolute: the profile's overlays, then the certificate tier.
+    pub overlays: Vec<Utf8PathBuf>,
+    /// What the user gave with `-e`, in its order.
+    pub user: Vec<UserVars>,
+    /// The folder of our own files.
+    pub folder: Folder,
+    /// The folder of Ansible's programs, or `PATH`.
+    pub bin: Option<Utf8PathBuf>,
+    /// The caller's environment; only what is listed in [`KEPT`] gets through.
+    pub outer: Vec<(String, String)>,
+}
+
+/// What the user gave with `-e`. A value may be a secret: it is never printed, not even for debugging.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserVars {
+    /// `KEY=VALUE`: one variable, a string, as in Ansible.
+    Pair {
+        /// The variable.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// `{"key": value}`: JSON.
+    Json(String),
+    /// `@FILE`, relative to where the user stands.
+    File(Utf8PathBuf),
+}
+
+/// A `-e` that is none of the forms that are understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("-e {text:?}… is not KEY=VALUE, @FILE or a JSON object")]
+pub struct BadUserVars {
+    /// How it begins; the rest may be a secret.
+    text: String,
+}
+
+impl crate::failure::Blame for BadUserVars {
+    fn exit(&self) -> crate::failure::Exit {
+        crate::failure::Exit::Usage
+    }
+}
+
+impl std::str::FromStr for UserVars {
+    type Err = BadUserVars;
+
+    fn from_str(text: &str) -> Result<Self, BadUserVars> {
+        let bad = || BadUserVars { text: text.split(['=', ':']).next().unwrap_or_default().chars().take(40).collect() };
+        let is_name = |key: &str| {
+            key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if let Some(path) = text.strip_prefix('@') {
+            return if path.is_empty() { Err(bad()) } else { Ok(Self::File(path.into())) };
+        }
+        if text.trim_start().starts_with('{') {
+            let object = serde_json::from_str::<serde_json::Map<_, _>>(text);
+            return object.map(|_| Self::Json(text.to_owned())).map_err(|_| bad());
+        }
+        match text.split_once('=') {
+            Some((key, value)) if is_name(key) => Ok(Self::Pair { key: key.to_owned(), value: value.to_owned() }),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl fmt::Debug for UserVars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pair { key, .. } => write!(f, "{key}=…"),
+            Self::Json(_) => f.write_str("{…}"),
+            Self::File(path) => write!(f, "@{path}"),
+        }
+    }
+}
+
+impl UserVars {
+    /// The same, with a file's path made absolute: commands run in the repository, and the user stands elsewhere.
+    pub fn from_here(self, here: &Utf8Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(here.join(path)),
+            other => other,
+        }
+    }
+}
+
+/// Variables of the caller's environment that Ansible may see. Nothing else gets through: no agent, no proxy, no
+/// Docker or Kubernetes target, no `ANSIBLE_*` but where the vault's password and the collections are.
+pub const KEPT: [&str; 13] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "TZ",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "GNUPGHOME",
+    "PASSWORD_STORE_DIR",
+    "ANSIBLE_VAULT_PASSWORD_FILE",
+    "ANSIBLE_VAULT_IDENTITY_LIST",
+    "ANSIBLE_COLLECTIONS_PATH",
+    "ANSIBLE_ROLES_PATH",
+];
+
+/// A command of the playbook side, ready to be started or printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// The command line. No secret is ever in it.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// The folder to run in.
+    pub cwd: Utf8PathBuf,
+}
+
+/// The command line as one could type it; the environment is left out.
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.argv.iter().map(|word| quote(word)).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// The folder of Ansible's programs: the repository's own `.venv`, if it has one, else `PATH`.
+pub fn find_bin(repo: &Utf8Path) -> Option<Utf8PathBuf> {
+    let bin = repo.join(".venv/bin");
+    bin.join("ansible-playbook").exists().then_some(bin)
+}
+
+impl Controller {
+    /// One of the profile's playbooks.
+    pub fn apply(&self, apply: &Apply) -> Invocation {
+        self.playbook(&self.repo.join(&apply.playbook), &apply.tags, &[])
+    }
+
+    /// The verify playbook; `verify` is absolute. It is told where to hand over what it finds.
+    pub fn verify(&self, verify: &Utf8Path) -> Invocation {
+        self.playbook(verify, &[], &[self.folder.checks_vars()])
+    }
+
+    /// A playbook, with files of extra-vars just before the last. The order is the meaning: a later file wins, and
+    /// the connection comes last of all.
+    pub fn playbook(&self, playbook: &Utf8Path, tags: &[String], more: &[Utf8PathBuf]) -> Invocation {
+        let mut argv = vec![self.program("ansible-playbook")];
+        argv.extend(["--inventory".into(), self.folder.inventory().into()]);
+        argv.extend(["--limit".into(), self.host.to_string()]);
+        for file in self.extra_vars().iter().chain(more).chain([&self.folder.connection()]) {
+            argv.extend(["--extra-vars".into(), format!("@{file}")]);
+        }
+        if !tags.is_empty() {
+            argv.extend(["--tags".into(), tags.join(",")]);
+        }
+        argv.push(playbook.to_string());
+        Invocation { argv, env: self.environment(), cwd: self.repo.clone() }
+    }
+
+    /// A command over the *real* inventory, before anything boots: it reads files, and contacts no host.
+    pub fn over_real_inventory(&self, program: &str, args: &[&str]) -> Invocation {
+        let mut argv = vec![self.program(program)];
+        argv.extend(args.iter().map(|arg| (*arg).to_owned()));
+        // The real inventory may need the plugins that the repository enables for it.
+        let own = ["ANSIBLE_INVENTORY", "ANSIBLE_INVENTORY_ENABLED"];
+        let env = self.environment().into_iter().filter(|(name, _)| !own.contains(&name.as_str())).collect();
+        Invocation { argv, env, cwd: self.repo.clone() }
+    }
+
+    /// The files of extra-vars before ours: overlays, certificate tier, the user's own.
+    fn extra_vars(&self) -> Vec<Utf8PathBuf> {
+        let user = self.user.iter().enumerate().map(|(n, vars)| match vars {
+            UserVars::File(path) => path.clone(),
+            UserVars::Pair { .. } | UserVars::Json(_) => self.folder.user_vars(n),
+        });
+        self.overlays.iter().cloned().chain(user).collect()
+    }
+
+    fn program(&self, name: &str) -> String {
+        self.bin.as_ref().map_or_else(|| name.to_owned(), |bin| bin.join(name).into())
+    }
+
+    /// The whole environment of a command: what is kept of the caller's, then ours. An `ANSIBLE_*` variable is
+    /// stronger than ansible.cfg; each one here stands against a setting that would break the mirror or leak.
+    fn environment(&self) -> Vec<(String, String)> {
+        let kept = self.outer.iter().filter(|(name, _)| KEPT.contains(&name.as_str()) && name != "PATH");
+        let mut env: Vec<(String, String)> = kept.cloned().collect();
+        env.sort();
+        let path = self.outer.iter().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, path)| path);
+        let path = self.bin.as_ref().map_or_else(|| path.to_owned(), |bin| format!("{bin}:{path}"));
+        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        set("PATH", &path);
+        // Ansible refuses to start in a locale that is not UTF-8.
+        set("LC_ALL", "C.UTF-8");
+        // Ansible ignores an ansible.cfg in a world-writable folder, with a warning only.
+        let config = self.repo.join("ansible.cfg");
+        if config.exists() {
+            set("ANSIBLE_CONFIG", config.as_str());
+        }
+        set("ANSIBLE_INVENTORY", self.folder.inventory().as_str());
+        for (name, value) in FIXED {
+            set(name, value);
+        }
+        let folder = &self.folder;
+        let places = [
+            ("ANSIBLE_CALLBACK_PLUGINS", folder.plugins()),
+            ("ANSIBLE_SSH_CONTROL_PATH_DIR", folder.control()),
+            ("ANSIBLE_PERSISTENT_CONTROL_PATH_DIR", folder.control()),
+            ("ANSIBLE_LOCAL_TEMP", folder.tmp()),
+            ("BOMA_EVENTS", folder.events()),
+        ];
+        for (name, path) in places {
+            set(name, path.as_str());
+        }
+        env
+    }
+}
+
+/// Settings that are the same in every run.
+const FIXED: [(&str, &str); 25] = [
+    ("ANSIBLE_INVENTORY_ENABLED", "yaml"),
+    ("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1"),
+    // The real host's facts must not be taken for the VM's, nor the VM's be kept as the real host's.
+    ("ANSIBLE_CACHE_PLUGIN", "memory"),
+    ("ANSIBLE_TRANSPORT", "ssh"),
+    ("ANSIBLE_HOST_KEY_CHECKING", "1"),
+    // Our events, and the output as everybody knows it; a repository's own callbacks (chat messages, say) stay out.
+    ("ANSIBLE_CALLBACKS_ENABLED", "boma_events"),
+    ("ANSIBLE_STDOUT_CALLBACK", "default"),
+    ("ANSIBLE_NOCOLOR", "1"),
+    ("ANSIBLE_FORCE_COLOR", "0"),
+    ("ANSIBLE_NOCOWS", "1"),
+    // Output is kept as evidence: nothing that prints arguments or file contents.
+    ("ANSIBLE_VERBOSITY", "0"),
+    ("ANSIBLE_DEBUG", "0"),
+    ("ANSIBLE_DIFF_ALWAYS", "0"),
+    ("ANSIBLE_DISPLAY_ARGS_TO_STDOUT", "0"),
+    ("ANSIBLE_KEEP_REMOTE_FILES", "0"),
+    ("ANSIBLE_LOG_PATH", "/dev/null"),
+    ("ANSIBLE_RETRY_FILES_ENABLED", "0"),
+    // Nobody is there to answer.
+    ("ANSIBLE_ASK_PASS", "0"),
+    ("ANSIBLE_ASK_VAULT_PASS", "0"),
+    ("ANSIBLE_BECOME_ASK_PASS", "0"),
+    ("ANSIBLE_ENABLE_TASK_DEBUGGER", "0"),
+    // A host that is known and a task that is on the way are not to be given up for a slow emulated CPU.
+    ("ANSIBLE_TIMEOUT", "60"),
+    ("ANSIBLE_DISPLAY_SKIPPED_HOSTS", "1"),
+    ("ANSIBLE_DISPLAY_OK_HOSTS", "1"),
+    ("ANSIBLE_DISPLAY_FAILED_STDERR", "0"),
+];
+
+/// The caller's environment, for [`Controller::outer`]. A variable that is not UTF-8 is none that is kept.
+pub fn outer_environment() -> Vec<(String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+/// A word as a shell would need it.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn controller() -> Controller {
+        Controller {
+            host: "askari".parse().unwrap(),
+            repo: "/no/repo".into(),
+            inventory: "/no/repo/inventories/production/offsite.yml".into(),
+            groups: vec!["offsite_hosts".into()],
+            overlays: vec!["/p/overrides/askari.yml".into(), "/p/certs/internal.yml".into()],
+            user: vec!["@/u/red.yml".parse().unwrap(), "token=hunter2".parse().unwrap()],
+            folder: Folder::at("/s/ansible"),
+            bin: Some("/no/repo/.venv/bin".into()),
+            outer: [("PATH", "/usr/bin"), ("HOME", "/home/u"), ("SSH_AUTH_SOCK", "/x"), ("ANSIBLE_INVENTORY", "/y")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .to_vec(),
+        }
+    }
+
+    #[test]
+    fn extra_vars_come_in_the_order_overlays_tier_user_connection() {
+        let apply = Apply { playbook: "playbooks/site.yml".into(), tags: vec!["base".into(), "web".into()] };
+        insta::assert_snapshot!(controller().apply(&apply).to_string().replace(" --", "\n  --"), @r"
+        /no/repo/.venv/bin/ansible-playbook
+          --inventory /s/ansible/inventory/hosts.json
+          --limit askari
+          --extra-vars @/p/overrides/askari.yml
+          --extra-vars @/p/certs/internal.yml
+          --extra-vars @/u/red.yml
+          --extra-vars @/s/ansible/user-1.json
+          --extra-vars @/s/ansible/connection.json
+          --tags base,web /no/repo/playbooks/site.yml
+        ");
+    }
+
+    #[test]
+    fn the_verify_playbook_is_told_where_to_hand_over_and_the_connection_is_still_last() {
+        insta::assert_snapshot!(controller().verify("/p/verify/verify.yml".into()).to_string().replace(" --", "\n  --"), @r"
+        /no/repo/.venv/bin/ansible-playbook
+          --inventory /s/ansible/inventory/hosts.json
+          --limit askari
+          --extra-vars @/p/overrides/askari.yml
+          --extra-vars @/p/certs/internal.yml
+          --extra-vars @/u/red.yml
+          --extra-vars @/s/ansible/user-1.json
+          --extra-vars @/s/ansible/checks-vars.json
+          --extra-vars @/s/ansible/connection.json /p/verify/verify.yml
+        ");
+    }
+
+    #[test]
+    fn the_environment_is_ours_but_for_what_is_listed() {
+        let env = controller().apply(&Apply { playbook: "x.yml".into(), tags: vec![] }).env;
+        let text: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        insta::assert_snapshot!(text.join("\n"), @r"
+        HOME=/home/u
+        PATH=/no/repo/.venv/bin:/usr/bin
+        LC_ALL=C.UTF-8
+        ANSIBLE_INVENTORY=/s/ansible/inventory/hosts.json
+        ANSIBLE_INVENTORY_ENABLED=yaml
+        ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1
+        ANSIBLE_CACHE_PLUGIN=memory
+        ANSIBLE_TRANSPORT=ssh
+        ANSIBLE_HOST_KEY_CHECKING=1
+        ANSIBLE_CALLBACKS_ENABLED=boma_events
+        ANSIBLE_STDOUT_CALLBACK=default
+        ANSIBLE_NOCOLOR=1
+        ANSIBLE_FORCE_COLOR=0
+        ANSIBLE_NOCOWS=1
+        ANSIBLE_VERBOSITY=0
+        ANSIBLE_DEBUG=0
+        ANSIBLE_DIFF_ALWAYS=0
+        ANSIBLE_DISPLAY_ARGS_TO_STDOUT=0
+        ANSIBLE_KEEP_REMOTE_FILES=0
+        ANSIBLE_LOG_PATH=/dev/null
+        ANSIBLE_RETRY_FILES_ENABLED=0
+        ANSIBLE_ASK_PASS=0
+        ANSIBLE_ASK_VAULT_PASS=0
+        ANSIBLE_BECOME_ASK_PASS=0
+        ANSIBLE_ENABLE_TASK_DEBUGGER=0
+        ANSIBLE_TIMEOUT=60
+        ANSIBLE_DISPLAY_SKIPPED_HOSTS=1
+        ANSIBLE_DISPLAY_OK_HOSTS=1
+        ANSIBLE_DISPLAY_FAILED_STDERR=0
+        ANSIBLE_CALLBACK_PLUGINS=/s/ansible/plugins
+        ANSIBLE_SSH_CONTROL_PATH_DIR=/s/ansible/cp
+        ANSIBLE_PERSISTENT_CONTROL_PATH_DIR=/s/ansible/cp
+        ANSIBLE_LOCAL_TEMP=/s/ansible/tmp
+        BOMA_EVENTS=/s/ansible/events.ndjson
+        ");
+    }
+
+    #[test]
+    fn a_value_of_the_users_never_reaches_an_argv_or_an_error() {
+        let controller = controller();
+        let run = controller.apply(&Apply { playbook: "x.yml".into(), tags: vec![] });
+        assert!(!format!("{run:?} {controller:?}").contains("hunter2"));
+        let error = "to ken=hunter2".parse::<UserVars>().unwrap_err().to_string();
+        assert!(error.contains("to ken") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_forms_of_extra_vars_are_told_apart() {
+        assert_eq!("@a.yml".parse(), Ok(UserVars::File("a.yml".into())));
+        assert_eq!("a=b=c".parse(), Ok(UserVars::Pair { key: "a".into(), value: "b=c".into() }));
+        assert_eq!(r#"{"a": [1]}"#.parse(), Ok(UserVars::Json(r#"{"a": [1]}"#.into())));
+        for bad in ["", "@", "a", "=b", "1a=b", "{a: 1}", "a b=c"] {
+            assert!(bad.parse::<UserVars>().is_err(), "{bad:?}");
+        }
+    }
+}
