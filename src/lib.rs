@@ -13,5 +13,6 @@ pub mod names;
 pub mod network;
 pub mod profile;
 pub mod qemu;
+pub mod qmp;
 pub mod seed;
 pub mod ssh;
