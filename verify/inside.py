@@ -85,7 +85,7 @@ def port_is_forwarded(port):
     rules = run("iptables", "-t", "nat", "-nvxL", "DOCKER")
     found = re.search(rf"^\s*(\d+)\s+\d+\s+DNAT\s.*\bdpt:{port}\b.*$", rules, re.MULTILINE)
     if not found:
-        return False, f"no DNAT rule for port {port}"
+        return False, f"Docker has no DNAT rule for port {port}, so only docker-proxy could answer"
     return int(found[1]) > 0, f"{found[1]} packets through the DNAT rule for port {port}"
 
 
