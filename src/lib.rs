@@ -5,6 +5,7 @@
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
+pub mod console;
 pub mod failure;
 pub mod host;
 pub mod image;
