@@ -219,7 +219,7 @@ impl Controller {
         }
         let folder = &self.folder;
         let places = [
-            ("ANSIBLE_CALLBACK_PLUGINS", folder.plugins()),
+            ("ANSIBLE_CALLBACK_PLUGINS", folder.callbacks()),
             ("ANSIBLE_SSH_CONTROL_PATH_DIR", folder.control()),
             ("ANSIBLE_PERSISTENT_CONTROL_PATH_DIR", folder.control()),
             ("ANSIBLE_LOCAL_TEMP", folder.tmp()),
@@ -365,7 +365,7 @@ mod tests {
         ANSIBLE_DISPLAY_SKIPPED_HOSTS=1
         ANSIBLE_DISPLAY_OK_HOSTS=1
         ANSIBLE_DISPLAY_FAILED_STDERR=0
-        ANSIBLE_CALLBACK_PLUGINS=/s/ansible/plugins
+        ANSIBLE_CALLBACK_PLUGINS=/s/ansible/plugins/callback
         ANSIBLE_SSH_CONTROL_PATH_DIR=/s/ansible/cp
         ANSIBLE_PERSISTENT_CONTROL_PATH_DIR=/s/ansible/cp
         ANSIBLE_LOCAL_TEMP=/s/ansible/tmp

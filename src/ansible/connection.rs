@@ -12,6 +12,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
 
+/// The ssh program, found in `PATH`.
+pub const SSH: &str = "ssh";
+
 /// Seconds that ssh has for connecting: an emulated guest needs many.
 const CONNECT_SECONDS: u32 = 60;
 
@@ -91,7 +94,7 @@ impl Connection {
                 "ansible_private_key_file" | "ansible_ssh_private_key_file" => self.key.as_str().into(),
                 "ansible_host_key_checking" | "ansible_ssh_host_key_checking" => true.into(),
                 "ansible_ssh_args" => self.ssh_args(folder).into(),
-                "ansible_ssh_executable" => "ssh".into(),
+                "ansible_ssh_executable" => SSH.into(),
                 "ansible_sftp_executable" => "sftp".into(),
                 "ansible_scp_executable" => "scp".into(),
                 "ansible_control_path_dir" => folder.control().as_str().into(),

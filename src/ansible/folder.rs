@@ -1,6 +1,12 @@
 //! The folder of a VM's playbook side: the transient inventory, the extra-vars that we make, the logs.
 
+use super::command::{Controller, UserVars};
+use super::connection::Connection;
+use super::error::AnsibleError;
+use super::inventory::{self, Inline, vars_base};
+use crate::host::dirs::{make_private, write_private};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::json;
 
 /// The folder of one VM's playbook side, `<vm folder>/ansible`; only its owner can enter it.
 #[derive(Clone, Debug)]
@@ -42,8 +48,10 @@ impl Folder {
         connection = "connection.json";
         /// The only ssh configuration that Ansible's ssh reads.
         ssh_config = "ssh_config";
-        /// Our plugins for Ansible.
-        plugins = "plugins";
+        /// Our callback plugin for Ansible lies in here.
+        callbacks = "plugins/callback";
+        /// Our action plugin for Ansible, which only the guard uses, lies in here.
+        actions = "plugins/action";
         /// What our callback plugin saw, one JSON object per line; new with each playbook run.
         events = "events.ndjson";
         /// One line for each time that ssh has logged in to the VM; new with each playbook run.
@@ -58,5 +66,64 @@ impl Folder {
         checks = "checks.json";
         /// The extra-vars that tell it so.
         checks_vars = "checks-vars.json";
+    }
+}
+
+/// The plugins and playbooks that we bring along: folder, name, text.
+const SHIPPED: [(&str, &str); 4] = [
+    ("plugins/callback/boma_events.py", include_str!("plugins/boma_events.py")),
+    ("plugins/action/boma_resolved.py", include_str!("plugins/boma_resolved.py")),
+    ("guard.yml", include_str!("plugins/guard.yml")),
+    ("addresses.yml", include_str!("plugins/addresses.yml")),
+];
+
+impl Folder {
+    /// Make the folder with what we bring along.
+    pub fn create(&self) -> Result<(), AnsibleError> {
+        for dir in [self.path.clone(), self.callbacks(), self.actions(), self.control(), self.tmp()] {
+            make_private(&dir)?;
+        }
+        for (name, text) in SHIPPED {
+            write_private(&self.path.join(name), text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Controller {
+    /// Write everything that the command lines name. Again and again is fine: each call writes it anew.
+    pub fn write_folder(&self, connection: &Connection, inline: &Inline) -> Result<(), AnsibleError> {
+        let folder = &self.folder;
+        folder.create()?;
+        make_private(folder.inventory().parent().unwrap_or(folder.path()))?;
+        let write = |path: Utf8PathBuf, text: String| write_private(&path, text);
+        write(folder.inventory(), inventory::text(&self.host, &self.groups, &self.inventory, inline))?;
+        let base = vars_base(&self.inventory);
+        link(&base.join("group_vars"), &folder.group_vars())?;
+        link(&base.join("host_vars"), &folder.host_vars())?;
+        write(folder.connection(), connection.extra_vars(folder))?;
+        write(folder.ssh_config(), connection.ssh_config(folder))?;
+        write(folder.checks_vars(), format!("{}\n", json!({ "boma_checks_file": folder.checks() })))?;
+        for (n, vars) in self.user.iter().enumerate() {
+            match vars {
+                UserVars::Pair { key, value } => write(folder.user_vars(n), format!("{}\n", json!({ key: value })))?,
+                UserVars::Json(text) => write(folder.user_vars(n), text.clone())?,
+                UserVars::File(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A link to a folder of the real inventory, if it has it.
+fn link(real: &Utf8Path, link: &Utf8Path) -> Result<(), AnsibleError> {
+    let io = |source| AnsibleError::Io { path: link.to_owned(), source };
+    match std::fs::remove_file(link) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+        _ => {}
+    }
+    match real.is_dir() {
+        true => std::os::unix::fs::symlink(real, link).map_err(io),
+        false => Ok(()),
     }
 }

@@ -3,11 +3,43 @@
 //! In order: [`preflight`] before anything boots, [`folder`] written, [`guard`] before the first task, [`run`] for
 //! each playbook, [`checks`] from the verify playbook. [`inventory`], [`connection`] and [`command`] are pure.
 
+pub mod checks;
 pub mod command;
 pub mod connection;
+mod error;
+pub mod events;
 pub mod folder;
+pub mod guard;
 pub mod inventory;
+mod local;
+mod overlay;
+pub mod preflight;
+mod process;
+pub mod real;
+pub mod run;
 
 pub use command::{Controller, Invocation, UserVars};
 pub use connection::Connection;
+pub use error::{AnsibleError, FailedTask};
 pub use folder::Folder;
+
+use crate::failure::Exit;
+
+/// What a playbook is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// To make the VM what the real host is.
+    Apply,
+    /// To find out whether it does its work.
+    Verify,
+}
+
+impl Stage {
+    /// The exit class of a failed playbook.
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Apply => Exit::Apply,
+            Self::Verify => Exit::Verify,
+        }
+    }
+}

@@ -117,6 +117,12 @@ impl Cmd {
         self
     }
 
+    /// This environment, and nothing of this process's own.
+    pub fn only_env(mut self, env: &[(String, String)]) -> Self {
+        self.inner.env_clear().envs(env.iter().map(|(key, value)| (key, value)));
+        self
+    }
+
     /// The folder to run in.
     pub fn current_dir(mut self, dir: impl AsRef<std::path::Path>) -> Self {
         self.inner.current_dir(dir);

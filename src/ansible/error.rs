@@ -1,0 +1,262 @@
+//! What can go wrong on the playbook side.
+
+use super::Stage;
+use crate::failure::{Blame, Exit};
+use camino::Utf8PathBuf;
+use std::time::Duration;
+
+/// The task that ended a playbook.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{playbook}: task \"{task}\" of play \"{play}\" failed on {host}: {message}")]
+pub struct FailedTask {
+    /// The playbook.
+    pub playbook: Utf8PathBuf,
+    /// The play.
+    pub play: String,
+    /// The task.
+    pub task: String,
+    /// File and line of the task.
+    pub place: String,
+    /// The host in the inventory.
+    pub host: String,
+    /// The result's own words.
+    pub message: String,
+    /// What the playbook was for.
+    pub stage: Stage,
+}
+
+/// Why the playbook side stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AnsibleError {
+    /// A program of Ansible's is not there.
+    #[error("cannot run {program}")]
+    Missing {
+        /// The program's name or path.
+        program: String,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its version cannot manage the guest.
+    #[error("{program} is of ansible-core {found}; Debian 13's Python 3.13 needs 2.18 or later")]
+    TooOld {
+        /// The program's name or path.
+        program: String,
+        /// The version found.
+        found: String,
+    },
+    /// A file that the profile or the user named is not there.
+    #[error("{what} {path} does not exist")]
+    NoFile {
+        /// What it is, as the beginning of a sentence.
+        what: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// A file of extra-vars cannot be used.
+    #[error("the extra-vars file {path} is {why}")]
+    BadOverlay {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it, and where.
+        why: String,
+    },
+    /// The vault does not open.
+    #[error("the vault is locked: {said}")]
+    VaultLocked {
+        /// What Ansible said; it names the file and never a value.
+        said: String,
+    },
+    /// The real inventory cannot be read.
+    #[error("cannot read the real inventory {path}: {said}")]
+    Inventory {
+        /// The inventory.
+        path: Utf8PathBuf,
+        /// What Ansible said.
+        said: String,
+    },
+    /// The mirrored host is not in it.
+    #[error("{host} is not in the real inventory {path} (there are: {known})")]
+    NotInInventory {
+        /// The mirrored host.
+        host: String,
+        /// The inventory.
+        path: Utf8PathBuf,
+        /// The hosts that are.
+        known: String,
+    },
+    /// A real host whose address is not known cannot be kept out of reach.
+    #[error("the address of {host} in the real inventory cannot be resolved: {said}")]
+    NoAddress {
+        /// The real host.
+        host: String,
+        /// Why.
+        said: String,
+    },
+    /// A playbook would run on another host than the VM.
+    #[error("{playbook} would run on {hosts}, and only {host} is mirrored")]
+    OtherHosts {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The hosts that it selects.
+        hosts: String,
+        /// The mirrored host.
+        host: String,
+    },
+    /// A playbook selects nothing.
+    #[error("{playbook} selects no host: none of its plays ({patterns}) holds {host}")]
+    NoHost {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// What its plays select by.
+        patterns: String,
+        /// The mirrored host.
+        host: String,
+    },
+    /// The connection would not go to the VM.
+    #[error("{what} of the connection resolves to {found} instead of the VM's {expected}")]
+    WrongWay {
+        /// Which value.
+        what: &'static str,
+        /// What Ansible resolved.
+        found: String,
+        /// What it has to be.
+        expected: String,
+    },
+    /// Ansible gave up before it ran a task, or without naming one.
+    #[error("`{command}` ended with {status}: {said}")]
+    Refused {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The end of what it said.
+        said: String,
+        /// What it was for.
+        stage: Stage,
+    },
+    /// A task failed.
+    #[error("{0}")]
+    TaskFailed(Box<FailedTask>),
+    /// The VM did not answer a task.
+    #[error("{playbook}: {host} could not be reached for task \"{task}\": {message}")]
+    Unreachable {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The task.
+        task: String,
+        /// The host in the inventory.
+        host: String,
+        /// The result's own words.
+        message: String,
+    },
+    /// A task was meant for a host that is not mirrored.
+    #[error("{playbook}: task \"{task}\" is delegated to {target}, which is not mirrored; it ran on the VM instead")]
+    Strayed {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The task.
+        task: String,
+        /// Where it is written.
+        place: String,
+        /// The host that it was meant for.
+        target: String,
+        /// What the playbook was for.
+        stage: Stage,
+    },
+    /// A playbook that did nothing proves nothing.
+    #[error("{playbook} ran no task on the VM ({why})")]
+    NothingRan {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// What is missing.
+        why: &'static str,
+        /// What the playbook was for.
+        stage: Stage,
+    },
+    /// The playbook took too long.
+    #[error("{playbook} did not end within {limit:?} and was stopped; {during}")]
+    TimedOut {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The time it had.
+        limit: Duration,
+        /// What was going on.
+        during: String,
+    },
+    /// The checks' file cannot be understood.
+    #[error("{playbook} handed over checks that are none: {why}")]
+    BadChecks {
+        /// The verify playbook.
+        playbook: Utf8PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The folder of our own files cannot be written.
+    #[error(transparent)]
+    Folder(#[from] crate::host::dirs::DirError),
+    /// A file of ours cannot be written or read, or a child cannot be spoken to.
+    #[error("cannot use {path}")]
+    Io {
+        /// The file, or the program.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Blame for AnsibleError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Missing { .. } | Self::TooOld { .. } | Self::Folder(_) | Self::Io { .. } => Exit::Host,
+            Self::NoFile { .. }
+            | Self::BadOverlay { .. }
+            | Self::VaultLocked { .. }
+            | Self::Inventory { .. }
+            | Self::NotInInventory { .. }
+            | Self::NoAddress { .. }
+            | Self::OtherHosts { .. }
+            | Self::NoHost { .. }
+            | Self::WrongWay { .. } => Exit::Usage,
+            Self::Unreachable { .. } => Exit::Lost,
+            Self::Refused { stage, .. } | Self::Strayed { stage, .. } | Self::NothingRan { stage, .. } => stage.exit(),
+            Self::TaskFailed(task) => task.stage.exit(),
+            Self::TimedOut { .. } => Exit::Lost,
+            Self::BadChecks { .. } => Exit::Verify,
+        }
+    }
+
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { .. } | Self::TooOld { .. } => {
+                "install it into the playbook repository: python3 -m venv .venv && .venv/bin/pip install 'ansible-core>=2.18'".into()
+            }
+            Self::NoFile { .. } => "correct the path in the profile or on the command line".into(),
+            Self::BadOverlay { .. } => "correct the file: it must be one YAML mapping of variables".into(),
+            Self::VaultLocked { .. } => {
+                "unlock it as for a real run (ansible.cfg's vault_password_file, or ANSIBLE_VAULT_PASSWORD_FILE); if that asks an agent, \
+                 name the agent's socket in the profile's `allow`"
+                    .into()
+            }
+            Self::NotInInventory { .. } => "correct the profile's `inventory`, or the host's name".into(),
+            Self::NoAddress { .. } => "write the address into the inventory: it goes on the never list".into(),
+            Self::NoHost { .. } => "correct the profile's `groups` or the playbook's `hosts`".into(),
+            Self::WrongWay { what: "the plugin", .. } => {
+                "the repository sets ansible_connection for this host: take it out, or override it in the profile's overlay".into()
+            }
+            Self::TaskFailed(task) if !task.place.is_empty() => format!("look at {} and at ansible.log", task.place),
+            Self::Strayed { place, .. } => format!("gate the task at {place} with a variable, and set that in the profile's overlay"),
+            Self::NothingRan { .. } => "check the profile's tags and groups".into(),
+            Self::Refused { .. } | Self::TaskFailed(_) | Self::TimedOut { .. } | Self::Unreachable { .. } => {
+                "look at ansible.log in the evidence".into()
+            }
+            Self::Inventory { .. }
+            | Self::OtherHosts { .. }
+            | Self::WrongWay { .. }
+            | Self::BadChecks { .. }
+            | Self::Folder(_)
+            | Self::Io { .. } => return None,
+        })
+    }
+}

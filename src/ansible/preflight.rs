@@ -1,0 +1,215 @@
+//! Everything that can be found wrong before anything boots, with Ansible's own programs and no network.
+
+use super::command::{Controller, UserVars};
+use super::error::AnsibleError;
+use super::events::{self, Event, Status};
+use super::folder::Folder;
+use super::inventory::Inline;
+use super::overlay::{self, Overlay};
+use super::real::{self, Listing};
+use super::{Stage, local};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::BTreeMap;
+
+/// The oldest ansible-core that manages Debian 13: its support matrix names Python 3.13 from 2.18 on.
+const OLDEST: (u32, u32) = (2, 18);
+
+/// What was learnt before anything booted.
+#[derive(Clone, Debug)]
+pub struct Preflight {
+    /// The version of ansible-core.
+    pub version: String,
+    /// The addresses (or names to resolve) of every host of the real inventory: what goes on the never list.
+    pub addresses: BTreeMap<String, Vec<String>>,
+    /// What the real inventory says inline, for the transient one.
+    pub inline: Inline,
+    /// What the user should read: where the profile and the real inventory differ.
+    pub notes: Vec<String>,
+}
+
+/// Look at all inputs. `playbooks` are those of the profile and the verify playbook, absolute; `scratch` is a folder
+/// in which a temporary one can be made; `prefix` confines Ansible's programs, which may run plugins and scripts of
+/// the repository (inventory scripts, the vault's password program).
+pub fn check(
+    controller: &Controller,
+    playbooks: &[Utf8PathBuf],
+    scratch: &Utf8Path,
+    prefix: &[String],
+) -> Result<Preflight, AnsibleError> {
+    let encrypted = look_at_files(controller, playbooks)?;
+    let dir = tempfile::Builder::new()
+        .prefix("preflight-")
+        .tempdir_in(scratch)
+        .map_err(|source| AnsibleError::Io { path: scratch.to_owned(), source })?;
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap_or_else(|_| scratch.to_owned());
+    let controller = Controller { folder: Folder::at(path), ..controller.clone() };
+    controller.folder.create()?;
+
+    let version = version(&controller, prefix)?;
+    // Each of these costs a Python start, and none needs another.
+    let (whole, bare) = std::thread::scope(|scope| {
+        let whole = scope.spawn(|| list(&controller, Listed::Whole, prefix));
+        let bare = list(&controller, Listed::Inline, prefix);
+        (whole.join(), bare)
+    });
+    let whole = whole.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let bare = bare?;
+    let host = controller.host.as_str();
+    if !whole.hosts().contains(host) {
+        let known = whole.hosts().into_iter().collect::<Vec<_>>().join(", ");
+        return Err(AnsibleError::NotInInventory { host: host.into(), path: controller.inventory.clone(), known });
+    }
+    for value in whole.vaulted() {
+        open_vault(&controller, &["decrypt"], value.into_bytes(), prefix)?;
+    }
+    for file in encrypted {
+        open_vault(&controller, &["view", file.as_str()], Vec::new(), prefix)?;
+    }
+    let inline = bare.inline(host);
+    let notes = real::differences(host, &controller.groups, &whole, &inline);
+    let addresses = resolved(&controller, whole.addresses(), prefix)?;
+    Ok(Preflight { version, addresses, inline, notes })
+}
+
+/// All named files are there, and extra-vars are mappings; the encrypted ones are handed back.
+fn look_at_files(controller: &Controller, playbooks: &[Utf8PathBuf]) -> Result<Vec<Utf8PathBuf>, AnsibleError> {
+    if !controller.repo.is_dir() {
+        return Err(AnsibleError::NoFile { what: "the playbook repository", path: controller.repo.clone() });
+    }
+    if !controller.inventory.exists() {
+        return Err(AnsibleError::NoFile { what: "the real inventory", path: controller.inventory.clone() });
+    }
+    if let Some(path) = playbooks.iter().find(|path| !path.is_file()) {
+        return Err(AnsibleError::NoFile { what: "the playbook", path: path.clone() });
+    }
+    let user = controller.user.iter().filter_map(|vars| match vars {
+        UserVars::File(path) => Some(path),
+        UserVars::Pair { .. } | UserVars::Json(_) => None,
+    });
+    let mut encrypted = Vec::new();
+    for path in controller.overlays.iter().chain(user) {
+        if overlay::look(path)? == Overlay::Encrypted {
+            encrypted.push(path.clone());
+        }
+    }
+    Ok(encrypted)
+}
+
+/// The version of ansible-core, if it is new enough.
+pub fn version(controller: &Controller, prefix: &[String]) -> Result<String, AnsibleError> {
+    let invocation = controller.over_real_inventory("ansible-playbook", &["--version"]);
+    let (status, output) = local::run(&invocation, prefix, Vec::new())?;
+    let found = parse_version(&output.stdout);
+    match found {
+        Some((version, numbers)) if numbers >= OLDEST => Ok(version),
+        Some((found, _)) => Err(AnsibleError::TooOld { program: invocation.argv[0].clone(), found }),
+        None => Err(refused(&invocation, status, &output.stderr)),
+    }
+}
+
+/// `ansible-playbook [core 2.19.4]`.
+fn parse_version(text: &str) -> Option<(String, (u32, u32))> {
+    let version = text.lines().next()?.split("[core ").nth(1)?.split(']').next()?;
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((version.to_owned(), (numbers.next()?.ok()?, numbers.next()?.ok()?)))
+}
+
+#[derive(Clone, Copy)]
+enum Listed {
+    /// With `group_vars` and `host_vars`: opens the vault.
+    Whole,
+    /// Only what the inventory itself says.
+    Inline,
+}
+
+fn list(controller: &Controller, what: Listed, prefix: &[String]) -> Result<Listing, AnsibleError> {
+    let inventory = controller.inventory.as_str();
+    let mut args = vec!["--inventory", inventory, "--list"];
+    if matches!(what, Listed::Inline) {
+        args.push("--export");
+    }
+    let mut invocation = controller.over_real_inventory("ansible-inventory", &args);
+    if matches!(what, Listed::Inline) {
+        // No vars plugin: host_group_vars is the one that reads the folders.
+        invocation.env.push(("ANSIBLE_VARS_ENABLED".into(), String::new()));
+    }
+    let (status, output) = local::run(&invocation, prefix, Vec::new())?;
+    if !status.success() {
+        let said = local::error_lines(&output.stderr);
+        return Err(match local::is_about_the_vault(&output.stderr) {
+            true => AnsibleError::VaultLocked { said },
+            false => AnsibleError::Inventory { path: controller.inventory.clone(), said },
+        });
+    }
+    serde_json::from_str(&output.stdout)
+        .map_err(|error| AnsibleError::Inventory { path: controller.inventory.clone(), said: error.to_string() })
+}
+
+/// Open something encrypted and drop what it holds.
+fn open_vault(controller: &Controller, args: &[&str], stdin: Vec<u8>, prefix: &[String]) -> Result<(), AnsibleError> {
+    let invocation = controller.over_real_inventory("ansible-vault", args);
+    let (status, output) = local::run(&invocation, prefix, stdin)?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(AnsibleError::VaultLocked { said: local::error_lines(&output.stderr) }),
+    }
+}
+
+/// Addresses with their templates resolved. Almost no inventory has any, so Ansible is asked only then.
+fn resolved(
+    controller: &Controller,
+    written: BTreeMap<String, Vec<String>>,
+    prefix: &[String],
+) -> Result<BTreeMap<String, Vec<String>>, AnsibleError> {
+    if !written.values().flatten().any(|text| text.contains("{{") || text.contains("{%")) {
+        return Ok(written);
+    }
+    let playbook = controller.folder.path().join("addresses.yml");
+    let args = ["--inventory", controller.inventory.as_str(), playbook.as_str()];
+    let invocation = controller.over_real_inventory("ansible-playbook", &args);
+    let (status, output) = local::run(&invocation, prefix, Vec::new())?;
+    let mut found = written.clone();
+    for event in events::parse(&std::fs::read_to_string(controller.folder.events()).unwrap_or_default()) {
+        let Event::Result(result) = event else { continue };
+        if result.status != Status::Ok {
+            return Err(AnsibleError::NoAddress { host: result.host.clone(), said: result.why() });
+        }
+        let addresses: Vec<_> = result.message.split_whitespace().map(str::to_owned).collect();
+        if !addresses.is_empty() {
+            found.insert(result.host, addresses);
+        }
+    }
+    match found.iter().find(|(_, texts)| texts.iter().any(|text| text.contains("{{") || text.contains("{%"))) {
+        None => Ok(found),
+        Some((host, _)) => {
+            let said = match status.success() {
+                true => "its template was not resolved".into(),
+                false => local::error_lines(&output.stderr),
+            };
+            Err(AnsibleError::NoAddress { host: host.clone(), said })
+        }
+    }
+}
+
+pub(super) fn refused(invocation: &super::Invocation, status: std::process::ExitStatus, stderr: &str) -> AnsibleError {
+    AnsibleError::Refused {
+        command: invocation.to_string(),
+        status: status.to_string(),
+        said: local::error_lines(stderr),
+        stage: Stage::Apply,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_ansible_core_is_read_from_its_first_line() {
+        let parsed = |text: &str| parse_version(text).map(|(_, numbers)| numbers);
+        assert_eq!(parsed("ansible-playbook [core 2.19.4]\n  config file = None\n"), Some((2, 19)));
+        assert_eq!(parsed("ansible-playbook [core 2.20.0rc1]\n"), Some((2, 20)));
+        assert_eq!(parsed("ansible-playbook 2.9.27\n"), None);
+        assert!(parsed("ansible-playbook [core 2.14.18]").unwrap() < OLDEST);
+    }
+}

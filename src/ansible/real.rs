@@ -1,0 +1,165 @@
+//! The real inventory, as `ansible-inventory` tells it.
+
+use super::inventory::Inline;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What `ansible-inventory --list` prints, with or without `--export`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listing {
+    #[serde(rename = "_meta")]
+    meta: Meta,
+    #[serde(flatten)]
+    groups: BTreeMap<String, Group>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Meta {
+    #[serde(default)]
+    hostvars: BTreeMap<String, Map<String, Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Group {
+    hosts: Vec<String>,
+    children: Vec<String>,
+    vars: Map<String, Value>,
+}
+
+impl Listing {
+    /// Every host.
+    pub(super) fn hosts(&self) -> BTreeSet<&str> {
+        let listed = self.groups.values().flat_map(|group| &group.hosts);
+        listed.chain(self.meta.hostvars.keys()).map(String::as_str).collect()
+    }
+
+    /// The groups that a host is directly in, without `all` and `ungrouped`.
+    pub(super) fn groups_of(&self, host: &str) -> BTreeSet<String> {
+        let groups = self.groups.iter().filter(|(_, group)| group.hosts.iter().any(|h| h == host));
+        groups.map(|(name, _)| name.clone()).filter(|name| name != "all" && name != "ungrouped").collect()
+    }
+
+    /// Whether there is such a group.
+    pub(super) fn has_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name) || self.groups.values().any(|group| group.children.iter().any(|c| c == name))
+    }
+
+    /// What a listing that was made with `--export` and without the vars folders says inline.
+    pub(super) fn inline(&self, host: &str) -> Inline {
+        let mut inline =
+            Inline { host_vars: self.meta.hostvars.get(host).cloned().unwrap_or_default(), ..Inline::default() };
+        for (name, group) in &self.groups {
+            if !group.vars.is_empty() {
+                inline.group_vars.insert(name.clone(), group.vars.clone());
+            }
+            for child in group.children.iter().filter(|_| name != "all") {
+                inline.parents.entry(child.clone()).or_default().insert(name.clone());
+            }
+        }
+        inline
+    }
+
+    /// Every host's addresses as written: what says where it is, else its name.
+    pub(super) fn addresses(&self) -> BTreeMap<String, Vec<String>> {
+        let nothing = Map::new();
+        let of = |host: &str| {
+            let vars = self.meta.hostvars.get(host).unwrap_or(&nothing);
+            let mut found: Vec<_> = ["ansible_host", "ansible_ssh_host"]
+                .iter()
+                .filter_map(|name| vars.get(*name)?.as_str().map(str::to_owned))
+                .filter(|text| !text.is_empty())
+                .collect();
+            found.dedup();
+            match found.is_empty() {
+                true => vec![host.to_owned()],
+                false => found,
+            }
+        };
+        self.hosts().into_iter().map(|host| (host.to_owned(), of(host))).collect()
+    }
+
+    /// One vaulted value per vault label: opening it proves that the vault opens.
+    pub(super) fn vaulted(&self) -> Vec<String> {
+        let mut found = BTreeMap::new();
+        for value in self.meta.hostvars.values().flat_map(Map::values) {
+            collect(value, &mut found);
+        }
+        found.into_values().collect()
+    }
+}
+
+/// Encrypted values by their header line (`$ANSIBLE_VAULT;1.2;AES256;label`).
+fn collect(value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(map) => match map.get("__ansible_vault").and_then(Value::as_str) {
+            Some(text) => {
+                into.entry(text.lines().next().unwrap_or_default().to_owned()).or_insert_with(|| text.to_owned());
+            }
+            None => map.values().for_each(|value| collect(value, into)),
+        },
+        Value::Array(list) => list.iter().for_each(|value| collect(value, into)),
+        _ => {}
+    }
+}
+
+/// How the profile's groups differ from the real host's, in words; both sides with the groups around them.
+pub(super) fn differences(host: &str, profile: &[String], listing: &Listing, inline: &Inline) -> Vec<String> {
+    let real: Vec<_> = listing.groups_of(host).into_iter().collect();
+    let (ours, theirs) = (inline.with_ancestors(profile), inline.with_ancestors(&real));
+    let left_out = theirs.difference(&ours).map(|group| {
+        format!("the real {host} is in the group {group}, which the profile leaves out: its variables do not apply")
+    });
+    let added = ours.difference(&theirs).map(|group| match listing.has_group(group) {
+        true => format!("the profile puts {host} into the group {group}, in which the real {host} is not"),
+        false => format!("the profile puts {host} into the group {group}, which the real inventory does not have"),
+    });
+    left_out.chain(added).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing() -> Listing {
+        serde_json::from_str(
+            r#"{
+              "_meta": {"hostvars": {
+                "askari": {"ansible_host": "198.51.100.136", "a": {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256\n31\n"}},
+                "ubongo": {"ansible_ssh_host": "203.0.113.20", "b": [{"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256\n32\n"}]}
+              }, "profile": "inventory_legacy"},
+              "all": {"children": ["ungrouped", "site", "home"], "vars": {"x": 1}},
+              "site": {"children": ["web"]},
+              "web": {"hosts": ["askari"], "vars": {"y": 2}},
+              "home": {"hosts": ["ubongo", "chapa.example.net"]}
+            }"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_host_without_an_address_is_where_its_name_says() {
+        let text = format!("{:?}", listing().addresses());
+        insta::assert_snapshot!(text, @r#"{"askari": ["198.51.100.136"], "chapa.example.net": ["chapa.example.net"], "ubongo": ["203.0.113.20"]}"#);
+    }
+
+    #[test]
+    fn groups_are_compared_with_all_that_they_lie_in() {
+        let listing = listing();
+        let inline = listing.inline("askari");
+        assert_eq!(differences("askari", &["web".into()], &listing, &inline), Vec::<String>::new());
+        let text = differences("askari", &["home".into(), "nowhere".into()], &listing, &inline).join("\n");
+        insta::assert_snapshot!(text, @r"
+        the real askari is in the group site, which the profile leaves out: its variables do not apply
+        the real askari is in the group web, which the profile leaves out: its variables do not apply
+        the profile puts askari into the group home, in which the real askari is not
+        the profile puts askari into the group nowhere, which the real inventory does not have
+        ");
+    }
+
+    #[test]
+    fn one_value_per_vault_is_enough() {
+        assert_eq!(listing().vaulted().len(), 1);
+    }
+}
