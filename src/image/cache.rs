@@ -89,21 +89,21 @@ impl Cache {
             }
             other => other?,
         };
-        golden(&self.dir, record)
+        Ok(golden(&self.dir, record))
     }
 
     /// Fetch what is published now, unless it is here already.
     pub fn fetch(&self, catalogue: &Catalogue, name: &str, watch: &dyn Watch) -> Result<Golden, ImageError> {
         let entry = catalogue.entry(name)?;
         let _lock = self.lock(name, watch)?;
-        golden(&self.dir, self.fetch_locked(name, entry, watch)?)
+        Ok(golden(&self.dir, self.fetch_locked(name, entry, watch)?))
     }
 
     /// Build a new equivalent, whatever is here already.
     pub fn build(&self, catalogue: &Catalogue, name: &str, watch: &dyn Watch) -> Result<Golden, ImageError> {
         let entry = catalogue.entry(name)?;
         let _lock = self.lock(name, watch)?;
-        golden(&self.dir, build(&self.dir, name, &entry.build, watch)?)
+        Ok(golden(&self.dir, build(&self.dir, name, &entry.build, watch)?))
     }
 
     /// All golden images, newest first.
@@ -133,7 +133,7 @@ impl Cache {
         for dir in self.folders() {
             if let Some(record) = record::read_all(dir)?.into_iter().find(|record| record.image == name) {
                 record::verify_cheaply(dir, &record)?;
-                return golden(dir, record).map(Some);
+                return Ok(Some(golden(dir, record)));
             }
         }
         Ok(None)
@@ -190,8 +190,7 @@ fn belongs_to_root(dir: &Utf8Path) -> bool {
     std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0)
 }
 
-/// The image of a record. Its bytes are known to be right, but not that a catalogue named a disk image.
-fn golden(dir: &Utf8Path, record: Record) -> Result<Golden, ImageError> {
-    let disk = inspect(&dir.join(&record.file))?;
-    Ok(Golden { path: disk.path, format: disk.format, virtual_bytes: disk.virtual_bytes, record: Some(record) })
+fn golden(dir: &Utf8Path, record: Record) -> Golden {
+    let (format, virtual_bytes) = (record.format, record.virtual_bytes);
+    Golden { path: dir.join(&record.file), format, virtual_bytes, record: Some(record) }
 }

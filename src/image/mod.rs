@@ -6,6 +6,8 @@ mod cache;
 mod catalogue;
 mod error;
 mod fetch;
+#[cfg(test)]
+mod fetch_tests;
 mod gpt;
 mod grub;
 mod http;

@@ -4,6 +4,7 @@
 //! `.json`. A newer one gets another name, so overlays on the older one stay whole.
 
 use super::error::ImageError;
+use super::inspect::{Format, inspect};
 use super::sums;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,10 @@ pub struct Record {
     pub sha512: String,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Its format, to be named to QEMU.
+    pub format: Format,
+    /// The size of the disk that a guest sees, bytes.
+    pub virtual_bytes: u64,
     /// When it came, UTC, RFC 3339.
     pub date: String,
     /// What the file looked like to `stat`; as long as it does, its bytes need not be read again.
@@ -81,8 +86,8 @@ impl Stamp {
     }
 }
 
-/// Turn a finished temporary file into a golden one: read-only, renamed, recorded. Both last steps are
-/// renames, the record last, so there is never a record without its file.
+/// Turn a finished temporary file into a golden one: looked at, read-only, renamed, recorded. Both last
+/// steps are renames, the record last, so there is never a record without its file.
 pub(super) fn adopt(
     dir: &Utf8Path,
     image: &str,
@@ -90,6 +95,7 @@ pub(super) fn adopt(
     origin: Origin,
     sha512: String,
 ) -> Result<Record, ImageError> {
+    let disk = inspect(finished)?;
     let file = format!("{image}-{}.qcow2", &sha512[..12]);
     let golden = dir.join(&file);
     let io = |doing, path: &Utf8Path| {
@@ -103,8 +109,17 @@ pub(super) fn adopt(
     let stamp = Stamp::of(&golden)?;
     let now = std::time::SystemTime::now();
     let seconds = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let record =
-        Record { image: image.to_owned(), file, origin, sha512, bytes: stamp.bytes, date: utc(seconds), stamp };
+    let record = Record {
+        image: image.to_owned(),
+        file,
+        origin,
+        sha512,
+        bytes: stamp.bytes,
+        format: disk.format,
+        virtual_bytes: disk.virtual_bytes,
+        date: utc(seconds),
+        stamp,
+    };
     write(dir, &record)?;
     Ok(record)
 }
@@ -142,7 +157,8 @@ pub(super) fn read_all(dir: &Utf8Path) -> Result<Vec<Record>, ImageError> {
             records.push(record);
         }
     }
-    records.sort_by(|a, b| b.date.cmp(&a.date).then(a.file.cmp(&b.file)));
+    let age = |record: &Record| (record.date.clone(), record.stamp.mtime, record.stamp.mtime_ns);
+    records.sort_by_key(|record| std::cmp::Reverse(age(record)));
     Ok(records)
 }
 
@@ -186,9 +202,11 @@ fn utc(seconds: u64) -> String {
 mod tests {
     use super::*;
 
-    fn adopted(dir: &Utf8Path, bytes: &str) -> Record {
+    fn adopted(dir: &Utf8Path) -> Record {
         let temporary = dir.join(".part");
-        std::fs::write(&temporary, bytes).unwrap();
+        let mut disk = [0; 512];
+        disk[510..].copy_from_slice(&[0x55, 0xaa]);
+        std::fs::write(&temporary, disk).unwrap();
         let digest = sums::of_file(&temporary).unwrap();
         adopt(dir, "a", &temporary, Origin::Built { suite: "trixie".into() }, digest).unwrap()
     }
@@ -209,7 +227,7 @@ mod tests {
     #[test]
     fn an_adopted_file_is_read_only_recorded_and_verified() {
         let (_keep, dir) = folder();
-        let record = adopted(&dir, "disk");
+        let record = adopted(&dir);
         let mode = std::fs::metadata(dir.join(&record.file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o444);
         assert_eq!(read_all(&dir).unwrap(), std::slice::from_ref(&record));
@@ -220,7 +238,7 @@ mod tests {
     #[test]
     fn a_changed_file_is_caught_cheaply_by_its_stamp() {
         let (_keep, dir) = folder();
-        let record = adopted(&dir, "disk");
+        let record = adopted(&dir);
         std::fs::remove_file(dir.join(&record.file)).unwrap();
         std::fs::write(dir.join(&record.file), "dusk").unwrap();
         let error = verify_cheaply(&dir, &record).unwrap_err();
@@ -230,7 +248,7 @@ mod tests {
     #[test]
     fn a_copied_cache_is_read_once_and_believed_again() {
         let (_keep, dir) = folder();
-        let mut record = adopted(&dir, "disk");
+        let mut record = adopted(&dir);
         record.stamp.inode += 1;
         write(&dir, &record).unwrap();
         verify_cheaply(&dir, &record).unwrap();
@@ -240,7 +258,7 @@ mod tests {
     #[test]
     fn a_record_that_leads_elsewhere_is_ignored() {
         let (_keep, dir) = folder();
-        let mut record = adopted(&dir, "disk");
+        let mut record = adopted(&dir);
         let path = dir.join(&record.file).with_extension("json");
         record.file = "../../etc/passwd".into();
         std::fs::write(path, serde_json::to_vec(&record).unwrap()).unwrap();
