@@ -191,7 +191,9 @@ impl Blame for ImageError {
             }
             Self::NoSpace { .. } => "make room, or move the cache with BOMA_IT_CACHE".into(),
             Self::Step { .. } => "check that the machine reaches its Debian mirror (`apt-get update`)".into(),
-            Self::Io { .. } => "check the cache folder's owner; BOMA_IT_CACHE moves it".into(),
+            Self::Io { .. } | Self::Lock(LockError::Io { .. }) => {
+                "check the cache folder's owner; BOMA_IT_CACHE moves it".into()
+            }
             Self::Cmd(inner) => return inner.next(),
             Self::Lock(inner) => return inner.next(),
             Self::Stopped { .. } => return None,

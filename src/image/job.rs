@@ -85,10 +85,27 @@ impl Job<'_> {
 /// Kill the command and wait until everything below it has let go of our pipes: then nothing writes
 /// into the work folder any more. Bounded, as a stray that left the pid namespace would never do so.
 fn end(child: &mut Child, lines: &Receiver<String>) {
-    let _ = child.kill();
-    let _ = child.wait();
+    // unshare(1) waits for the first process of the new pid namespace. Killed first, that one is reaped
+    // by it, where it would otherwise be left to an init that may not care.
+    let below = children(child.id());
+    for pid in &below {
+        let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
+    }
+    if below.is_empty() {
+        let _ = child.kill();
+    }
     let deadline = Deadline::after(Duration::from_secs(5));
     while !deadline.passed() && lines.recv_timeout(deadline.left()).is_ok() {}
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The children of a process that has one thread. They cannot be reaped by anybody else in between, so
+/// the ids stay theirs.
+fn children(pid: u32) -> Vec<rustix::process::Pid> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let pids = text.split_whitespace().filter_map(|word| word.parse().ok());
+    pids.filter_map(rustix::process::Pid::from_raw).collect()
 }
 
 fn listen(child: &mut Child) -> Receiver<String> {
