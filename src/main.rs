@@ -8,6 +8,8 @@ fn main() -> ExitCode {
     // Hidden subcommands run before anything else: they join namespaces, which needs a single thread.
     match args.split_first() {
         Some((name, rest)) if name == network::enter::NAME => network::enter::main(rest),
+        Some((name, rest)) if name == network::holder::NAME => network::holder::main(rest),
+        Some((name, rest)) if name == network::keep::NAME => network::keep::main(rest),
         _ => ExitCode::SUCCESS,
     }
 }

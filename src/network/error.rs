@@ -1,6 +1,7 @@
 //! Why a network could not be made, entered or removed.
 
-use crate::failure::{Blame, Exit};
+use super::address::Cidr;
+use crate::failure::{Blame, Exit, Failure};
 use crate::host::cmd::CmdError;
 use crate::host::dirs::DirError;
 use crate::host::ledger::LedgerError;
@@ -111,6 +112,44 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// A process of ours failed; its own failure, as it was told.
+    #[error("{}", failure.chain.join(": "))]
+    Child {
+        /// The failure.
+        failure: Failure,
+    },
+    /// The process that was to hold the network said nothing.
+    #[error("the network's holder {what}; its log ends with: {said}")]
+    Holder {
+        /// What it did instead of getting ready.
+        what: &'static str,
+        /// The end of its log.
+        said: String,
+    },
+    /// The network is up already, as something else.
+    #[error("the network {name} is up with another plan")]
+    Busy {
+        /// Its name.
+        name: IfName,
+    },
+    /// What an earlier network left cannot be removed.
+    #[error("an earlier network {name} left something that cannot be removed: {leaks}")]
+    Stale {
+        /// Its name.
+        name: IfName,
+        /// What is left, and why.
+        leaks: String,
+    },
+    /// The host has our subnet already.
+    #[error("the subnet {subnet} is taken on this host: {other} is routed through {device}")]
+    Clash {
+        /// Ours.
+        subnet: Cidr,
+        /// Theirs.
+        other: Cidr,
+        /// The interface.
+        device: String,
+    },
     /// A long-running part ended before it was ready, or while it was needed.
     #[error("{program} ended with {status}; it last said: {said}")]
     Ended {
@@ -120,6 +159,12 @@ pub enum NetError {
         status: String,
         /// The end of its log.
         said: String,
+    },
+    /// The network is up and does not work any more.
+    #[error("the network is broken: {why}")]
+    Broken {
+        /// Which part has died, and its last words.
+        why: String,
     },
     /// A long-running part did not become ready.
     #[error("{program} was not ready after {limit:?}; it last said: {said}")]
@@ -138,7 +183,9 @@ impl Blame for NetError {
         match self {
             Self::Plan(_) | Self::Format { .. } => Exit::Usage,
             Self::Arguments { .. } => Exit::Bug,
-            Self::KeeperGone { .. } | Self::Ended { .. } => Exit::Lost,
+            Self::Child { failure } => failure.exit,
+            Self::Busy { .. } => Exit::Usage,
+            Self::KeeperGone { .. } | Self::Broken { .. } => Exit::Lost,
             Self::Lock(error) => error.exit(),
             _ => Exit::Host,
         }
@@ -150,7 +197,9 @@ impl Blame for NetError {
                 "load the module `tun`, and let this user open the device (`chmod 0666 /dev/net/tun`, which is the usual mode)"
             }
             Self::Start { .. } | Self::NotReady { .. } => "run `boma-qemu doctor`; it names the package to install",
-            Self::KeeperGone { .. } => "`boma-qemu down` (or `prune`) clears what is left; then `up` again",
+            Self::KeeperGone { .. } | Self::Broken { .. } => {
+                "`boma-qemu down` (or `prune`) clears what is left; then `up` again"
+            }
             Self::Namespace { .. } => {
                 "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                  kernel.apparmor_restrict_unprivileged_userns), or use --net host as root"
@@ -158,6 +207,10 @@ impl Blame for NetError {
             Self::Capabilities { .. } => "--net host needs CAP_NET_ADMIN: run it as root, or use --net namespace",
             Self::Command(error) => return error.next(),
             Self::Dir(error) => return error.next(),
+            Self::Child { failure } => return failure.next.clone(),
+            Self::Busy { .. } => "`boma-qemu status` shows whose it is; `down` it first",
+            Self::Stale { .. } => "run `boma-qemu prune` as the user who started it",
+            Self::Clash { .. } => "choose another subnet in net/, or use --net namespace, where it cannot clash",
             Self::Ledger(error) => return error.next(),
             _ => return None,
         };

@@ -3,27 +3,59 @@
 //! One holder process per network (`@net`) keeps everything alive and dies with everything. Commands
 //! get into the network through an argv prefix ([`Network::enter`]).
 
+pub mod address;
+mod build;
 mod caps;
+mod dir;
+pub mod dnsmasq;
 pub mod enter;
 mod error;
+mod handshake;
+pub mod holder;
+mod host_facts;
+pub mod keep;
+pub mod nft;
+mod part;
+pub mod plan;
 pub mod tap;
 
 pub use caps::drop_all_capabilities;
+pub use dir::NetDir;
 pub use error::NetError;
+pub use plan::{Egress, Mode, NetFile, NetPlan};
 
+use crate::host::deadline::Deadline;
+use crate::host::dirs::{Dirs, make_private, write_private};
+use crate::host::ledger::{Leak, Ledger};
+use crate::host::lock::Lock;
 use crate::host::process::ProcessId;
-use camino::Utf8PathBuf;
+use crate::names::IfName;
+use camino::{Utf8Path, Utf8PathBuf};
 use caps::Keep;
 use enter::Enter;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a network may take to be up; measured: 0.1 s.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A network that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// The program that enters it: this one.
     exe: Utf8PathBuf,
+    /// Its folder.
+    dir: Utf8PathBuf,
+    /// The process that holds it.
+    holder: ProcessId,
     /// The keeper of the guest side's namespaces; none where that is the host's own network.
     guest: Option<ProcessId>,
+    /// The keeper of the controller side's network namespace.
+    controller: ProcessId,
+    /// What it was made from.
+    plan: NetPlan,
 }
 
 impl Network {
@@ -39,4 +71,134 @@ impl Network {
     pub fn enter_net_admin(&self) -> Vec<String> {
         Enter { keeper: self.guest, keep: Keep::NetAdmin, bound: false }.prefix(&self.exe)
     }
+
+    /// What it was made from, the host's networks included.
+    pub fn plan(&self) -> &NetPlan {
+        &self.plan
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> NetDir {
+        NetDir::at(self.dir.clone())
+    }
+
+    /// Whether it still works. The error says which part has died, and its last words.
+    pub fn check(&self) -> Result<(), NetError> {
+        if !self.holder.is_alive() {
+            return Err(NetError::KeeperGone { pid: self.holder.pid });
+        }
+        match std::fs::read_to_string(self.dir().broken()) {
+            Ok(why) => Err(NetError::Broken { why }),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The network of this plan, made if it is not up.
+pub fn ensure(dirs: &Dirs, plan: &NetPlan) -> Result<Network, NetError> {
+    ensure_as(&own_exe()?, dirs, plan)
+}
+
+/// As [`ensure`], with the program that holds and enters the network named: for tests, which are
+/// another program themselves.
+pub fn ensure_as(exe: &Utf8Path, dirs: &Dirs, plan: &NetPlan) -> Result<Network, NetError> {
+    plan.check()?;
+    let dir = NetDir::of(dirs, &plan.name);
+    make_private(&NetDir::all(dirs))?;
+    let _lock = Lock::take(&dir.lock(), &format!("pid {}, which starts the network", std::process::id()))?;
+    if let Some(network) = open(dirs, &plan.name) {
+        let same = NetPlan { host_networks: plan.host_networks.clone(), ..network.plan.clone() } == *plan;
+        return if same { Ok(network) } else { Err(NetError::Busy { name: plan.name.clone() }) };
+    }
+    // What a holder left that died: in host mode the host still has it.
+    let leaks = clear(&dir);
+    if !leaks.is_empty() {
+        let leaks: Vec<_> = leaks.iter().map(|leak| format!("{} ({})", leak.what, leak.why)).collect();
+        return Err(NetError::Stale { name: plan.name.clone(), leaks: leaks.join(", ") });
+    }
+    make_private(dir.path())?;
+    write_private(&dir.plan(), serde_json::to_vec_pretty(plan).unwrap_or_default())?;
+    let started = start_holder(exe, &dir).and_then(|()| read_json(&dir.ready()));
+    if started.is_err() {
+        // What cannot be removed stays in the ledger, for `prune`.
+        clear(&dir);
+    }
+    started
+}
+
+/// The network of this name, if it is up.
+pub fn open(dirs: &Dirs, name: &IfName) -> Option<Network> {
+    let dir = NetDir::of(dirs, name);
+    if !dir.is_alive() {
+        return None;
+    }
+    read_json(&dir.ready()).ok()
+}
+
+/// Remove the network of this name, dead or alive, with all that it brought; what is still there
+/// afterwards is named. Its logs go with it: copy them first.
+pub fn release(dirs: &Dirs, name: &IfName) -> Result<Vec<Leak>, NetError> {
+    let dir = NetDir::of(dirs, name);
+    if !dir.path().exists() {
+        return Ok(Vec::new());
+    }
+    let _lock = Lock::take(&dir.lock(), &format!("pid {}, which removes the network", std::process::id()))?;
+    Ok(clear(&dir))
+}
+
+/// Undo a network's ledger, and remove its folder if nothing is left to undo.
+fn clear(dir: &NetDir) -> Vec<Leak> {
+    if !dir.path().exists() {
+        return Vec::new();
+    }
+    let leaks = match Ledger::open(&dir.ledger()) {
+        Ok(ledger) => ledger.undo(),
+        Err(error) => vec![Leak { what: format!("network {}", dir.path()), why: error.to_string() }],
+    };
+    if leaks.is_empty() {
+        // An empty folder that stays harms nobody.
+        let _ = std::fs::remove_dir_all(dir.path());
+    }
+    leaks
+}
+
+fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {
+    let log = dir.holder_log();
+    let to = File::create(&log).map_err(|source| NetError::File { path: log.clone(), source })?;
+    let mut child = Command::new(exe)
+        .args([holder::NAME, dir.path().as_str()])
+        // An ordinary user's PATH on Debian has neither nft nor dnsmasq.
+        .env("PATH", format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(to)
+        .spawn()
+        .map_err(|source| NetError::Start { program: exe.to_string(), source })?;
+    let said = || part::last_lines(&log);
+    let heard = match &mut child.stdout {
+        Some(pipe) => handshake::listen::<()>(pipe, &Deadline::after(LIMIT)),
+        None => Err(handshake::Silence::Closed),
+    };
+    let error = match heard {
+        Ok(()) => return Ok(()),
+        Err(handshake::Silence::Failed(failure)) => NetError::Child { failure },
+        Err(handshake::Silence::Closed) => NetError::Holder { what: "ended without a word", said: said() },
+        Err(handshake::Silence::Late) => NetError::Holder { what: "was not ready in time", said: said() },
+    };
+    // It is ours to reap, and its children die with it.
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(error)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Utf8Path) -> Result<T, NetError> {
+    let text = std::fs::read(path).map_err(|source| NetError::File { path: path.to_owned(), source })?;
+    serde_json::from_slice(&text).map_err(|source| NetError::Format { path: path.to_owned(), source })
+}
+
+/// The path of this program.
+fn own_exe() -> Result<Utf8PathBuf, NetError> {
+    let failed = |source| NetError::Start { program: "this program again".into(), source };
+    let path = std::env::current_exe().map_err(failed)?;
+    Utf8PathBuf::from_path_buf(path).map_err(|_| failed(std::io::Error::other("its path is not UTF-8")))
 }

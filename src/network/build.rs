@@ -1,0 +1,249 @@
+//! Making a network, part by part. The ledger knows each part before it exists.
+
+use super::caps::Keep;
+use super::dir::NetDir;
+use super::enter::Enter;
+use super::keep::{Keeper, Space};
+use super::part::Part;
+use super::plan::{Egress, Mode, NetPlan};
+use super::{NetError, dnsmasq, host_facts, nft};
+use crate::host::cmd::Cmd;
+use crate::host::dirs::write_private;
+use crate::host::ledger::{Change, Ledger, Netns};
+use crate::host::process::ProcessId;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::fmt::Write;
+
+/// All that the holder holds.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The keeper of the guest side; none in host mode.
+    pub guest: Option<Keeper>,
+    /// The keeper of the controller side.
+    pub controller: Keeper,
+    /// dnsmasq, and pasta where there is a way out.
+    pub parts: Vec<Part>,
+}
+
+/// What every step needs.
+struct Site<'a> {
+    exe: &'a Utf8Path,
+    dir: &'a NetDir,
+    plan: &'a NetPlan,
+    ledger: &'a mut Ledger,
+}
+
+/// Make everything, in this order: namespaces, the way out (it takes longest, so it starts first and is
+/// waited for last), filters before the bridge that they guard, the bridge, forwarding, the
+/// controller's side, DHCP and DNS.
+pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &mut Ledger) -> Result<Built, NetError> {
+    let host = host_facts::gather()?;
+    if plan.mode == Mode::Host
+        && let Some(clash) = host.iter().find(|network| network.to.overlaps(&plan.subnet))
+    {
+        return Err(NetError::Clash { subnet: plan.subnet, other: clash.to, device: clash.device.clone() });
+    }
+    plan.host_networks = host.into_iter().map(|network| network.to).collect();
+    let mut site = Site { exe, dir, plan, ledger };
+    let guest = match site.plan.mode {
+        Mode::Namespace => Some(site.keeper("network keeper", &[], Space::UserAndRouter)?),
+        Mode::Host => None,
+    };
+    let at = guest.as_ref().map(|keeper| keeper.id);
+    let mut parts = Vec::new();
+    if let Some(guest) = at
+        && site.plan.has_way_out()
+    {
+        parts.push(site.pasta(guest)?);
+    }
+    site.filters(at)?;
+    site.bridge(at)?;
+    let controller = site.controller(at)?;
+    parts.push(site.dnsmasq(at)?);
+    for part in &mut parts {
+        part.await_ready()?;
+    }
+    Ok(Built { guest, controller, parts })
+}
+
+impl Site<'_> {
+    fn keeper(&mut self, role: &str, prefix: &[String], space: Space) -> Result<Keeper, NetError> {
+        let keeper = Keeper::start(self.exe, prefix, space)?;
+        self.process(role, keeper.id)?;
+        Ok(keeper)
+    }
+
+    /// Into the ledger with a child. It cannot be there before it has a pid, but it dies with the
+    /// holder, which is in the ledger.
+    fn process(&mut self, role: &str, id: ProcessId) -> Result<(), NetError> {
+        Ok(self.ledger.adopt(Change::Process { role: role.into(), id })?)
+    }
+
+    /// A short command with `CAP_NET_ADMIN` in the namespaces of `at`.
+    fn admin(&self, at: Option<ProcessId>, program: &str) -> Cmd {
+        let prefix = Enter { keeper: at, keep: Keep::NetAdmin, bound: true }.prefix(self.exe);
+        Cmd::new(&prefix[0]).args(&prefix[1..]).arg(program)
+    }
+
+    fn ip(&self, at: Option<ProcessId>, lines: String) -> Result<(), NetError> {
+        self.admin(at, "ip").args(["-batch", "-"]).stdin(lines).run().map(drop).map_err(NetError::Command)
+    }
+
+    fn nft(&self, at: Option<ProcessId>, text: String) -> Result<(), NetError> {
+        self.admin(at, "nft").args(["-f", "-"]).stdin(text).run().map(drop).map_err(NetError::Command)
+    }
+
+    fn pasta(&mut self, guest: ProcessId) -> Result<Part, NetError> {
+        // It joins the namespaces by itself, from outside, and then drops what it had.
+        let mut argv = Enter { keeper: None, keep: Keep::All, bound: true }.prefix(self.exe);
+        argv.extend(pasta_argv(self.plan, &self.dir.path().join("pasta.pid"), guest.pid, is_superuser()));
+        let part = Part::start("pasta", self.dir.path(), &argv)?;
+        if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
+            self.process("pasta", id)?;
+        }
+        Ok(part)
+    }
+
+    fn filters(&mut self, at: Option<ProcessId>) -> Result<(), NetError> {
+        let netns = netns(at);
+        let table = |family: &str| Change::NftTable { family: family.into(), name: self.plan.name.to_string(), netns };
+        let (ports, guest) = (table("bridge"), table("inet"));
+        let text = nft::ports(self.plan) + &nft::guest(self.plan);
+        self.ledger.adopt(ports)?;
+        self.ledger.adopt(guest)?;
+        self.nft(at, text)
+    }
+
+    fn bridge(&mut self, at: Option<ProcessId>) -> Result<(), NetError> {
+        let NetPlan { bridge, gateway, subnet, mode, .. } = self.plan;
+        let mut lines = format!(
+            // A fixed address: a bridge otherwise takes over that of its lowest port. Without a
+            // forwarding delay the guest's first DHCP question gets through.
+            "link add name {bridge} address {} type bridge forward_delay 0 stp_state 0 mcast_snooping 0\n\
+             link set dev {bridge} addrgenmode none\naddr add {gateway}/{} dev {bridge}\nlink set dev {bridge} up\n",
+            bridge_mac(self.plan),
+            subnet.bits(),
+        );
+        if *mode == Mode::Namespace {
+            lines.push_str("link set dev lo up\n");
+        }
+        self.ledger.adopt(Change::Link { name: bridge.to_string(), netns: netns(at) })?;
+        self.ip(at, lines)?;
+        match mode {
+            // The keeper has switched it on in its own.
+            Mode::Namespace => Ok(()),
+            Mode::Host => self.forwarding(),
+        }
+    }
+
+    fn forwarding(&mut self) -> Result<(), NetError> {
+        let key = "net/ipv4/ip_forward";
+        let path = Utf8PathBuf::from(format!("/proc/sys/{key}"));
+        let file = |source| NetError::File { path: path.clone(), source };
+        let old = std::fs::read_to_string(&path).map_err(file)?.trim().to_owned();
+        if old == "1" {
+            return Ok(());
+        }
+        self.ledger.adopt(Change::Sysctl { key: key.into(), old, new: "1".into(), netns: Netns::Host })?;
+        std::fs::write(&path, "1").map_err(file)
+    }
+
+    fn controller(&mut self, at: Option<ProcessId>) -> Result<Keeper, NetError> {
+        let NetPlan { bridge, controller, subnet, gateway, .. } = self.plan;
+        let (prefix, space) = match at {
+            Some(_) => (Enter { keeper: at, keep: Keep::All, bound: false }.prefix(self.exe), Space::Net),
+            None => (Vec::new(), Space::UserAndNet),
+        };
+        let keeper = self.keeper("controller keeper", &prefix, space)?;
+        let port = self.plan.controller_port();
+        self.ledger.adopt(Change::Link { name: port.clone(), netns: netns(at) })?;
+        self.ip(
+            at,
+            format!(
+                "link add name {port} type veth peer name eth0 netns {}\n\
+                 link set dev {port} addrgenmode none\nlink set dev {port} master {bridge} up\n",
+                keeper.id.pid
+            ),
+        )?;
+        let inside = Some(keeper.id);
+        self.nft(inside, nft::controller(self.plan))?;
+        let mut lines = format!(
+            "link set dev lo up\nlink set dev eth0 addrgenmode none\n\
+             addr add {controller}/{} dev eth0\nlink set dev eth0 up\n",
+            subnet.bits()
+        );
+        for exception in &self.plan.controller_allow {
+            let _ = writeln!(lines, "route replace {} via {gateway}", exception.to);
+        }
+        self.ip(inside, lines)?;
+        Ok(keeper)
+    }
+
+    fn dnsmasq(&mut self, at: Option<ProcessId>) -> Result<Part, NetError> {
+        let config = self.dir.path().join("dnsmasq.conf");
+        write_private(&config, dnsmasq::config(self.plan, self.dir.path()))?;
+        write_private(&self.dir.resolv_conf(), format!("nameserver {}\n", self.plan.gateway))?;
+        let mut argv = Enter { keeper: at, keep: Keep::Dnsmasq, bound: true }.prefix(self.exe);
+        argv.extend(["dnsmasq".into(), "--keep-in-foreground".into(), format!("--conf-file={config}")]);
+        if is_superuser() {
+            // It would change to a user of its own, for which it lacks the capability here.
+            argv.extend(["--user=root".into(), "--group=".into()]);
+        }
+        let part = Part::start("dnsmasq", self.dir.path(), &argv)?;
+        if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
+            self.process("dnsmasq", id)?;
+        }
+        Ok(part)
+    }
+}
+
+/// pasta's command line. It copies the host's addresses unless it is given others, and it forwards
+/// ports both ways, and the gateway's address to the host's loopback, unless it is told not to.
+fn pasta_argv(plan: &NetPlan, pid_file: &Utf8Path, guest: i32, superuser: bool) -> Vec<String> {
+    let uplink = &plan.uplink;
+    let mut argv = vec!["pasta".to_owned()];
+    if superuser {
+        // As root it changes to "nobody", who may not join the namespaces.
+        argv.extend(["--runas".into(), "0".into()]);
+    }
+    let options = [
+        "--foreground",
+        "--ipv4-only",
+        "--config-net",
+        "--no-map-gw",
+        "--no-dhcp",
+        "--no-dhcpv6",
+        "--no-ndp",
+        "--no-ra",
+    ];
+    argv.extend(options.map(str::to_owned));
+    let off = ["--tcp-ports", "--udp-ports", "--tcp-ns", "--udp-ns"];
+    argv.extend(off.into_iter().flat_map(|option| [option.to_owned(), "none".into()]));
+    let values = [
+        ("--ns-ifname", uplink.interface.to_string()),
+        ("--address", uplink.address.to_string()),
+        ("--netmask", uplink.subnet.mask().to_string()),
+        ("--gateway", uplink.gateway.to_string()),
+        ("--pid", pid_file.to_string()),
+    ];
+    argv.extend(values.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+    if plan.egress == Egress::Nat {
+        argv.extend(["--dns-forward".into(), uplink.dns.to_string()]);
+    }
+    argv.push(guest.to_string());
+    argv
+}
+
+/// A locally administered address made from the gateway's, so that it is the same every time.
+fn bridge_mac(plan: &NetPlan) -> String {
+    let [a, b, c, d] = plan.gateway.octets();
+    format!("02:b0:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+fn netns(at: Option<ProcessId>) -> Netns {
+    at.map_or(Netns::Host, Netns::Kept)
+}
+
+fn is_superuser() -> bool {
+    rustix::process::geteuid().is_root()
+}

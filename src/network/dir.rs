@@ -1,0 +1,101 @@
+//! The folder of one network, below `$BOMA_STATE/net/<name>/`.
+
+use crate::host::dirs::Dirs;
+use crate::host::lock::Lock;
+use crate::names::IfName;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// The folder of one network.
+#[derive(Clone, Debug)]
+pub struct NetDir {
+    path: Utf8PathBuf,
+}
+
+impl NetDir {
+    /// The folder of the network `name`.
+    pub fn of(dirs: &Dirs, name: &IfName) -> Self {
+        Self { path: Self::all(dirs).join(name.as_str()) }
+    }
+
+    /// The folder at a path, for the hidden subcommands, which are given it.
+    pub fn at(path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The folder that holds all networks' folders.
+    pub fn all(dirs: &Dirs) -> Utf8PathBuf {
+        dirs.state.join("net")
+    }
+
+    /// Every network that has a folder, up or not, in the order of their names.
+    pub fn list(dirs: &Dirs) -> Vec<IfName> {
+        let Ok(entries) = Self::all(dirs).read_dir_utf8() else { return Vec::new() };
+        let mut names: Vec<IfName> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().parse().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// Whether the network's holder is alive: it holds this lock for its whole life.
+    pub fn is_alive(&self) -> bool {
+        Lock::is_held(&self.alive())
+    }
+
+    /// Locked while the holder lives.
+    pub fn alive(&self) -> Utf8PathBuf {
+        self.path.join("alive.lock")
+    }
+
+    /// The plan that the network was made from.
+    pub fn plan(&self) -> Utf8PathBuf {
+        self.path.join("net.json")
+    }
+
+    /// How to get into the network; written when it is ready.
+    pub fn ready(&self) -> Utf8PathBuf {
+        self.path.join("ready.json")
+    }
+
+    /// The changes that the network brought.
+    pub fn ledger(&self) -> Utf8PathBuf {
+        self.path.join("ledger.ndjson")
+    }
+
+    /// The leases that dnsmasq gave.
+    pub fn leases(&self) -> Utf8PathBuf {
+        self.path.join("leases")
+    }
+
+    /// What dnsmasq said: every DHCP exchange and every query.
+    pub fn dnsmasq_log(&self) -> Utf8PathBuf {
+        self.path.join("dnsmasq.log")
+    }
+
+    /// What the holder said.
+    pub fn holder_log(&self) -> Utf8PathBuf {
+        self.path.join("holder.log")
+    }
+
+    /// Why the network no longer works, if a part of it has died.
+    pub fn broken(&self) -> Utf8PathBuf {
+        self.path.join("broken")
+    }
+
+    /// The resolver's address, as `/etc/resolv.conf` has it.
+    pub fn resolv_conf(&self) -> Utf8PathBuf {
+        self.path.join("resolv.conf")
+    }
+
+    /// Held while the network is made or removed. It lies beside the folder, which comes and goes.
+    pub(crate) fn lock(&self) -> Utf8PathBuf {
+        self.path.with_extension("lock")
+    }
+}

@@ -1,0 +1,65 @@
+//! dnsmasq's configuration: one lease for one VM, names with fixed answers, one upstream.
+
+use super::plan::{Egress, Mode, NetPlan};
+use camino::Utf8Path;
+use std::fmt::Write;
+
+/// The configuration file. `dir` is the network's folder, where leases and pid file go.
+pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
+    let NetPlan { bridge, gateway, dhcp, subnet, vm, .. } = plan;
+    let mut text = format!(
+        "# Only the bridge: other resolvers and DHCP servers of the host keep their addresses.\n\
+         interface={bridge}\nexcept-interface=lo\nbind-interfaces\nlisten-address={gateway}\n\
+         pid-file={dir}/dnsmasq.pid\nlog-facility=-\nlog-dhcp\nlog-queries\n\
+         # One machine is known, and it always gets the same address; asking around first would cost 3 s.\n\
+         dhcp-range={first},{last},{mask},12h\ndhcp-host={mac},{ip},{name}\ndhcp-ignore=tag:!known\n\
+         dhcp-leasefile={dir}/leases\ndhcp-authoritative\nno-ping\n\
+         # Nothing of the host's own name service leaks in; IPv6 does not leave the bridge.\n\
+         no-hosts\nfilter-AAAA\nhost-record={name},{ip}\n",
+        first = dhcp.first,
+        last = dhcp.last,
+        mask = subnet.mask(),
+        mac = vm.mac,
+        ip = vm.ip,
+        name = vm.name,
+    );
+    for (name, address) in &plan.stubs {
+        // Without `local` other record types would be asked for upstream, and an NXDOMAIN from there
+        // would deny the whole name.
+        let _ = writeln!(text, "address=/{name}/{address}\nlocal=/{name}/");
+    }
+    for name in plan.never.keys().filter(|name| !plan.stubs.contains_key(*name)) {
+        let _ = writeln!(text, "local=/{name}/");
+    }
+    text.push_str(&match (plan.egress, plan.mode) {
+        (Egress::None, _) => "no-resolv\n".to_owned(),
+        (Egress::Nat, Mode::Namespace) => format!("no-resolv\nserver={}\n", plan.uplink.dns),
+        (Egress::Nat, Mode::Host) => "resolv-file=/etc/resolv.conf\n".to_owned(),
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::sample;
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_a_network_in_namespaces() {
+        let text = config(&sample(), Utf8Path::new("/state/net/boma-it"));
+        insta::with_settings!({ snapshot_path => "../../tests/snapshots", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("dnsmasq-namespace", text);
+        });
+    }
+
+    #[test]
+    fn a_stub_wins_over_the_never_list_and_without_egress_nobody_is_asked() {
+        let mut plan = sample();
+        plan.egress = Egress::None;
+        plan.stubs.insert("askari".into(), plan.vm.ip);
+        let text = config(&plan, Utf8Path::new("/d"));
+        assert!(text.contains("address=/askari/10.213.77.10"));
+        assert_eq!(text.matches("local=/askari/").count(), 1);
+        assert!(text.contains("no-resolv\n") && !text.contains("server="));
+    }
+}

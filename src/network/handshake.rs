@@ -1,0 +1,69 @@
+//! One JSON line on a pipe: a process of ours says that it is ready, or why it never will be.
+
+use crate::failure::{Exit, Failure};
+use crate::host::deadline::Deadline;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Word<T> {
+    Ready(T),
+    Failed(Failure),
+}
+
+/// Why there was no good word.
+#[derive(Debug)]
+pub(crate) enum Silence {
+    /// It said why it failed.
+    Failed(Failure),
+    /// It closed the pipe without a word, or broke it.
+    Closed,
+    /// The deadline passed.
+    Late,
+}
+
+/// Say "ready" on standard output.
+pub(crate) fn ready(value: &impl Serialize) -> std::io::Result<()> {
+    say(&Word::Ready(value))
+}
+
+/// Say why not. If nobody listens any more, there is nobody to tell.
+pub(crate) fn failed(failure: Failure) {
+    let _ = say(&Word::<()>::Failed(failure));
+}
+
+fn say(word: &impl Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// Wait for one line.
+pub(crate) fn listen<T: DeserializeOwned>(pipe: &mut (impl Read + AsFd), deadline: &Deadline) -> Result<T, Silence> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let left = Timespec::try_from(deadline.left()).unwrap_or_default();
+        match poll(&mut [PollFd::new(&*pipe, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(Silence::Late),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return Err(Silence::Closed),
+        }
+        // Byte by byte: what follows the line belongs to somebody else.
+        let mut byte = [0];
+        match pipe.read(&mut byte) {
+            Ok(1) => line.push(byte[0]),
+            _ => return Err(Silence::Closed),
+        }
+    }
+    match serde_json::from_slice(&line) {
+        Ok(Word::Ready(value)) => Ok(value),
+        Ok(Word::Failed(failure)) => Err(Silence::Failed(failure)),
+        Err(error) => Err(Silence::Failed(Failure::new(Exit::Bug, format!("a word that is none: {error}")))),
+    }
+}

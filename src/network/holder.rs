@@ -1,0 +1,106 @@
+//! `@net`: the process that holds a network. All its parts are its children and die with it.
+
+use super::build::{Built, build};
+use super::dir::NetDir;
+use super::plan::NetPlan;
+use super::{NetError, Network, drop_all_capabilities, handshake};
+use crate::failure::Failure;
+use crate::host::dirs::write_private;
+use crate::host::ledger::{Change, Ledger};
+use crate::host::lock::Lock;
+use crate::host::process::ProcessId;
+use camino::Utf8PathBuf;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::process::ExitCode;
+
+/// The hidden subcommand's name.
+pub const NAME: &str = "@net";
+
+/// The hidden subcommand: `@net FOLDER`, where FOLDER holds the plan.
+pub fn main(args: &[String]) -> ExitCode {
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let failure = Failure::from(error);
+            let code = failure.exit.code();
+            anstream::eprintln!("{failure}");
+            handshake::failed(failure);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<(), NetError> {
+    let [dir] = args else {
+        return Err(NetError::Arguments { command: NAME, why: "it takes one folder".into() });
+    };
+    let dir = NetDir::at(dir.as_str());
+    // A session of its own: a terminal's Ctrl-C and its hanging up are not for it.
+    let _ = rustix::process::setsid();
+    let _alive = Lock::try_take(&dir.alive(), &format!("the network's holder, pid {}", std::process::id()))?;
+    let mut ledger = Ledger::open(&dir.ledger())?;
+    ledger.adopt(Change::Process { role: "network holder".into(), id: ProcessId::own() })?;
+    let mut plan: NetPlan = super::read_json(&dir.plan())?;
+    let exe = super::own_exe()?;
+    let built = build(&exe, &dir, &mut plan, &mut ledger)?;
+    // Not before: the parts would inherit the blocked signals. Until now a signal simply ends it all.
+    let signals = signals().map_err(|errno| NetError::Start { program: NAME.into(), source: errno.into() })?;
+    let network = Network {
+        exe,
+        dir: dir.path().to_owned(),
+        holder: ProcessId::own(),
+        guest: built.guest.as_ref().map(|keeper| keeper.id),
+        controller: built.controller.id,
+        plan,
+    };
+    write_private(&dir.plan(), to_json(&network.plan))?;
+    write_private(&dir.ready(), to_json(&network))?;
+    // From here on it only waits; removing is done by those who may.
+    drop_all_capabilities()?;
+    let file = |source| NetError::File { path: Utf8PathBuf::from("the holder's standard output"), source };
+    handshake::ready(&()).map_err(file)?;
+    let null = std::fs::File::open("/dev/null").map_err(file)?;
+    rustix::stdio::dup2_stdout(&null).map_err(|errno| file(errno.into()))?;
+    serve(built, &dir, &signals);
+    Ok(())
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    // Plain data with string keys always has a JSON form.
+    serde_json::to_vec_pretty(value).unwrap_or_default()
+}
+
+fn signals() -> nix::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Wait for the order to end. A part that dies meanwhile is told to those who look; it is not started
+/// again, since what it knew (connections, leases given out) is gone.
+fn serve(mut built: Built, dir: &NetDir, signals: &SignalFd) {
+    loop {
+        for part in &mut built.parts {
+            if let Some(status) = part.ended() {
+                let error = NetError::Ended { program: part.name, status, said: part.last_words() };
+                anstream::eprintln!("{error}");
+                let _ = write_private(&dir.broken(), error.to_string());
+            }
+        }
+        built.parts.retain_mut(|part| part.ended().is_none());
+        match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if i32::try_from(signal.ssi_signo) != Ok(Signal::SIGCHLD as i32) {
+                return;
+            }
+        }
+    }
+}
