@@ -10,6 +10,7 @@ pub mod failure;
 pub mod host;
 pub mod image;
 pub mod machine;
+pub mod monitor;
 pub mod names;
 pub mod network;
 pub mod profile;

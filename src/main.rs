@@ -1,6 +1,6 @@
 //! The `boma-qemu` program.
 
-use boma_qemu::network;
+use boma_qemu::{monitor, network};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         Some((name, rest)) if name == network::enter::NAME => network::enter::main(rest),
         Some((name, rest)) if name == network::holder::NAME => network::holder::main(rest),
         Some((name, rest)) if name == network::keep::NAME => network::keep::main(rest),
+        Some((name, rest)) if name == monitor::NAME => monitor::main(rest),
         _ => ExitCode::SUCCESS,
     }
 }

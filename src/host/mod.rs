@@ -6,3 +6,4 @@ pub mod dirs;
 pub mod ledger;
 pub mod lock;
 pub mod process;
+pub mod tail;

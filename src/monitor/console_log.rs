@@ -1,0 +1,141 @@
+//! The console as the monitor keeps it: every byte in one file, cut by boot, watched by the rules.
+
+use crate::console::rules::{Finding, Watcher};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// The largest log that is kept, in bytes. A guest that floods its console must not fill the host's disk.
+const LARGEST: u64 = 512 << 20;
+/// Events per rule and boot; a guest can repeat one line for ever.
+const EVENTS_PER_RULE: u32 = 20;
+
+/// The console log.
+#[derive(Debug)]
+pub(crate) struct ConsoleLog {
+    path: Utf8PathBuf,
+    file: File,
+    at: u64,
+    watcher: Watcher,
+    counts: HashMap<&'static str, u32>,
+    boots: u64,
+    cut: u64,
+    full: bool,
+}
+
+/// What is worth an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// A rule matched; `last` says that this boot's further matches of the same rule are not told.
+    Rule { finding: Finding, last: bool },
+    /// Nothing more is written to the file, for this reason.
+    Full(String),
+}
+
+impl ConsoleLog {
+    /// Open the log, made if it is not there, and append to it.
+    pub(crate) fn open(path: &Utf8Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        let at = file.metadata()?.len();
+        let (watcher, counts) = (Watcher::new(at), HashMap::new());
+        Ok(Self { path: path.to_owned(), file, at, watcher, counts, boots: 0, cut: 0, full: false })
+    }
+
+    /// Bytes in the log.
+    pub(crate) fn length(&self) -> u64 {
+        self.at
+    }
+
+    /// Boots so far.
+    pub(crate) fn boots(&self) -> u64 {
+        self.boots
+    }
+
+    /// Take the console's next bytes. The rules go on when the file cannot.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Note> {
+        let mut notes = Vec::new();
+        if !self.full {
+            let written = match self.at + bytes.len() as u64 > LARGEST {
+                true => Err(format!("{} has reached {LARGEST} bytes", self.path)),
+                false => self.file.write_all(bytes).map_err(|e| format!("cannot write {}: {e}", self.path)),
+            };
+            match written {
+                Ok(()) => self.at += bytes.len() as u64,
+                Err(why) => {
+                    self.full = true;
+                    notes.push(Note::Full(why));
+                }
+            }
+        }
+        let found = self.watcher.feed(bytes);
+        notes.extend(self.tell(found));
+        notes
+    }
+
+    /// The machine begins anew here. A reset that comes before the machine has said a word since the
+    /// last one is the same boot (a guest's reboot gives two): then there is no number.
+    pub(crate) fn cut(&mut self) -> (Vec<Note>, Option<u64>) {
+        if self.boots > 0 && self.at == self.cut && !self.full {
+            return (Vec::new(), None);
+        }
+        let found = self.watcher.cut();
+        let notes = self.tell(found).collect();
+        self.counts.clear();
+        self.cut = self.at;
+        self.boots += 1;
+        (notes, Some(self.boots))
+    }
+
+    fn tell(&mut self, found: Vec<Finding>) -> impl Iterator<Item = Note> {
+        found.into_iter().filter_map(|finding| {
+            let count = self.counts.entry(finding.id).or_default();
+            *count += 1;
+            (*count <= EVENTS_PER_RULE).then_some(Note::Rule { last: *count == EVENTS_PER_RULE, finding })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, ConsoleLog) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("console.log")).unwrap();
+        (dir, ConsoleLog::open(&path).unwrap())
+    }
+
+    #[test]
+    fn two_resets_in_a_row_are_one_boot() {
+        let (_keep, mut log) = scratch();
+        assert_eq!(log.cut().1, Some(1));
+        log.take(b"booting\r\n");
+        assert_eq!(log.cut().1, Some(2));
+        assert_eq!(log.cut().1, None);
+        log.take(b"booting again\r\n");
+        assert_eq!(log.cut().1, Some(3));
+    }
+
+    #[test]
+    fn a_repeated_line_gives_so_many_events_and_no_more_until_the_next_boot() {
+        let (_keep, mut log) = scratch();
+        let flood = b"Buffer I/O error on dev vda\r\n".repeat(100);
+        let notes = log.take(&flood);
+        assert_eq!(notes.len(), EVENTS_PER_RULE as usize);
+        assert!(matches!(notes.last(), Some(Note::Rule { last: true, .. })));
+        assert!(log.take(&flood).is_empty());
+        log.cut();
+        assert!(!log.take(&flood).is_empty());
+    }
+
+    #[test]
+    fn a_line_cut_off_by_a_reset_is_still_judged() {
+        let (_keep, mut log) = scratch();
+        log.cut();
+        assert!(log.take(b"[    1.000000] Kernel panic - not syncing: gone").is_empty());
+        let (notes, boot) = log.cut();
+        assert_eq!((notes.len(), boot), (1, Some(2)));
+    }
+}

@@ -1,0 +1,231 @@
+//! The journal of a VM's life: one JSON object per line, appended by the monitor, read by anyone.
+
+use crate::failure::{Blame, Exit};
+use crate::host::tail::Tail;
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+
+/// Who said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// QEMU, over QMP.
+    Qmp,
+    /// The monitor, about itself and what it was asked.
+    Monitor,
+    /// The serial console.
+    Console,
+    /// The operating system, about QEMU's process.
+    Process,
+}
+
+/// Something that happened. QMP's events have their own names (`RESET`); the monitor's are
+/// `qemu-started`, `qemu-start-failed`, `qemu-exited`, `qmp-command`, `qmp-lost`, `qmp-garbage`, `boot`,
+/// `console-rule`, `console-full`, `power-cycle`, `stop` and `kvm-internal-error`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place in the journal, from 1, without gaps.
+    pub seq: u64,
+    /// When it was noticed: seconds since 1970, by the host's clock.
+    pub wall: f64,
+    /// When it was noticed: seconds of CLOCK_MONOTONIC, which no clock step touches.
+    pub mono: f64,
+    /// Who said it.
+    pub source: Source,
+    /// What it is.
+    pub kind: String,
+    /// Its data; null where it has none.
+    #[serde(default)]
+    pub data: Value,
+}
+
+impl Event {
+    /// A text in its data.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.data.get(key)?.as_str()
+    }
+}
+
+/// The `CLOCK_MONOTONIC` time in seconds, to compare with [`Event::mono`].
+pub fn monotonic() -> f64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be opened, read or written.
+    #[error("cannot use the event journal {path}")]
+    Io {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line cannot be read.
+    #[error("the event journal {path} is damaged at line {line}")]
+    Damaged {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The line, from 1 (from where reading began).
+        line: usize,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Blame for JournalError {
+    fn exit(&self) -> Exit {
+        Exit::Lost
+    }
+}
+
+/// The writing end. There is one writer, so sequence numbers have no gaps.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: Utf8PathBuf,
+    file: File,
+    next: u64,
+}
+
+impl Journal {
+    /// Open the journal, made if it is not there; a torn last line is dropped, and the numbers go on.
+    pub(crate) fn open(path: &Utf8Path) -> Result<Self, JournalError> {
+        let io = |source| JournalError::Io { path: path.to_owned(), source };
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
+        let text = std::fs::read(path).map_err(io)?;
+        let whole = whole_lines(&text);
+        file.set_len(whole as u64).map_err(io)?;
+        let next = parse(path, &text[..whole])?.last().map_or(1, |event| event.seq + 1);
+        Ok(Self { path: path.to_owned(), file, next })
+    }
+
+    /// Append an event. It is one `write`, so a reader never sees another writer's bytes in between.
+    pub(crate) fn append(&mut self, source: Source, kind: &str, data: Value) -> Result<u64, JournalError> {
+        let io = |source| JournalError::Io { path: self.path.clone(), source };
+        let wall = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
+        let event = Event { seq: self.next, wall, mono: monotonic(), source, kind: kind.to_owned(), data };
+        let mut line = serde_json::to_vec(&event).map_err(|e| io(e.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(io)?;
+        self.next += 1;
+        Ok(event.seq)
+    }
+
+    /// The last event's number; 0 before the first.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
+    }
+}
+
+fn whole_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1)
+}
+
+fn parse(path: &Utf8Path, text: &[u8]) -> Result<Vec<Event>, JournalError> {
+    let damaged = |line: usize| move |source| JournalError::Damaged { path: path.to_owned(), line: line + 1, source };
+    let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).enumerate();
+    lines.map(|(n, line)| serde_json::from_slice(line).map_err(damaged(n))).collect()
+}
+
+/// All events so far, without a last line that is still being written.
+pub fn read_all(path: &Utf8Path) -> Result<Vec<Event>, JournalError> {
+    let text = std::fs::read(path).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+    parse(path, &text[..whole_lines(&text)])
+}
+
+/// Where the boots began in the console log, for [`crate::console::boots::boots`].
+pub fn boot_offsets(events: &[Event]) -> Vec<u64> {
+    events.iter().filter(|event| event.kind == "boot").filter_map(|event| event.data["offset"].as_u64()).collect()
+}
+
+/// The events from some number on, those to come included.
+#[derive(Debug)]
+pub struct Follow {
+    path: Utf8PathBuf,
+    tail: Tail,
+    since: u64,
+    buffer: Vec<u8>,
+    ready: std::collections::VecDeque<Event>,
+}
+
+impl Follow {
+    /// Follow the journal: events whose `seq` is greater than `since` (0: all of them).
+    pub fn new(path: &Utf8Path, since: u64) -> Result<Self, JournalError> {
+        let tail = Tail::open(path, 0).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), tail, since, buffer: Vec::new(), ready: Default::default() })
+    }
+
+    /// The next event, whenever it comes. It may be dropped and called again without losing one.
+    pub async fn next(&mut self) -> Result<Event, JournalError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            let io = |source| JournalError::Io { path: self.path.clone(), source };
+            self.tail.more(&mut self.buffer).await.map_err(io)?;
+            let whole = whole_lines(&self.buffer);
+            let lines: Vec<u8> = self.buffer.drain(..whole).collect();
+            let events = parse(&self.path, &lines)?;
+            self.ready.extend(events.into_iter().filter(|event| event.seq > self.since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("events.ndjson")).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn numbers_go_on_after_a_torn_line() {
+        let (_keep, path) = scratch();
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(Source::Qmp, "RESET", json!({"guest": true})).unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":2,\"wa").unwrap();
+        assert_eq!(read_all(&path).unwrap().len(), 1);
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.append(Source::Monitor, "stop", Value::Null).unwrap(), 2);
+        let kinds: Vec<_> = read_all(&path).unwrap().into_iter().map(|e| (e.seq, e.kind)).collect();
+        assert_eq!(kinds, [(1, "RESET".into()), (2, "stop".into())]);
+    }
+
+    #[test]
+    fn a_damaged_line_is_named() {
+        let (_keep, path) = scratch();
+        std::fs::write(&path, "{\"seq\":1}\n").unwrap();
+        assert!(read_all(&path).unwrap_err().to_string().contains("line 1"));
+    }
+
+    #[tokio::test]
+    async fn a_follower_sees_old_and_new_events_once() {
+        let (_keep, path) = scratch();
+        let mut journal = Journal::open(&path).unwrap();
+        for kind in ["a", "b"] {
+            journal.append(Source::Qmp, kind, Value::Null).unwrap();
+        }
+        let mut follow = Follow::new(&path, 1).unwrap();
+        assert_eq!(follow.next().await.unwrap().kind, "b");
+        let write = async {
+            tokio::task::yield_now().await;
+            journal.append(Source::Qmp, "c", Value::Null).unwrap();
+        };
+        let (event, ()) = tokio::join!(follow.next(), write);
+        assert_eq!(event.unwrap().seq, 3);
+    }
+}

@@ -1,0 +1,294 @@
+//! QEMU's process: started on descriptors that are connected already, spoken to over QMP.
+
+use crate::failure::{Blame, Exit};
+use crate::host::process::ProcessId;
+use crate::machine::VmDir;
+use crate::qemu::{Accel, Fds, Machine, accel, argv};
+use crate::qmp::{Incoming, Qmp, QmpError};
+use camino::Utf8Path;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+
+/// The time that QEMU has from its start to its QMP greeting. It takes 0.2 s on an idle machine.
+const GREETING_LIMIT: Duration = Duration::from_secs(30);
+/// The time that one QMP command of the start has.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+/// How much of QEMU's standard error is kept in errors and events, in bytes.
+const STDERR_TAIL: u64 = 4096;
+
+/// Why QEMU did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartError {
+    /// The machine description cannot be used.
+    #[error("cannot start the VM: {why}")]
+    Machine {
+        /// What is wrong.
+        why: String,
+    },
+    /// The program could not be started.
+    #[error("cannot run {program}: {why}", program = crate::qemu::PROGRAM)]
+    Spawn {
+        /// The operating system's reason.
+        why: String,
+    },
+    /// It ended before it could be spoken to.
+    #[error("QEMU ended at its start ({status}): {stderr}")]
+    Died {
+        /// Its exit status.
+        status: String,
+        /// The end of its standard error.
+        stderr: String,
+    },
+    /// It runs, but cannot be spoken to; it was killed.
+    #[error("QEMU started and could not be spoken to: {0}")]
+    Qmp(QmpError),
+}
+
+impl StartError {
+    /// QEMU's words, if it was KVM that failed: then TCG may work.
+    pub fn died_of_kvm(&self) -> Option<&str> {
+        match self {
+            Self::Died { stderr, .. } => accel::died_of_kvm(stderr),
+            _ => None,
+        }
+    }
+}
+
+impl Blame for StartError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Machine { .. } | Self::Qmp(_) => Exit::Lost,
+            Self::Spawn { .. } | Self::Died { .. } => Exit::Host,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Died { .. } if self.died_of_kvm().is_some() => Some("use --accel tcg".into()),
+            Self::Spawn { .. } | Self::Died { .. } => Some("run `boma-qemu doctor`".into()),
+            _ => None,
+        }
+    }
+}
+
+/// What comes from a running QEMU.
+pub(crate) enum FromGuest {
+    /// Something over QMP.
+    Qmp(Incoming),
+    /// Console bytes.
+    Console(Vec<u8>),
+    /// The process ended.
+    Exited(std::io::Result<ExitStatus>),
+}
+
+/// A running QEMU.
+pub(crate) struct Guest {
+    pub(crate) process: ProcessId,
+    pub(crate) accel: Accel,
+    pub(crate) qmp: Qmp,
+    pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
+    child: Child,
+    incoming: mpsc::UnboundedReceiver<Incoming>,
+    console: OwnedReadHalf,
+    console_open: bool,
+    stderr: StderrFile,
+}
+
+impl Guest {
+    /// Start QEMU for the machine that `machine.json` describes, let it choose its actions, and run it.
+    ///
+    /// It gets a copy of the tap and of the lock that stands for the VM's life, so neither ends before
+    /// QEMU does. Must be called on the process's main thread: the parent-death signal fires when the
+    /// *thread* that started QEMU ends.
+    pub(crate) async fn start(dir: &VmDir, tap: BorrowedFd<'_>, alive: BorrowedFd<'_>) -> Result<Self, StartError> {
+        let machine = Machine::load(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })?;
+        let spawn = |e: std::io::Error| StartError::Spawn { why: e.to_string() };
+        let (qmp, qmp_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
+        let (console, console_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
+        let stderr = StderrFile::open(&dir.qemu_err()).map_err(spawn)?;
+        let fds = Fds { qmp: qmp_theirs.as_raw_fd(), serial: console_theirs.as_raw_fd(), tap: tap.as_raw_fd() };
+        let inherited = [fds.qmp, fds.serial, fds.tap, alive.as_raw_fd()];
+        let mut child = command(&argv(&machine, &fds), inherited, &stderr.file).spawn().map_err(spawn)?;
+        // Our copies of QEMU's ends must go, or its death would not be an end of file.
+        drop((qmp_theirs, console_theirs));
+        let process = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
+        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?).await {
+            Ok(talking) => talking,
+            Err(error) => return Err(why_not(&mut child, &stderr, error).await),
+        };
+        let (console, keyboard) = stream(console).map_err(spawn)?.into_split();
+        let Some(process) = process else {
+            return Err(why_not(&mut child, &stderr, lost("its process is gone")).await);
+        };
+        let keyboard = Arc::new(Mutex::new(keyboard));
+        let accel = machine.accel;
+        Ok(Self { process, accel, qmp, keyboard, child, incoming, console, console_open: true, stderr })
+    }
+
+    /// What comes next. It may be dropped and called again without losing anything.
+    pub(crate) async fn next(&mut self) -> FromGuest {
+        loop {
+            tokio::select! {
+                biased;
+                Some(incoming) = self.incoming.recv() => return FromGuest::Qmp(incoming),
+                _ = self.console.readable(), if self.console_open => {
+                    if let Some(bytes) = self.console_now() {
+                        return FromGuest::Console(bytes);
+                    }
+                }
+                status = self.child.wait() => return FromGuest::Exited(status),
+            }
+        }
+    }
+
+    /// Console bytes that are there already.
+    pub(crate) fn console_now(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 16 * 1024];
+        match self.console.try_read(&mut bytes) {
+            Ok(n) if n > 0 => {
+                bytes.truncate(n);
+                return Some(bytes);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            // QEMU's end is closed.
+            Ok(_) | Err(_) => self.console_open = false,
+        }
+        None
+    }
+
+    /// What is left to come from a QEMU that has ended.
+    pub(crate) async fn last(&mut self) -> Option<FromGuest> {
+        if let Some(bytes) = self.console_now() {
+            return Some(FromGuest::Console(bytes));
+        }
+        self.incoming.recv().await.map(FromGuest::Qmp)
+    }
+
+    /// Send a signal; being gone already is success.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(fd) = self.process.open() {
+            // It can only have ended in between.
+            let _ = rustix::process::pidfd_send_signal(&fd, signal);
+        }
+    }
+
+    /// The end of what it wrote to standard error since its start.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.tail()
+    }
+}
+
+/// The end of the story of an exit status: its code or its signal.
+pub(crate) fn told(status: &std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(e) => format!("unknown exit status ({e})"),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn lost(why: &str) -> QmpError {
+    QmpError::Lost { command: "the start".into(), why: why.into() }
+}
+
+fn stream(std: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
+    std.set_nonblocking(true)?;
+    UnixStream::from_std(std)
+}
+
+fn command(argv: &[String], inherited: [RawFd; 4], stderr: &File) -> Command {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true);
+    // Where the file cannot be duplicated, QEMU's words go to the monitor's own log.
+    if let (Ok(out), Ok(err)) = (stderr.try_clone(), stderr.try_clone()) {
+        command.stdout(out).stderr(err);
+    }
+    let parent = std::process::id().cast_signed();
+    let before_exec = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
+            return Err(std::io::Error::other("the monitor died first"));
+        }
+        for fd in inherited {
+            // SAFETY: the parent keeps these descriptors open until the spawn has returned.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+        }
+        Ok(())
+    };
+    // SAFETY: prctl, getppid and fcntl are async-signal-safe, and nothing is allocated on success.
+    unsafe { command.pre_exec(before_exec) };
+    command
+}
+
+/// Greeting, actions, and only then the first instruction.
+///
+/// `shutdown=pause` keeps a guest that powers off, to be looked at or reset; `panic=none` lets a panicking
+/// kernel finish its own words and reboot if it is told to; `watchdog=none` leaves what follows to the
+/// caller. Each still gives its event.
+async fn begin(stream: UnixStream) -> Result<(Qmp, mpsc::UnboundedReceiver<Incoming>), QmpError> {
+    let (qmp, incoming) = Qmp::connect(stream, GREETING_LIMIT).await?;
+    let actions = json!({"reboot": "reset", "shutdown": "pause", "panic": "none", "watchdog": "none"});
+    qmp.execute("set-action", actions, COMMAND_LIMIT).await?;
+    qmp.execute("cont", Value::Null, COMMAND_LIMIT).await?;
+    Ok((qmp, incoming))
+}
+
+/// Whether it ended, or is alive and silent; the latter is killed.
+async fn why_not(child: &mut Child, stderr: &StderrFile, error: QmpError) -> StartError {
+    const END_LIMIT: Duration = Duration::from_secs(5);
+    if matches!(error, QmpError::Lost { .. })
+        && let Ok(status) = tokio::time::timeout(END_LIMIT, child.wait()).await
+    {
+        return StartError::Died { status: told(&status), stderr: stderr.tail() };
+    }
+    // It can only have ended in between.
+    let _ = child.kill().await;
+    StartError::Qmp(error)
+}
+
+/// QEMU's standard error: one file for all starts, and where this start's words begin.
+struct StderrFile {
+    file: File,
+    from: u64,
+}
+
+impl StderrFile {
+    fn open(path: &Utf8Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+        let from = file.metadata()?.len();
+        Ok(Self { file, from })
+    }
+
+    fn tail(&self) -> String {
+        let read = || -> std::io::Result<String> {
+            let mut file = &self.file;
+            let end = file.metadata()?.len();
+            file.seek(SeekFrom::Start(self.from.max(end.saturating_sub(STDERR_TAIL))))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        };
+        match read() {
+            Ok(text) if text.is_empty() => "it said nothing".into(),
+            Ok(text) => text,
+            Err(e) => format!("its words cannot be read ({e})"),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What the monitor does all day: take what comes from QEMU, write it down, do what it is asked.
+
+use super::console_log::{ConsoleLog, Note};
+use super::control::Order;
+use super::events::{Journal, Source};
+use super::guest::{FromGuest, Guest, StartError, told};
+use super::wire::{Ask, QemuStatus, Refusal, Status};
+use crate::host::deadline::Deadline;
+use crate::host::lock::Lock;
+use crate::host::process::ProcessId;
+use crate::machine::VmDir;
+use crate::qemu::{Accel, accel};
+use crate::qmp::{Incoming, Qmp};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// The time that QEMU has to end after `quit`, and again after SIGTERM.
+const QUIT_LIMIT: Duration = Duration::from_secs(3);
+/// The time for what a dead QEMU left in its sockets.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
+/// The time that QEMU has to say how it is.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the monitor owns and hands to QEMU.
+pub(crate) struct Parts {
+    pub(crate) dir: VmDir,
+    pub(crate) tap: OwnedFd,
+    pub(crate) alive: Lock,
+    pub(crate) queue: mpsc::Receiver<Order>,
+}
+
+/// The keeper of one VM.
+pub(crate) struct Keeper {
+    parts: Parts,
+    journal: Journal,
+    console: ConsoleLog,
+    guest: Option<Guest>,
+    /// How QEMU ended last.
+    ended: String,
+    /// Run states that were asked for when the guest stopped.
+    states: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
+}
+
+enum Next {
+    Guest(FromGuest),
+    Order(Order),
+    State(String),
+    Terminated,
+}
+
+impl Keeper {
+    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
+        let journal = Journal::open(&parts.dir.events()).map_err(std::io::Error::other)?;
+        let console = ConsoleLog::open(&parts.dir.console())?;
+        let ended = "it was never started".into();
+        Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel() })
+    }
+
+    /// Start QEMU.
+    pub(crate) async fn start(&mut self) -> Result<(), StartError> {
+        match Guest::start(&self.parts.dir, self.parts.tap.as_fd(), self.parts.alive.file().as_fd()).await {
+            Ok(guest) => {
+                let data = json!({"pid": guest.process.pid, "accel": guest.accel});
+                self.guest = Some(guest);
+                self.note(Source::Process, "qemu-started", data);
+                self.cut();
+                Ok(())
+            }
+            Err(error) => {
+                self.ended = error.to_string();
+                self.note(Source::Process, "qemu-start-failed", json!({"why": self.ended}));
+                Err(error)
+            }
+        }
+    }
+
+    /// Go on until somebody says stop.
+    pub(crate) async fn run(&mut self) {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return self.stop().await };
+        loop {
+            let next = tokio::select! {
+                from = from_guest(&mut self.guest) => Next::Guest(from),
+                Some(order) = self.parts.queue.recv() => Next::Order(order),
+                Some(state) = self.states.1.recv() => Next::State(state),
+                _ = terminate.recv() => Next::Terminated,
+            };
+            match next {
+                Next::Guest(from) => self.take(from).await,
+                Next::Order(Order { ask: Ask::Stop {}, reply }) => {
+                    self.stop().await;
+                    // The asker sees our end, if it does not see this.
+                    let _ = reply.send(Ok(Value::Null));
+                    return;
+                }
+                Next::Order(order) => self.obey(order).await,
+                Next::State(state) => self.state(&state),
+                Next::Terminated => return self.stop().await,
+            }
+        }
+    }
+
+    async fn take(&mut self, from: FromGuest) {
+        match from {
+            FromGuest::Qmp(incoming) => self.qmp(incoming),
+            FromGuest::Console(bytes) => self.console(&bytes),
+            FromGuest::Exited(status) => self.exited(status, false).await,
+        }
+    }
+
+    fn qmp(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Event(event) => {
+                // What the old boot said is in the socket by now, and belongs before the event.
+                while let Some(bytes) = self.guest.as_mut().and_then(Guest::console_now) {
+                    self.console(&bytes);
+                }
+                self.note(Source::Qmp, &event.name, event.data);
+                match event.name.as_str() {
+                    "RESET" => self.cut(),
+                    "STOP" => self.ask_state(),
+                    _ => {}
+                }
+            }
+            Incoming::Garbage(line) => {
+                let start: String = line.chars().take(200).collect();
+                self.note(Source::Monitor, "qmp-garbage", json!({"line": start}));
+            }
+            Incoming::Lost(why) => self.note(Source::Monitor, "qmp-lost", json!({"why": why})),
+        }
+    }
+
+    fn console(&mut self, bytes: &[u8]) {
+        let notes = self.console.take(bytes);
+        self.tell(notes);
+    }
+
+    fn cut(&mut self) {
+        let (notes, boot) = self.console.cut();
+        self.tell(notes);
+        if let Some(n) = boot {
+            self.note(Source::Monitor, "boot", json!({"n": n, "offset": self.console.length()}));
+        }
+    }
+
+    fn tell(&mut self, notes: Vec<Note>) {
+        for note in notes {
+            match note {
+                Note::Full(why) => self.note(Source::Monitor, "console-full", json!({"why": why})),
+                Note::Rule { finding, last } => {
+                    let mut data = serde_json::to_value(&finding).unwrap_or_default();
+                    if last {
+                        data["last"] = json!("further matches in this boot are not told");
+                    }
+                    self.note(Source::Console, "console-rule", data);
+                }
+            }
+        }
+    }
+
+    /// QEMU stops the guest when KVM fails; only the run state tells that from any other stop.
+    fn ask_state(&self) {
+        let Some(guest) = &self.guest else { return };
+        let (qmp, states) = (guest.qmp.clone(), self.states.0.clone());
+        tokio::spawn(async move {
+            let answer = qmp.execute("query-status", Value::Null, QUERY_LIMIT).await;
+            let state = answer.ok().and_then(|status| Some(status["status"].as_str()?.to_owned()));
+            state.and_then(|state| states.send(state).ok())
+        });
+    }
+
+    fn state(&mut self, state: &str) {
+        if state == "internal-error" {
+            let stderr = self.guest.as_ref().map(Guest::stderr);
+            self.note(Source::Monitor, "kvm-internal-error", json!({"stderr": stderr}));
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        let Order { ask, reply } = order;
+        let outcome = match ask {
+            Ask::Qmp { command, arguments, limit } => return self.run_qmp(command, arguments, limit, reply),
+            Ask::ConsoleWrite { bytes, limit } => return self.write(bytes, limit, reply),
+            Ask::PowerCycle {} => self.power_cycle().await.map(|()| Value::Null).map_err(Refusal::Start),
+            Ask::Status {} => Ok(serde_json::to_value(self.status()).unwrap_or_default()),
+            // Taken care of by `run`, which ends with it.
+            Ask::Stop {} => Ok(Value::Null),
+        };
+        // Whoever asked may have lost interest.
+        let _ = reply.send(outcome);
+    }
+
+    fn running(&self) -> Result<&Guest, Refusal> {
+        self.guest.as_ref().ok_or_else(|| Refusal::NotRunning { why: self.ended.clone() })
+    }
+
+    fn run_qmp(
+        &mut self,
+        command: String,
+        arguments: Value,
+        limit: Duration,
+        reply: oneshot::Sender<Result<Value, Refusal>>,
+    ) {
+        let qmp: Result<Qmp, Refusal> = self.running().map(|guest| guest.qmp.clone());
+        // So that a reset of our own is never taken for the guest's. Arguments can hold secrets.
+        if qmp.is_ok() && !command.starts_with("query-") {
+            self.note(Source::Monitor, "qmp-command", json!({"command": command}));
+        }
+        tokio::spawn(async move {
+            let outcome = match qmp {
+                Ok(qmp) => qmp.execute(&command, arguments, limit).await.map_err(Refusal::Qmp),
+                Err(refusal) => Err(refusal),
+            };
+            reply.send(outcome)
+        });
+    }
+
+    /// The guest may not read its console for long: that must hold up nobody but the one who types.
+    fn write(&self, bytes: Vec<u8>, limit: Duration, reply: oneshot::Sender<Result<Value, Refusal>>) {
+        let keyboard = self.running().map(|guest| guest.keyboard.clone());
+        tokio::spawn(async move {
+            let outcome = match keyboard {
+                Ok(keyboard) => {
+                    let typing = async { keyboard.lock().await.write_all(&bytes).await };
+                    match timeout(limit, typing).await {
+                        Ok(Ok(())) => Ok(Value::Null),
+                        Ok(Err(e)) => Err(Refusal::Console { why: e.to_string() }),
+                        Err(_) => Err(Refusal::Console { why: format!("the guest did not take it in {limit:?}") }),
+                    }
+                }
+                Err(refusal) => Err(refusal),
+            };
+            reply.send(outcome)
+        });
+    }
+
+    fn status(&self) -> Status {
+        let qemu = match &self.guest {
+            Some(guest) => QemuStatus::Running { process: guest.process, accel: guest.accel },
+            None => QemuStatus::Ended { why: self.ended.clone() },
+        };
+        let (boots, console) = (self.console.boots(), self.console.length());
+        Status { monitor: ProcessId::own(), qemu, boots, console, last_event: self.journal.last() }
+    }
+
+    async fn power_cycle(&mut self) -> Result<(), StartError> {
+        self.note(Source::Monitor, "power-cycle", Value::Null);
+        if let Some(guest) = &self.guest {
+            guest.signal(Signal::KILL);
+            // SIGKILL cannot be refused; only a stuck disk of the host holds it up.
+            self.until_exit(Deadline::after(QUIT_LIMIT), true).await;
+        }
+        self.start().await
+    }
+
+    /// Ask, then demand, then kill.
+    async fn stop(&mut self) {
+        self.note(Source::Monitor, "stop", Value::Null);
+        if let Some(guest) = &self.guest {
+            let qmp = guest.qmp.clone();
+            // It answers by ending.
+            tokio::spawn(async move { qmp.execute("quit", Value::Null, QUIT_LIMIT).await });
+        }
+        for harder in [Signal::TERM, Signal::KILL] {
+            if self.until_exit(Deadline::after(QUIT_LIMIT), true).await {
+                return;
+            }
+            if let Some(guest) = &self.guest {
+                guest.signal(harder);
+            }
+        }
+        self.until_exit(Deadline::after(QUIT_LIMIT), true).await;
+    }
+
+    /// Take what comes until QEMU has ended; `false` if the deadline passed first.
+    async fn until_exit(&mut self, deadline: Deadline, asked: bool) -> bool {
+        while self.guest.is_some() {
+            match timeout(deadline.left(), from_guest(&mut self.guest)).await {
+                Ok(FromGuest::Exited(status)) => self.exited(status, asked).await,
+                Ok(FromGuest::Qmp(incoming)) => self.qmp(incoming),
+                Ok(FromGuest::Console(bytes)) => self.console(&bytes),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// QEMU is gone: what it left in its sockets first, then its end.
+    async fn exited(&mut self, status: std::io::Result<ExitStatus>, asked: bool) {
+        let deadline = Deadline::after(LAST_WORDS_LIMIT);
+        while let Some(guest) = &mut self.guest {
+            match timeout(deadline.left(), guest.last()).await {
+                Ok(Some(FromGuest::Qmp(incoming))) => self.qmp(incoming),
+                Ok(Some(FromGuest::Console(bytes))) => self.console(&bytes),
+                Ok(Some(FromGuest::Exited(_)) | None) | Err(_) => break,
+            }
+        }
+        let Some(guest) = self.guest.take() else { return };
+        let stderr = guest.stderr();
+        if guest.accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
+            self.note(Source::Process, "kvm-internal-error", json!({"stderr": stderr}));
+        }
+        self.ended = told(&status);
+        let data = json!({"pid": guest.process.pid, "status": self.ended, "asked": asked, "stderr": stderr});
+        self.note(Source::Process, "qemu-exited", data);
+    }
+
+    /// Write an event. If that fails (a full disk) the monitor's log says so, and the VM goes on.
+    fn note(&mut self, source: Source, kind: &str, data: Value) {
+        if let Err(error) = self.journal.append(source, kind, data) {
+            anstream::eprintln!("event {kind} is lost: {error}");
+        }
+    }
+}
+
+/// What comes next from QEMU; never, if it does not run.
+async fn from_guest(guest: &mut Option<Guest>) -> FromGuest {
+    match guest {
+        Some(guest) => guest.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,23 @@
+//! The monitor: one small process per VM, QEMU's parent, alive as long as the VM.
+//!
+//! It holds QMP and the serial console from the first instruction on, so nothing that happens between
+//! two commands is lost. It writes the journal ([`events`]) and the console log, runs the console
+//! rules, and does what it is asked on a control socket ([`Client`]). It decides nothing: policy is
+//! the caller's. QEMU dies with it; it outlives QEMU, so that a power-cycle or a change of the accelerator
+//! keeps the journal and the network interface.
+
+mod client;
+mod console_log;
+mod control;
+pub mod events;
+mod guest;
+mod keeper;
+mod process;
+mod spawn;
+mod wire;
+
+pub use client::{Client, ClientError};
+pub use guest::StartError;
+pub use process::{NAME, main};
+pub use spawn::{MonitorError, spawn};
+pub use wire::{QemuStatus, Refusal, Status};

@@ -1,0 +1,129 @@
+//! The monitor's process: `@monitor <folder of the VM>`.
+
+use super::guest::StartError;
+use super::keeper::{Keeper, Parts};
+use crate::failure::{Blame, Exit, Failure};
+use crate::host::ledger::{Change, Ledger};
+use crate::host::lock::Lock;
+use crate::host::process::ProcessId;
+use crate::machine::VmDir;
+use crate::network;
+use crate::qemu::Machine;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::process::ExitCode;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+/// The hidden subcommand's name.
+pub const NAME: &str = "@monitor";
+
+/// What it tells its starter, as one line of JSON on standard output.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Report {
+    /// It is up; if QEMU is not, why.
+    Ready { monitor: ProcessId, start: Option<StartError> },
+    /// It cannot run.
+    Failed(Failure),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("its argument is the VM's folder, and nothing else")]
+    Arguments,
+    #[error("whoever started it is gone")]
+    Abandoned,
+    #[error("cannot {what}")]
+    Io {
+        what: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Blame for Trouble {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Arguments => Exit::Bug,
+            Self::Abandoned => Exit::Interrupted,
+            Self::Io { .. } => Exit::Host,
+        }
+    }
+}
+
+/// The hidden subcommand. It ends when it is stopped, and takes QEMU with it.
+pub fn main(args: &[String]) -> ExitCode {
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            anstream::eprintln!("{NAME}: {failure}");
+            let exit = failure.exit;
+            // Nobody may be listening any more; the log has it.
+            let _ = tell(&Report::Failed(failure));
+            ExitCode::from(exit.code())
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<(), Failure> {
+    let io = |what| move |source| Trouble::Io { what, source };
+    let [path] = args else { return Err(Trouble::Arguments.into()) };
+    let dir = VmDir::at(path.as_str());
+    // 1. Away from the terminal, and bound to the starter until the ledger has our name.
+    let _ = nix::unistd::setsid();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
+    bind(Some(Signal::KILL))?;
+    if abandoned() {
+        return Err(Trouble::Abandoned.into());
+    }
+    // 2. One monitor per VM; the lock is also what says that the VM is alive.
+    let alive = Lock::try_take(&dir.alive(), &format!("the VM's monitor, pid {}", std::process::id()))?;
+    let me = ProcessId::own();
+    Ledger::open(&dir.ledger())?.adopt(Change::Process { role: "monitor".into(), id: me })?;
+    bind(None)?;
+    // 3. All that needs a capability; then none is left, for QEMU neither. One thread until here.
+    let machine = Machine::load(&dir.machine())?;
+    let tap = network::tap::open(&machine.tap, &machine.bridge)?;
+    network::drop_all_capabilities()?;
+    // 4. A socket file that is there belongs to a monitor that is not: we have the lock.
+    let _ = std::fs::remove_file(dir.control());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("start its runtime"))?;
+    runtime.block_on(async {
+        let control = dir.control();
+        let listener = UnixListener::bind(&control).map_err(io("open its control socket"))?;
+        let (orders, queue) = mpsc::channel(64);
+        let mut keeper = Keeper::new(Parts { dir, tap, alive, queue }).map_err(io("open its logs"))?;
+        let start = keeper.start().await.err();
+        tell(&Report::Ready { monitor: me, start }).map_err(io("tell that it is ready"))?;
+        let serving = tokio::spawn(super::control::serve(listener, orders));
+        keeper.run().await;
+        serving.abort();
+        // So that the next one who asks is told at once that nobody is there.
+        let _ = std::fs::remove_file(control);
+        Ok(())
+    })
+}
+
+/// Whether nobody holds the other end of the pipe any more.
+fn abandoned() -> bool {
+    let stdout = std::io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec::default();
+    matches!(poll(&mut fds, Some(&at_once)), Ok(n) if n > 0 && fds[0].revents().contains(PollFlags::ERR))
+}
+
+/// Write the report, then let go of the pipe, so that whoever reads it to its end does not wait for us.
+fn tell(report: &Report) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()?;
+    rustix::stdio::dup2_stdout(std::io::stderr())?;
+    Ok(())
+}
