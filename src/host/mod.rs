@@ -6,4 +6,5 @@ pub mod dirs;
 pub mod ledger;
 pub mod lock;
 pub mod process;
+pub mod programs;
 pub mod tail;
