@@ -1,11 +1,12 @@
 //! boma-qemu proves, before a live host is touched, that it will come back from a reboot.
 //!
 //! Layers, top to bottom; imports point down only, and siblings do not know each other:
-//! the command line, the jobs (cycle), the stages (ansible, reboot, diagnose, report), the machine
+//! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, diagnose, report), the machine
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
 pub mod console;
+pub mod doctor;
 pub mod failure;
 pub mod host;
 pub mod image;

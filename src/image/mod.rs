@@ -26,3 +26,8 @@ pub use error::{ImageError, Patience};
 pub use inspect::Format;
 pub use record::{Origin, Record, Stamp};
 pub use watch::{Silent, Terminal, Watch};
+
+/// Whether this user has what building an image takes; the error names all that is missing.
+pub fn can_build() -> Result<(), ImageError> {
+    tools::check(rustix::process::geteuid().is_root())
+}

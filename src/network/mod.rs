@@ -12,7 +12,7 @@ pub mod enter;
 mod error;
 mod handshake;
 pub mod holder;
-mod host_facts;
+pub(crate) mod host_facts;
 pub mod keep;
 pub mod nft;
 mod part;

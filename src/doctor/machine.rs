@@ -1,0 +1,107 @@
+//! What the VM itself takes: an accelerator, memory, an image.
+
+use super::{Finding, Site};
+use crate::failure::Blame;
+use crate::image;
+use crate::names::MiB;
+use crate::qemu::Accel;
+use crate::qemu::accel::{Facts, Wanted, choose, facts};
+
+/// Whether this host would run a VM by translation.
+pub(super) fn needs_tcg() -> bool {
+    // `Auto` always has an answer.
+    choose(Wanted::Auto, &facts()).is_ok_and(|(accel, _)| accel == Accel::Tcg)
+}
+
+/// Whether KVM can be expected to work; without it a VM is some ten times slower.
+pub(super) fn kvm(_: &Site) -> Finding {
+    judge_kvm(&facts())
+}
+
+fn judge_kvm(facts: &Facts) -> Finding {
+    let (accel, why) = match choose(Wanted::Auto, facts) {
+        Ok(choice) => choice,
+        Err(error) => (Accel::Tcg, error.to_string()),
+    };
+    if accel == Accel::Kvm {
+        return Finding::ok(format!("{why}; the first boot has the last word"));
+    }
+    let fix = match facts.flag {
+        None => "switch virtualisation on in the firmware, or nested virtualisation in the hypervisor around this host",
+        Some(_) if why.contains("denied") => "add this user to the group kvm (usermod -aG kvm USER) and log in again",
+        Some("svm") => "modprobe kvm_amd",
+        Some(_) => "modprobe kvm_intel",
+    };
+    Finding::warn(format!("TCG, which is slower: {why}"), fix)
+}
+
+/// Whether there is memory for a VM.
+pub(super) fn memory(site: &Site) -> Finding {
+    let wanted = site.input.min_free;
+    match available() {
+        Err(why) => Finding::warn(why, "check by hand that there is memory for a VM"),
+        Ok(available) if available < wanted => Finding::fail(
+            format!("{available} available, {wanted} wanted"),
+            format!("stop something that uses memory, or accept less with --min-free-mib {}", available.0),
+        ),
+        Ok(available) => Finding::ok(format!("{available} available, {wanted} wanted")),
+    }
+}
+
+/// Memory that can be had without swapping, by the kernel's own estimate.
+pub(super) fn available() -> Result<MiB, String> {
+    let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| format!("cannot read /proc/meminfo: {e}"))?;
+    parse_available(&text).ok_or_else(|| "/proc/meminfo has no MemAvailable".into())
+}
+
+/// `MemAvailable` of a /proc/meminfo, which counts in KiB (proc_meminfo(5)).
+fn parse_available(meminfo: &str) -> Option<MiB> {
+    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(MiB(kib / 1024))
+}
+
+/// Whether a golden image could be made here; one that is in the cache, or can be fetched, is as good.
+pub(super) fn image_build(site: &Site) -> Finding {
+    if site.input.image_there {
+        return Finding::not_needed("a golden image is in the cache");
+    }
+    match image::can_build() {
+        Ok(()) => Finding::ok("an image could be built from Debian packages, should it not be fetched"),
+        Err(error) => {
+            let fix = error.next().unwrap_or_else(|| "put a golden image into the cache".into());
+            Finding::warn(format!("an image could only be fetched, not built: {error}"), fix)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::*;
+
+    #[test]
+    fn available_memory_is_not_free_memory() {
+        let text = "MemTotal:       24684084 kB\nMemFree:          100000 kB\nMemAvailable:   20720852 kB\n";
+        assert_eq!(parse_available(text), Some(MiB(20235)));
+        for none in ["", "MemFree: 1 kB\n", "MemAvailable: much kB\n"] {
+            assert_eq!(parse_available(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn kvm_that_does_not_work_is_a_warning_with_the_fix_for_its_cause() {
+        let facts = |flag, device: Result<(), &str>| Facts { flag, device: device.map_err(str::to_owned) };
+        let cases = [
+            (facts(None, Ok(())), "firmware"),
+            (facts(Some("vmx"), Err("/dev/kvm: Permission denied (os error 13)")), "group kvm"),
+            (facts(Some("svm"), Err("/dev/kvm: No such file or directory (os error 2)")), "kvm_amd"),
+        ];
+        for (facts, fix) in cases {
+            let finding = judge_kvm(&facts);
+            assert_eq!(finding.result, Outcome::Warn, "{facts:?}");
+            assert!(finding.fix.unwrap().contains(fix), "{facts:?}");
+        }
+        assert_eq!(judge_kvm(&facts(Some("vmx"), Ok(()))).result, Outcome::Ok);
+    }
+}

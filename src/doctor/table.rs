@@ -1,0 +1,111 @@
+//! The checks as text for people, at most 100 columns wide.
+
+use super::{Check, Outcome, can_run};
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write;
+
+/// The width of the text.
+const WIDTH: usize = 100;
+
+/// The table: one line per check, with the fix below what is not as it should be, and a last line that says
+/// whether a VM could run.
+///
+/// Colours are ANSI codes: print it through `anstream`, which takes them out where there is no terminal.
+pub fn table(checks: &[Check]) -> String {
+    let widest = checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
+    let indent = 6 + widest + 2;
+    let mut text = String::new();
+    for check in checks {
+        let (word, style) = word(check.result);
+        let seen = wrap(&check.probed, indent, "");
+        // Writing into a String cannot fail, here and below.
+        let _ = writeln!(text, "{style}{word:<6}{style:#}{id:<widest$}  {seen}", id = check.id);
+        if let (Outcome::Warn | Outcome::Fail, Some(fix)) = (check.result, &check.fix) {
+            let _ = writeln!(text, "{:indent$}{}", "", wrap(&format!("fix: {fix}"), indent, "     "));
+        }
+    }
+    let bold = Style::new().bold();
+    let ids: Vec<_> = checks.iter().filter(|check| check.result == Outcome::Fail).map(|check| check.id).collect();
+    let last = match can_run(checks) {
+        true => "a VM can run here".to_owned(),
+        false => format!("a VM cannot run here: {}", ids.join(", ")),
+    };
+    let _ = write!(text, "\n{bold}{}{bold:#}", wrap(&last, 0, "  "));
+    text
+}
+
+fn word(result: Outcome) -> (&'static str, Style) {
+    let colour = |colour: AnsiColor| colour.on_default();
+    match result {
+        Outcome::Ok => ("ok", colour(AnsiColor::Green)),
+        Outcome::Warn => ("warn", colour(AnsiColor::Yellow)),
+        Outcome::Fail => ("FAIL", colour(AnsiColor::Red).bold()),
+        Outcome::NotNeeded => ("-", Style::new().dimmed()),
+    }
+}
+
+/// Break at spaces; every line but the first starts with `indent` spaces and `hang`. A word that is
+/// longer than a line stays whole: it is a path or a command to be copied.
+fn wrap(text: &str, indent: usize, hang: &str) -> String {
+    let mut out = String::new();
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        let first = column == indent;
+        if !first && column + 1 + length > WIDTH {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            out.push_str(hang);
+            column = indent + hang.len();
+        } else if !first {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NeededFor;
+    use super::*;
+
+    fn check(id: &'static str, result: Outcome, probed: &str, fix: Option<&str>) -> Check {
+        Check { id, probed: probed.into(), result, fix: fix.map(str::to_owned), needed_for: NeededFor::Both }
+    }
+
+    fn plain(checks: &[Check]) -> String {
+        anstream::adapter::strip_str(&table(checks)).to_string()
+    }
+
+    #[test]
+    fn fixes_are_shown_only_where_something_is_wrong_and_lines_line_up() {
+        let long = "mkdir -p /a/quite/long/path && mount -o remount,rw /a/quite/long/path && then look again at it";
+        let text = plain(&[
+            check("qemu", Outcome::Ok, "10.0.2 (/usr/bin/qemu-system-x86_64)", Some("never shown")),
+            check("kvm", Outcome::Warn, "TCG, which is slower", Some("switch it on")),
+            check("state", Outcome::Fail, "/var/lib/boma-qemu: cannot write", Some(long)),
+            check("port-53", Outcome::NotNeeded, "only `--net host` needs it", None),
+        ]);
+        insta::assert_snapshot!(text, @r"
+        ok    qemu     10.0.2 (/usr/bin/qemu-system-x86_64)
+        warn  kvm      TCG, which is slower
+                       fix: switch it on
+        FAIL  state    /var/lib/boma-qemu: cannot write
+                       fix: mkdir -p /a/quite/long/path && mount -o remount,rw /a/quite/long/path && then
+                            look again at it
+        -     port-53  only `--net host` needs it
+
+        a VM cannot run here: state
+        ");
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+    }
+
+    #[test]
+    fn without_a_failure_a_vm_can_run() {
+        let text = plain(&[check("kvm", Outcome::Warn, "TCG", Some("switch it on"))]);
+        assert!(text.ends_with("\na VM can run here"), "{text}");
+    }
+}
