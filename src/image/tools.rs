@@ -21,8 +21,12 @@ const KEYRING: (&str, &str) = ("/usr/share/keyrings/debian-archive-keyring.gpg",
 
 /// PATH with the folders of administration programs, which an ordinary user's often lacks.
 pub(super) fn path() -> String {
-    let path = std::env::var("PATH").unwrap_or_default();
-    format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    const STANDARD: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+    // An empty element would mean the current folder.
+    match std::env::var("PATH") {
+        Ok(path) if !path.is_empty() => format!("{path}:{STANDARD}"),
+        _ => STANDARD.to_owned(),
+    }
 }
 
 /// Everything that is missing at once, so that one installation mends it.
