@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// A network or an address of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostNetwork {
+pub struct HostNetwork {
     /// The network.
     pub to: Cidr,
     /// The interface that it is reached through, or that has the address.
@@ -27,7 +27,7 @@ struct Route {
 const SHORTEST: u8 = 8;
 
 /// Every network and address of the host, in the network namespace of this process.
-pub(crate) fn gather() -> Result<Vec<HostNetwork>, NetError> {
+pub fn gather() -> Result<Vec<HostNetwork>, NetError> {
     let out = Cmd::new("ip").args(["-json", "-4", "route", "show", "table", "all"]).run().map_err(NetError::Command)?;
     parse(&out.stdout).map_err(|source| NetError::Format { path: "the output of `ip -json route`".into(), source })
 }

@@ -12,8 +12,9 @@ pub mod enter;
 mod error;
 mod handshake;
 pub mod holder;
-pub(crate) mod host_facts;
+pub mod host_facts;
 pub mod keep;
+pub mod lease;
 pub mod nft;
 mod part;
 pub mod plan;
@@ -70,6 +71,22 @@ impl Network {
     /// Argv prefix that runs a command in the network with `CAP_NET_ADMIN` over it and nothing else.
     pub fn enter_net_admin(&self) -> Vec<String> {
         Enter { keeper: self.guest, keep: Keep::NetAdmin, bound: false }.prefix(&self.exe)
+    }
+
+    /// As [`Network::enter`], for a child of this process that must die with it. Never empty.
+    pub fn enter_bound(&self) -> Vec<String> {
+        Enter { keeper: self.guest, keep: Keep::None, bound: true }.prefix(&self.exe)
+    }
+
+    /// A line that enters the network from a shell, to look around; none in host mode.
+    pub fn enter_by_hand(&self) -> Option<String> {
+        let pid = self.guest?.pid;
+        Some(format!("nsenter --target {pid} --user --net --preserve-credentials"))
+    }
+
+    /// The network of this name, if it is up; the same as [`open`].
+    pub fn open(dirs: &Dirs, name: &IfName) -> Option<Self> {
+        open(dirs, name)
     }
 
     /// What it was made from, the host's networks included.

@@ -1,0 +1,130 @@
+//! dnsmasq's lease file: who has which address until when.
+
+use crate::host::deadline::PROBE_PERIOD;
+use crate::names::Mac;
+use camino::Utf8Path;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::unix::AsyncFd;
+
+/// One lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// When it ends, in seconds since 1970; none: never.
+    pub until: Option<u64>,
+    /// Whose it is.
+    pub mac: Mac,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// The name that the client gave, if it gave one.
+    pub name: Option<String>,
+}
+
+/// Read a lease file as it was at `now` (seconds since 1970). Expired leases do not count, nor does a
+/// last line without its end: dnsmasq rewrites the file in place, and may be in the middle of it.
+/// Lines (dnsmasq(8), `--dhcp-leasefile`): end, MAC, address, name or `*`, client id or `*`.
+pub fn parse(text: &str, now: u64) -> Vec<Lease> {
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let lease = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let until: u64 = fields.next()?.parse().ok()?;
+        let mac = fields.next()?.parse().ok()?;
+        let ip = fields.next()?.parse().ok()?;
+        let name = fields.next()?;
+        // A line cut in the middle by a rewrite has no client id.
+        fields.next()?;
+        Some(Lease { until: (until != 0).then_some(until), mac, ip, name: (name != "*").then(|| name.to_owned()) })
+    };
+    let valid = |lease: &Lease| lease.until.is_none_or(|until| until > now);
+    text[..whole].lines().filter_map(lease).filter(valid).collect()
+}
+
+/// The lease of one machine now.
+pub fn find(path: &Utf8Path, mac: &Mac) -> Option<Lease> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let text = std::fs::read_to_string(path).ok()?;
+    parse(&text, now).into_iter().rfind(|lease| lease.mac == *mac)
+}
+
+/// Wait until a machine has a lease; the deadline is the caller's. Changes of the file are pushed by
+/// inotify; where that is not to be had, it is looked at every 100 ms.
+pub async fn wait_for_lease(path: &Utf8Path, mac: &Mac) -> Lease {
+    let watch = watch(path).ok();
+    loop {
+        // Looked at after the watch stands, so that no change can be missed.
+        if let Some(lease) = find(path, mac) {
+            return lease;
+        }
+        let Some(watch) = &watch else {
+            tokio::time::sleep(PROBE_PERIOD).await;
+            continue;
+        };
+        let Ok(mut ready) = watch.readable().await else { continue };
+        // What has changed is no matter: the file is read as a whole.
+        while rustix::io::read(watch.get_ref(), &mut [0_u8; 4096]).is_ok_and(|n| n > 0) {}
+        ready.clear_ready();
+    }
+}
+
+/// A watch on the folder, since the file may not be there yet.
+fn watch(path: &Utf8Path) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let dir = path.parent().unwrap_or(Utf8Path::new("/"));
+    let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&fd, dir.as_std_path(), WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+    // SAFETY: an OwnedFd is always the same open descriptor, until it is dropped with the AsyncFd.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) }?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LINE: &str = "1795218000 52:54:00:12:34:56 10.213.77.10 askari ff:b5:5e:67:ff:00:02\n";
+
+    #[test]
+    fn a_lease_is_read_until_it_expires() {
+        let found = parse(LINE, 1_795_217_999);
+        assert_eq!(found[0].ip, Ipv4Addr::new(10, 213, 77, 10));
+        assert_eq!(found[0].name.as_deref(), Some("askari"));
+        assert_eq!(parse(LINE, 1_795_218_000), []);
+    }
+
+    #[test]
+    fn a_lease_without_an_end_or_a_name_counts() {
+        let found = parse("0 52:54:00:12:34:56 10.213.77.10 * *\n", 1);
+        assert_eq!((found[0].until, found[0].name.as_deref()), (None, None));
+    }
+
+    #[test]
+    fn other_lines_of_the_file_are_no_leases() {
+        assert_eq!(parse("duid 00:01:00:01\n\n", 1), []);
+    }
+
+    #[test]
+    fn a_lease_that_comes_while_one_waits_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("leases")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let writing = async {
+            // In two steps, as a rewrite in place can look.
+            std::fs::write(&path, "0 52:54:00:12:34:56 10.213.").unwrap();
+            tokio::task::yield_now().await;
+            std::fs::write(&path, "0 52:54:00:12:34:56 10.213.77.10 * *\n").unwrap();
+        };
+        let (lease, ()) = runtime.block_on(async { tokio::join!(wait_for_lease(&path, &mac), writing) });
+        assert_eq!(lease.ip, Ipv4Addr::new(10, 213, 77, 10));
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_cut_anywhere_never_gives_a_wrong_address(cut in 0..=LINE.len()) {
+            for lease in parse(&LINE[..cut], 0) {
+                prop_assert_eq!(lease.ip, Ipv4Addr::new(10, 213, 77, 10));
+            }
+        }
+    }
+}
