@@ -5,7 +5,7 @@ use super::{Finding, Site};
 use crate::host::cmd::Cmd;
 use crate::host::programs::find;
 use crate::qemu;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use std::time::Duration;
 
 /// A program that a run starts.
@@ -135,19 +135,25 @@ pub(super) fn ansible(site: &Site) -> Finding {
     let Some(file) = own.or_else(|| find(&site.input.path, NAME)) else {
         return no_ansible(repo, install());
     };
-    // In the repository, so that an ansible.cfg that does not load shows here.
-    let dir: Utf8PathBuf = repo.filter(|dir| dir.is_dir()).unwrap_or(Utf8Path::new("/")).to_owned();
-    match said(Cmd::new(&file).arg("--version").current_dir(dir), ANSIBLE_LIMIT) {
+    match ansible_version(&file, repo) {
         Err(why) => broken(&file, why, install()),
-        Ok(said) => match said.lines().next().and_then(Version::find) {
-            Some(found) if found >= OLDEST_ANSIBLE => Finding::ok(format!("ansible-core {found} ({file})")),
-            Some(found) => {
-                let why = format!("{file} is {found}; the guest's Python 3.13 takes {OLDEST_ANSIBLE}");
-                Finding::fail(why, install())
-            }
-            None => Finding::warn(format!("{file} does not say its version"), install()),
-        },
+        Ok(Some(found)) if found >= OLDEST_ANSIBLE => Finding::ok(format!("ansible-core {found} ({file})")),
+        Ok(Some(found)) => {
+            let why = format!("{file} is {found}; the guest's Python 3.13 takes {OLDEST_ANSIBLE}");
+            Finding::fail(why, install())
+        }
+        Ok(None) => Finding::warn(format!("{file} does not say its version"), install()),
     }
+}
+
+/// Its version, asked in the repository, so that an ansible.cfg that does not load shows here. Even for
+/// that it makes folders, in HOME unless it is given another place.
+fn ansible_version(file: &Utf8Path, repo: Option<&Utf8Path>) -> Result<Option<Version>, String> {
+    let dir = repo.filter(|dir| dir.is_dir()).unwrap_or(Utf8Path::new("/"));
+    let scratch = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let asked = Cmd::new(file).arg("--version").current_dir(dir);
+    let asked = asked.env("ANSIBLE_HOME", scratch.path()).env("ANSIBLE_LOCAL_TEMP", scratch.path());
+    Ok(said(asked, ANSIBLE_LIMIT)?.lines().next().and_then(Version::find))
 }
 
 /// Without a repository there may still be one in its `.venv`: that is no proof that it is missing.
