@@ -1,6 +1,7 @@
 //! The programs that building an image needs, and whether this user may use them.
 
 use super::error::ImageError;
+use crate::host::programs;
 use std::path::Path;
 
 /// Program, and the Debian package that has it.
@@ -19,20 +20,15 @@ const USER_TOOLS: [(&str, &str); 2] = [("newuidmap", "uidmap"), ("newgidmap", "u
 /// The keys that Debian's mirrors are checked with.
 const KEYRING: (&str, &str) = ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring");
 
-/// PATH with the folders of administration programs, which an ordinary user's often lacks.
+/// PATH for the commands of a build, which also run inside the new tree.
 pub(super) fn path() -> String {
-    const STANDARD: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-    // An empty element would mean the current folder.
-    match std::env::var("PATH") {
-        Ok(path) if !path.is_empty() => format!("{path}:{STANDARD}"),
-        _ => STANDARD.to_owned(),
-    }
+    programs::widened(&format!("{}:/usr/bin:/bin", programs::path()))
 }
 
 /// Everything that is missing at once, so that one installation mends it.
 pub(super) fn check(as_root: bool) -> Result<(), ImageError> {
     let path = path();
-    let found = |tool: &str| path.split(':').any(|dir| dir.starts_with('/') && Path::new(dir).join(tool).is_file());
+    let found = |tool: &str| programs::find(&path, tool).is_some();
     let user_tools = if as_root { &[][..] } else { &USER_TOOLS[..] };
     let mut missing: Vec<_> = TOOLS.iter().chain(user_tools).filter(|(tool, _)| !found(tool)).collect();
     if !Path::new(KEYRING.0).is_file() {
