@@ -33,7 +33,7 @@ pub(super) fn run(
 
 /// What Ansible says is the error. The lines around it may show a file's contents, and are left out.
 pub(super) fn error_lines(stderr: &str) -> String {
-    let starts = ["[ERROR]: ", "ERROR! ", "Origin: ", "error: "];
+    let starts = ["[ERROR]: ", "ERROR! ", "Origin: ", "The error appears to be in ", "error: "];
     let named: Vec<_> = stderr
         .lines()
         .map(str::trim)

@@ -2,7 +2,7 @@
 //! because two YAML readers do not read every value alike (`022`).
 
 use super::error::AnsibleError;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::IgnoredAny;
 use std::collections::HashMap;
 
@@ -27,6 +27,30 @@ pub(super) fn look(path: &Utf8Path) -> Result<Overlay, AnsibleError> {
     }
 }
 
+/// The files below these folders that can be meant by an error that names none: those that are encrypted, or those
+/// that are no YAML mapping, with the reason.
+pub(super) fn suspects(folders: &[Utf8PathBuf], encrypted: bool) -> Vec<String> {
+    let mut todo = folders.to_vec();
+    let mut found = Vec::new();
+    while let Some(path) = todo.pop() {
+        if let Ok(entries) = path.read_dir_utf8() {
+            todo.extend(entries.filter_map(Result::ok).map(|entry| entry.path().to_owned()));
+            continue;
+        }
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        match judge(&bytes) {
+            Ok(Overlay::Encrypted) if encrypted => found.push(path.to_string()),
+            Err(why) if !encrypted && why != EMPTY => found.push(format!("{path} is {why}")),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+/// An empty file is fine where Ansible looks for variables by itself, and not where it is told to.
+const EMPTY: &str = "empty";
+
 fn judge(bytes: &[u8]) -> Result<Overlay, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not text: {e}"))?;
     if text.starts_with("$ANSIBLE_VAULT;") {
@@ -40,7 +64,7 @@ fn judge(bytes: &[u8]) -> Result<Overlay, String> {
     };
     match serde_saphyr::from_str_with_options::<Option<HashMap<String, IgnoredAny>>>(text, options) {
         Ok(Some(_)) => Ok(Overlay::Plain),
-        Ok(None) => Err("empty".into()),
+        Ok(None) => Err(EMPTY.into()),
         Err(error) => Err(format!("not a YAML mapping: {error}")),
     }
 }

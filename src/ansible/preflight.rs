@@ -4,7 +4,7 @@ use super::command::{Controller, UserVars};
 use super::error::AnsibleError;
 use super::events::{self, Event, Status};
 use super::folder::Folder;
-use super::inventory::Inline;
+use super::inventory::{Inline, vars_base};
 use super::overlay::{self, Overlay};
 use super::real::{self, Listing};
 use super::{Stage, local};
@@ -98,12 +98,27 @@ fn look_at_files(controller: &Controller, playbooks: &[Utf8PathBuf]) -> Result<V
 /// The version of ansible-core, if it is new enough.
 pub fn version(controller: &Controller, prefix: &[String]) -> Result<String, AnsibleError> {
     let invocation = controller.over_real_inventory("ansible-playbook", &["--version"]);
+    // Behind a prefix a missing program looks like a failure of the prefix: so look first.
+    if !can_be_found(&invocation) {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(AnsibleError::Missing { program: invocation.argv[0].clone(), source });
+    }
     let (status, output) = local::run(&invocation, prefix, Vec::new())?;
     let found = parse_version(&output.stdout);
     match found {
         Some((version, numbers)) if numbers >= OLDEST => Ok(version),
         Some((found, _)) => Err(AnsibleError::TooOld { program: invocation.argv[0].clone(), found }),
         None => Err(refused(&invocation, status, &output.stderr)),
+    }
+}
+
+/// Whether a command's program is where it says, or in its `PATH`.
+fn can_be_found(invocation: &super::Invocation) -> bool {
+    let program = Utf8Path::new(&invocation.argv[0]);
+    let path = invocation.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    match program.parent() {
+        Some(folder) if !folder.as_str().is_empty() => program.is_file(),
+        _ => path.split(':').any(|folder| Utf8Path::new(folder).join(program).is_file()),
     }
 }
 
@@ -136,7 +151,12 @@ fn list(controller: &Controller, what: Listed, prefix: &[String]) -> Result<List
     let (status, output) = local::run(&invocation, prefix, Vec::new())?;
     if !status.success() {
         let said = local::error_lines(&output.stderr);
-        return Err(match local::is_about_the_vault(&output.stderr) {
+        let about_the_vault = local::is_about_the_vault(&output.stderr);
+        // ansible-core 2.19 does not say in which of the variables' files it is.
+        let base = vars_base(&controller.inventory);
+        let files = overlay::suspects(&[base.join("group_vars"), base.join("host_vars")], about_the_vault);
+        let said = files.iter().fold(said, |said, file| format!("{said} | {file}"));
+        return Err(match about_the_vault {
             true => AnsibleError::VaultLocked { said },
             false => AnsibleError::Inventory { path: controller.inventory.clone(), said },
         });

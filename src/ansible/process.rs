@@ -25,7 +25,8 @@ pub(super) struct Ended {
 }
 
 /// Start it behind the prefix, hand every line of both streams to `on_line` and to the log, wait for its end.
-/// Dropping the future kills the whole process group.
+/// Dropping the future kills the whole process group. Ansible's workers have sessions of their own: it is the
+/// prefix's pid namespace that takes them along.
 pub(super) async fn run(
     invocation: &Invocation,
     prefix: &[String],

@@ -85,6 +85,9 @@ impl Runner<'_> {
         let folder = &self.controller.folder;
         remove(&folder.events())?;
         remove(&folder.logins())?;
+        // A connection that an earlier run left open would hide this run's login.
+        let mut left = folder.control().read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
+        left.try_for_each(|socket| remove(socket.path()))?;
         let start = Instant::now();
         let ended = process::run(invocation, self.prefix, self.limit, self.log, on_line).await?;
         let seconds = start.elapsed().as_secs_f64();

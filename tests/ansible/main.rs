@@ -1,0 +1,11 @@
+//! The playbook side with the real Ansible, against an ssh server in a network namespace that stands for the VM.
+//!
+//! Needs ansible-core (in `$BOMA_TEST_ANSIBLE`, the fixture's or the project's `.venv/bin`, or `PATH`), `unshare`,
+//! `nsenter`, `ip`, `nft` and `dropbear`; a test that lacks one fails and says so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod inputs;
+mod mirror;
+mod playbooks;
+mod world;
