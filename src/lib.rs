@@ -6,6 +6,7 @@
 
 pub mod ansible;
 pub mod console;
+pub mod diagnose;
 pub mod doctor;
 pub mod failure;
 pub mod host;

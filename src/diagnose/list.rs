@@ -1,0 +1,65 @@
+//! What a guest is asked after a failure, as data.
+//!
+//! Nothing here shows a secret: no container's environment, no command lines of processes, no user-data.
+
+/// One question to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The evidence file that the answer goes into.
+    pub file: &'static str,
+    /// The shell command; `{lines}` becomes the number of lines that are worth fetching.
+    pub command: &'static str,
+    /// Whether it needs root. The others are asked even where sudo is broken.
+    pub root: bool,
+}
+
+const fn as_root(file: &'static str, command: &'static str) -> Diagnostic {
+    Diagnostic { file, command, root: true }
+}
+
+const fn as_anybody(file: &'static str, command: &'static str) -> Diagnostic {
+    Diagnostic { file, command, root: false }
+}
+
+/// All questions, the most telling first: the way into the guest may be lost while they are asked.
+pub const DIAGNOSTICS: [Diagnostic; 24] = [
+    as_root("nft.txt", "nft list ruleset"),
+    as_root("iptables.txt", "iptables-save -c; ip6tables-save -c"),
+    as_root("docker-ps.txt", "docker ps -a"),
+    as_root("listening.txt", "ss -tulnp"),
+    as_anybody(
+        "failed-units.txt",
+        "systemctl --failed --no-pager; systemctl list-jobs --no-pager; systemctl is-system-running",
+    ),
+    as_root(
+        "failed-units-status.txt",
+        "for unit in $(systemctl --failed --plain --no-legend | cut -d' ' -f1); do systemctl status --no-pager --full --lines=40 -- \"$unit\"; done",
+    ),
+    as_root("journal-this-boot.txt", "journalctl --boot=0 --output=short-precise --no-pager --lines={lines}"),
+    as_root("journal-previous-boot.txt", "journalctl --boot=-1 --output=short-precise --no-pager --lines={lines}"),
+    as_root("journal-errors.txt", "journalctl --boot=0 --priority=err --no-pager --lines={lines}"),
+    as_root("boots.txt", "journalctl --list-boots --no-pager; cat /proc/sys/kernel/random/boot_id; uptime"),
+    as_anybody("critical-chain.txt", "systemd-analyze --no-pager; systemd-analyze --no-pager critical-chain"),
+    as_anybody("blame.txt", "systemd-analyze --no-pager blame"),
+    as_anybody("addresses.txt", "ip -details -statistics address"),
+    as_anybody("routes.txt", "ip route show table all; ip rule; ip neighbour"),
+    as_anybody("resolver.txt", "resolvectl --no-pager status; ls -l /etc/resolv.conf; cat /etc/resolv.conf"),
+    as_anybody("cloud-init.txt", "cloud-init status --long; grep -E 'WARN|ERROR|Traceback' /var/log/cloud-init.log"),
+    as_root("sshd.txt", "sshd -T; systemctl status --no-pager --full ssh.service ssh.socket"),
+    as_root(
+        "firewall-files.txt",
+        "systemctl status --no-pager --full nftables.service; tail -n +1 /etc/nftables.conf /etc/nftables.d/*",
+    ),
+    as_root(
+        "docker.txt",
+        "docker info; docker network ls; docker network inspect $(docker network ls -q); systemctl status --no-pager --full docker.service",
+    ),
+    as_root(
+        "forwarding.txt",
+        "sysctl net.ipv4.ip_forward net.ipv4.conf.all.rp_filter; sysctl -e net.bridge.bridge-nf-call-iptables; lsmod",
+    ),
+    as_anybody("processes.txt", "ps -eo pid,ppid,user,stat,lstart,time,comm --forest"),
+    as_anybody("disks.txt", "df -h; df -i; lsblk -f; findmnt"),
+    as_anybody("memory.txt", "free -m; tail -n +1 /proc/pressure/*"),
+    as_root("kernel.txt", "uname -a; cat /proc/cmdline; dmesg --ctime | tail -n {lines}"),
+];
