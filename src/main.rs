@@ -12,6 +12,8 @@ fn main() -> ExitCode {
     match args.split_first() {
         Some((name, rest)) if name == network::enter::NAME => network::enter::main(rest),
         Some((name, rest)) if name == network::holder::NAME => network::holder::main(rest),
+        Some((name, rest)) if name == network::confine::NAME => network::confine::main(rest),
+        Some((name, rest)) if name == network::confine::INIT_NAME => network::confine::init_main(rest),
         Some((name, rest)) if name == network::keep::NAME => network::keep::main(rest),
         Some((name, rest)) if name == monitor::NAME => monitor::main(rest),
         _ => ExitCode::SUCCESS,
