@@ -4,3 +4,4 @@
 pub mod boots;
 pub mod engine;
 pub mod rules;
+pub mod tail;

@@ -1,0 +1,67 @@
+//! JUnit XML, for the systems that draw it.
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use std::time::Duration;
+
+/// One line of the report: a phase or a check.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The suite it belongs to (`phases`, `checks before the reboot`, …).
+    pub suite: String,
+    /// Its name.
+    pub name: String,
+    /// How long it took, where that is known.
+    pub seconds: Option<f64>,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// The XML text of a report, or the serialiser's reason.
+pub fn text(name: &str, cases: &[Case]) -> Result<String, quick_junit::SerializeError> {
+    let mut report = Report::new(name);
+    let mut suites: Vec<TestSuite> = Vec::new();
+    for case in cases {
+        let status = match &case.failure {
+            None => TestCaseStatus::success(),
+            Some(why) => {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_message(why.clone());
+                status
+            }
+        };
+        let mut test = TestCase::new(case.name.as_str(), status);
+        if let Some(seconds) = case.seconds {
+            test.set_time(Duration::from_secs_f64(seconds.max(0.0)));
+        }
+        match suites.iter_mut().find(|suite| suite.name.as_str() == case.suite) {
+            Some(suite) => {
+                suite.add_test_case(test);
+            }
+            None => {
+                let mut suite = TestSuite::new(case.suite.as_str());
+                suite.add_test_case(test);
+                suites.push(suite);
+            }
+        }
+    }
+    report.add_test_suites(suites);
+    report.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_check_is_a_failure_with_its_reason() {
+        let case = |name: &str, failure: Option<&str>| Case {
+            suite: "checks".into(),
+            name: name.into(),
+            seconds: None,
+            failure: failure.map(str::to_owned),
+        };
+        let xml = text("askari", &[case("a", None), case("b", Some("no <answer>"))]).unwrap();
+        assert!(xml.contains(r#"tests="2" skipped="0" failures="1""#), "{xml}");
+        assert!(xml.contains("no &lt;answer&gt;"), "{xml}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Waiting is always a race: what we wait for, against what can make it impossible, against a deadline.
+//!
+//! The error names all three: what, how long, the last probe's own words, and the console's last lines.
+
+use crate::console::tail::last_lines;
+use crate::failure::{Blame, Exit};
+use crate::host::deadline::{Deadline, PROBE_PERIOD};
+use crate::machine::VmDir;
+use crate::monitor::events::{Event, Follow, JournalError};
+use std::time::Duration;
+
+/// How many of the console's last lines an error carries.
+const CONSOLE_LINES: usize = 12;
+
+/// A view on a VM's journal that a wait races against.
+#[derive(Debug)]
+pub struct Watch {
+    vm: VmDir,
+    follow: Follow,
+}
+
+/// Why what was waited for did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// The deadline passed.
+    #[error("{what}: not within {waited:.0?}; the last answer was: {last}{console}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        waited: Duration,
+        /// The last probe's own words.
+        last: String,
+        /// The console's last lines, as the end of the message.
+        console: String,
+    },
+    /// It can no longer come.
+    #[error("{what}: impossible since {doom} (after {waited:.1?}){console}")]
+    Doomed {
+        /// What was waited for.
+        what: String,
+        /// What makes it impossible.
+        doom: Doom,
+        /// How long it was waited for.
+        waited: Duration,
+        /// The console's last lines, as the end of the message.
+        console: String,
+    },
+    /// The journal cannot be read.
+    #[error("cannot follow the VM's journal")]
+    Journal(#[source] JournalError),
+}
+
+/// What makes a wait pointless.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doom {
+    /// QEMU has ended.
+    #[error("QEMU has ended: {0}")]
+    QemuGone(String),
+    /// The monitor has ended, and QEMU with it.
+    #[error("the VM's monitor is gone")]
+    MonitorGone,
+    /// KVM gave up on the guest.
+    #[error("KVM cannot run this guest (internal error)")]
+    KvmBroken,
+    /// The guest's kernel panicked.
+    #[error("the guest panicked")]
+    Panicked,
+    /// The console said that the machine cannot come back by itself.
+    #[error("the console says {rule}: {line:?}")]
+    Console {
+        /// The rule that matched.
+        rule: String,
+        /// The line that it matched.
+        line: String,
+    },
+}
+
+impl Doom {
+    /// What an event means for a wait.
+    fn of(event: &Event) -> Option<Self> {
+        let text = |key: &str| event.text(key).unwrap_or_default().to_owned();
+        match event.kind.as_str() {
+            "qemu-exited" => Some(Self::QemuGone(text("why"))),
+            "kvm-internal-error" => Some(Self::KvmBroken),
+            "GUEST_PANICKED" => Some(Self::Panicked),
+            "console-rule" if event.data.get("fatal").is_some_and(|v| v == true) => {
+                Some(Self::Console { rule: text("id"), line: text("line") })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Blame for WaitError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Doomed { doom: Doom::Panicked | Doom::Console { .. }, .. } => Exit::Guest,
+            _ => Exit::Lost,
+        }
+    }
+}
+
+impl WaitError {
+    /// Whether the accelerator is to blame, so that the same VM can be tried without it.
+    pub fn is_broken_kvm(&self) -> bool {
+        matches!(self, Self::Doomed { doom: Doom::KvmBroken | Doom::QemuGone(_), .. })
+    }
+}
+
+impl Watch {
+    /// Watch a VM from the event after `seq` on.
+    pub fn since(vm: &VmDir, seq: u64) -> Result<Self, WaitError> {
+        let follow = Follow::new(&vm.events(), seq).map_err(WaitError::Journal)?;
+        Ok(Self { vm: vm.clone(), follow })
+    }
+
+    /// Probe until it answers. A probe's error is the reason why it has not come yet.
+    pub async fn until<T>(
+        &mut self,
+        what: &str,
+        deadline: &Deadline,
+        mut probe: impl AsyncFnMut() -> Result<T, String>,
+    ) -> Result<T, WaitError> {
+        let mut last = String::from("none yet");
+        loop {
+            let failed = tokio::select! {
+                biased;
+                doom = self.follow_to_doom() => return Err(self.doomed(what, doom?, deadline)),
+                () = tokio::time::sleep(deadline.left()) => return Err(self.timed_out(what, last, deadline)),
+                answer = probe() => match answer {
+                    Ok(found) => return Ok(found),
+                    Err(why) => why,
+                },
+            };
+            last = failed;
+            tokio::select! {
+                biased;
+                doom = self.follow_to_doom() => return Err(self.doomed(what, doom?, deadline)),
+                () = tokio::time::sleep(PROBE_PERIOD.min(deadline.left())) => {}
+            }
+            if deadline.passed() {
+                return Err(self.timed_out(what, last, deadline));
+            }
+        }
+    }
+
+    /// Wait for an event of the journal; any doom before it ends the wait.
+    pub async fn event(
+        &mut self,
+        what: &str,
+        deadline: &Deadline,
+        mut wanted: impl FnMut(&Event) -> bool,
+    ) -> Result<Event, WaitError> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.follow.next() => event.map_err(WaitError::Journal)?,
+                () = monitor_gone(&self.vm) => return Err(self.doomed(what, Doom::MonitorGone, deadline)),
+                () = tokio::time::sleep(deadline.left()) => {
+                    return Err(self.timed_out(what, "no such event".into(), deadline));
+                }
+            };
+            if wanted(&event) {
+                return Ok(event);
+            }
+            if let Some(doom) = Doom::of(&event) {
+                return Err(self.doomed(what, doom, deadline));
+            }
+        }
+    }
+
+    /// The next thing that makes every wait pointless.
+    async fn follow_to_doom(&mut self) -> Result<Doom, WaitError> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.follow.next() => event.map_err(WaitError::Journal)?,
+                () = monitor_gone(&self.vm) => return Ok(Doom::MonitorGone),
+            };
+            if let Some(doom) = Doom::of(&event) {
+                return Ok(doom);
+            }
+        }
+    }
+
+    fn timed_out(&self, what: &str, last: String, deadline: &Deadline) -> WaitError {
+        let last = if last.is_empty() { "nothing".into() } else { last };
+        WaitError::TimedOut { what: what.to_owned(), waited: deadline.waited(), last, console: self.console() }
+    }
+
+    fn doomed(&self, what: &str, doom: Doom, deadline: &Deadline) -> WaitError {
+        WaitError::Doomed { what: what.to_owned(), doom, waited: deadline.waited(), console: self.console() }
+    }
+
+    fn console(&self) -> String {
+        let lines = last_lines(&self.vm.console(), CONSOLE_LINES);
+        match lines.is_empty() {
+            true => "\n  the console is silent".into(),
+            false => format!("\n  the console's last lines:\n    {}", lines.join("\n    ")),
+        }
+    }
+}
+
+/// A killed monitor cannot write its own end into the journal, but its lock falls.
+async fn monitor_gone(vm: &VmDir) {
+    while vm.is_alive() {
+        tokio::time::sleep(PROBE_PERIOD).await;
+    }
+}
