@@ -36,7 +36,7 @@ pub struct Profile {
     pub mem_mib: MiB,
     /// Guest CPUs.
     #[serde(default = "default_cpus")]
-    pub vcpus: u32,
+    pub vcpus: u8,
     /// The size that the overlay's virtual disk has, in GiB.
     #[serde(default = "default_disk")]
     pub disk_gib: u64,
@@ -101,8 +101,11 @@ pub struct Red {
     pub fails: Vec<String>,
 }
 
+/// The image of a profile that names none.
+pub const DEFAULT_IMAGE: &str = "debian-13";
+
 fn default_image() -> String {
-    "debian-13".into()
+    DEFAULT_IMAGE.into()
 }
 fn default_user() -> String {
     "ansible".into()
@@ -110,7 +113,7 @@ fn default_user() -> String {
 fn default_memory() -> MiB {
     MiB(3072)
 }
-fn default_cpus() -> u32 {
+fn default_cpus() -> u8 {
     2
 }
 fn default_disk() -> u64 {
@@ -238,15 +241,19 @@ impl Profile {
     }
 }
 
+/// The hosts that have a profile, by name.
+pub fn hosts(dirs: &Dirs) -> Vec<HostName> {
+    let Ok(entries) = dirs.root.join("profiles").read_dir_utf8() else { return Vec::new() };
+    let names = entries.filter_map(Result::ok).filter_map(|e| e.file_name().strip_suffix(".json").map(str::to_owned));
+    // The catalogue of images lies beside the profiles.
+    let mut hosts: Vec<HostName> = names.filter(|name| name != "images").filter_map(|name| name.parse().ok()).collect();
+    hosts.sort();
+    hosts
+}
+
 /// The hosts that have a profile, as the end of a sentence.
 fn known(dirs: &Dirs) -> String {
-    let Ok(entries) = dirs.root.join("profiles").read_dir_utf8() else { return String::new() };
-    let mut names: Vec<_> = entries
-        .filter_map(Result::ok)
-        .filter_map(|e| e.file_name().strip_suffix(".json").map(str::to_owned))
-        .filter(|name| name != "images")
-        .collect();
-    names.sort();
+    let names: Vec<_> = hosts(dirs).into_iter().map(String::from).collect();
     match names.is_empty() {
         true => String::new(),
         false => format!(" (there are: {})", names.join(", ")),

@@ -104,10 +104,17 @@ impl Controller {
         write(folder.connection(), connection.extra_vars(folder))?;
         write(folder.ssh_config(), connection.ssh_config(folder))?;
         write(folder.checks_vars(), format!("{}\n", json!({ "boma_checks_file": folder.checks() })))?;
+        self.write_user_vars()
+    }
+
+    /// Write what the user gave with `-e` into files: a value may be a secret.
+    pub fn write_user_vars(&self) -> Result<(), AnsibleError> {
         for (n, vars) in self.user.iter().enumerate() {
             match vars {
-                UserVars::Pair { key, value } => write(folder.user_vars(n), format!("{}\n", json!({ key: value })))?,
-                UserVars::Json(text) => write(folder.user_vars(n), text.clone())?,
+                UserVars::Pair { key, value } => {
+                    write_private(&self.folder.user_vars(n), format!("{}\n", json!({ key: value })))?;
+                }
+                UserVars::Json(text) => write_private(&self.folder.user_vars(n), text)?,
                 UserVars::File(_) => {}
             }
         }

@@ -59,6 +59,12 @@ impl ProcessId {
     }
 }
 
+/// The path of this program, to be started again as a helper of its own.
+pub fn own_exe() -> std::io::Result<camino::Utf8PathBuf> {
+    let path = std::env::current_exe()?;
+    camino::Utf8PathBuf::from_path_buf(path).map_err(|_| std::io::Error::other("its path is not UTF-8"))
+}
+
 /// Start time of a live process. The command name may hold spaces and parentheses, so fields are
 /// counted from the last `)` (proc_pid_stat(5)).
 fn start_time(pid: i32) -> Option<u64> {

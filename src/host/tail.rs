@@ -48,7 +48,7 @@ pub(crate) fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(std::io::Error::from)
 }
 
-fn drain(fd: impl AsFd) -> std::io::Result<()> {
+pub(crate) fn drain(fd: impl AsFd) -> std::io::Result<()> {
     let mut notices = [0_u8; 4096];
     loop {
         match rustix::io::read(&fd, &mut notices) {

@@ -1,0 +1,88 @@
+//! The playbook stages: the real playbooks, and the outcome checks.
+
+use super::record::{Checks, Playbook};
+use super::run::Run;
+use crate::ansible::run::{Outcome, Runner};
+use crate::ansible::{Controller, guard};
+use crate::failure::Failure;
+use camino::Utf8PathBuf;
+use std::time::Duration;
+
+/// The longest that one playbook may take.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+impl Run<'_> {
+    /// Run the profile's playbooks, after the last look at where they would go.
+    pub async fn apply(&mut self) -> Result<(), Failure> {
+        self.phase("guard", async |run| run.guard()).await?;
+        for apply in self.plan.profile.applies.clone() {
+            let name = apply.playbook.file_stem().unwrap_or("apply").to_owned();
+            self.phase(&name, async |run| {
+                let (controller, prefix) = run.controller()?;
+                let progress = run.ctx.progress;
+                let mut say = |line: &str| progress.output(line);
+                let log = run.ansible_log();
+                let outcome = run.runner(&controller, &prefix, &log).apply(&apply, &mut say).await?;
+                let said = format!("{} tasks on the VM, {} changed", outcome.tasks, outcome.changed);
+                run.record.playbooks.push(playbook(outcome));
+                Ok(((), said))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Run the outcome checks. Checks that fail are an answer and no error; [`Run::judge`] judges them.
+    pub async fn check(&mut self, phase: &str, when: &str) -> Result<(), Failure> {
+        self.phase(phase, async |run| {
+            let (controller, prefix) = run.controller()?;
+            let playbook = run.plan.verify(run.ctx.dirs);
+            let progress = run.ctx.progress;
+            let mut say = |line: &str| progress.output(line);
+            let log = run.ansible_log();
+            let (_, checks) = run.runner(&controller, &prefix, &log).verify(&playbook, &mut say).await?;
+            let checks = Checks { when: when.to_owned(), checks };
+            let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
+            let said = match failed.is_empty() {
+                true => format!("{} checks hold {when}", checks.checks.len()),
+                false => {
+                    format!("{} of {} checks failed {when}: {}", failed.len(), checks.checks.len(), failed.join(", "))
+                }
+            };
+            run.record.checks.push(checks);
+            Ok(((), said))
+        })
+        .await
+    }
+
+    /// Assert that the playbooks would run on the VM and on nothing else.
+    fn guard(&self) -> Result<((), String), Failure> {
+        let (controller, prefix) = self.controller()?;
+        let connection = self.plan.connection(self.ctx.dirs);
+        let playbooks = self.plan.playbooks(self.ctx.dirs);
+        guard::check(&controller, &connection, &playbooks, &prefix)?;
+        Ok(((), format!("only {} at {}", self.plan.host, connection.address)))
+    }
+
+    /// The playbook side and what confines it.
+    fn controller(&self) -> Result<(Controller, Vec<String>), Failure> {
+        let controller = self.plan.controller(self.ctx.dirs);
+        // What the user gives with a later `apply -e` comes on top of what the VM was made with.
+        controller.write_user_vars()?;
+        let prefix = self.network()?.enter_bound();
+        Ok((controller, prefix))
+    }
+
+    fn runner<'r>(&self, controller: &'r Controller, prefix: &'r [String], log: &'r Utf8PathBuf) -> Runner<'r> {
+        Runner { controller, address: self.plan.net.vm.ip, prefix, log, limit: LIMIT }
+    }
+
+    fn ansible_log(&self) -> Utf8PathBuf {
+        self.record.run.join("ansible.log")
+    }
+}
+
+fn playbook(outcome: Outcome) -> Playbook {
+    let Outcome { playbook, seconds, tasks, changed, .. } = outcome;
+    Playbook { playbook, seconds, tasks, changed }
+}

@@ -1,0 +1,81 @@
+//! Switching on, and waiting until the guest is ready.
+
+use super::run::Run;
+use crate::failure::{Exit, Failure};
+use crate::host::deadline::Deadline;
+use crate::monitor::{self, Client, MonitorError};
+use crate::network::{NetDir, lease};
+use crate::qemu::Accel;
+use crate::qemu::accel::Wanted;
+use crate::ready;
+use crate::wait::{WaitError, Watch};
+use std::time::Duration;
+
+/// The longest that a boot may take until it has settled; a busy machine under emulation needs minutes.
+const LIMIT: Duration = Duration::from_secs(600);
+/// A guest under KVM that has asked for no address by then never will.
+const KVM_LIMIT: Duration = Duration::from_secs(90);
+
+impl Run<'_> {
+    /// Start the monitor, which starts QEMU, and wait until the guest is ready.
+    pub(super) async fn boot(&mut self) -> Result<((), String), Failure> {
+        let net = self.network()?;
+        let exe = crate::host::process::own_exe()
+            .map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;
+        match monitor::spawn(&exe, &net.enter_net_admin(), &self.vm) {
+            Err(MonitorError::Start(error)) if self.may_fall_back() => self.fall_back(&error.to_string()).await?,
+            other => drop(other?),
+        }
+        let deadline = Deadline::after(LIMIT);
+        let mut watch = Watch::since(&self.vm, 0)?;
+        let lease = match self.lease(&mut watch, &deadline).await {
+            Err(error) if error.is_broken_kvm() && self.may_fall_back() => {
+                self.fall_back(&error.to_string()).await?;
+                watch = Watch::since(&self.vm, self.last_event())?;
+                self.lease(&mut watch, &deadline).await?
+            }
+            other => other?,
+        };
+        self.ctx.progress.trace(&format!("lease {}; waiting for ssh", lease.ip));
+        let ssh = self.ssh()?;
+        let session = ready::login(&ssh, &mut watch, &deadline).await?;
+        let (_session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
+        if !settled.failed_units.is_empty() {
+            self.ctx
+                .progress
+                .note(&format!("units that failed in the fresh guest: {}", settled.failed_units.join(" ")));
+        }
+        Ok(((), format!("{} at {}, {}", self.plan.machine.accel, lease.ip, settled.system)))
+    }
+
+    /// The number of the last event so far.
+    fn last_event(&self) -> u64 {
+        monitor::events::read_all(&self.vm.events()).ok().and_then(|all| all.last().map(|e| e.seq)).unwrap_or(0)
+    }
+
+    async fn lease(&self, watch: &mut Watch, deadline: &Deadline) -> Result<lease::Lease, WaitError> {
+        let limit = match self.plan.machine.accel {
+            Accel::Kvm => KVM_LIMIT,
+            Accel::Tcg => deadline.left(),
+        };
+        let (path, mac) = (NetDir::of(self.ctx.dirs, &self.plan.net.name).leases(), self.plan.net.vm.mac.clone());
+        let what = format!("a DHCP lease for {mac}");
+        let leased = async || Ok(lease::wait_for_lease(&path, &mac).await);
+        watch.until(&what, &deadline.within(limit), leased).await
+    }
+
+    fn may_fall_back(&self) -> bool {
+        self.plan.machine.accel == Accel::Kvm && self.plan.options.accel == Wanted::Auto
+    }
+
+    /// KVM looked as if it worked and does not: say so loudly, and start the same machine under TCG.
+    async fn fall_back(&mut self, why: &str) -> Result<(), Failure> {
+        let said = format!("KVM does not work here ({why}); starting again under emulation, which is slower");
+        self.ctx.progress.note(&said);
+        self.plan.machine.accel = Accel::Tcg;
+        self.record.made_of.accel = "tcg (KVM was tried and failed)".into();
+        self.plan.machine.save(&self.vm.machine())?;
+        Client::new(&self.vm).power_cycle().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! What must hold before work starts: nobody else at work, no other VM, nothing left over.
+
+use super::Context;
+use crate::failure::{Exit, Failure};
+use crate::host::dirs::make_private;
+use crate::host::lock::{Lock, LockError};
+use crate::machine::VmDir;
+use crate::names::HostName;
+
+/// Take the lock that a command holds while it changes VMs: one such command at a time.
+pub fn lock(ctx: &Context<'_>, what: &str) -> Result<Lock, Failure> {
+    make_private(&ctx.dirs.state)?;
+    let path = ctx.dirs.state.join("run.lock");
+    let who = format!("`boma-qemu {what}`, pid {}", std::process::id());
+    Lock::try_take(&path, &who).map_err(|error| match error {
+        LockError::Held { holder, .. } => Failure::new(Exit::Usage, format!("another run is at work: {holder}"))
+            .next("wait for it to end, or stop it with Ctrl-C; `boma-qemu status` shows what is running"),
+        io => io.into(),
+    })
+}
+
+/// One VM at a time; what a dead run left behind is removed first.
+pub fn no_other_vm(ctx: &Context<'_>) -> Result<(), Failure> {
+    for (host, vm) in VmDir::list(ctx.dirs) {
+        if vm.is_alive() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("the VM of {host} is running, and only one may run at a time"),
+            )
+            .next(format!("remove it with `boma-qemu down {host}`")));
+        }
+    }
+    if !VmDir::list(ctx.dirs).is_empty() {
+        let leaks = super::down::prune(ctx)?.leaks;
+        ctx.progress.note("removed what a dead run had left behind");
+        if let Some(leak) = leaks.first() {
+            return Err(Failure::new(
+                Exit::Leaked,
+                format!("{} of a dead run cannot be removed: {}", leak.what, leak.why),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The VM's folder, refused if another run's is still there.
+pub fn fresh_folder(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
+    match vm.path().exists() {
+        false => Ok(()),
+        true => Err(Failure::new(Exit::Usage, format!("{} of an earlier VM of {host} is still there", vm.path()))
+            .next("run `boma-qemu prune`")),
+    }
+}

@@ -1,0 +1,39 @@
+//! The jobs: what the commands do, as straight-line code over the rooms below.
+
+pub mod apply;
+pub mod boot;
+pub mod cycle;
+pub mod down;
+pub mod evidence;
+pub mod guards;
+pub mod prove;
+pub mod reboot;
+pub mod record;
+pub mod run;
+pub mod stop;
+pub mod up;
+
+use crate::host::dirs::Dirs;
+
+/// Where a job tells what it is doing.
+pub trait Progress {
+    /// A phase begins.
+    fn begin(&self, phase: &str);
+    /// A phase ended.
+    fn end(&self, phase: &str, seconds: f64, outcome: &str, ok: bool);
+    /// Something that the user must read.
+    fn note(&self, text: &str);
+    /// A line that a playbook wrote.
+    fn output(&self, line: &str);
+    /// What is going on right now; overwritten by the next.
+    fn trace(&self, line: &str);
+}
+
+/// What every job works with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Where things are kept.
+    pub dirs: &'a Dirs,
+    /// The user's ear.
+    pub progress: &'a dyn Progress,
+}

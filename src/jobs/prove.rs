@@ -1,0 +1,177 @@
+//! The proof that the harness sees what it exists to see: a red case that must fail, then a green one
+//! that must pass.
+//!
+//! Red counts only for the right reason: the checks that the profile names, and no others, must have
+//! been green before the reboot and red after it, in the same run.
+
+use super::Context;
+use super::cycle::{Choices, Outcome, cycle};
+use super::record::Record;
+use crate::ansible::UserVars;
+use crate::failure::{Blame, Exit, Failure};
+use crate::names::HostName;
+use crate::plan::Plan;
+use crate::profile::Red;
+
+/// Why nothing is proved.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    /// The profile has no red case.
+    #[error("the profile of {host} names no red case")]
+    NoRed {
+        /// The host.
+        host: HostName,
+    },
+    /// The red case passed.
+    #[error("the harness is not faithful: the red case passed")]
+    RedPassed,
+    /// The red case failed, but not as it has to.
+    #[error("the harness is not faithful: the red case failed for another reason: {why}")]
+    OtherReason {
+        /// What is different.
+        why: String,
+    },
+}
+
+impl Blame for ProveError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoRed { .. } => Exit::Usage,
+            Self::RedPassed | Self::OtherReason { .. } => Exit::Unfaithful,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::NoRed { .. } => "add `red` to the profile: an overlay that brings a known fault back, and the checks that see it".into(),
+            Self::RedPassed => "the overlay no longer brings the fault back, or the checks no longer see it: trust no green until this is mended".into(),
+            Self::OtherReason { .. } => "compare the checks before and after the reboot in the evidence with `red.fails` in the profile".into(),
+        })
+    }
+}
+
+/// Both cases of a proof.
+#[derive(Debug)]
+pub struct Proof {
+    /// The red case.
+    pub red: Outcome,
+    /// The green case, if it came to it.
+    pub green: Option<Outcome>,
+    /// Why nothing is proved, if so.
+    pub failure: Option<Failure>,
+}
+
+/// Run the red case, then the green one. `plan` makes the plan of a case from its extra variables.
+pub async fn prove(
+    ctx: Context<'_>,
+    host: &HostName,
+    keep: bool,
+    plan: impl Fn(Vec<UserVars>) -> Result<Plan, Failure>,
+    told: impl Fn(&str, &Outcome),
+) -> Result<Proof, Failure> {
+    let green_plan = plan(Vec::new())?;
+    let red = green_plan.profile.red.clone().ok_or_else(|| ProveError::NoRed { host: host.clone() })?;
+    let overlay = UserVars::File(ctx.dirs.root.join(&red.overrides));
+    let red_plan = plan(vec![overlay])?;
+    let choices = Choices { keep: false, no_reboot: false };
+
+    let outcome = cycle(ctx, red_plan, choices, &format!("prove {host}, the red case")).await?;
+    told("red", &outcome);
+    if let Err(failure) = judge_red(&outcome.record, &red) {
+        return Ok(Proof { red: outcome, green: None, failure: Some(failure) });
+    }
+    // It failed as it must, so there is nothing to look at, and the green case needs the place.
+    super::down::down(&ctx, host).await?;
+    let choices = Choices { keep, no_reboot: false };
+    let green = cycle(ctx, green_plan, choices, &format!("prove {host}, the green case")).await?;
+    told("green", &green);
+    let failure = green.record.failure.clone().or_else(|| {
+        (green.record.exit != Exit::Passed).then(|| Failure::new(green.record.exit, "the green case did not pass"))
+    });
+    Ok(Proof { red: outcome, green: Some(green), failure })
+}
+
+/// Whether the red case failed as it has to. A run that never reached its checks is its own failure.
+fn judge_red(record: &Record, red: &Red) -> Result<(), Failure> {
+    match (record.exit, &record.failure) {
+        (Exit::Passed | Exit::Leaked, _) => return Err(ProveError::RedPassed.into()),
+        (Exit::Verify, _) => {}
+        (_, Some(failure)) => return Err(failure.clone().during("the red case did not get to its checks")),
+        (exit, None) => return Err(Failure::new(exit, "the red case did not get to its checks")),
+    }
+    match reason(record, red) {
+        None => Ok(()),
+        Some(why) => Err(ProveError::OtherReason { why }.into()),
+    }
+}
+
+/// What is different from what must be.
+fn reason(record: &Record, red: &Red) -> Option<String> {
+    let run = |when: &str| record.checks.iter().find(|checks| checks.when == when);
+    let (Some(before), Some(after)) = (run("before the reboot"), run("after the reboot")) else {
+        return Some("the checks did not run both before and after the reboot".into());
+    };
+    for id in &red.fails {
+        let find = |checks: &super::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| c.ok);
+        match (find(before), find(after)) {
+            (Some(true), Some(false)) => {}
+            (None, _) | (_, None) => return Some(format!("no check is called {id}")),
+            (Some(false), _) => return Some(format!("{id} had failed before the reboot")),
+            (_, Some(true)) => return Some(format!("{id} still held after the reboot")),
+        }
+    }
+    let other = after.failed().chain(before.failed()).find(|check| !red.fails.contains(&check.id));
+    other.map(|check| format!("{} failed too: {}", check.id, check.detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ansible::checks::Check;
+    use crate::jobs::record::Checks;
+
+    fn checks(when: &str, oks: [bool; 2]) -> Checks {
+        let check = |id: &str, ok| Check { id: id.into(), ok, hint: false, detail: "d".into() };
+        Checks { when: when.into(), checks: vec![check("port", oks[0]), check("docker", oks[1])] }
+    }
+
+    fn record(before: [bool; 2], after: [bool; 2]) -> Record {
+        let text = include_str!("../../tests/fixtures/record.json");
+        let mut record: Record = serde_json::from_str(text).unwrap();
+        record.checks = vec![checks("before the reboot", before), checks("after the reboot", after)];
+        record.exit = if after == [true, true] { Exit::Passed } else { Exit::Verify };
+        record
+    }
+
+    fn red() -> Red {
+        Red { overrides: "x.yml".into(), fails: vec!["port".into()] }
+    }
+
+    #[test]
+    fn red_for_the_named_reason_is_a_proof() {
+        judge_red(&record([true, true], [false, true]), &red()).unwrap();
+    }
+
+    #[test]
+    fn a_red_case_that_passes_makes_the_harness_unfaithful() {
+        let failure = judge_red(&record([true, true], [true, true]), &red()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unfaithful);
+    }
+
+    #[test]
+    fn red_before_the_reboot_or_for_another_check_proves_nothing() {
+        for (before, after) in
+            [([false, true], [false, true]), ([true, true], [false, false]), ([true, true], [true, false])]
+        {
+            let failure = judge_red(&record(before, after), &red()).unwrap_err();
+            assert_eq!(failure.exit, Exit::Unfaithful, "{before:?} {after:?}: {failure}");
+        }
+    }
+
+    #[test]
+    fn a_red_case_that_broke_earlier_keeps_its_own_exit_class() {
+        let mut record = record([true, true], [false, true]);
+        record.exit = Exit::Lost;
+        record.failure = Some(Failure::new(Exit::Lost, "QEMU has ended"));
+        assert_eq!(judge_red(&record, &red()).unwrap_err().exit, Exit::Lost);
+    }
+}

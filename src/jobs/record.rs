@@ -1,0 +1,196 @@
+//! The record of one run: what was done and seen so far. It lies in the VM's folder, so that each
+//! command adds to it, and goes into the evidence as `result.json`.
+
+use crate::ansible::checks::Check;
+use crate::failure::{Exit, Failure};
+use crate::host::dirs::{DirError, write_private};
+use crate::host::ledger::Leak;
+use crate::machine::VmDir;
+use crate::names::{HostName, VmName};
+use crate::reboot::RebootProof;
+use crate::report::junit::{self, Case};
+use crate::report::{ReportError, RunFolder};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+/// What one run did and saw.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The format of this file.
+    pub schema: u32,
+    /// The version of boma-qemu that wrote it.
+    pub version: String,
+    /// The mirrored host.
+    pub host: HostName,
+    /// The VM.
+    pub vm: VmName,
+    /// When the run began (UTC, RFC 3339).
+    pub started: String,
+    /// The evidence folder.
+    pub run: Utf8PathBuf,
+    /// The exit class so far.
+    pub exit: Exit,
+    /// What the VM was made of.
+    pub made_of: MadeOf,
+    /// The phases, in order.
+    pub phases: Vec<Phase>,
+    /// The playbook runs.
+    pub playbooks: Vec<Playbook>,
+    /// The outcome checks, each time that they ran.
+    pub checks: Vec<Checks>,
+    /// The proof of the reboot.
+    pub reboot: Option<RebootProof>,
+    /// What went wrong first.
+    pub failure: Option<Failure>,
+    /// What was left on the host after the teardown.
+    pub leaks: Vec<Leak>,
+}
+
+/// What the VM was made of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// The golden image.
+    pub image: String,
+    /// Its SHA-512, where it is known.
+    pub image_sha512: Option<String>,
+    /// The accelerator, and why that one.
+    pub accel: String,
+    /// The network mode.
+    pub net: String,
+    /// What the guest may reach.
+    pub egress: String,
+    /// The certificate tier.
+    pub certs: String,
+}
+
+/// One phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether it did what it is for.
+    pub ok: bool,
+    /// What came of it, in one line.
+    pub outcome: String,
+}
+
+/// One playbook run that ended well.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Playbook {
+    /// The playbook.
+    pub playbook: Utf8PathBuf,
+    /// How long it took.
+    pub seconds: f64,
+    /// Tasks that ran on the VM.
+    pub tasks: usize,
+    /// Tasks that changed something.
+    pub changed: usize,
+}
+
+/// One run of the verify playbook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checks {
+    /// `before the reboot`, `after the reboot`, or `without a reboot`.
+    pub when: String,
+    /// What each check said.
+    pub checks: Vec<Check>,
+}
+
+impl Checks {
+    /// The checks that failed; hints never do.
+    pub fn failed(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| !check.ok && !check.hint)
+    }
+}
+
+impl Record {
+    /// The record of a run that begins now.
+    pub fn begin(host: &HostName, vm: &VmName, run: &RunFolder, made_of: MadeOf) -> Self {
+        Self {
+            schema: 1,
+            version: env!("CARGO_PKG_VERSION").into(),
+            host: host.clone(),
+            vm: vm.clone(),
+            started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+            run: run.path().to_owned(),
+            exit: Exit::Passed,
+            made_of,
+            phases: Vec::new(),
+            playbooks: Vec::new(),
+            checks: Vec::new(),
+            reboot: None,
+            failure: None,
+            leaks: Vec::new(),
+        }
+    }
+
+    /// The record of the run that made a VM.
+    pub fn load(vm: &VmDir) -> Result<Self, std::io::Error> {
+        Ok(serde_json::from_slice(&std::fs::read(vm.record())?)?)
+    }
+
+    /// Keep it in the VM's folder for the next command.
+    pub fn save(&self, vm: &VmDir) -> Result<(), DirError> {
+        write_private(&vm.record(), self.json())
+    }
+
+    /// The first failure decides the exit class; a later one is only told.
+    pub fn fail(&mut self, failure: &Failure) {
+        if self.failure.is_none() {
+            self.exit = failure.exit;
+            self.failure = Some(failure.clone());
+        }
+    }
+
+    /// What was left behind is added, and never hides a failure.
+    pub fn leaked(&mut self, leaks: &[Leak]) {
+        self.leaks.extend_from_slice(leaks);
+        if !self.leaks.is_empty() && self.exit == Exit::Passed {
+            self.exit = Exit::Leaked;
+        }
+    }
+
+    /// The last run of the checks.
+    pub fn last_checks(&self) -> Option<&Checks> {
+        self.checks.last()
+    }
+
+    /// Write `junit.xml` and, last of all, `result.json`.
+    pub fn publish(&self) -> Result<(), ReportError> {
+        let run = RunFolder::open(&self.run);
+        let xml = junit::text(&format!("boma-qemu {}", self.host), &self.cases()).unwrap_or_default();
+        run.write("junit.xml", xml)?;
+        run.write("result.json", self.json())
+    }
+
+    fn json(&self) -> String {
+        // Plain data with string keys: serialising it cannot fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let phases = self.phases.iter().map(|phase| Case {
+            suite: "phases".into(),
+            name: phase.name.clone(),
+            seconds: Some(phase.seconds),
+            failure: (!phase.ok).then(|| phase.outcome.clone()),
+        });
+        let checks = self.checks.iter().flat_map(|run| {
+            run.checks.iter().map(|check| Case {
+                suite: format!("checks {}", run.when),
+                name: check.id.clone(),
+                seconds: None,
+                failure: (!check.ok && !check.hint).then(|| check.detail.clone()),
+            })
+        });
+        let leaks = self.leaks.iter().map(|leak| Case {
+            suite: "leaks".into(),
+            name: leak.what.clone(),
+            seconds: None,
+            failure: Some(leak.why.clone()),
+        });
+        phases.chain(checks).chain(leaks).collect()
+    }
+}

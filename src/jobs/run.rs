@@ -1,0 +1,126 @@
+//! One run: a plan, its VM's folder, the record of what was done, and the evidence folder.
+
+use super::Context;
+use super::record::{MadeOf, Phase, Record};
+use crate::failure::{Exit, Failure};
+use crate::machine::VmDir;
+use crate::names::HostName;
+use crate::network::{self, Egress, Mode, Network};
+use crate::plan::Plan;
+use crate::report::RunFolder;
+use crate::ssh::Ssh;
+use std::time::Instant;
+
+/// One run, from `up` to `down`, in one process or in several.
+pub struct Run<'a> {
+    /// Folders and the user's ear.
+    pub ctx: Context<'a>,
+    /// What was to be done.
+    pub plan: Plan,
+    /// The VM's folder.
+    pub vm: VmDir,
+    /// What was done so far.
+    pub record: Record,
+}
+
+impl<'a> Run<'a> {
+    /// Begin a run: the evidence folder is the first thing that is made.
+    pub fn begin(ctx: Context<'a>, plan: Plan, command: &str) -> Result<Self, Failure> {
+        let folder = RunFolder::create(ctx.dirs, &plan.host, command)?;
+        let made_of = MadeOf {
+            image: plan.image.clone(),
+            image_sha512: None,
+            accel: format!("{} ({})", plan.machine.accel, plan.accel_why),
+            net: match plan.net.mode {
+                Mode::Namespace => "namespace".into(),
+                Mode::Host => "host".into(),
+            },
+            egress: match plan.net.egress {
+                Egress::Nat => "nat".into(),
+                Egress::None => "none".into(),
+            },
+            certs: plan.options.certs.name().into(),
+        };
+        let record = Record::begin(&plan.host, &plan.vm, &folder, made_of);
+        let vm = VmDir::of(ctx.dirs, &plan.host);
+        Ok(Self { ctx, plan, vm, record })
+    }
+
+    /// Go on with the run of a VM that is up.
+    pub fn resume(ctx: Context<'a>, host: &HostName) -> Result<Self, Failure> {
+        let vm = VmDir::of(ctx.dirs, host);
+        alive(&vm, host)?;
+        let damaged = |what: &str, e: std::io::Error| {
+            Failure::new(Exit::Lost, format!("{what} of {host} cannot be read: {e}"))
+                .next(format!("remove the VM with `boma-qemu down {host}`"))
+        };
+        let plan = std::fs::read(vm.plan()).and_then(|text| Ok(serde_json::from_slice(&text)?));
+        let plan = plan.map_err(|e| damaged("the plan", e))?;
+        let record = Record::load(&vm).map_err(|e| damaged("the record", e))?;
+        Ok(Self { ctx, plan, vm, record })
+    }
+
+    /// The evidence folder.
+    pub fn folder(&self) -> RunFolder {
+        RunFolder::open(&self.record.run)
+    }
+
+    /// The network that the VM is in.
+    pub fn network(&self) -> Result<Network, Failure> {
+        open_network(&self.ctx, &self.plan)
+    }
+
+    /// The way into the guest.
+    pub fn ssh(&self) -> Result<Ssh, Failure> {
+        Ok(Ssh::new(&self.vm, self.network()?.enter_bound()))
+    }
+
+    /// Run one phase: told when it begins and when it ends, timed, kept in the record.
+    pub async fn phase<T>(
+        &mut self,
+        name: &str,
+        work: impl AsyncFnOnce(&mut Self) -> Result<(T, String), Failure>,
+    ) -> Result<T, Failure> {
+        self.ctx.progress.begin(name);
+        let start = Instant::now();
+        let done = super::stop::or_stopped(work(self)).await;
+        let seconds = start.elapsed().as_secs_f64();
+        let (outcome, ok) = match &done {
+            Ok((_, said)) => (said.clone(), true),
+            Err(failure) => (failure.chain.join(": "), false),
+        };
+        // A failure is printed whole at the end of the run; here its first line is enough.
+        self.ctx.progress.end(name, seconds, outcome.lines().next().unwrap_or_default(), ok);
+        self.record.phases.push(Phase { name: name.to_owned(), seconds, ok, outcome });
+        done.map(|(made, _)| made)
+    }
+
+    /// Keep the record: beside the VM, if it has a folder, and in the evidence.
+    pub fn publish(&self) -> Result<(), Failure> {
+        if self.vm.path().exists() {
+            self.record.save(&self.vm)?;
+        }
+        Ok(self.record.publish()?)
+    }
+}
+
+/// Refuse to go on with a VM that is not there, and say which of the two ways it is not.
+pub fn alive(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
+    if vm.is_alive() {
+        return Ok(());
+    }
+    Err(match vm.path().exists() {
+        true => Failure::new(Exit::Lost, format!("the VM of {host} is dead: its monitor has ended"))
+            .next(format!("look at {}, then remove it with `boma-qemu down {host}`", vm.console())),
+        false => Failure::new(Exit::Usage, format!("there is no VM of {host}"))
+            .next(format!("start one with `boma-qemu up {host}`")),
+    })
+}
+
+/// The network of a plan, which must be up.
+fn open_network(ctx: &Context<'_>, plan: &Plan) -> Result<Network, Failure> {
+    network::open(ctx.dirs, &plan.net.name).ok_or_else(|| {
+        Failure::new(Exit::Lost, format!("the network {} of the VM is gone", plan.net.name))
+            .next(format!("remove the VM with `boma-qemu down {}`", plan.host))
+    })
+}

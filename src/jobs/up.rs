@@ -1,0 +1,166 @@
+//! The first stage: everything that must be there before the machine can be switched on.
+
+use super::run::Run;
+use super::stop;
+use crate::ansible::preflight::Preflight;
+use crate::failure::{Exit, Failure};
+use crate::host::cmd::Cmd;
+use crate::host::dirs::{make_private, write_private};
+use crate::host::ledger::{Change, Ledger, LedgerError};
+use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
+use crate::jobs::guards;
+use crate::names::{IfName, MiB};
+use crate::network;
+use crate::seed::{self, Seed};
+use camino::Utf8Path;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::time::SystemTime;
+
+impl Run<'_> {
+    /// Bring up the VM: checks, image, folder, network, machine, until it is ready.
+    /// If it fails before the machine runs, everything is undone.
+    pub async fn up(&mut self) -> Result<(), Failure> {
+        let made = self.bring_up().await;
+        if made.is_err() && !self.vm.is_alive() {
+            let removed = super::down::down(&self.ctx, &self.plan.host).await?;
+            self.record.leaked(&removed.leaks);
+        }
+        made
+    }
+
+    async fn bring_up(&mut self) -> Result<(), Failure> {
+        let preflight = self.phase("preflight", async |run| run.preflight().await).await?;
+        let golden = self.phase("image", async |run| run.image()).await?;
+        self.phase("prepare", async |run| run.prepare(&golden, &preflight)).await?;
+        self.phase("network", async |run| run.make_network()).await?;
+        self.phase("boot", async |run| run.boot().await).await
+    }
+
+    /// What can be known to fail is found before anything is made.
+    async fn preflight(&mut self) -> Result<(Preflight, String), Failure> {
+        guards::no_other_vm(&self.ctx)?;
+        guards::fresh_folder(&self.vm, &self.plan.host)?;
+        crate::doctor::refuse_early(&crate::doctor::Start {
+            mode: self.plan.net.mode,
+            mem: self.plan.profile.mem_mib,
+            min_free: MiB(self.plan.options.min_free_mib),
+            path: &std::env::var("PATH").unwrap_or_default(),
+        })?;
+        let controller = self.plan.controller(self.ctx.dirs);
+        let playbooks = self.plan.playbooks(self.ctx.dirs);
+        let preflight = crate::ansible::preflight::check(&controller, &playbooks, &self.ctx.dirs.state, &[])?;
+        for note in &preflight.notes {
+            self.ctx.progress.note(note);
+        }
+        let never = self.plan.profile.never.iter().map(|name| (name, std::slice::from_ref(name)));
+        let real = preflight.addresses.iter().map(|(host, written)| (host, written.as_slice()));
+        for (name, written) in real.chain(never) {
+            let found: Vec<_> = written.iter().flat_map(|text| look_up(text)).collect();
+            if found.is_empty() {
+                // The network's DNS refuses the name as well, so a guest cannot find out what we could not.
+                self.ctx.progress.note(&format!("{name}, never to be reached, has no address; its name is refused"));
+            }
+            self.plan.net.never.insert(name.clone(), found);
+        }
+        self.plan.net.check()?;
+        let said = format!("ansible-core {}, {} never to be reached", preflight.version, self.plan.net.never.len());
+        Ok((preflight, said))
+    }
+
+    /// The golden image, brought if it is not there.
+    fn image(&mut self) -> Result<(Golden, String), Failure> {
+        let catalogue = Catalogue::read(&self.ctx.dirs.root.join("profiles/images.json"))?;
+        let wanted = Wanted::parse(&self.plan.image, &self.ctx.dirs.root);
+        let watch = ImageWatch { run: self };
+        let golden = Cache::new(&watch.run.ctx.dirs.cache).ensure(&catalogue, &wanted, &watch)?;
+        let said = match &golden.record {
+            Some(record) => format!("{} ({})", record.file, record.origin.word()),
+            None => golden.path.to_string(),
+        };
+        self.record.made_of.image = said.clone();
+        self.record.made_of.image_sha512 = golden.record.as_ref().map(|record| record.sha512.clone());
+        Ok((golden, said))
+    }
+
+    /// The VM's folder with all that is in it.
+    fn prepare(&mut self, golden: &Golden, preflight: &Preflight) -> Result<((), String), Failure> {
+        let dirs = self.ctx.dirs;
+        make_private(self.vm.path())?;
+        let mut ledger = Ledger::open(&self.vm.ledger())?;
+        ledger.do_(Change::Folder { path: self.vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
+        write_private(&self.vm.plan(), json(&self.plan))?;
+        self.plan.machine.save(&self.vm.machine())?;
+        let own = std::env::var("HOME").map(|home| seed::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+        let secrets = seed::keys::make(&self.vm, &self.plan.vm, IpAddr::V4(self.plan.net.vm.ip), own)?;
+        crate::ssh::write_config(&self.vm, self.plan.net.vm.ip, &self.plan.profile.user)?;
+        let seed = Seed {
+            instance: self.plan.vm.clone(),
+            host: self.plan.host.clone(),
+            mac: self.plan.net.vm.mac.clone(),
+            user: self.plan.profile.user.clone(),
+            secrets,
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let iso = seed.image(now).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
+        write_private(&self.vm.seed(), iso)?;
+        overlay(golden, &self.vm.disk(), self.plan.profile.disk_gib)?;
+        let controller = self.plan.controller(dirs);
+        controller.write_folder(&self.plan.connection(dirs), &preflight.inline)?;
+        self.record.save(&self.vm)?;
+        Ok(((), format!("overlay of {} GiB over {}", self.plan.profile.disk_gib, golden.path)))
+    }
+
+    fn make_network(&mut self) -> Result<((), String), Failure> {
+        network::ensure(self.ctx.dirs, &self.plan.net)?;
+        // The plan now holds the addresses that the names had: it is what `status` and the evidence show.
+        write_private(&self.vm.plan(), json(&self.plan))?;
+        let name: &IfName = &self.plan.net.name;
+        Ok(((), format!("{name}, {} mode, VM {}", self.record.made_of.net, self.plan.net.vm.ip)))
+    }
+}
+
+/// The overlay: nothing is ever written to the golden image below it.
+fn overlay(golden: &Golden, disk: &Utf8Path, gib: u64) -> Result<(), Failure> {
+    let needed = golden.virtual_bytes.div_ceil(1 << 30);
+    if gib < needed {
+        return Err(Failure::new(Exit::Usage, format!("disk_gib is {gib}, but {} needs {needed}", golden.path)));
+    }
+    let create = Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", golden.format.name(), "-b"]);
+    let create = create.arg(golden.path.as_str()).arg(disk.as_str()).arg(format!("{gib}G"));
+    create.run().map_err(|e| Failure::from(e).during(format!("cannot make the overlay {disk}")))?;
+    Ok(())
+}
+
+/// The addresses of a name, or the address that it is; none for a name that nobody knows.
+fn look_up(name: &str) -> Vec<IpAddr> {
+    match name.parse() {
+        Ok(address) => vec![address],
+        Err(_) => (name, 0).to_socket_addrs().map(|found| found.map(|a| a.ip()).collect()).unwrap_or_default(),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    // Plain data with string keys: serialising it cannot fail.
+    serde_json::to_vec_pretty(value).unwrap_or_default()
+}
+
+/// Tells the user how an image comes.
+struct ImageWatch<'r, 'a> {
+    run: &'r Run<'a>,
+}
+
+impl Watch for ImageWatch<'_, '_> {
+    fn say(&self, line: &str) {
+        self.run.ctx.progress.note(line);
+    }
+    fn progress(&self, done: u64, total: Option<u64>) {
+        let mib = |bytes: u64| bytes >> 20;
+        self.run.ctx.progress.trace(&match total {
+            Some(total) => format!("{} of {} MiB", mib(done), mib(total)),
+            None => format!("{} MiB", mib(done)),
+        });
+    }
+    fn stopped(&self) -> bool {
+        stop::asked()
+    }
+}

@@ -1,0 +1,212 @@
+//! The plan: `Profile -> Plan` is pure. It resolves every choice, checks it against what is there, and
+//! changes nothing. What cannot be known without asking others (the addresses behind names, the real
+//! inventory's hosts) is filled in by the preflight and said to be so.
+
+pub mod options;
+mod print;
+
+pub use print::text;
+
+use crate::ansible::{Connection, Controller, Folder};
+use crate::failure::{Blame, Exit, Failure};
+use crate::host::dirs::Dirs;
+use crate::machine::VmDir;
+use crate::names::{HostName, Mac, VmName};
+use crate::network::plan::Allow;
+use crate::network::{NetFile, NetPlan};
+use crate::profile::{Profile, Side};
+use crate::qemu::{Accel, Machine};
+use camino::{Utf8Path, Utf8PathBuf};
+use options::Options;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Everything that a run would do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The mirrored host.
+    pub host: HostName,
+    /// The VM.
+    pub vm: VmName,
+    /// The profile.
+    pub profile: Profile,
+    /// The user's choices.
+    pub options: Options,
+    /// The playbook repository, absolute.
+    pub repo: Utf8PathBuf,
+    /// The image's catalogue name or path.
+    pub image: String,
+    /// Overlays in the order of their precedence: the profile's, then the certificate tier's.
+    pub overlays: Vec<Utf8PathBuf>,
+    /// The network. Its never list is filled by the preflight.
+    pub net: NetPlan,
+    /// The machine.
+    pub machine: Machine,
+    /// Why the machine has this accelerator.
+    pub accel_why: String,
+}
+
+/// Why a run cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// No repository.
+    #[error(
+        "which playbook repository? Neither --repo nor BOMA_REPO is given, and the profile of {host} has no `repo`"
+    )]
+    NoRepo {
+        /// The host.
+        host: HostName,
+    },
+    /// A file that the plan names is not there.
+    #[error("{what} {path} does not exist")]
+    Missing {
+        /// What it is to be.
+        what: &'static str,
+        /// Where it should be.
+        path: Utf8PathBuf,
+    },
+    /// A value that the network cannot take.
+    #[error("allow: {to:?} is not an IPv4 address or network")]
+    Allow {
+        /// The value.
+        to: String,
+    },
+}
+
+impl Blame for PlanError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl Plan {
+    /// Resolve a run. `id` tells this run's VM from any other: four hexadecimal digits.
+    pub fn resolve(dirs: &Dirs, host: &HostName, options: Options, id: &str) -> Result<Self, Failure> {
+        let profile = Profile::load(dirs, host)?;
+        options.check()?;
+        let repo = repository(dirs, host, &profile, &options)?;
+        let overlays = overlays(dirs, &profile, &options);
+        must_exist(dirs, &profile, &repo, &overlays)?;
+        let vm: VmName = format!("boma-it-{host}-{id}").parse()?;
+        let seen = Sha256::digest(vm.as_str());
+        // 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+        let mac: Mac = format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?;
+        let net = network(dirs, &profile, &options, &vm, mac.clone())?;
+        let (accel, accel_why) = crate::qemu::accel::choose(options.accel, &crate::qemu::accel::facts())?;
+        let place = VmDir::of(dirs, host);
+        place.check_length()?;
+        let machine = machine(&profile, &place, &vm, &net, accel, &seen);
+        let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
+        Ok(Self { host: host.clone(), vm, profile, options, repo, image, overlays, net, machine, accel_why })
+    }
+
+    /// The verify playbook.
+    pub fn verify(&self, dirs: &Dirs) -> Utf8PathBuf {
+        dirs.root.join(&self.profile.verify)
+    }
+
+    /// All playbooks, absolute: those to apply, then the verify playbook.
+    pub fn playbooks(&self, dirs: &Dirs) -> Vec<Utf8PathBuf> {
+        let applies = self.profile.applies.iter().map(|apply| self.repo.join(&apply.playbook));
+        applies.chain([self.verify(dirs)]).collect()
+    }
+
+    /// The playbook side.
+    pub fn controller(&self, dirs: &Dirs) -> Controller {
+        Controller {
+            host: self.host.clone(),
+            repo: self.repo.clone(),
+            inventory: self.repo.join(&self.profile.inventory),
+            groups: self.profile.groups.clone(),
+            overlays: self.overlays.clone(),
+            user: self.options.extra_vars.clone(),
+            folder: Folder::at(VmDir::of(dirs, &self.host).ansible()),
+            bin: crate::ansible::command::find_bin(&self.repo),
+            outer: crate::ansible::command::outer_environment(),
+        }
+    }
+
+    /// How the playbook side reaches the VM.
+    pub fn connection(&self, dirs: &Dirs) -> Connection {
+        let place = VmDir::of(dirs, &self.host);
+        Connection {
+            host: self.host.clone(),
+            address: self.net.vm.ip,
+            port: 22,
+            user: self.profile.user.clone(),
+            key: place.ssh_key(),
+            known_hosts: place.known_hosts(),
+        }
+    }
+}
+
+fn repository(dirs: &Dirs, host: &HostName, profile: &Profile, options: &Options) -> Result<Utf8PathBuf, PlanError> {
+    let given = options.repo.as_ref().map(|repo| match std::env::current_dir() {
+        Ok(here) => Utf8Path::from_path(&here).unwrap_or(Utf8Path::new("/")).join(repo),
+        Err(_) => repo.clone(),
+    });
+    let own = profile.repo.as_ref().map(|repo| dirs.root.join(repo));
+    let repo = given.or(own).ok_or_else(|| PlanError::NoRepo { host: host.clone() })?;
+    repo.canonicalize_utf8().map_err(|_| PlanError::Missing { what: "the playbook repository", path: repo })
+}
+
+fn overlays(dirs: &Dirs, profile: &Profile, options: &Options) -> Vec<Utf8PathBuf> {
+    let own = profile.extra_vars_files.iter().map(|file| dirs.root.join(file));
+    own.chain([options::certs_overlay(&dirs.root, options.certs)]).collect()
+}
+
+fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8PathBuf]) -> Result<(), PlanError> {
+    let mut wanted = vec![
+        ("the inventory", repo.join(&profile.inventory)),
+        ("the verify playbook", dirs.root.join(&profile.verify)),
+    ];
+    wanted.extend(profile.applies.iter().map(|apply| ("the playbook", repo.join(&apply.playbook))));
+    wanted.extend(profile.red.iter().map(|red| ("the red case's overlay", dirs.root.join(&red.overrides))));
+    wanted.extend(overlays.iter().map(|path| ("the overlay", path.clone())));
+    match wanted.into_iter().find(|(_, path)| !path.exists()) {
+        None => Ok(()),
+        Some((what, path)) => Err(PlanError::Missing { what, path }),
+    }
+}
+
+fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName, mac: Mac) -> Result<NetPlan, Failure> {
+    let file = NetFile::read(&dirs.root.join("net/boma-it.json"))?;
+    let mut net = file.plan(options.net, vm.clone(), "boma-it-t0".parse()?, mac);
+    net.egress = options.egress;
+    for (name, to) in &profile.dns {
+        // The profile's own check leaves "vm" and addresses only.
+        net.stubs.insert(name.clone(), to.parse().unwrap_or(net.vm.ip));
+    }
+    for allow in &profile.allow {
+        let Some(to) = &allow.to else { continue };
+        let exception = Allow {
+            name: to.clone(),
+            to: to.parse().map_err(|_| PlanError::Allow { to: to.clone() })?,
+            port: None,
+            why: allow.why.clone(),
+        };
+        match allow.side {
+            Side::Guest => net.allow.push(exception),
+            Side::Controller => net.controller_allow.push(exception),
+        }
+    }
+    net.check()?;
+    Ok(net)
+}
+
+fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: Accel, seen: &[u8]) -> Machine {
+    let hex: String = seen[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    Machine {
+        name: vm.clone(),
+        uuid: format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]),
+        mem: profile.mem_mib,
+        vcpus: profile.vcpus,
+        accel,
+        disk: place.disk(),
+        seed: place.seed(),
+        mac: net.vm.mac.clone(),
+        tap: net.vm.tap.clone(),
+        bridge: net.bridge.clone(),
+        smbios_serial: crate::seed::smbios_serial(vm),
+    }
+}

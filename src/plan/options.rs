@@ -1,0 +1,132 @@
+//! The choices of one run, checked together before anything starts.
+
+use crate::ansible::UserVars;
+use crate::failure::{Blame, Exit, Failure};
+use crate::host::dirs::Dirs;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+/// The name of the accepted risk that production certificates bring (docs/decisions.md).
+pub const CERT_RISK: &str = "R6";
+
+/// The choices of one run, as the user made them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Options {
+    /// The certificate tier: a file in `certs/`, without its ending.
+    pub certs: Certs,
+    /// Extra variables in the order given.
+    pub extra_vars: Vec<UserVars>,
+    /// The playbook repository, if not the profile's.
+    pub repo: Option<Utf8PathBuf>,
+    /// The image, if not the profile's.
+    pub image: Option<String>,
+    /// Where the network is made.
+    pub net: crate::network::Mode,
+    /// What the guest may reach.
+    pub egress: crate::network::Egress,
+    /// The accelerator asked for.
+    pub accel: crate::qemu::accel::Wanted,
+    /// Accepted risks, by name.
+    pub accepted: Vec<String>,
+    /// Free memory that must be there, in MiB.
+    pub min_free_mib: u64,
+}
+
+/// Certificate tiers, each an overlay in `certs/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certs {
+    /// A private authority inside the VM; nothing leaves it.
+    #[default]
+    Internal,
+    /// Let's Encrypt's staging authority by DNS challenge.
+    LeStaging,
+    /// The production wildcard certificate by DNS challenge.
+    LeProdWildcard,
+}
+
+impl Certs {
+    /// The tier's name, as on the command line and in `certs/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::LeStaging => "le-staging",
+            Self::LeProdWildcard => "le-prod-wildcard",
+        }
+    }
+}
+
+/// Why a choice cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionError {
+    /// A tier that reaches the real zone, without the user's word.
+    #[error(
+        "--certs {tier} puts the production DNS token into a throwaway VM and writes into the real zone (risk {CERT_RISK})"
+    )]
+    Risk {
+        /// The tier.
+        tier: &'static str,
+    },
+    /// A tier that needs the internet, without it.
+    #[error("--certs {tier} needs the internet, and --egress none forbids it")]
+    NoEgress {
+        /// The tier.
+        tier: &'static str,
+    },
+    /// An overlay that is not there.
+    #[error("-e @{given}: there is no such file (looked in {here} and {root})")]
+    NoOverlay {
+        /// The path as given.
+        given: String,
+        /// The working directory.
+        here: Utf8PathBuf,
+        /// The project root.
+        root: Utf8PathBuf,
+    },
+}
+
+impl Blame for OptionError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Risk { .. } => Some(format!(
+                "read {CERT_RISK} in docs/decisions.md; then say --accept-risk {CERT_RISK}, or leave --certs at internal"
+            )),
+            Self::NoEgress { .. } => Some("say --egress nat, or leave --certs at internal".into()),
+            Self::NoOverlay { .. } => None,
+        }
+    }
+}
+
+impl Options {
+    /// Refuse combinations that cannot be had.
+    pub fn check(&self) -> Result<(), OptionError> {
+        if self.certs == Certs::Internal {
+            return Ok(());
+        }
+        let tier = self.certs.name();
+        if self.egress == crate::network::Egress::None {
+            return Err(OptionError::NoEgress { tier });
+        }
+        match self.accepted.iter().any(|risk| risk == CERT_RISK) {
+            true => Ok(()),
+            false => Err(OptionError::Risk { tier }),
+        }
+    }
+}
+
+/// Parse one `-e`. A relative `@FILE` is looked for in the working directory, then in the project.
+pub fn extra_vars(given: &str, dirs: &Dirs) -> Result<UserVars, Failure> {
+    let UserVars::File(file) = given.parse()? else { return Ok(given.parse()?) };
+    let here = std::env::current_dir().ok().and_then(|d| Utf8PathBuf::from_path_buf(d).ok()).unwrap_or_default();
+    let found = [here.join(&file), dirs.root.join(&file)].into_iter().find(|path| path.is_file());
+    let missing = || OptionError::NoOverlay { given: file.to_string(), here, root: dirs.root.clone() };
+    Ok(UserVars::File(found.ok_or_else(missing)?))
+}
+
+/// The overlay of a tier, inside the project root.
+pub fn certs_overlay(root: &Utf8Path, certs: Certs) -> Utf8PathBuf {
+    root.join("certs").join(format!("{}.yml", certs.name()))
+}

@@ -1,0 +1,86 @@
+//! The plan as text: everything that a run would do, in the order in which it would be done.
+
+use super::Plan;
+use crate::ansible::UserVars;
+use crate::host::dirs::Dirs;
+use crate::machine::VmDir;
+use crate::network::{self, NetDir};
+use crate::qemu::{self, Fds};
+use crate::seed::{self, Seed};
+use std::fmt::Write;
+
+/// The whole plan as text. Keys and passwords, which are made new for each run, are shown as placeholders.
+pub fn text(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(plan, dirs, own_keys, &mut out);
+    out
+}
+
+fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> std::fmt::Result {
+    let place = VmDir::of(dirs, &plan.host);
+    let net = &plan.net;
+    heading(out, "run")?;
+    writeln!(out, "host        {} (the VM is called {})", plan.host, plan.vm)?;
+    writeln!(out, "state       {}", place.path())?;
+    writeln!(out, "evidence    {}/<time>-{}", dirs.runs, plan.host)?;
+    writeln!(out, "image       {} (cache {})", plan.image, dirs.cache)?;
+    writeln!(out, "overlay     {} ({} GiB, thin)", place.disk(), plan.profile.disk_gib)?;
+    writeln!(out, "accelerator {} ({})", plan.machine.accel, plan.accel_why)?;
+    heading(out, "network")?;
+    writeln!(out, "bridge {} {}, VM {} {}", net.bridge, net.subnet, net.vm.ip, net.vm.mac)?;
+    writeln!(out, "never reached: every host of {} (looked up before the boot)", plan.profile.inventory)?;
+    for name in &plan.profile.never {
+        writeln!(out, "never reached: {name}")?;
+    }
+    heading(out, "nft")?;
+    out.push_str(&network::nft::guest(net));
+    out.push_str(&network::nft::ports(net));
+    heading(out, "nft, the controller side")?;
+    out.push_str(&network::nft::controller(net));
+    heading(out, "dnsmasq")?;
+    out.push_str(&network::dnsmasq::config(net, NetDir::of(dirs, &net.name).path()));
+    heading(out, "seed")?;
+    let seed = Seed {
+        instance: plan.vm.clone(),
+        host: plan.host.clone(),
+        mac: net.vm.mac.clone(),
+        user: plan.profile.user.clone(),
+        secrets: seed::keys::Secrets::shown(own_keys),
+    };
+    for file in seed.files() {
+        writeln!(out, "--- {}", file.name)?;
+        writeln!(out, "{}", String::from_utf8_lossy(&file.bytes).trim_end())?;
+    }
+    heading(out, "qemu")?;
+    let fds = Fds { qmp: 3, serial: 4, tap: 5 };
+    writeln!(out, "{}", qemu::argv(&plan.machine, &fds).join(" \\\n  ").replace(" \\\n  -", "\n  -"))?;
+    write_ansible(plan, dirs, out)
+}
+
+fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result {
+    let controller = plan.controller(dirs);
+    heading(out, "inventory")?;
+    let none = crate::ansible::inventory::Inline::default();
+    let text = crate::ansible::inventory::text(&plan.host, &plan.profile.groups, &controller.inventory, &none);
+    writeln!(out, "{}", text.trim_end())?;
+    writeln!(out, "(and what the real inventory says inline, but for the connection)")?;
+    heading(out, "connection, the last of the extra-vars")?;
+    writeln!(out, "{}", plan.connection(dirs).extra_vars(&controller.folder).trim_end())?;
+    heading(out, "playbooks")?;
+    writeln!(out, "cd {}", plan.repo)?;
+    for apply in &plan.profile.applies {
+        writeln!(out, "{}", controller.apply(apply))?;
+    }
+    for vars in &plan.options.extra_vars {
+        if let UserVars::Pair { key, .. } = vars {
+            writeln!(out, "({key} is given in a file of its own; its value is not shown)")?;
+        }
+    }
+    heading(out, "reboot, then verify")?;
+    writeln!(out, "{}", controller.verify(&plan.verify(dirs)))
+}
+
+fn heading(out: &mut String, title: &str) -> std::fmt::Result {
+    writeln!(out, "{}## {title}", if out.is_empty() { "" } else { "\n" })
+}
