@@ -5,18 +5,25 @@
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
+pub mod cli;
 pub mod console;
 pub mod diagnose;
 pub mod doctor;
 pub mod failure;
 pub mod host;
 pub mod image;
+pub mod jobs;
 pub mod machine;
 pub mod monitor;
 pub mod names;
 pub mod network;
+pub mod plan;
 pub mod profile;
 pub mod qemu;
 pub mod qmp;
+pub mod ready;
+pub mod reboot;
+pub mod report;
 pub mod seed;
 pub mod ssh;
+pub mod wait;

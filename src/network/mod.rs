@@ -6,7 +6,6 @@
 pub mod address;
 mod build;
 mod caps;
-pub mod confine;
 mod dir;
 pub mod dnsmasq;
 pub mod enter;

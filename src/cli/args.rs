@@ -1,0 +1,310 @@
+//! The command line.
+
+use crate::names::HostName;
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Prove, before touching a live host, that it will come back from a reboot.
+#[derive(Debug, Parser)]
+#[command(name = "boma-qemu", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  boma-qemu doctor                       can this host run a VM?
+  boma-qemu cycle askari                 boot, apply, reboot, check, tear down
+  boma-qemu prove askari                 the same, and that the harness sees the known fault
+  boma-qemu cycle askari -e @overrides/askari.red.yml --keep
+  boma-qemu ssh askari -- nft list ruleset
+  boma-qemu down askari                  and remove every trace
+
+Exit codes: 0 passed, 1 bug, 2 usage, 3 this host cannot, 4 VM or harness lost, 5 apply failed,
+6 verify failed, 7 passed but leaked, 8 guest panicked or in emergency mode, 9 harness not faithful,
+130 interrupted.";
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// The project root; the nearest folder upwards with profiles/ and net/ otherwise
+    #[arg(long, global = true, env = "BOMA_ROOT", value_name = "DIR")]
+    pub(crate) root: Option<Utf8PathBuf>,
+    /// One JSON object per line on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more; twice for the program's own trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// Options of the commands that start or provision a VM.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Which certificates the reverse proxy gets
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) certs: Certs,
+    /// Extra variables for the playbooks, after the profile's own (repeatable)
+    #[arg(short = 'e', long = "extra-vars", value_name = "KEY=VALUE|@FILE")]
+    pub(crate) extra_vars: Vec<String>,
+    /// The playbook repository, instead of the profile's
+    #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
+    pub(crate) repo: Option<Utf8PathBuf>,
+    /// A catalogue name or the path of a disk image, instead of the profile's
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) image: Option<String>,
+    /// Where the VM's network is made
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) net: Net,
+    /// What the guest may reach beyond its network
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) egress: EgressArg,
+    /// The accelerator; auto judges by the CPU and by what the first boot does
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Accept a documented risk by its name (docs/decisions.md)
+    #[arg(long, value_name = "ID")]
+    pub(crate) accept_risk: Vec<String>,
+    /// Refuse to start with less free memory than this
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub(crate) min_free_mib: u64,
+}
+
+/// Certificate tiers, each an overlay in certs/.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Certs {
+    /// A private authority inside the VM; nothing leaves it
+    #[default]
+    Internal,
+    /// Let's Encrypt's staging authority by DNS challenge: writes into the real zone (R6)
+    LeStaging,
+    /// The production wildcard certificate by DNS challenge: writes into the real zone (R6)
+    LeProdWildcard,
+}
+
+/// Where the VM's network is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Net {
+    /// In namespaces of our own; needs no privilege
+    #[default]
+    Namespace,
+    /// On the host itself; needs CAP_NET_ADMIN
+    Host,
+}
+
+/// What the guest may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EgressArg {
+    /// The internet through NAT, never a private network
+    #[default]
+    Nat,
+    /// Nothing
+    None,
+}
+
+/// The accelerator asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AccelArg {
+    /// KVM where it works, else TCG
+    #[default]
+    Auto,
+    /// KVM or fail
+    Kvm,
+    /// Emulation
+    Tcg,
+}
+
+/// How a reboot is brought about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Via {
+    /// `systemctl reboot` in the guest
+    #[default]
+    Guest,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check what this host has and lacks
+    Doctor {
+        /// Check what `--net host` needs too
+        #[arg(long, value_enum, default_value_t)]
+        net: Net,
+    },
+    /// Print everything that a run would do; touch nothing
+    Plan {
+        host: HostName,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Boot the VM and wait until it is ready
+    Up {
+        host: HostName,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Run the playbooks against the VM
+    Apply {
+        host: HostName,
+        /// More extra variables, after those given to `up`
+        #[arg(short = 'e', long = "extra-vars", value_name = "KEY=VALUE|@FILE")]
+        extra_vars: Vec<String>,
+    },
+    /// Reboot the VM and prove it
+    Reboot {
+        host: HostName,
+        /// How
+        #[arg(long, value_enum, default_value_t)]
+        via: Via,
+    },
+    /// Run the outcome checks
+    Assert { host: HostName },
+    /// up, apply, reboot, assert, down
+    Cycle {
+        host: HostName,
+        #[command(flatten)]
+        run: RunArgs,
+        /// Keep the VM even if all passes
+        #[arg(long)]
+        keep: bool,
+        /// Leave the reboot out (this proves little)
+        #[arg(long)]
+        no_reboot: bool,
+    },
+    /// Show that the harness sees the known fault: the red case must fail, the green one pass
+    Prove {
+        host: HostName,
+        #[command(flatten)]
+        run: RunArgs,
+        /// Keep the VM of a case that went wrong
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Stop the VM and remove every trace of it
+    Down { host: HostName },
+    /// Remove what dead runs left behind; a VM that is alive is not touched
+    Prune,
+    /// What is running
+    Status,
+    /// A shell or a command in the guest, with its exit code
+    Ssh {
+        host: HostName,
+        /// The command
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Run a command of this host inside the VM's network
+    Exec {
+        host: HostName,
+        /// The command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Print the serial console's log
+    Console {
+        host: HostName,
+        /// Go on printing as it grows
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Run a QMP command and print its answer
+    Qmp {
+        host: HostName,
+        /// Its name, `query-status`
+        command: String,
+        /// Its arguments as a JSON object
+        arguments: Option<String>,
+    },
+    /// Print the VM's journal of events as JSON lines
+    Events {
+        host: HostName,
+        /// Go on printing as it grows
+        #[arg(long)]
+        follow: bool,
+        /// Only what came after this sequence number
+        #[arg(long, value_name = "SEQ")]
+        since: Option<u64>,
+    },
+    /// Golden images
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// The VM's network on its own
+    Net {
+        #[command(subcommand)]
+        command: NetCommand,
+    },
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a folder
+    Man { dir: Utf8PathBuf },
+}
+
+/// What to do with golden images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Download the image and check it
+    Fetch { name: Option<String> },
+    /// Make an equivalent image from this machine's package mirror
+    Build { name: Option<String> },
+    /// Compare the cached images with their recorded digests
+    Verify { name: Option<String> },
+    /// List the cached images
+    List,
+}
+
+/// What to do with the network.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetCommand {
+    /// Stop the network, if no VM uses it
+    Down,
+    /// Show the network that is up
+    Show,
+}
+
+impl From<Certs> for crate::plan::options::Certs {
+    fn from(certs: Certs) -> Self {
+        match certs {
+            Certs::Internal => Self::Internal,
+            Certs::LeStaging => Self::LeStaging,
+            Certs::LeProdWildcard => Self::LeProdWildcard,
+        }
+    }
+}
+
+impl From<Net> for crate::network::Mode {
+    fn from(net: Net) -> Self {
+        match net {
+            Net::Namespace => Self::Namespace,
+            Net::Host => Self::Host,
+        }
+    }
+}
+
+impl From<EgressArg> for crate::network::Egress {
+    fn from(egress: EgressArg) -> Self {
+        match egress {
+            EgressArg::Nat => Self::Nat,
+            EgressArg::None => Self::None,
+        }
+    }
+}
+
+impl From<AccelArg> for crate::qemu::accel::Wanted {
+    fn from(accel: AccelArg) -> Self {
+        match accel {
+            AccelArg::Auto => Self::Auto,
+            AccelArg::Kvm => Self::Kvm,
+            AccelArg::Tcg => Self::Tcg,
+        }
+    }
+}

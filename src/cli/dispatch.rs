@@ -1,0 +1,252 @@
+//! From the arguments to the jobs.
+
+use super::args::{Cli, Command, NetCommand, RunArgs};
+use super::say::Say;
+use super::{image, look, verdict};
+use crate::failure::{Exit, Failure};
+use crate::host::dirs::Dirs;
+use crate::jobs::cycle::{Choices, Outcome, cycle};
+use crate::jobs::down::{Removed, down, prune};
+use crate::jobs::prove::prove;
+use crate::jobs::run::Run;
+use crate::jobs::{Context, guards, stop};
+use crate::names::HostName;
+use crate::plan::Plan;
+use crate::plan::options::{Options, extra_vars};
+use clap::CommandFactory;
+use std::future::Future;
+
+/// Run one command; the exit code.
+pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
+    match cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "boma-qemu", &mut std::io::stdout());
+            return Ok(0);
+        }
+        Command::Man { dir } => return look::man(&dir),
+        _ => {}
+    }
+    let dirs = Dirs::resolve(cli.common.root.as_deref())?;
+    let ctx = Context { dirs: &dirs, progress: say };
+    match cli.command {
+        Command::Doctor { net } => look::doctor(&dirs, net.into(), say),
+        Command::Plan { host, run } => look::plan(&dirs, &host, options(&dirs, run)?, say),
+        Command::Status => look::status(&dirs, say),
+        Command::Image { command } => image::run(&dirs, command, say),
+        Command::Ssh { host, command } => look::ssh(&ctx, &host, &command),
+        Command::Exec { host, command } => look::exec(&ctx, &host, &command),
+        Command::Console { host, follow } => look::console(&dirs, &host, follow),
+        Command::Events { host, follow, since } => wait_on(look::events(&dirs, &host, follow, since)),
+        Command::Qmp { host, command, arguments } => {
+            wait_on(look::qmp(&ctx, &host, &command, arguments.as_deref(), say))
+        }
+        Command::Net { command: NetCommand::Show } => look::net(&dirs, say),
+        other => change(other, ctx, say),
+    }
+}
+
+/// The commands that change something, one at a time.
+fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> {
+    stop::listen().map_err(|e| Failure::new(Exit::Host, format!("cannot listen for signals: {e}")))?;
+    match command {
+        Command::Up { host, run } => {
+            let what = format!("up {host}");
+            let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run)?)?;
+            let _lock = guards::lock(&ctx, &what)?;
+            warn(&ctx, &plan);
+            wait_on(async {
+                let mut run = Run::begin(ctx, plan, &what)?;
+                let done = run.up().await;
+                step(run, done, say).await
+            })
+        }
+        Command::Apply { host, extra_vars: more } => {
+            let more = parse_all(ctx.dirs, &more)?;
+            stage(ctx, &host, "apply", say, async |run| {
+                run.plan.options.extra_vars.extend(more);
+                run.apply().await
+            })
+        }
+        Command::Reboot { host, via: _ } => stage(ctx, &host, "reboot", say, async |run| run.reboot().await),
+        Command::Assert { host } => stage(ctx, &host, "assert", say, async |run| {
+            let when = if run.record.reboot.is_some() { "after the reboot" } else { "before the reboot" };
+            run.check("assert", when).await?;
+            run.judge()
+        }),
+        Command::Cycle { host, run, keep, no_reboot } => {
+            let what = format!("cycle {host}");
+            let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run)?)?;
+            let _lock = guards::lock(&ctx, &what)?;
+            warn(&ctx, &plan);
+            let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot }, &what))?;
+            Ok(tell_outcome(&outcome, say))
+        }
+        Command::Prove { host, run, keep } => prove_case(ctx, &host, run, keep, say),
+        Command::Down { host } => {
+            let _lock = guards::lock(&ctx, &format!("down {host}"))?;
+            tell_removed(&wait_on(down(&ctx, &host))?, say)
+        }
+        Command::Prune => {
+            let _lock = guards::lock(&ctx, "prune")?;
+            tell_removed(&prune(&ctx)?, say)
+        }
+        Command::Net { command: NetCommand::Down } => {
+            let _lock = guards::lock(&ctx, "net down")?;
+            look::net_down(&ctx, say)
+        }
+        other => Err(Failure::new(Exit::Bug, format!("no way to run {other:?}"))),
+    }
+}
+
+fn prove_case(ctx: Context<'_>, host: &HostName, run: RunArgs, keep: bool, say: &Say) -> Result<u8, Failure> {
+    let options = options(ctx.dirs, run)?;
+    let _lock = guards::lock(&ctx, &format!("prove {host}"))?;
+    let plan = |more: Vec<crate::ansible::UserVars>| {
+        let mut options = options.clone();
+        options.extra_vars.extend(more);
+        resolve(ctx.dirs, host, options)
+    };
+    let told = |case: &str, outcome: &Outcome| {
+        say.result(format!("\n== the {case} case{}", verdict::text(&outcome.record)));
+        say.object(&serde_json::json!({"event": "case", "case": case, "result": outcome.record}));
+    };
+    let proof = wait_on(prove(ctx, host, keep, plan, told))?;
+    if let Some(failure) = proof.failure {
+        if let Some(kept) = proof.green.as_ref().and_then(|o| o.kept.as_ref()).or(proof.red.kept.as_ref()) {
+            how_to_look(kept, say);
+        }
+        return Err(failure);
+    }
+    say.result(format!(
+        "\nPROVED: red failed after the reboot, and only there; green passed. A green cycle of {host} means something."
+    ));
+    Ok(0)
+}
+
+/// One stage of a VM that is up.
+fn stage(
+    ctx: Context<'_>,
+    host: &HostName,
+    name: &str,
+    say: &Say,
+    work: impl AsyncFnOnce(&mut Run<'_>) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let _lock = guards::lock(&ctx, &format!("{name} {host}"))?;
+    wait_on(async {
+        let mut run = Run::resume(ctx, host)?;
+        // Each stage is judged on its own: an earlier failure may have been mended by hand since.
+        run.record.failure = None;
+        run.record.exit = Exit::Passed;
+        let done = work(&mut run).await;
+        step(run, done, say).await
+    })
+}
+
+/// The end of a stage that is run alone: the evidence is kept, the VM stays.
+async fn step(mut run: Run<'_>, done: Result<(), Failure>, say: &Say) -> Result<u8, Failure> {
+    if let Err(failure) = &done {
+        run.record.fail(failure);
+    }
+    run.keep_evidence(done.is_err()).await;
+    run.publish()?;
+    let kept = run.vm.is_alive().then(|| run.plan.host.clone());
+    if done.is_err() {
+        let outcome = Outcome { record: run.record, kept };
+        return Ok(tell_outcome(&outcome, say));
+    }
+    say.object(&serde_json::json!({"event": "result", "result": run.record}));
+    say.result(format!("evidence: {}", run.record.run));
+    Ok(0)
+}
+
+/// The verdict, and how to look at what was kept.
+fn tell_outcome(outcome: &Outcome, say: &Say) -> u8 {
+    say.result(verdict::text(&outcome.record));
+    say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));
+    if let Some(failure) = &outcome.record.failure {
+        super::tell(say, failure);
+    }
+    if let Some(host) = &outcome.kept {
+        how_to_look(host, say);
+    }
+    outcome.record.exit.code()
+}
+
+fn how_to_look(host: &HostName, say: &Say) {
+    say.result(format!(
+        "\nThe VM is still there. Look at it:\n  \
+         boma-qemu ssh {host}\n  \
+         boma-qemu console {host} --follow\n  \
+         boma-qemu qmp {host} query-status\n\
+         and remove it:\n  \
+         boma-qemu down {host}"
+    ));
+}
+
+pub(super) fn tell_removed(removed: &Removed, say: &Say) -> Result<u8, Failure> {
+    say.object(&serde_json::json!({"event": "removed", "removed": removed}));
+    let names: Vec<_> = removed
+        .vms
+        .iter()
+        .map(|h| format!("VM of {h}"))
+        .chain(removed.networks.iter().map(|n| format!("network {n}")))
+        .collect();
+    say.result(match names.is_empty() {
+        true => "nothing was there".to_owned(),
+        false => format!("removed: {}", names.join(", ")),
+    });
+    match removed.leaks.is_empty() {
+        true => Ok(0),
+        false => {
+            let named: Vec<_> = removed.leaks.iter().map(|l| format!("{} ({})", l.what, l.why)).collect();
+            Err(Failure::new(Exit::Leaked, format!("still there: {}", named.join("; ")))
+                .next("remove it by hand, or try `boma-qemu prune` again"))
+        }
+    }
+}
+
+/// A risk that was accepted is said again, each time.
+fn warn(ctx: &Context<'_>, plan: &Plan) {
+    use crate::jobs::Progress;
+    let progress: &dyn Progress = ctx.progress;
+    if plan.options.certs != crate::plan::options::Certs::Internal {
+        progress.note(&format!(
+            "RISK {}: the production DNS token goes into this VM, and --certs {} writes into the real zone",
+            crate::plan::options::CERT_RISK,
+            plan.options.certs.name()
+        ));
+    }
+}
+
+fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<Plan, Failure> {
+    let id: [u8; 2] = rand::random();
+    Plan::resolve(dirs, host, options, &format!("{:02x}{:02x}", id[0], id[1]))
+}
+
+fn options(dirs: &Dirs, run: RunArgs) -> Result<Options, Failure> {
+    Ok(Options {
+        certs: run.certs.into(),
+        extra_vars: parse_all(dirs, &run.extra_vars)?,
+        repo: run.repo,
+        image: run.image,
+        net: run.net.into(),
+        egress: run.egress.into(),
+        accel: run.accel.into(),
+        accepted: run.accept_risk,
+        min_free_mib: run.min_free_mib,
+    })
+}
+
+fn parse_all(dirs: &Dirs, given: &[String]) -> Result<Vec<crate::ansible::UserVars>, Failure> {
+    given.iter().map(|text| extra_vars(text, dirs)).collect()
+}
+
+/// Run a future to its end on this thread. Children bind their life to the thread that starts them, so
+/// there is only the main one.
+fn wait_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Host, format!("cannot start the event loop: {e}")))?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,257 @@
+//! The commands that look and change nothing.
+
+use super::args::Cli;
+use super::say::Say;
+use crate::doctor::DoctorInput;
+use crate::failure::{Exit, Failure};
+use crate::host::dirs::Dirs;
+use crate::image::Cache;
+use crate::jobs::run::{self, Run};
+use crate::jobs::{Context, down};
+use crate::machine::VmDir;
+use crate::monitor::Client;
+use crate::monitor::events::{Event, Follow, JournalError, read_all};
+use crate::names::HostName;
+use crate::network::{self, Mode, NetDir, NetFile};
+use crate::plan::Plan;
+use crate::plan::options::Options;
+use crate::ssh::Ssh;
+use camino::Utf8Path;
+use clap::CommandFactory;
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::time::Duration;
+
+/// `doctor`.
+pub(super) fn doctor(dirs: &Dirs, mode: Mode, say: &Say) -> Result<u8, Failure> {
+    let input = DoctorInput {
+        dirs: dirs.clone(),
+        mode,
+        net: NetFile::read(&dirs.root.join("net/boma-it.json"))?,
+        repo: std::env::var("BOMA_REPO").ok().map(Into::into).or_else(|| fixture(dirs)),
+        image_there: !Cache::new(&dirs.cache).list()?.is_empty(),
+        min_free: crate::doctor::MIN_FREE,
+        path: crate::host::programs::path(),
+    };
+    let checks = crate::doctor::examine(&input);
+    for check in &checks {
+        say.object(&serde_json::json!({"event": "check", "check": check}));
+    }
+    say.result(crate::doctor::table(&checks).trim_end());
+    let can = crate::doctor::can_run(&checks);
+    say.object(&serde_json::json!({"event": "doctor", "can_run": can}));
+    Ok(if can { 0 } else { Exit::Host.code() })
+}
+
+/// The repository of the only profile, if there is only one: where its Ansible would be.
+fn fixture(dirs: &Dirs) -> Option<camino::Utf8PathBuf> {
+    let hosts: Vec<_> = crate::profile::hosts(dirs);
+    let [host] = &hosts[..] else { return None };
+    let profile = crate::profile::Profile::load(dirs, host).ok()?;
+    profile.repo.map(|repo| dirs.root.join(repo))
+}
+
+/// `plan`.
+pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) -> Result<u8, Failure> {
+    // Always the same VM name, so that two plans can be compared.
+    let plan = Plan::resolve(dirs, host, options, "0000")?;
+    let own = std::env::var("HOME").map(|home| crate::seed::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+    let mut shown = serde_json::json!({"event": "plan", "plan": plan});
+    // A value on the command line may be a secret.
+    shown["plan"]["options"]["extra_vars"] = serde_json::json!(plan.options.extra_vars.len());
+    say.object(&shown);
+    say.result(crate::plan::text(&plan, dirs, own).trim_end());
+    Ok(0)
+}
+
+/// `status`.
+pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
+    let vms = VmDir::list(dirs);
+    if vms.is_empty() && NetDir::list(dirs).is_empty() {
+        say.result("nothing is running");
+    }
+    for (host, vm) in vms {
+        let alive = vm.is_alive();
+        let plan: Option<Plan> = std::fs::read(vm.plan()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let text = match (&plan, alive) {
+            (Some(plan), true) => {
+                format!("{host}: running as {} at {}, {}", plan.vm, plan.net.vm.ip, plan.machine.accel)
+            }
+            (None, true) => format!("{host}: running"),
+            (_, false) => format!("{host}: dead; `boma-qemu prune` removes what is left of it"),
+        };
+        say.result(text);
+        say.object(&serde_json::json!({
+            "event": "vm", "host": host, "alive": alive, "folder": vm.path(),
+            "vm": plan.as_ref().map(|p| &p.vm), "address": plan.as_ref().map(|p| p.net.vm.ip),
+        }));
+    }
+    for name in NetDir::list(dirs) {
+        show_net(dirs, &name, say);
+    }
+    Ok(0)
+}
+
+/// `net show`.
+pub(super) fn net(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
+    let names = NetDir::list(dirs);
+    if names.is_empty() {
+        say.result("no network is up");
+    }
+    for name in names {
+        show_net(dirs, &name, say);
+    }
+    Ok(0)
+}
+
+fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) {
+    let net = network::open(dirs, name);
+    let text = match &net {
+        None => format!("network {name}: dead; `boma-qemu prune` removes what is left of it"),
+        Some(net) => {
+            let plan = net.plan();
+            let enter = match net.enter_by_hand() {
+                Some(line) => format!("\n  enter it by hand: {line}"),
+                None => String::new(),
+            };
+            format!(
+                "network {name}: up, {} on {}, {:?} mode, egress {:?}{enter}",
+                plan.subnet, plan.bridge, plan.mode, plan.egress
+            )
+        }
+    };
+    say.result(text);
+    say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "plan": net.as_ref().map(|n| n.plan())}));
+}
+
+/// `net down`.
+pub(super) fn net_down(ctx: &Context<'_>, say: &Say) -> Result<u8, Failure> {
+    if let Some((host, _)) = VmDir::list(ctx.dirs).into_iter().find(|(_, vm)| vm.is_alive()) {
+        return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
+            .next(format!("remove it with `boma-qemu down {host}`")));
+    }
+    let removed = down::prune(ctx)?;
+    super::dispatch::tell_removed(&removed, say)
+}
+
+/// `ssh`: become ssh, so that the terminal and the exit code are the guest's.
+pub(super) fn ssh(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
+    let run = Run::resume(*ctx, host)?;
+    let ssh = Ssh::new(&run.vm, run.network()?.enter());
+    let tty: &[&str] = if command.is_empty() || std::io::stdin().is_terminal() { &["-t"] } else { &[] };
+    let tty = if std::io::stdin().is_terminal() { tty } else { &[] };
+    Err(become_(&ssh.argv(tty, command)))
+}
+
+/// `exec`: become a command of this host inside the VM's network.
+pub(super) fn exec(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
+    let run = Run::resume(*ctx, host)?;
+    let mut argv = run.network()?.enter();
+    argv.extend_from_slice(command);
+    Err(become_(&argv))
+}
+
+/// Only returns if it could not.
+fn become_(argv: &[String]) -> Failure {
+    let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
+    Failure::new(Exit::Host, format!("cannot run {}: {error}", argv[0]))
+}
+
+/// `console`: the log, and what is added to it.
+pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, Failure> {
+    let vm = VmDir::of(dirs, host);
+    let read = |source: std::io::Error| {
+        Failure::new(Exit::Usage, format!("there is no console of {host}: {source}"))
+            .next(format!("start a VM with `boma-qemu up {host}`; the consoles of past runs are in the evidence"))
+    };
+    let mut file = std::fs::File::open(vm.console()).map_err(read)?;
+    let mut out = std::io::stdout();
+    let mut buffer = vec![0; 65536];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) if !follow || !vm.is_alive() => return Ok(0),
+            // A regular file cannot be polled; ten looks a second are enough for a reader.
+            Ok(0) => std::thread::sleep(crate::host::deadline::PROBE_PERIOD),
+            Ok(n) if out.write_all(&buffer[..n]).and_then(|()| out.flush()).is_err() => return Ok(0),
+            Ok(_) => {}
+            Err(error) => return Err(read(error)),
+        }
+        // A log that was cut begins again.
+        if let (Ok(meta), Ok(at)) = (file.metadata(), file.stream_position())
+            && meta.len() < at
+        {
+            file.seek(SeekFrom::Start(0)).map_err(read)?;
+        }
+    }
+}
+
+/// `events`.
+pub(super) async fn events(dirs: &Dirs, host: &HostName, follow: bool, since: Option<u64>) -> Result<u8, Failure> {
+    let vm = VmDir::of(dirs, host);
+    let read = |error: JournalError| {
+        Failure::new(Exit::Usage, format!("there is no journal of {host}: {error}"))
+            .next(format!("start a VM with `boma-qemu up {host}`; the journals of past runs are in the evidence"))
+    };
+    let print = |event: &Event| {
+        let line = serde_json::to_string(event).unwrap_or_default();
+        writeln!(std::io::stdout(), "{line}").is_ok()
+    };
+    if !follow {
+        let all = read_all(&vm.events()).map_err(read)?;
+        let wanted = all.iter().filter(|event| since.is_none_or(|seq| event.seq > seq));
+        for event in wanted {
+            if !print(event) {
+                break;
+            }
+        }
+        return Ok(0);
+    }
+    let mut journal = Follow::new(&vm.events(), since.unwrap_or(0)).map_err(read)?;
+    loop {
+        let event = tokio::select! {
+            event = journal.next() => event.map_err(read)?,
+            () = tokio::time::sleep(Duration::from_secs(1)), if !vm.is_alive() => return Ok(0),
+        };
+        if !print(&event) {
+            return Ok(0);
+        }
+    }
+}
+
+/// `qmp`.
+pub(super) async fn qmp(
+    ctx: &Context<'_>,
+    host: &HostName,
+    command: &str,
+    arguments: Option<&str>,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let arguments: Option<serde_json::Map<String, serde_json::Value>> = match arguments {
+        None => None,
+        Some(text) => Some(serde_json::from_str(text).map_err(|error| {
+            Failure::new(Exit::Usage, format!("the arguments of {command} are not a JSON object: {error}")).next(
+                format!(
+                    "for example: boma-qemu qmp {host} human-monitor-command '{{\"command-line\": \"info status\"}}'"
+                ),
+            )
+        })?),
+    };
+    let vm = VmDir::of(ctx.dirs, host);
+    run::alive(&vm, host)?;
+    let arguments = arguments.map_or(serde_json::Value::Null, serde_json::Value::Object);
+    let answer = Client::new(&vm).qmp(command, arguments, Duration::from_secs(60)).await?;
+    match say.is_json() {
+        true => say.object(&serde_json::json!({"event": "qmp", "command": command, "return": answer})),
+        false => say.out(&serde_json::to_string_pretty(&answer).unwrap_or_default()),
+    }
+    Ok(0)
+}
+
+/// `man`: one page per command.
+pub(super) fn man(dir: &Utf8Path) -> Result<u8, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(Exit::Usage, format!("cannot write manual pages into {dir}: {error}"));
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
+    Ok(0)
+}

@@ -1,0 +1,103 @@
+//! The verdict: one screen that says what happened, on what evidence, and where the rest is.
+
+use crate::ansible::checks::Check;
+use crate::failure::Exit;
+use crate::jobs::record::{Checks, Record};
+use crate::reboot::RebootProof;
+use std::fmt::Write;
+
+/// The verdict as text, without colours: it is read in logs as often as on a terminal.
+pub(crate) fn text(record: &Record) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(record, &mut out);
+    out
+}
+
+fn write(record: &Record, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n{}", headline(record))?;
+    let made = &record.made_of;
+    writeln!(out, "  vm         {}, {}", record.vm, made.accel)?;
+    writeln!(out, "  image      {}", made.image)?;
+    writeln!(out, "  network    {}, egress {}, certs {}", made.net, made.egress, made.certs)?;
+    write!(out, "  phases    ")?;
+    for phase in &record.phases {
+        write!(out, " {} {:.1} s{}", phase.name, phase.seconds, if phase.ok { "" } else { " (FAILED)" })?;
+        write!(out, "{}", if std::ptr::eq(phase, &record.phases[record.phases.len() - 1]) { "\n" } else { "," })?;
+    }
+    if let Some(proof) = &record.reboot {
+        write_proof(proof, out)?;
+    }
+    write_checks(&record.checks, out)?;
+    for leak in &record.leaks {
+        writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
+    }
+    writeln!(out, "  evidence   {}", record.run)
+}
+
+fn headline(record: &Record) -> String {
+    let host = &record.host;
+    match record.exit {
+        Exit::Passed if record.reboot.is_some() => format!("PASSED: {host} came back from its reboot"),
+        Exit::Passed => format!("PASSED: {host}, without a reboot (which proves little)"),
+        Exit::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
+        Exit::Verify => match record.reboot.is_some() {
+            true => format!("FAILED: {host} did not come back right from its reboot"),
+            false => format!("FAILED: {host} is not right"),
+        },
+        Exit::Apply => format!("FAILED: the playbooks could not be applied to {host}"),
+        Exit::Guest => format!("FAILED: the mirror of {host} panicked or fell into emergency mode"),
+        Exit::Interrupted => format!("STOPPED: {host}, nothing is proved"),
+        other => format!("NO VERDICT: {host} (exit {}): the harness, not the host", other.code()),
+    }
+}
+
+fn write_proof(proof: &RebootProof, out: &mut String) -> std::fmt::Result {
+    let (before, after) = (proof.boot_id_before.as_str(), proof.boot_id_after.as_str());
+    writeln!(out, "  reboot     boot id {} -> {}", &before[..8], &after[..8])?;
+    writeln!(
+        out,
+        "             RESET {} (event {}) {:.1} s after asking",
+        proof.reset_reason, proof.reset_seq, proof.down_s
+    )?;
+    let words = proof.last_words.journal.as_deref().or(proof.last_words.console.as_deref()).unwrap_or_default();
+    writeln!(out, "             the old boot's last words: {words:?}")?;
+    let failed = &proof.settled.failed_units;
+    let units = if failed.is_empty() { "no failed units".into() } else { format!("failed: {}", failed.join(" ")) };
+    writeln!(
+        out,
+        "             new boot: ssh after {:.1} s, settled after {:.1} s ({}, {units})",
+        proof.ssh_s, proof.settled_s, proof.settled.system
+    )
+}
+
+/// One line per check, one column per time that the checks ran.
+fn write_checks(runs: &[Checks], out: &mut String) -> std::fmt::Result {
+    let Some(last) = runs.last() else { return Ok(()) };
+    let width = last.checks.iter().map(|c| c.id.len()).max().unwrap_or(0);
+    for (n, check) in last.checks.iter().enumerate() {
+        let label = if n == 0 { "checks" } else { "" };
+        write!(out, "  {label:<10} {:width$}", check.id)?;
+        for run in runs {
+            let found = run.checks.iter().find(|c| c.id == check.id);
+            write!(out, "  {}: {}", short(&run.when), found.map_or("-", word))?;
+        }
+        match check.ok {
+            true => writeln!(out)?,
+            false => writeln!(out, "  ({})", check.detail)?,
+        }
+    }
+    Ok(())
+}
+
+fn short(when: &str) -> &str {
+    when.split(' ').next().unwrap_or(when)
+}
+
+fn word(check: &Check) -> &'static str {
+    match (check.ok, check.hint) {
+        (true, _) => "ok",
+        (false, true) => "no (hint)",
+        (false, false) => "FAILED",
+    }
+}

@@ -1,0 +1,221 @@
+//! Bad input, from outside, through the binary: one clear error with the right exit code, before
+//! anything is created.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
+
+use assert_cmd::Command;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A project of its own with state, cache and evidence in a scratch folder.
+struct World {
+    _keep: tempfile::TempDir,
+    dir: Utf8PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+        let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["net", "overrides", "certs", "verify", "tests"] {
+            std::os::unix::fs::symlink(real.join(name), dir.join(name)).unwrap();
+        }
+        std::fs::create_dir(dir.join("profiles")).unwrap();
+        for name in ["askari.json", "images.json"] {
+            std::fs::copy(real.join("profiles").join(name), dir.join("profiles").join(name)).unwrap();
+        }
+        Self { _keep: keep, dir }
+    }
+
+    fn boma(&self, args: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("boma-qemu").unwrap();
+        command
+            .args(args)
+            .current_dir(&self.dir)
+            .env_remove("BOMA_ROOT")
+            .env_remove("BOMA_REPO")
+            .env("BOMA_STATE", self.dir.join("s"))
+            .env("BOMA_IT_CACHE", self.dir.join("cache"))
+            .env("BOMA_RUNS", self.dir.join("runs"));
+        command
+    }
+
+    fn edit_profile(&self, from: &str, to: &str) {
+        let path = self.dir.join("profiles/askari.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in the profile");
+        std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// The command must fail with that code, say all of those words, and create nothing.
+    fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
+        let out = self.boma(args).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{args:?}: {word:?} is not in: {said}");
+        }
+        assert!(!self.dir.join("s/vms").exists(), "{args:?} created a VM's folder");
+        assert!(!self.dir.join("s/net").exists(), "{args:?} created a network");
+        assert!(!self.dir.join("cache").exists(), "{args:?} touched the cache");
+    }
+}
+
+#[test]
+fn an_unknown_host_is_refused_with_the_known_ones() {
+    World::new().refused(&["cycle", "nosuch"], 2, &["no profile for nosuch", "askari", "next:"]);
+}
+
+#[test]
+fn a_host_name_that_leaves_its_folder_is_refused() {
+    for name in ["../askari", "as kari", "askari/..", ""] {
+        World::new().refused(&["cycle", name], 2, &["not usable"]);
+    }
+}
+
+#[test]
+fn an_unknown_tier_or_mode_is_refused_with_the_known_ones() {
+    World::new().refused(&["cycle", "askari", "--certs", "gold"], 2, &["gold", "le-staging"]);
+    World::new().refused(&["reboot", "askari", "--via", "magic"], 2, &["magic", "guest"]);
+    World::new().refused(&["cycle", "askari", "--net", "bridge"], 2, &["bridge", "namespace"]);
+}
+
+#[test]
+fn a_certificate_that_writes_into_the_real_zone_needs_the_users_word() {
+    let world = World::new();
+    world.refused(&["cycle", "askari", "--certs", "le-staging"], 2, &["R6", "--accept-risk"]);
+    let args = ["cycle", "askari", "--certs", "le-prod-wildcard", "--accept-risk", "R6", "--egress", "none"];
+    world.refused(&args, 2, &["--egress nat"]);
+}
+
+#[test]
+fn an_unknown_profile_key_is_refused_with_line_and_column() {
+    let world = World::new();
+    world.edit_profile("\"vcpus\"", "\"vcpu\"");
+    world.refused(&["plan", "askari"], 2, &["unknown field `vcpu`", "line 13", "askari.json"]);
+}
+
+#[test]
+fn a_missing_playbook_is_refused_by_its_path() {
+    let world = World::new();
+    world.edit_profile("playbooks/site.yml", "playbooks/gone.yml");
+    world.refused(&["cycle", "askari"], 2, &["playbooks/gone.yml", "does not exist"]);
+}
+
+#[test]
+fn a_missing_overlay_is_refused_by_its_path() {
+    World::new().refused(&["cycle", "askari", "-e", "@nothing.yml"], 2, &["nothing.yml", "no such file"]);
+}
+
+#[test]
+fn an_overlay_that_is_not_yaml_is_refused_before_anything_boots() {
+    let world = World::new();
+    std::fs::write(world.dir.join("bad.yml"), "a: [1, 2\nb: }\n").unwrap();
+    world.refused(&["cycle", "askari", "-e", "@bad.yml"], 2, &["bad.yml"]);
+}
+
+#[test]
+fn an_extra_variable_that_is_no_assignment_is_refused_without_its_value() {
+    World::new().refused(&["cycle", "askari", "-e", "novalue"], 2, &["KEY=VALUE"]);
+}
+
+#[test]
+fn a_corrupt_golden_image_is_refused_by_its_path() {
+    let world = World::new();
+    let image = world.dir.join("bad.qcow2");
+    std::fs::write(&image, b"QFI\xfb garbage").unwrap();
+    let out = world.boma(&["cycle", "askari", "--image", image.as_str()]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("bad.qcow2"), "{said}");
+    assert!(!world.dir.join("s/vms/askari").exists());
+}
+
+#[test]
+fn outside_a_project_the_error_says_what_a_project_is() {
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = Command::cargo_bin("boma-qemu").unwrap();
+    let out = command.args(["plan", "askari"]).env_remove("BOMA_ROOT").current_dir(&empty).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("profiles/") && said.contains("--root"), "{said}");
+}
+
+#[test]
+fn commands_for_a_vm_that_is_not_there_say_how_to_start_one() {
+    for args in [vec!["apply", "askari"], vec!["ssh", "askari"], vec!["qmp", "askari", "query-status"]] {
+        World::new().refused(&args, 2, &["no VM of askari", "boma-qemu up askari"]);
+    }
+}
+
+#[test]
+fn too_little_memory_is_refused_with_the_way_out() {
+    World::new().refused(&["cycle", "askari", "--min-free-mib", "99999999"], 3, &["MiB", "--min-free-mib"]);
+}
+
+#[test]
+fn down_and_prune_of_nothing_succeed() {
+    let world = World::new();
+    for args in [vec!["down", "askari"], vec!["prune"]] {
+        let out = world.boma(&args).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn a_second_run_at_once_is_refused_with_the_name_of_the_first() {
+    let world = World::new();
+    std::fs::create_dir_all(world.dir.join("s")).unwrap();
+    let path = world.dir.join("s/run.lock");
+    std::fs::write(&path, "`boma-qemu cycle askari`, pid 7\n").unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    file.lock().unwrap();
+    world.refused(&["cycle", "askari"], 2, &["another run is at work", "cycle askari", "pid 7"]);
+}
+
+#[test]
+fn the_plan_shows_everything_and_no_secret_value() {
+    let world = World::new();
+    let out = world.boma(&["plan", "askari", "-e", "token=hunter2"]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    for part in ["qemu-system-x86_64", "table inet", "dhcp-host", "#cloud-config", "ansible-playbook", "\"askari\""] {
+        assert!(text.contains(part), "{part} is not in the plan");
+    }
+    assert!(!text.contains("hunter2"));
+    let json = world.boma(&["plan", "askari", "-e", "token=hunter2", "--json"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&json.stdout).contains("hunter2"));
+}
+
+#[test]
+fn the_plan_writes_nothing() {
+    let world = World::new();
+    let trace = world.dir.join("trace");
+    let binary = assert_cmd::cargo::cargo_bin("boma-qemu");
+    let out = std::process::Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            trace.as_str(),
+            "-e",
+            "trace=openat,open,creat,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,socket,connect,execve",
+        ])
+        .arg(&binary)
+        .args(["plan", "askari"])
+        .current_dir(&world.dir)
+        .env("BOMA_STATE", world.dir.join("s"))
+        .output()
+        .expect("strace is installed by .ci/install");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let writes = ["O_WRONLY", "O_CREAT", "O_TRUNC", "mkdir", "unlink", "rename", "socket(", "connect("];
+    let bad: Vec<_> = text
+        .lines()
+        .filter(|line| writes.iter().any(|w| line.contains(w)) && !line.contains("= -1"))
+        // Opening /dev/kvm for a look asks for writing; nothing is written.
+        .filter(|line| !line.contains("/dev/kvm") && !line.contains("/dev/null") && !line.contains("/dev/tty"))
+        .collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert_eq!(text.matches("execve(").count(), 1, "the plan runs no other program");
+}
