@@ -70,6 +70,8 @@ impl VmDir {
     }
 
     places! {
+        /// What the run did and saw so far.
+        record = "record.json";
         /// What the run was to do, as resolved before anything was made.
         plan = "plan.json";
         /// What QEMU is started with; the monitor reads it at each start.

@@ -1,0 +1,67 @@
+# boma-qemu: build, test, and the integration run of one host.
+#
+#   make test-integration HOST=askari [CERTS=internal] [KEEP=1] [NET=namespace|host] [ARGS=...]
+#   make test-integration-clean
+#   make test            the unit, netns and vm lanes
+#   make check           format and lints
+#   make bench           measurements, printed and never asserted
+#   make soak            the long checks, by hand
+
+CARGO ?= cargo
+# The machine's own Python: one that a user installed below their home may be unreadable to others.
+PYTHON ?= /usr/bin/python3
+FIXTURE := tests/fixtures/boma
+BOMA := target/release/boma-qemu
+export BOMA_ROOT ?= $(CURDIR)
+
+.PHONY: build test-integration test-integration-clean test unit netns vm check bench soak deps venv
+
+build:
+	$(CARGO) build --release
+
+test-integration:
+ifndef HOST
+	@echo "make test-integration: which host? Say HOST=<name>, a file profiles/<name>.json; for example:" >&2
+	@echo "    make test-integration HOST=askari" >&2
+	@exit 2
+endif
+	@$(MAKE) --no-print-directory deps venv build
+	$(BOMA) cycle $(HOST) $(if $(CERTS),--certs $(CERTS)) $(if $(KEEP),--keep) $(if $(NET),--net $(NET)) $(ARGS)
+
+test-integration-clean:
+	@$(MAKE) --no-print-directory build
+	$(BOMA) prune
+
+# What the program calls: QEMU, nftables, dnsmasq, pasta and so on.
+deps:
+	@.ci/install
+
+# Ansible for the fixture repository, in the place where any playbook repository may keep its own.
+venv: $(FIXTURE)/.venv/bin/ansible-playbook
+
+$(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt
+	$(PYTHON) -m venv $(FIXTURE)/.venv
+	$(FIXTURE)/.venv/bin/pip install --quiet --requirement $(FIXTURE)/requirements.txt
+	@touch $@
+
+test: deps venv unit netns vm
+
+unit:
+	$(CARGO) test --lib --bins --test seed_iso
+
+netns: venv
+	$(CARGO) test --test cli --test doctor --test ansible
+
+# One VM at a time: the lane measures a machine, not the queue for it.
+vm: venv build
+	$(CARGO) test --release --test vm -- --test-threads=1 --nocapture
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+bench: build
+	$(CARGO) bench
+
+soak: venv build
+	$(CARGO) test --release --test soak -- --test-threads=1 --nocapture --ignored
