@@ -1,14 +1,19 @@
 //! The `boma-qemu` program.
 
+use boma_qemu::host::programs;
 use boma_qemu::{cli, monitor, network};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // SAFETY: there is no other thread yet that could be reading the environment.
+    unsafe { std::env::set_var("PATH", programs::widened(&programs::path())) };
     let args: Vec<String> = std::env::args().skip(1).collect();
     // Hidden subcommands run before anything else: they join namespaces, which needs a single thread.
     match args.split_first() {
         Some((name, rest)) if name == network::enter::NAME => network::enter::main(rest),
         Some((name, rest)) if name == network::holder::NAME => network::holder::main(rest),
+        Some((name, rest)) if name == network::confine::NAME => network::confine::main(rest),
+        Some((name, rest)) if name == network::confine::INIT_NAME => network::confine::init_main(rest),
         Some((name, rest)) if name == network::keep::NAME => network::keep::main(rest),
         Some((name, rest)) if name == monitor::NAME => monitor::main(rest),
         _ => cli::main(),

@@ -5,6 +5,7 @@ use super::run::Run;
 use crate::ansible::run::{Outcome, Runner};
 use crate::ansible::{Controller, guard};
 use crate::failure::Failure;
+use crate::network::confine::Confinement;
 use camino::Utf8PathBuf;
 use std::time::Duration;
 
@@ -69,7 +70,10 @@ impl Run<'_> {
         let controller = self.plan.controller(self.ctx.dirs);
         // What the user gives with a later `apply -e` comes on top of what the VM was made with.
         controller.write_user_vars()?;
-        let prefix = self.network()?.enter_bound();
+        let keep_sockets = self.plan.profile.allow.iter().filter_map(|allow| allow.socket.clone()).collect();
+        // What the playbooks and their plugins read, wherever it lies.
+        let visible = vec![self.plan.repo.clone(), self.ctx.dirs.root.clone()];
+        let prefix = self.network()?.confine(controller.folder.path(), &Confinement { keep_sockets, visible })?;
         Ok((controller, prefix))
     }
 

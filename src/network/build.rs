@@ -181,8 +181,10 @@ impl Site<'_> {
 
     fn dnsmasq(&mut self, at: Option<ProcessId>) -> Result<Part, NetError> {
         let config = self.dir.path().join("dnsmasq.conf");
+        let own = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
         write_private(&config, dnsmasq::config(self.plan, self.dir.path()))?;
         write_private(&self.dir.resolv_conf(), format!("nameserver {}\n", self.plan.gateway))?;
+        write_private(&self.dir.hosts(), format!("127.0.0.1 localhost {own}\n::1 localhost\n"))?;
         let mut argv = Enter { keeper: at, keep: Keep::Dnsmasq, bound: true }.prefix(self.exe);
         argv.extend(["dnsmasq".into(), "--keep-in-foreground".into(), format!("--conf-file={config}")]);
         if is_superuser() {

@@ -94,6 +94,11 @@ impl NetDir {
         self.path.join("resolv.conf")
     }
 
+    /// What the controller side has for `/etc/hosts`: no name but its own.
+    pub fn hosts(&self) -> Utf8PathBuf {
+        self.path.join("hosts")
+    }
+
     /// Held while the network is made or removed. It lies beside the folder, which comes and goes.
     pub(crate) fn lock(&self) -> Utf8PathBuf {
         self.path.with_extension("lock")

@@ -80,6 +80,15 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// Something could not be mounted where it hides what must not be seen.
+    #[error("cannot mount over {path}")]
+    Mount {
+        /// Where.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A namespace could not be entered.
     #[error("cannot enter the namespaces of process {pid}, which keeps the network")]
     Enter {
@@ -203,6 +212,9 @@ impl Blame for NetError {
             Self::Namespace { .. } => {
                 "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                  kernel.apparmor_restrict_unprivileged_userns), or use --net host as root"
+            }
+            Self::Mount { path, .. } if path == "/proc" => {
+                "the host's /proc is covered in part, as in a container without privileges; run outside of it"
             }
             Self::Capabilities { .. } => "--net host needs CAP_NET_ADMIN: run it as root, or use --net namespace",
             Self::Command(error) => return error.next(),

@@ -6,6 +6,7 @@
 pub mod address;
 mod build;
 mod caps;
+pub mod confine;
 mod dir;
 pub mod dnsmasq;
 pub mod enter;

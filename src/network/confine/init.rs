@@ -1,0 +1,85 @@
+//! The first process of the confinement's pid namespace. It drops the last capabilities, starts the
+//! command, hands signals on, reaps what the command leaves behind, and ends with it; then the kernel
+//! ends everything else in the namespace.
+
+use super::NOT_RUN;
+use crate::failure::Failure;
+use crate::network::NetError;
+use crate::network::caps::Keep;
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::process::{Signal as Sig, set_parent_process_death_signal};
+use std::process::{Command, ExitCode};
+
+/// The hidden subcommand's name.
+pub const NAME: &str = "@confined";
+
+/// The signals that ask a program to end or to look again; they go to the command.
+const HANDED_ON: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1];
+
+/// Start the namespace's first process and be its face outside: signals in, exit code out.
+pub(super) fn start(command: &[String]) -> Result<u8, NetError> {
+    // By this name the program is found although its folder may be masked by now.
+    let mut first = Command::new("/proc/self/exe");
+    first.arg(NAME).args(command);
+    follow(&mut first, NAME)
+}
+
+/// The hidden subcommand: `@confined COMMAND…`, as the first process of a pid namespace.
+pub fn main(args: &[String]) -> ExitCode {
+    match run(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            anstream::eprintln!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error));
+            ExitCode::from(NOT_RUN)
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<u8, NetError> {
+    let Some((program, rest)) = args.split_first().filter(|_| std::process::id() == 1) else {
+        return Err(NetError::Arguments { command: NAME, why: "only @confine starts it".into() });
+    };
+    let start = |errno: rustix::io::Errno| NetError::Start { program: NAME.into(), source: errno.into() };
+    set_parent_process_death_signal(Some(Sig::KILL)).map_err(start)?;
+    // Only now, from inside the pid namespace, is it the namespace's own.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
+        .map_err(|errno| NetError::Mount { path: "/proc".into(), source: errno.into() })?;
+    Keep::None.apply()?;
+    let mut command = Command::new(program);
+    command.args(rest);
+    follow(&mut command, program)
+}
+
+/// Start a child, hand signals on to it, and wait for its end, reaping others meanwhile. Its exit
+/// code, or 128 and the signal that killed it.
+fn follow(command: &mut Command, name: &str) -> Result<u8, NetError> {
+    let failed = |source| NetError::Start { program: name.into(), source };
+    let child = command.spawn().map_err(failed)?;
+    let child = Pid::from_raw(child.id().cast_signed());
+    // After the start: the child would inherit the blocked signals.
+    let mut set = SigSet::from_iter(HANDED_ON);
+    set.add(Signal::SIGCHLD);
+    set.thread_block().map_err(|errno| failed(errno.into()))?;
+    loop {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) if pid == child => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
+                    return Ok(128 + u8::try_from(signal as i32).unwrap_or(0));
+                }
+                Ok(WaitStatus::StillAlive) => break,
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        match set.wait() {
+            Ok(Signal::SIGCHLD) | Err(_) => {}
+            // It may have ended meanwhile.
+            Ok(signal) => drop(kill(child, signal)),
+        }
+    }
+}
