@@ -11,14 +11,22 @@ pub struct Diagnostic {
     pub command: &'static str,
     /// Whether it needs root. The others are asked even where sudo is broken.
     pub root: bool,
+    /// How many seconds the guest may work on it.
+    pub seconds: u64,
 }
 
+/// What a question takes on a busy emulated CPU, with room.
+const ORDINARY: u64 = 15;
+
+/// systemd-analyze asks for one unit after the other: 20 s on an idle emulated CPU.
+const SLOW: u64 = 60;
+
 const fn as_root(file: &'static str, command: &'static str) -> Diagnostic {
-    Diagnostic { file, command, root: true }
+    Diagnostic { file, command, root: true, seconds: ORDINARY }
 }
 
 const fn as_anybody(file: &'static str, command: &'static str) -> Diagnostic {
-    Diagnostic { file, command, root: false }
+    Diagnostic { file, command, root: false, seconds: ORDINARY }
 }
 
 /// All questions, the most telling first: the way into the guest may be lost while they are asked.
@@ -39,12 +47,10 @@ pub const DIAGNOSTICS: [Diagnostic; 24] = [
     as_root("journal-previous-boot.txt", "journalctl --boot=-1 --output=short-precise --no-pager --lines={lines}"),
     as_root("journal-errors.txt", "journalctl --boot=0 --priority=err --no-pager --lines={lines}"),
     as_root("boots.txt", "journalctl --list-boots --no-pager; cat /proc/sys/kernel/random/boot_id; uptime"),
-    as_anybody("critical-chain.txt", "systemd-analyze --no-pager; systemd-analyze --no-pager critical-chain"),
-    as_anybody("blame.txt", "systemd-analyze --no-pager blame"),
     as_anybody("addresses.txt", "ip -details -statistics address"),
     as_anybody("routes.txt", "ip route show table all; ip rule; ip neighbour"),
     as_anybody("resolver.txt", "resolvectl --no-pager status; ls -l /etc/resolv.conf; cat /etc/resolv.conf"),
-    as_anybody("cloud-init.txt", "cloud-init status --long; grep -E 'WARN|ERROR|Traceback' /var/log/cloud-init.log"),
+    as_root("cloud-init.txt", "cloud-init status --long; grep -E 'WARN|ERROR|Traceback' /var/log/cloud-init.log"),
     as_root("sshd.txt", "sshd -T; systemctl status --no-pager --full ssh.service ssh.socket"),
     as_root(
         "firewall-files.txt",
@@ -62,4 +68,11 @@ pub const DIAGNOSTICS: [Diagnostic; 24] = [
     as_anybody("disks.txt", "df -h; df -i; lsblk -f; findmnt"),
     as_anybody("memory.txt", "free -m; tail -n +1 /proc/pressure/*"),
     as_root("kernel.txt", "uname -a; cat /proc/cmdline; dmesg --ctime | tail -n {lines}"),
+    Diagnostic {
+        file: "critical-chain.txt",
+        command: "systemd-analyze --no-pager; systemd-analyze --no-pager critical-chain",
+        root: false,
+        seconds: SLOW,
+    },
+    Diagnostic { file: "blame.txt", command: "systemd-analyze --no-pager blame", root: false, seconds: SLOW },
 ];

@@ -12,9 +12,6 @@ use crate::host::deadline::Deadline;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// How long the guest works on one question.
-const LIMIT: Duration = Duration::from_secs(15);
-
 /// A line of a journal is about this long, in bytes.
 const LINE: usize = 120;
 
@@ -65,7 +62,8 @@ async fn collect_these<S: Shell>(
             (_, true) => Some(format!("the {} s for all of them are over", limit.as_secs())),
             _ => {
                 let command = text(diagnostic, shell.is_root(), shell.most());
-                match shell.run(&command, LIMIT.min(deadline.left())).await {
+                let limit = Duration::from_secs(diagnostic.seconds).min(deadline.left());
+                match shell.run(&command, limit).await {
                     Ok(output) => {
                         failures_in_a_row = 0;
                         keep(diagnostic.file, &file(diagnostic, shell.most(), &output));
@@ -89,19 +87,23 @@ async fn collect_these<S: Shell>(
 /// A question as one shell command. The guest ends it in time, its exit code is the last line, and only its end comes:
 /// the newest lines of a journal are the ones that matter.
 fn text(diagnostic: &Diagnostic, is_root: bool, most: usize) -> String {
-    let lines = (most / LINE).to_string();
-    let command = diagnostic.command.replace("{lines}", &lines).replace('\'', r"'\''");
+    let command = asked(diagnostic, most).replace('\'', r"'\''");
     let sudo = if diagnostic.root && !is_root { "sudo -n " } else { "" };
-    let seconds = LIMIT.as_secs();
+    let seconds = diagnostic.seconds;
     format!(
         "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 SYSTEMD_COLORS=0; \
          {{ {sudo}timeout -k 2 {seconds} sh -c '{command}'; echo \"[exit $?]\"; }} 2>&1 </dev/null | tail -c {most}"
     )
 }
 
+/// The question as the guest is asked it.
+fn asked(diagnostic: &Diagnostic, most: usize) -> String {
+    diagnostic.command.replace("{lines}", &(most / LINE).to_string())
+}
+
 /// The file: the question, then the answer, and whether its beginning is missing.
 fn file(diagnostic: &Diagnostic, most: usize, output: &[u8]) -> Vec<u8> {
-    let mut text = format!("$ {}\n", diagnostic.command).into_bytes();
+    let mut text = format!("$ {}\n", asked(diagnostic, most)).into_bytes();
     if output.len() >= most {
         text.extend_from_slice(format!("[only the last {most} bytes]\n").as_bytes());
     }
@@ -144,7 +146,7 @@ mod tests {
     }
 
     const fn question(file: &'static str, command: &'static str) -> Diagnostic {
-        Diagnostic { file, command, root: true }
+        Diagnostic { file, command, root: true, seconds: 9 }
     }
 
     #[test]

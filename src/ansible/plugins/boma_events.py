@@ -34,6 +34,8 @@ def message(result):
     if not said and isinstance(result.get("stdout"), str):
         said = [short(result["stdout"])]
     if result.get("rc") not in (None, 0):
+        # The module's own "non-zero return code" says less.
+        said = [text for text in said if text != "non-zero return code"]
         said.insert(0, f"exit code {result['rc']}")
     return short(": ".join(said))
 
