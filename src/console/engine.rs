@@ -169,6 +169,12 @@ impl Engine {
             return out(Line { text, kernel: false, offset });
         };
         let (user, record) = line.split_at(stamp.start());
+        // A new kernel: whoever was cut off will not go on.
+        if record[stamp.len()..].starts_with("Linux version ")
+            && let Some((text, offset)) = self.held.take()
+        {
+            out(Line { text, kernel: false, offset });
+        }
         if !user.is_empty() {
             let (held, _) = self.held.get_or_insert((String::new(), self.line_at));
             held.push_str(user);
@@ -227,6 +233,14 @@ mod tests {
         let (found, _) =
             lines(b"You are in e[  1.000001] a\r\n[  1.000002] b\r\nmergen[  1.000003][   T1] c\r\ncy mode\r\n");
         assert_eq!(found[3], "You are in emergency mode");
+    }
+
+    #[test]
+    fn a_prompt_of_the_old_boot_does_not_stand_in_the_new_one() {
+        let (found, partial) =
+            lines(b"root# [   99.000000] reboot: Restarting\r\n[    0.000000] Linux version 6.12\r\n");
+        assert_eq!(found[1], "root# ");
+        assert_eq!(partial, "");
     }
 
     #[test]

@@ -178,7 +178,7 @@ static ALL: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new(RULES.iter().map(|rule| rule.pattern)).expect("literal patterns")
 });
 
-fn findings(line: &Line) -> impl Iterator<Item = Finding> {
+pub(super) fn findings(line: &Line) -> impl Iterator<Item = Finding> {
     let matched = ALL.matches(&line.text);
     RULES.iter().enumerate().filter(move |(n, _)| matched.matched(*n)).map(|(_, rule)| Finding {
         prompt: rule.prompt,

@@ -190,7 +190,7 @@ impl Guest {
     }
 }
 
-/// The end of the story of an exit status: its code or its signal.
+/// How a process ended: its exit code or its signal.
 pub(crate) fn told(status: &std::io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => status.to_string(),
@@ -256,7 +256,8 @@ async fn why_not(child: &mut Child, stderr: &StderrFile, error: QmpError) -> Sta
     if matches!(error, QmpError::Lost { .. })
         && let Ok(status) = tokio::time::timeout(END_LIMIT, child.wait()).await
     {
-        return StartError::Died { status: told(&status), stderr: stderr.tail() };
+        let stderr = Some(stderr.tail()).filter(|said| !said.is_empty()).unwrap_or_else(|| "it said nothing".into());
+        return StartError::Died { status: told(&status), stderr };
     }
     // It can only have ended in between.
     let _ = child.kill().await;
@@ -286,7 +287,6 @@ impl StderrFile {
             Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
         };
         match read() {
-            Ok(text) if text.is_empty() => "it said nothing".into(),
             Ok(text) => text,
             Err(e) => format!("its words cannot be read ({e})"),
         }

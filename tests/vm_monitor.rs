@@ -1,0 +1,268 @@
+//! The monitor with a real QEMU and a real guest: what it writes down, what it survives, what dies with it.
+//!
+//! Needs root (a network namespace with a bridge of its own, in which nothing answers), and boots the
+//! golden image under TCG.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
+
+use boma_qemu::console::boots::boots;
+use boma_qemu::console::session::Session;
+use boma_qemu::host::deadline::Deadline;
+use boma_qemu::host::process::ProcessId;
+use boma_qemu::image::Cache;
+use boma_qemu::machine::VmDir;
+use boma_qemu::monitor::events::{Event, Follow, boot_offsets, read_all};
+use boma_qemu::monitor::{self, Client, QemuStatus};
+use boma_qemu::names::MiB;
+use boma_qemu::qemu::{Accel, Machine};
+use boma_qemu::seed::iso;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long a boot may take; the machine may be busy and has no KVM.
+const BOOT: Duration = Duration::from_secs(240);
+const SOON: Duration = Duration::from_secs(10);
+
+/// Enters a network namespace with a bridge, and becomes the command that follows.
+const PREFIX: [&str; 6] = [
+    "unshare",
+    "--net",
+    "sh",
+    "-c",
+    "ip link add name boma-it type bridge && ip link set boma-it up && exec \"$@\"",
+    "sh",
+];
+
+/// A VM that never outlives the test.
+struct Vm {
+    dir: VmDir,
+    client: Client,
+    monitor: ProcessId,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.monitor.end(Duration::from_secs(15));
+    }
+}
+
+fn golden() -> Utf8PathBuf {
+    if let Ok(path) = std::env::var("BOMA_TEST_IMAGE") {
+        return path.into();
+    }
+    let dir = std::env::var("BOMA_IT_CACHE").unwrap_or_else(|_| "/var/lib/boma-integration".into());
+    let listed = Cache::new(Utf8Path::new(&dir)).list().unwrap();
+    let found = listed.into_iter().next().map(|one| one.path);
+    found.unwrap_or_else(|| panic!("no golden image in {dir}: run `boma-qemu image build`, or set BOMA_TEST_IMAGE"))
+}
+
+/// A user for the console, `boma-rescue` with the password `secret`; an address that nothing gives it.
+fn seed() -> Vec<u8> {
+    let hash = Command::new("openssl").args(["passwd", "-6", "secret"]).output().unwrap().stdout;
+    let user = json!({
+        "users": [{
+            "name": "boma-rescue", "lock_passwd": false, "shell": "/bin/bash", "sudo": "ALL=(ALL) NOPASSWD:ALL",
+            "hashed_passwd": String::from_utf8(hash).unwrap().trim(),
+        }],
+    });
+    let network = json!({
+        "version": 2,
+        "ethernets": { "n": { "match": { "name": "enp0s2" }, "addresses": ["192.0.2.2/24"], "optional": true } },
+    });
+    let files = [
+        iso::File::new("user-data", format!("#cloud-config\n{user}\n")),
+        iso::File::new("meta-data", "{\"instance-id\": \"boma-it-monitor\", \"local-hostname\": \"askari\"}\n"),
+        iso::File::new("network-config", network.to_string()),
+    ];
+    iso::write("cidata", &files, 1_800_000_000).unwrap()
+}
+
+fn machine(dir: &VmDir) -> Machine {
+    Machine {
+        name: "boma-it-monitor".parse().unwrap(),
+        uuid: "6d2a6e5e-7f4b-4d0c-9a44-0f6f0d3b1c11".into(),
+        mem: MiB(1024),
+        vcpus: 2,
+        accel: Accel::Tcg,
+        disk: dir.disk(),
+        seed: dir.seed(),
+        mac: "52:54:00:12:34:56".parse().unwrap(),
+        tap: "boma-it-t0".parse().unwrap(),
+        bridge: "boma-it".parse().unwrap(),
+        smbios_serial: "ds=nocloud;i=boma-it-monitor;dsmode=net".into(),
+    }
+}
+
+impl Vm {
+    /// A VM on a fresh overlay, its QEMU running.
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
+        let disk = dir.disk();
+        let overlay = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden().as_str(), disk.as_str(), "20G"]
+            .map(String::from);
+        assert!(Command::new("qemu-img").args(overlay).status().unwrap().success());
+        std::fs::write(dir.seed(), seed()).unwrap();
+        machine(&dir).save(&dir.machine()).unwrap();
+        let monitor = monitor::spawn(exe(), &PREFIX.map(String::from), &dir).unwrap();
+        Self { client: Client::new(&dir), dir, monitor, _folder: folder }
+    }
+
+    async fn qemu(&self) -> ProcessId {
+        match self.client.status().await.unwrap().qemu {
+            QemuStatus::Running { process, .. } => process,
+            QemuStatus::Ended { why } => panic!("QEMU is not running: {why}"),
+        }
+    }
+
+    /// The first event of a kind that comes after `since`.
+    async fn event(&self, kind: &str, since: u64, limit: Duration) -> Event {
+        let mut follow = Follow::new(&self.dir.events(), since).unwrap();
+        let find = async {
+            loop {
+                let event = follow.next().await.unwrap();
+                if event.kind == kind {
+                    return event;
+                }
+            }
+        };
+        tokio::time::timeout(limit, find).await.unwrap_or_else(|_| {
+            let kinds: Vec<_> = read_all(&self.dir.events()).unwrap().into_iter().map(|e| e.kind).collect();
+            panic!("no {kind} after {since} within {limit:?}, but {kinds:?}")
+        })
+    }
+}
+
+fn exe() -> &'static Utf8Path {
+    Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"))
+}
+
+#[tokio::test]
+async fn qemu_killed_from_outside_is_an_event_within_a_second() {
+    let vm = Vm::start();
+    let qemu = vm.qemu().await;
+    let killed = monitor::events::monotonic();
+    assert!(qemu.end(Duration::ZERO));
+    let event = vm.event("qemu-exited", 0, SOON).await;
+    assert!(event.mono - killed < 1.0, "it took {} s", event.mono - killed);
+    assert_eq!(event.data["asked"], false);
+    let refused = vm.client.qmp("query-status", Value::Null, SOON).await.unwrap_err();
+    assert!(refused.to_string().contains("QEMU is not running"), "{refused}");
+    vm.client.power_cycle().await.unwrap();
+    assert_ne!(vm.qemu().await, qemu);
+    vm.client.stop().await.unwrap();
+    assert!(!vm.dir.is_alive() && !vm.monitor.is_alive());
+}
+
+#[tokio::test]
+async fn qemu_dies_with_its_monitor() {
+    let vm = Vm::start();
+    let qemu = vm.qemu().await;
+    assert!(qemu.is_alive() && vm.dir.is_alive());
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(vm.monitor.pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    assert!(qemu.wait_gone(&Deadline::after(SOON)), "QEMU survived its monitor");
+    assert!(!vm.dir.is_alive());
+}
+
+/// Log in with patience: the guest may still be booting.
+async fn session(vm: &Vm) -> Session<Client> {
+    Session::begin(&vm.dir.console(), vm.client.clone(), "boma-rescue", "secret", BOOT).await.unwrap()
+}
+
+async fn sh(session: &mut Session<Client>, command: &str) -> (i32, String) {
+    let ran = session.run(command, Duration::from_secs(60), 256 * 1024).await.unwrap();
+    assert!(!ran.truncated, "{command}");
+    (ran.code, String::from_utf8(ran.output).unwrap())
+}
+
+/// One boot is dear, so one test follows one guest through everything that needs it booted.
+#[tokio::test]
+async fn a_guest_is_followed_through_its_boots() {
+    let vm = Vm::start();
+    let mut shell = session(&vm).await;
+    assert_eq!(sh(&mut shell, "id -un; exit 3").await, (3, "root\n".into()));
+    let (_, first) = sh(&mut shell, "cat /proc/sys/kernel/random/boot_id").await;
+    the_console_can_be_flooded(&vm, &mut shell).await;
+
+    // A reboot of the guest's own: RESET comes twice, and is one boot.
+    let before = vm.client.status().await.unwrap();
+    vm.client.console_write(b"systemctl reboot\r", SOON).await.unwrap();
+    drop(shell);
+    let reset = vm.event("RESET", before.last_event, BOOT).await;
+    assert_eq!((reset.text("reason"), &reset.data["guest"]), (Some("guest-reset"), &json!(true)));
+    let boot = vm.event("boot", reset.seq, SOON).await;
+    assert_eq!(boot.data["n"], 2);
+    let mut shell = session(&vm).await;
+    let (_, second) = sh(&mut shell, "cat /proc/sys/kernel/random/boot_id").await;
+    assert_ne!(first, second);
+    the_log_is_cut_where_the_boot_began(&vm);
+
+    // What a rule knows is an event at once.
+    let last = vm.client.status().await.unwrap().last_event;
+    sh(&mut shell, "echo '<0>BUG: soft lockup - CPU#0 stuck (a test)' >/dev/kmsg").await;
+    let found = vm.event("console-rule", last, SOON).await;
+    assert_eq!((found.text("id"), &found.data["fatal"]), (Some("soft-lockup"), &json!(false)));
+
+    // A power-cycle is a new QEMU on the same disk, behind the same tap.
+    let old = vm.qemu().await;
+    sh(&mut shell, "echo kept >/root/marker; sync").await;
+    vm.client.power_cycle().await.unwrap();
+    assert_ne!(vm.qemu().await, old);
+    let mut shell = session(&vm).await;
+    assert_eq!(sh(&mut shell, "cat /root/marker; ip -br link show enp0s2 | cut -d' ' -f1").await.1, "kept\nenp0s2\n");
+    assert_eq!(vm.client.status().await.unwrap().boots, 3);
+    println!("monitor: {}", memory(vm.monitor));
+    vm.client.stop().await.unwrap();
+    events_are_whole(&vm);
+}
+
+/// printk in the middle of everything, more than the line can carry.
+async fn the_console_can_be_flooded(vm: &Vm, shell: &mut Session<Client>) {
+    let before = vm.client.status().await.unwrap().console;
+    let flood = "dmesg -n 8; (i=0; while [ $i -lt 3000 ]; do echo \"<4>flood $i\"; i=$((i+1)); done >/dev/kmsg) &
+                 echo t >/proc/sysrq-trigger; seq 1 2000; exit 5";
+    let expected: String = (1..=2000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(sh(shell, flood).await, (5, expected));
+    let after = vm.client.status().await.unwrap().console;
+    println!("flood: {} bytes of console", after - before);
+    let (code, text) = sh(shell, "dmesg | grep -c flood; systemctl is-system-running --wait").await;
+    println!("after the flood: {code} {text}");
+}
+
+fn the_log_is_cut_where_the_boot_began(vm: &Vm) {
+    let log = std::fs::read(vm.dir.console()).unwrap();
+    let events = read_all(&vm.dir.events()).unwrap();
+    let resets = events.iter().filter(|event| event.kind == "RESET").count();
+    let cut = boots(log.len(), &boot_offsets(&events));
+    assert_eq!(cut.len(), 2, "{resets} resets");
+    for (boot, ends_in_order) in cut.iter().zip([true, false]) {
+        let text = String::from_utf8_lossy(&log[boot.range.clone()]);
+        assert_eq!(text.matches("Linux version").count(), 1, "boot {}", boot.number);
+        assert_eq!(text.contains("reboot: Restarting system"), ends_in_order, "boot {}", boot.number);
+    }
+    println!("{resets} resets, boots at {:?}", boot_offsets(&events));
+}
+
+fn events_are_whole(vm: &Vm) {
+    let events = read_all(&vm.dir.events()).unwrap();
+    assert!(events.iter().zip(1..).all(|(event, n)| event.seq == n), "a gap");
+    assert!(events.windows(2).all(|pair| pair[0].mono <= pair[1].mono), "time went back");
+    for event in &events {
+        println!("{:3} {:9.3} {:?} {} {}", event.seq, event.mono, event.source, event.kind, event.data);
+    }
+    assert_eq!(events.last().unwrap().kind, "qemu-exited");
+    assert_eq!(events.last().unwrap().data["asked"], true);
+}
+
+/// Resident memory, as the kernel says it.
+fn memory(process: ProcessId) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+    status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).collect::<Vec<_>>().join(", ")
+}
