@@ -183,6 +183,11 @@ impl Controller {
         Invocation { argv, env, cwd: self.repo.clone() }
     }
 
+    /// What its commands read and may lie anywhere: the repository, the overlays, the user's files.
+    pub fn reads(&self) -> Vec<Utf8PathBuf> {
+        [self.repo.clone()].into_iter().chain(self.extra_vars()).collect()
+    }
+
     /// The files of extra-vars before ours: overlays, certificate tier, the user's own.
     fn extra_vars(&self) -> Vec<Utf8PathBuf> {
         let user = self.user.iter().enumerate().map(|(n, vars)| match vars {

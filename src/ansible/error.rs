@@ -123,6 +123,12 @@ pub enum AnsibleError {
         /// What it has to be.
         expected: String,
     },
+    /// The confinement could not be made, so the command was not run.
+    #[error("{said}")]
+    NotConfined {
+        /// What the confinement said.
+        said: String,
+    },
     /// Ansible gave up before it ran a task, or without naming one.
     #[error("`{command}` ended with {status}: {said}")]
     Refused {
@@ -209,7 +215,11 @@ pub enum AnsibleError {
 impl Blame for AnsibleError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Missing { .. } | Self::TooOld { .. } | Self::Folder(_) | Self::Io { .. } => Exit::Host,
+            Self::Missing { .. }
+            | Self::TooOld { .. }
+            | Self::NotConfined { .. }
+            | Self::Folder(_)
+            | Self::Io { .. } => Exit::Host,
             Self::NoFile { .. }
             | Self::BadOverlay { .. }
             | Self::VaultLocked { .. }
@@ -232,6 +242,7 @@ impl Blame for AnsibleError {
             Self::Missing { .. } | Self::TooOld { .. } => {
                 "install it into the playbook repository: python3 -m venv .venv && .venv/bin/pip install 'ansible-core>=2.18'".into()
             }
+            Self::NotConfined { .. } => "run `boma-qemu doctor`".into(),
             Self::NoFile { .. } => "correct the path in the profile or on the command line".into(),
             Self::BadOverlay { .. } => "correct the file: it must be one YAML mapping of variables".into(),
             Self::VaultLocked { .. } => {

@@ -19,7 +19,7 @@ pub(super) fn run(
     let mut argv = prefix.iter().chain(&invocation.argv);
     let program = argv.next().cloned().unwrap_or_default();
     let command = Cmd::new(&program).args(argv).only_env(&invocation.env).current_dir(&invocation.cwd);
-    command.stdin(stdin).limit(LIMIT).status().map_err(|error| match error {
+    let done = command.stdin(stdin).limit(LIMIT).status().map_err(|error| match error {
         CmdError::Start { program, source } => AnsibleError::Missing { program, source },
         CmdError::Pipe { source, .. } => AnsibleError::Io { path: program.into(), source },
         CmdError::TimedOut { .. } | CmdError::Failed { .. } => AnsibleError::Refused {
@@ -28,7 +28,17 @@ pub(super) fn run(
             said: "it may be waiting for a password".into(),
             stage: super::Stage::Apply,
         },
-    })
+    })?;
+    match not_confined(prefix, done.0.code(), &done.1.stderr) {
+        Some(error) => Err(error),
+        None => Ok(done),
+    }
+}
+
+/// The error that a command was not run at all because the prefix could not do its part.
+pub(super) fn not_confined(prefix: &[String], code: Option<i32>, stderr: &str) -> Option<AnsibleError> {
+    let failed = !prefix.is_empty() && code == Some(i32::from(crate::network::confine::NOT_RUN));
+    failed.then(|| AnsibleError::NotConfined { said: error_lines(stderr) })
 }
 
 /// What Ansible says is the error. The lines around it may show a file's contents, and are left out.
@@ -70,5 +80,15 @@ mod tests {
         let stderr = "[WARNING]: x\n[ERROR]: YAML parsing failed: Found unexpected end\nOrigin: /r/a.yml:2:1\n\n1 password: hunter2\n2 b: [\n  ^ column 1\n";
         let said = error_lines(stderr);
         assert_eq!(said, "YAML parsing failed: Found unexpected end | Origin: /r/a.yml:2:1");
+    }
+
+    #[test]
+    fn a_prefix_that_could_not_confine_is_no_failure_of_the_playbook() {
+        use crate::failure::Blame;
+        let stderr = "boma-qemu @confine: the command was not run: cannot make a mount namespace: EPERM\n";
+        let error = not_confined(&["boma-qemu".into()], Some(125), stderr).unwrap();
+        assert!(error.exit().code() == 3 && error.to_string().contains("EPERM"), "{error}");
+        assert!(not_confined(&["boma-qemu".into()], Some(2), stderr).is_none());
+        assert!(not_confined(&[], Some(125), stderr).is_none());
     }
 }

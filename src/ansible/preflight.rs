@@ -8,6 +8,7 @@ use super::inventory::{Inline, vars_base};
 use super::overlay::{self, Overlay};
 use super::real::{self, Listing};
 use super::{Stage, local};
+use crate::host::dirs::make_private;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,9 @@ pub fn check(
     prefix: &[String],
 ) -> Result<Preflight, AnsibleError> {
     let encrypted = look_at_files(controller, playbooks)?;
+    if !scratch.exists() {
+        make_private(scratch)?;
+    }
     let dir = tempfile::Builder::new()
         .prefix("preflight-")
         .tempdir_in(scratch)

@@ -90,6 +90,10 @@ impl Runner<'_> {
         left.try_for_each(|socket| remove(socket.path()))?;
         let start = Instant::now();
         let ended = process::run(invocation, self.prefix, self.limit, self.log, on_line).await?;
+        let code = ended.status.and_then(|status| status.code());
+        if let Some(error) = local::not_confined(self.prefix, code, &ended.stderr) {
+            return Err(error);
+        }
         let seconds = start.elapsed().as_secs_f64();
         let read = |path: Utf8PathBuf| std::fs::read_to_string(path).unwrap_or_default();
         let seen = Seen {

@@ -72,7 +72,8 @@ impl Run<'_> {
         controller.write_user_vars()?;
         let keep_sockets = self.plan.profile.allow.iter().filter_map(|allow| allow.socket.clone()).collect();
         // What the playbooks and their plugins read, wherever it lies.
-        let visible = vec![self.plan.repo.clone(), self.ctx.dirs.root.clone()];
+        let mut visible = controller.reads();
+        visible.push(self.ctx.dirs.root.clone());
         let prefix = self.network()?.confine(controller.folder.path(), &Confinement { keep_sockets, visible })?;
         Ok((controller, prefix))
     }
