@@ -8,6 +8,7 @@
 use boma_qemu::console::boots::boots;
 use boma_qemu::console::session::Session;
 use boma_qemu::host::deadline::Deadline;
+use boma_qemu::host::ledger::Ledger;
 use boma_qemu::host::process::ProcessId;
 use boma_qemu::image::Cache;
 use boma_qemu::machine::VmDir;
@@ -35,18 +36,12 @@ const PREFIX: [&str; 6] = [
     "sh",
 ];
 
-/// A VM that never outlives the test.
+/// A running VM.
 struct Vm {
     dir: VmDir,
     client: Client,
     monitor: ProcessId,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        self.monitor.end(Duration::from_secs(15));
-    }
+    _folder: Folder,
 }
 
 fn golden() -> Utf8PathBuf {
@@ -96,16 +91,38 @@ fn machine(dir: &VmDir) -> Machine {
     }
 }
 
-impl Vm {
-    /// A VM on a fresh overlay, its QEMU running.
-    fn start() -> Self {
+/// A VM's folder, ready to be started. What its ledger names never outlives the test.
+struct Folder {
+    vm: VmDir,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Ok(ledger) = Ledger::open(&self.vm.ledger()) {
+            ledger.undo();
+        }
+    }
+}
+
+impl Folder {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let dir = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
-        let disk = dir.disk();
+        let vm = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
+        let disk = vm.disk();
         let overlay = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden().as_str(), disk.as_str(), "20G"]
             .map(String::from);
         assert!(Command::new("qemu-img").args(overlay).status().unwrap().success());
-        std::fs::write(dir.seed(), seed()).unwrap();
+        std::fs::write(vm.seed(), seed()).unwrap();
+        Self { vm, _folder: folder }
+    }
+}
+
+impl Vm {
+    /// A VM on a fresh overlay, its QEMU running.
+    fn start() -> Self {
+        let folder = Folder::new();
+        let dir = folder.vm.clone();
         machine(&dir).save(&dir.machine()).unwrap();
         let monitor = monitor::spawn(exe(), &PREFIX.map(String::from), &dir).unwrap();
         Self { client: Client::new(&dir), dir, monitor, _folder: folder }
@@ -169,6 +186,54 @@ async fn qemu_dies_with_its_monitor() {
     .unwrap();
     assert!(qemu.wait_gone(&Deadline::after(SOON)), "QEMU survived its monitor");
     assert!(!vm.dir.is_alive());
+}
+
+#[tokio::test]
+async fn a_frozen_qemu_holds_nobody_up_and_is_killed_in_the_end() {
+    let vm = Vm::start();
+    let qemu = vm.qemu().await;
+    let pid = rustix::process::Pid::from_raw(qemu.pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let frozen = vm.client.qmp("query-status", Value::Null, Duration::from_millis(300)).await.unwrap_err();
+    assert!(frozen.to_string().contains("did not answer query-status within 300ms"), "{frozen}");
+    vm.client.status().await.unwrap();
+    vm.client.stop().await.unwrap();
+    assert!(!qemu.is_alive() && !vm.monitor.is_alive());
+    assert_eq!(read_all(&vm.dir.events()).unwrap().last().unwrap().text("status"), Some("signal: 9 (SIGKILL)"));
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_start_can_be_changed_and_started() {
+    let dir = Folder::new();
+    let good = machine(&dir.vm);
+    Machine { seed: "/nonexistent/seed.iso".into(), ..good.clone() }.save(&dir.vm.machine()).unwrap();
+    let error = monitor::spawn(exe(), &PREFIX.map(String::from), &dir.vm).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/seed.iso"), "{error}");
+    let client = Client::new(&dir.vm);
+    let refused = client.power_cycle().await.unwrap_err();
+    assert!(refused.start_error().is_some(), "{refused}");
+    good.save(&dir.vm.machine()).unwrap();
+    client.power_cycle().await.unwrap();
+    assert!(matches!(client.status().await.unwrap().qemu, QemuStatus::Running { .. }));
+    client.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_monitor_for_the_same_vm_is_refused_and_harms_nothing() {
+    let vm = Vm::start();
+    let error = monitor::spawn(exe(), &PREFIX.map(String::from), &vm.dir).unwrap_err();
+    assert!(error.to_string().contains("is locked by the VM's monitor"), "{error}");
+    vm.qemu().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_both_in_order() {
+    let vm = Vm::start();
+    let qemu = vm.qemu().await;
+    assert!(vm.monitor.end(Duration::from_secs(15)));
+    assert!(!qemu.is_alive());
+    let kinds: Vec<_> = read_all(&vm.dir.events()).unwrap().into_iter().map(|event| event.kind).collect();
+    assert!(kinds.ends_with(&["SHUTDOWN".into(), "qmp-lost".into(), "qemu-exited".into()]), "{kinds:?}");
 }
 
 /// Log in with patience: the guest may still be booting.
