@@ -72,6 +72,9 @@ pub(crate) struct RunArgs {
     /// Refuse to start with less free memory than this
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     pub(crate) min_free_mib: u64,
+    /// How long a boot or a reboot may take until it has settled; emulation on a busy host needs minutes
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) timeout: u64,
 }
 
 /// Certificate tiers, each an overlay in certs/.
@@ -164,6 +167,9 @@ pub(crate) enum Command {
         /// How
         #[arg(long, value_enum, default_value_t)]
         via: Via,
+        /// How long it may take until the new boot has settled, if not as given to `up`
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
     },
     /// Run the outcome checks
     Assert { host: HostName },

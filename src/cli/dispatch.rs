@@ -1,6 +1,6 @@
 //! From the arguments to the jobs.
 
-use super::args::{Cli, Command, NetCommand, RunArgs};
+use super::args::{Cli, Command, NetCommand, RunArgs, Via};
 use super::say::Say;
 use super::{image, look, verdict};
 use crate::failure::{Exit, Failure};
@@ -67,7 +67,10 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 run.apply().await
             })
         }
-        Command::Reboot { host, via: _ } => stage(ctx, &host, "reboot", say, async |run| run.reboot().await),
+        Command::Reboot { host, via: Via::Guest, timeout } => stage(ctx, &host, "reboot", say, async |run| {
+            run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
+            run.reboot().await
+        }),
         Command::Assert { host } => stage(ctx, &host, "assert", say, async |run| {
             let when = if run.record.reboot.is_some() { "after the reboot" } else { "before the reboot" };
             run.check("assert", when).await?;
@@ -234,6 +237,7 @@ fn options(dirs: &Dirs, run: RunArgs) -> Result<Options, Failure> {
         accel: run.accel.into(),
         accepted: run.accept_risk,
         min_free_mib: run.min_free_mib,
+        timeout_s: run.timeout,
     })
 }
 

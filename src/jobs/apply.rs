@@ -1,7 +1,7 @@
 //! The playbook stages: the real playbooks, and the outcome checks.
 
 use super::record::{Checks, Playbook};
-use super::run::Run;
+use super::run::{Run, Said};
 use crate::ansible::run::{Outcome, Runner};
 use crate::ansible::{Controller, guard};
 use crate::failure::Failure;
@@ -44,14 +44,13 @@ impl Run<'_> {
             let (_, checks) = run.runner(&controller, &prefix, &log).verify(&playbook, &mut say).await?;
             let checks = Checks { when: when.to_owned(), checks };
             let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
-            let said = match failed.is_empty() {
-                true => format!("{} checks hold {when}", checks.checks.len()),
-                false => {
-                    format!("{} of {} checks failed {when}: {}", failed.len(), checks.checks.len(), failed.join(", "))
-                }
+            let (all, ok) = (checks.checks.len(), failed.is_empty());
+            let text = match ok {
+                true => format!("{all} checks hold {when}"),
+                false => format!("{} of {all} checks failed {when}: {}", failed.len(), failed.join(", ")),
             };
             run.record.checks.push(checks);
-            Ok(((), said))
+            Ok(((), Said { text, ok }))
         })
         .await
     }

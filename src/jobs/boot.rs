@@ -11,8 +11,6 @@ use crate::ready;
 use crate::wait::{WaitError, Watch};
 use std::time::Duration;
 
-/// The longest that a boot may take until it has settled; a busy machine under emulation needs minutes.
-const LIMIT: Duration = Duration::from_secs(600);
 /// A guest under KVM that has asked for no address by then never will.
 const KVM_LIMIT: Duration = Duration::from_secs(90);
 
@@ -26,7 +24,7 @@ impl Run<'_> {
             Err(MonitorError::Start(error)) if self.may_fall_back() => self.fall_back(&error.to_string()).await?,
             other => drop(other?),
         }
-        let deadline = Deadline::after(LIMIT);
+        let deadline = Deadline::after(Duration::from_secs(self.plan.options.timeout_s));
         let mut watch = Watch::since(&self.vm, 0)?;
         let lease = match self.lease(&mut watch, &deadline).await {
             Err(error) if error.is_broken_kvm() && self.may_fall_back() => {

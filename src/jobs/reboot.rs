@@ -4,15 +4,13 @@ use super::run::Run;
 use crate::failure::Failure;
 use std::time::Duration;
 
-/// The longest that a reboot may take, from asking until the new boot has settled.
-const LIMIT: Duration = Duration::from_secs(600);
-
 impl Run<'_> {
-    /// Reboot the guest and keep the proof.
+    /// Reboot the guest within the plan's time limit, and keep the proof.
     pub async fn reboot(&mut self) -> Result<(), Failure> {
         self.phase("reboot", async |run| {
             let ssh = run.ssh()?;
-            let proof = crate::reboot::guest(&run.vm, &ssh, LIMIT).await?;
+            let limit = Duration::from_secs(run.plan.options.timeout_s);
+            let proof = crate::reboot::guest(&run.vm, &ssh, limit).await?;
             let said = format!(
                 "RESET {}, boot id {} -> {}, settled: {}",
                 proof.reset_reason,

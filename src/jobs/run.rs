@@ -76,18 +76,18 @@ impl<'a> Run<'a> {
     }
 
     /// Run one phase: told when it begins and when it ends, timed, kept in the record.
-    pub async fn phase<T>(
+    pub async fn phase<T, S: Into<Said>>(
         &mut self,
         name: &str,
-        work: impl AsyncFnOnce(&mut Self) -> Result<(T, String), Failure>,
+        work: impl AsyncFnOnce(&mut Self) -> Result<(T, S), Failure>,
     ) -> Result<T, Failure> {
         self.ctx.progress.begin(name);
         let start = Instant::now();
-        let done = super::stop::or_stopped(work(self)).await;
+        let done = super::stop::or_stopped(work(self)).await.map(|(made, said)| (made, said.into()));
         let seconds = start.elapsed().as_secs_f64();
-        let (outcome, ok) = match &done {
-            Ok((_, said)) => (said.clone(), true),
-            Err(failure) => (failure.chain.join(": "), false),
+        let Said { text: outcome, ok } = match &done {
+            Ok((_, said)) => said.clone(),
+            Err(failure) => Said { text: failure.chain.join(": "), ok: false },
         };
         // A failure is printed whole at the end of the run; here its first line is enough.
         self.ctx.progress.end(name, seconds, outcome.lines().next().unwrap_or_default(), ok);
@@ -101,6 +101,22 @@ impl<'a> Run<'a> {
             self.record.save(&self.vm)?;
         }
         Ok(self.record.publish()?)
+    }
+}
+
+/// What a phase says at its end. One can do its work to the end and still not be well: checks that ran
+/// and failed.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// What came of it, in one line.
+    pub text: String,
+    /// Whether that is as it should be.
+    pub ok: bool,
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self { text, ok: true }
     }
 }
 

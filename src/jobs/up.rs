@@ -48,7 +48,7 @@ impl Run<'_> {
         })?;
         let controller = self.plan.controller(self.ctx.dirs);
         let playbooks = self.plan.playbooks(self.ctx.dirs);
-        let preflight = crate::ansible::preflight::check(&controller, &playbooks, &self.ctx.dirs.state, &[])?;
+        let preflight = crate::ansible::preflight::check(&controller, &playbooks, &self.ctx.dirs.state, &offline())?;
         for note in &preflight.notes {
             self.ctx.progress.note(note);
         }
@@ -129,6 +129,12 @@ fn overlay(golden: &Golden, disk: &Utf8Path, gib: u64) -> Result<(), Failure> {
     let create = create.arg(golden.path.as_str()).arg(disk.as_str()).arg(format!("{gib}G"));
     create.run().map_err(|e| Failure::from(e).during(format!("cannot make the overlay {disk}")))?;
     Ok(())
+}
+
+/// Before there is a network, Ansible gets none: an inventory plugin or script of the repository could
+/// otherwise ask the real world.
+fn offline() -> Vec<String> {
+    ["unshare", "--user", "--map-current-user", "--net", "--"].map(str::to_owned).to_vec()
 }
 
 /// The addresses of a name, or the address that it is; none for a name that nobody knows.

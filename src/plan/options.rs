@@ -30,6 +30,8 @@ pub struct Options {
     pub accepted: Vec<String>,
     /// Free memory that must be there, in MiB.
     pub min_free_mib: u64,
+    /// How long a boot, and a reboot, may take until it has settled, in seconds.
+    pub timeout_s: u64,
 }
 
 /// Certificate tiers, each an overlay in `certs/`.

@@ -102,6 +102,9 @@ pub enum RebootError {
     /// The wait failed.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// The machine went down and was reset, and nobody can log in to the new boot.
+    #[error("the guest did not come back from its reboot")]
+    NotBack(#[source] WaitError),
     /// The new boot did not become ready.
     #[error(transparent)]
     Ready(#[from] ReadyError),
@@ -114,6 +117,9 @@ impl Blame for RebootError {
     fn exit(&self) -> Exit {
         match self {
             Self::Wait(e) => e.exit(),
+            // QEMU runs and the guest was reset: that it cannot be reached is the guest's doing.
+            Self::NotBack(WaitError::TimedOut { .. }) => Exit::Verify,
+            Self::NotBack(e) => e.exit(),
             Self::Ready(e) => e.exit(),
             // The machine was asked properly and did not do it: that is what the run is there to find.
             Self::Refused { .. } | Self::Other { .. } | Self::NoLastWords => Exit::Verify,
@@ -154,7 +160,7 @@ pub async fn guest(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<RebootProof
     let reset_reason = check_reset(&reset)?;
     let down_s = asked.waited().as_secs_f64();
     // 5. A new boot that answers, and is another one.
-    let session = ready::login(ssh, &mut watch, &deadline).await?;
+    let session = ready::login(ssh, &mut watch, &deadline).await.map_err(RebootError::NotBack)?;
     let after = boot_id(&session).await.map_err(RebootError::After)?;
     let boot_id_after = after.map_err(|source| RebootError::BootId { when: "after", source })?;
     if boot_id_after == boot_id_before {

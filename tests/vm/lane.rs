@@ -1,0 +1,227 @@
+//! What the tests share: a project with state and evidence of its own, and the host's state.
+
+use assert_cmd::cargo::cargo_bin;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::process::{Command, Stdio};
+
+/// Who runs the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// Whoever runs the tests.
+    Caller,
+    /// A user without any privilege, made for the tests; only root can make it.
+    Ordinary,
+}
+
+/// The name of the ordinary user.
+const ORDINARY: &str = "boma-lane";
+
+/// A project, state and evidence of one test.
+pub(crate) struct Lane {
+    _keep: tempfile::TempDir,
+    dir: Utf8PathBuf,
+    user: User,
+}
+
+impl Lane {
+    pub(crate) fn new(user: User) -> Self {
+        // Short, because sockets lie below it; and open to the ordinary user.
+        let keep = tempfile::Builder::new().prefix("bl").tempdir_in("/var/tmp").unwrap();
+        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+        let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["net", "overrides", "certs", "verify", "profiles", "tests/fixtures"] {
+            let to = dir.join(name);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            // A virtual environment knows its own path: it stays where it was made.
+            must("cp", &["-a", real.join(name).as_str(), to.as_str()]);
+        }
+        std::fs::copy(cargo_bin("boma-qemu"), dir.join("boma-qemu")).unwrap();
+        if user == User::Ordinary {
+            make_ordinary(&dir);
+        }
+        Self { _keep: keep, dir, user }
+    }
+
+    /// Run the program to its end; its output is shown when the test fails.
+    pub(crate) fn boma(&self, args: &[&str]) -> Ran {
+        let program = self.dir.join("boma-qemu");
+        let mut command = match self.user {
+            User::Caller => Command::new(&program),
+            User::Ordinary => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", ORDINARY, "--regid", ORDINARY, "--clear-groups", "--inh-caps=-all", "--"]);
+                command.arg(&program);
+                command
+            }
+        };
+        command.args(args).current_dir(&self.dir).stdin(Stdio::null());
+        for (name, folder) in [("HOME", "home"), ("BOMA_STATE", "s"), ("BOMA_RUNS", "runs")] {
+            command.env(name, self.dir.join(folder));
+        }
+        command.env_remove("BOMA_ROOT").env_remove("BOMA_REPO");
+        let out = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let ran = Ran {
+            line: args.join(" "),
+            code: out.status.code().unwrap_or(-1),
+            text: format!("{}{}", text(&out.stderr), text(&out.stdout)),
+        };
+        eprintln!("$ boma-qemu {}\n{}", ran.line, ran.text);
+        ran
+    }
+
+    /// The last run's result.json.
+    pub(crate) fn result(&self) -> serde_json::Value {
+        serde_json::from_str(&self.evidence("result.json")).unwrap()
+    }
+
+    /// A file of the last run's evidence.
+    pub(crate) fn evidence(&self, name: &str) -> String {
+        let path = self.dir.join("runs/latest").join(name);
+        String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).into_owned()
+    }
+
+    pub(crate) fn edit_profile(&self, edit: impl FnOnce(&mut serde_json::Value)) {
+        let path = self.dir.join("profiles/askari.json");
+        let mut profile = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        edit(&mut profile);
+        std::fs::write(path, serde_json::to_string_pretty(&profile).unwrap()).unwrap();
+    }
+
+    /// SIGKILL to the VM's monitor, by the pid in the VM's own ledger.
+    pub(crate) fn kill_monitor(&self) {
+        let ledger = std::fs::read_to_string(self.dir.join("s/vms/askari/ledger.ndjson")).unwrap();
+        let lines = ledger.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let monitor = lines.into_iter().find(|line| line["change"]["role"] == "monitor").unwrap();
+        let pid = monitor["change"]["id"]["pid"].as_i64().unwrap();
+        must("kill", &["-9", &pid.to_string()]);
+        let gone = || !Utf8Path::new(&format!("/proc/{pid}/exe")).exists();
+        let start = std::time::Instant::now();
+        while !gone() && start.elapsed().as_secs() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Nothing of a VM or a network is left in the state folder.
+    pub(crate) fn is_empty(&self) {
+        for folder in ["s/vms", "s/net"] {
+            let left: Vec<_> = match self.dir.join(folder).read_dir_utf8() {
+                Ok(entries) => {
+                    entries.map(|e| e.unwrap()).filter(|e| e.path().is_dir()).map(|e| e.into_path()).collect()
+                }
+                Err(_) => Vec::new(),
+            };
+            assert!(left.is_empty(), "left behind: {left:?}");
+        }
+    }
+}
+
+impl Drop for Lane {
+    /// A test that failed must not leave its VM to the next one.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.boma(&["down", "askari"]);
+        }
+    }
+}
+
+/// The ordinary user, and a folder that is theirs.
+fn make_ordinary(dir: &Utf8Path) {
+    let known = Command::new("id").arg(ORDINARY).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    if !known.success() {
+        must("useradd", &["--no-create-home", "--shell", "/usr/sbin/nologin", ORDINARY]);
+    }
+    // On a normal Debian everybody may open it (udev); on some build machines only root may.
+    must("chmod", &["0666", "/dev/net/tun"]);
+    // The caller's virtual environment may lie where this user cannot look.
+    let venv = dir.join("tests/fixtures/boma/.venv");
+    let _ = std::fs::remove_dir_all(&venv);
+    must("/usr/bin/python3", &["-m", "venv", venv.as_str()]);
+    let requirements = dir.join("tests/fixtures/boma/requirements.txt");
+    must(venv.join("bin/pip").as_str(), &["install", "--quiet", "--requirement", requirements.as_str()]);
+    must("chown", &["-R", &format!("{ORDINARY}:{ORDINARY}"), dir.as_str()]);
+}
+
+fn must(program: &str, args: &[&str]) {
+    let out = Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// A run of the program that has ended.
+pub(crate) struct Ran {
+    line: String,
+    code: i32,
+    text: String,
+}
+
+impl Ran {
+    pub(crate) fn exits(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "boma-qemu {}\n{}", self.line, self.text);
+        self
+    }
+
+    pub(crate) fn says(&self, words: &[&str]) -> &Self {
+        for word in words {
+            assert!(
+                self.text.contains(word),
+                "{word:?} is not in the output of boma-qemu {}\n{}",
+                self.line,
+                self.text
+            );
+        }
+        self
+    }
+}
+
+/// What a run must leave as it found it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HostState {
+    pub(crate) links: String,
+    nft: String,
+    routes: String,
+    sysctls: String,
+    processes: Vec<String>,
+}
+
+impl HostState {
+    pub(crate) fn now() -> Self {
+        let text = |program: &str, args: &[&str]| {
+            String::from_utf8_lossy(&Command::new(program).args(args).output().unwrap().stdout).into_owned()
+        };
+        let sysctl =
+            |key: &str| format!("{key}={}", std::fs::read_to_string(format!("/proc/sys/{key}")).unwrap_or_default());
+        let keys = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/forwarding"];
+        Self {
+            links: text("ip", &["-brief", "link"]),
+            nft: text("nft", &["list", "ruleset"]),
+            routes: text("ip", &["route", "show", "table", "all"]),
+            sysctls: keys.map(sysctl).join(""),
+            processes: processes(),
+        }
+    }
+
+    /// The host is as it was. Processes end a moment after they are told to.
+    pub(crate) fn is_now(&self) {
+        let start = std::time::Instant::now();
+        while *self != Self::now() && start.elapsed().as_secs() < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(*self, Self::now());
+    }
+}
+
+/// Programs that a run starts, by name. A zombie is left to whoever has to reap it.
+fn processes() -> Vec<String> {
+    let names = ["boma-qemu", "qemu-system-x86", "dnsmasq", "pasta", "passt", "ansible-playboo", "ssh"];
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
+        let (name, state) = (&stat[open + 1..close], stat[close + 1..].trim_start().chars().next());
+        if state != Some('Z') && names.iter().any(|wanted| name.starts_with(wanted)) {
+            found.push(format!("{name} {}", entry.file_name().to_string_lossy()));
+        }
+    }
+    found.sort();
+    found
+}

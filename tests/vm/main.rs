@@ -1,0 +1,98 @@
+//! The real thing: a real Debian 13 guest, real Docker, the real Ansible, a real reboot. Red must be red,
+//! green must be green, and the host must be as it was.
+//!
+//! One machine at a time: run with `--test-threads=1`. Needs what `.ci/install` installs and the
+//! fixture's `.venv` (`make venv`); builds the golden image if there is none.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
+
+mod lane;
+
+use lane::{HostState, Lane, User};
+
+#[test]
+fn a_red_cycle_fails_after_the_reboot_keeps_the_vm_and_prune_leaves_nothing() {
+    let lane = Lane::new(User::Caller);
+    let before = HostState::now();
+    let run = lane.boma(&["cycle", "askari", "-e", "@overrides/askari.red.yml"]);
+    run.exits(6);
+    run.says(&["FAILED", "published_port_answers", "boma-qemu down askari"]);
+
+    // The evidence explains it.
+    let result = lane.result();
+    assert_eq!(result["exit"], "verify");
+    let ok = |run: usize, id: &str| {
+        let checks = result["checks"][run]["checks"].as_array().unwrap().clone();
+        checks.iter().find(|c| c["id"] == id).unwrap()["ok"].as_bool().unwrap()
+    };
+    assert!(ok(0, "published_port_answers"), "green before the reboot");
+    assert!(!ok(1, "published_port_answers"), "red after it");
+    assert!(ok(1, "docker_active"), "and Docker itself runs");
+    let reboot = &result["reboot"];
+    assert_ne!(reboot["boot_id_before"], reboot["boot_id_after"]);
+    assert_eq!(reboot["reset_reason"], "guest-reset");
+    assert!(reboot["last_words"]["journal"].is_string() || reboot["last_words"]["console"].is_string());
+    let rules = lane.evidence("guest/nft.txt");
+    assert!(rules.contains("hook forward") && rules.contains("policy drop"), "{rules}");
+    assert!(lane.evidence("console/boot-1.log").contains("reboot: Restarting system"));
+    assert!(lane.evidence("console/boot-2.log").contains("Linux version"));
+    for name in ["guest/docker-ps.txt", "guest/failed-units.txt", "qemu-argv.txt", "events.ndjson", "ansible.log"] {
+        assert!(!lane.evidence(name).is_empty(), "{name} is empty");
+    }
+
+    // The VM was kept, and can be looked at.
+    lane.boma(&["ssh", "askari", "--", "systemctl is-active docker"]).exits(0).says(&["active"]);
+    lane.boma(&["ssh", "askari", "--", "exit 7"]).exits(7);
+    lane.boma(&["qmp", "askari", "query-status"]).exits(0).says(&["running"]);
+    lane.boma(&["cycle", "askari"]).exits(2).says(&["only one may run", "boma-qemu down askari"]);
+
+    // A monitor that is killed takes QEMU along; what is left is prune's.
+    lane.kill_monitor();
+    lane.boma(&["prune"]).exits(0);
+    before.is_now();
+    lane.is_empty();
+}
+
+#[test]
+fn prove_sees_the_known_fault_and_passes_the_green_case_as_an_ordinary_user() {
+    let lane = Lane::new(User::Ordinary);
+    let before = HostState::now();
+    let run = lane.boma(&["prove", "askari"]);
+    run.exits(0);
+    run.says(&["the red case", "the green case", "PROVED", "came back from its reboot"]);
+    before.is_now();
+    lane.is_empty();
+}
+
+#[test]
+fn stages_run_one_by_one_on_the_hosts_own_network_and_down_puts_it_back() {
+    let lane = Lane::new(User::Caller);
+    let before = HostState::now();
+    lane.boma(&["up", "askari", "--net", "host"]).exits(0);
+    assert!(HostState::now().links.contains("boma-it"), "the bridge is on the host");
+    lane.boma(&["apply", "askari"]).exits(0);
+    lane.boma(&["status"]).exits(0).says(&["askari: running"]);
+    lane.boma(&["reboot", "askari"]).exits(0);
+    lane.boma(&["assert", "askari"]).exits(0);
+    lane.boma(&["down", "askari"]).exits(0);
+    before.is_now();
+    lane.is_empty();
+}
+
+#[test]
+fn a_guest_without_ssh_and_root_is_asked_over_its_console() {
+    let lane = Lane::new(User::Caller);
+    let before = HostState::now();
+    lane.edit_profile(|profile| {
+        profile["applies"] = serde_json::json!([{"playbook": "../adversarial/locks_out_at_next_boot.yml"}]);
+    });
+    lane.boma(&["up", "askari"]).exits(0);
+    lane.boma(&["apply", "askari"]).exits(0);
+    let run = lane.boma(&["reboot", "askari", "--timeout", "150"]);
+    run.exits(6).says(&["did not come back", "console"]);
+    assert!(lane.evidence("guest/failed-units.txt").contains("[exit"), "asked over the console");
+    assert!(lane.evidence("guest/nft.txt").contains("[exit 0]"));
+    lane.boma(&["down", "askari"]).exits(0);
+    before.is_now();
+    lane.is_empty();
+}
