@@ -30,7 +30,7 @@ endif
 
 test-integration-clean:
 	@$(MAKE) --no-print-directory build
-	$(BOMA) prune
+	$(BOMA) prune --all
 
 # What the program calls: QEMU, nftables, dnsmasq, pasta and so on.
 deps:

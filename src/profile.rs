@@ -25,6 +25,7 @@ pub struct Profile {
     #[serde(default = "default_user")]
     pub user: String,
     /// The groups that the real host is in.
+    #[serde(default)]
     pub groups: Vec<String>,
     /// The playbooks, in order.
     pub applies: Vec<Apply>,
@@ -73,7 +74,7 @@ pub struct Allow {
     /// Whom it is for.
     #[serde(rename = "for")]
     pub side: Side,
-    /// A name, an address or a network (`10.1.0.0/16`).
+    /// An IPv4 address or network (`10.1.0.0/16`).
     pub to: Option<String>,
     /// A Unix socket on this host (a vault agent's); only the controller side can have one.
     pub socket: Option<Utf8PathBuf>,

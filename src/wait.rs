@@ -145,6 +145,20 @@ impl Watch {
         }
     }
 
+    /// Do some work that makes no sense any more once the machine is lost.
+    pub async fn unless_lost<T, E: From<WaitError>>(
+        &mut self,
+        what: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let start = Deadline::after(Duration::MAX);
+        tokio::select! {
+            biased;
+            doom = self.follow_to_doom() => Err(self.doomed(what, doom?, &start).into()),
+            done = work => done,
+        }
+    }
+
     /// Wait for an event of the journal; any doom before it ends the wait.
     pub async fn event(
         &mut self,

@@ -141,6 +141,9 @@ pub(crate) enum Command {
         /// Check what `--net host` needs too
         #[arg(long, value_enum, default_value_t)]
         net: Net,
+        /// The playbook repository, whose .venv may hold Ansible
+        #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
+        repo: Option<Utf8PathBuf>,
     },
     /// Print everything that a run would do; touch nothing
     Plan {
@@ -190,14 +193,18 @@ pub(crate) enum Command {
         host: HostName,
         #[command(flatten)]
         run: RunArgs,
-        /// Keep the VM of a case that went wrong
+        /// Keep the VM of the green case even if it passes
         #[arg(long)]
         keep: bool,
     },
     /// Stop the VM and remove every trace of it
     Down { host: HostName },
-    /// Remove what dead runs left behind; a VM that is alive is not touched
-    Prune,
+    /// Remove what dead and failed runs left behind; a VM that was kept on purpose stays
+    Prune {
+        /// Remove every VM, those that were kept on purpose too
+        #[arg(long)]
+        all: bool,
+    },
     /// What is running
     Status,
     /// A shell or a command in the guest, with its exit code

@@ -6,7 +6,7 @@ use super::{image, look, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
-use crate::jobs::down::{Removed, down, prune};
+use crate::jobs::down::{self, Removed, down, prune};
 use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
 use crate::jobs::{Context, guards, stop};
@@ -29,7 +29,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
     let dirs = Dirs::resolve(cli.common.root.as_deref())?;
     let ctx = Context { dirs: &dirs, progress: say };
     match cli.command {
-        Command::Doctor { net } => look::doctor(&dirs, net.into(), say),
+        Command::Doctor { net, repo } => look::doctor(&dirs, net.into(), repo, say),
         Command::Plan { host, run } => look::plan(&dirs, &host, options(&dirs, run)?, say),
         Command::Status => look::status(&dirs, say),
         Command::Image { command } => image::run(&dirs, command, say),
@@ -89,13 +89,13 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let _lock = guards::lock(&ctx, &format!("down {host}"))?;
             tell_removed(&wait_on(down(&ctx, &host))?, say)
         }
-        Command::Prune => {
+        Command::Prune { all } => {
             let _lock = guards::lock(&ctx, "prune")?;
-            tell_removed(&prune(&ctx)?, say)
+            tell_removed(&wait_on(prune(&ctx, all))?, say)
         }
         Command::Net { command: NetCommand::Down } => {
             let _lock = guards::lock(&ctx, "net down")?;
-            look::net_down(&ctx, say)
+            tell_removed(&down::networks_only(&ctx)?, say)
         }
         other => Err(Failure::new(Exit::Bug, format!("no way to run {other:?}"))),
     }
@@ -145,21 +145,18 @@ fn stage(
     })
 }
 
-/// The end of a stage that is run alone: the evidence is kept, the VM stays.
+/// The end of a stage that is run alone: the evidence is kept, and so is the VM.
 async fn step(mut run: Run<'_>, done: Result<(), Failure>, say: &Say) -> Result<u8, Failure> {
     if let Err(failure) = &done {
         run.record.fail(failure);
     }
-    run.keep_evidence(done.is_err()).await;
-    run.publish()?;
-    let kept = run.vm.is_alive().then(|| run.plan.host.clone());
+    let outcome = run.close(done.is_err(), true).await?;
     if done.is_err() {
-        let outcome = Outcome { record: run.record, kept };
         return Ok(tell_outcome(&outcome, say));
     }
-    say.object(&serde_json::json!({"event": "result", "result": run.record}));
-    say.result(format!("evidence: {}", run.record.run));
-    Ok(0)
+    say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));
+    say.result(format!("evidence: {}", outcome.record.run));
+    Ok(outcome.record.exit.code())
 }
 
 /// The verdict, and how to look at what was kept.
@@ -186,7 +183,7 @@ fn how_to_look(host: &HostName, say: &Say) {
     ));
 }
 
-pub(super) fn tell_removed(removed: &Removed, say: &Say) -> Result<u8, Failure> {
+fn tell_removed(removed: &Removed, say: &Say) -> Result<u8, Failure> {
     say.object(&serde_json::json!({"event": "removed", "removed": removed}));
     let names: Vec<_> = removed
         .vms

@@ -6,8 +6,8 @@ use crate::doctor::DoctorInput;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::image::Cache;
+use crate::jobs::Context;
 use crate::jobs::run::{self, Run};
-use crate::jobs::{Context, down};
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::monitor::events::{Event, Follow, JournalError, read_all};
@@ -16,19 +16,19 @@ use crate::network::{self, Mode, NetDir, NetFile};
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use crate::ssh::Ssh;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 /// `doctor`.
-pub(super) fn doctor(dirs: &Dirs, mode: Mode, say: &Say) -> Result<u8, Failure> {
+pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
     let input = DoctorInput {
         dirs: dirs.clone(),
         mode,
         net: NetFile::read(&dirs.root.join("net/boma-it.json"))?,
-        repo: std::env::var("BOMA_REPO").ok().map(Into::into).or_else(|| fixture(dirs)),
+        repo: repo.or_else(|| only_repo(dirs)),
         image_there: !Cache::new(&dirs.cache).list()?.is_empty(),
         min_free: crate::doctor::MIN_FREE,
         path: crate::host::programs::path(),
@@ -44,7 +44,7 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, say: &Say) -> Result<u8, Failure> 
 }
 
 /// The repository of the only profile, if there is only one: where its Ansible would be.
-fn fixture(dirs: &Dirs) -> Option<camino::Utf8PathBuf> {
+fn only_repo(dirs: &Dirs) -> Option<Utf8PathBuf> {
     let hosts: Vec<_> = crate::profile::hosts(dirs);
     let [host] = &hosts[..] else { return None };
     let profile = crate::profile::Profile::load(dirs, host).ok()?;
@@ -122,16 +122,6 @@ fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) {
     };
     say.result(text);
     say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "plan": net.as_ref().map(|n| n.plan())}));
-}
-
-/// `net down`.
-pub(super) fn net_down(ctx: &Context<'_>, say: &Say) -> Result<u8, Failure> {
-    if let Some((host, _)) = VmDir::list(ctx.dirs).into_iter().find(|(_, vm)| vm.is_alive()) {
-        return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
-            .next(format!("remove it with `boma-qemu down {host}`")));
-    }
-    let removed = down::prune(ctx)?;
-    super::dispatch::tell_removed(&removed, say)
 }
 
 /// `ssh`: become ssh, so that the terminal and the exit code are the guest's.

@@ -165,6 +165,7 @@ impl Cmd {
             self.inner.spawn().map_err(|source| CmdError::Start { program: self.argv[0].clone(), source })?;
         let deadline = Deadline::after(self.limit);
         let talked = talk(&mut child, &self.stdin, &deadline);
+        tracing::debug!(argv, seconds = deadline.waited().as_secs_f64(), "command");
         let broke = |source| CmdError::Pipe { argv: argv.clone(), source };
         match talked {
             Ok((true, output)) => Ok((child.wait().map_err(broke)?, output)),

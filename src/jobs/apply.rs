@@ -23,7 +23,9 @@ impl Run<'_> {
                 let progress = run.ctx.progress;
                 let mut say = |line: &str| progress.output(line);
                 let log = run.ansible_log();
-                let outcome = run.runner(&controller, &prefix, &log).apply(&apply, &mut say).await?;
+                let runner = run.runner(&controller, &prefix, &log);
+                let work = async { Ok::<_, Failure>(runner.apply(&apply, &mut say).await?) };
+                let outcome = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
                 let said = format!("{} tasks on the VM, {} changed", outcome.tasks, outcome.changed);
                 run.record.playbooks.push(playbook(outcome));
                 Ok(((), said))
@@ -41,7 +43,9 @@ impl Run<'_> {
             let progress = run.ctx.progress;
             let mut say = |line: &str| progress.output(line);
             let log = run.ansible_log();
-            let (_, checks) = run.runner(&controller, &prefix, &log).verify(&playbook, &mut say).await?;
+            let runner = run.runner(&controller, &prefix, &log);
+            let work = async { Ok::<_, Failure>(runner.verify(&playbook, &mut say).await?) };
+            let (_, checks) = run.watch()?.unless_lost(playbook.as_str(), work).await?;
             let checks = Checks { when: when.to_owned(), checks };
             let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
             let (all, ok) = (checks.checks.len(), failed.is_empty());

@@ -29,7 +29,7 @@ impl Run<'_> {
         let lease = match self.lease(&mut watch, &deadline).await {
             Err(error) if error.is_broken_kvm() && self.may_fall_back() => {
                 self.fall_back(&error.to_string()).await?;
-                watch = Watch::since(&self.vm, self.last_event())?;
+                watch = self.watch()?;
                 self.lease(&mut watch, &deadline).await?
             }
             other => other?,
@@ -44,11 +44,6 @@ impl Run<'_> {
                 .note(&format!("units that failed in the fresh guest: {}", settled.failed_units.join(" ")));
         }
         Ok(((), format!("{} at {}, {}", self.plan.machine.accel, lease.ip, settled.system)))
-    }
-
-    /// The number of the last event so far.
-    fn last_event(&self) -> u64 {
-        monitor::events::read_all(&self.vm.events()).ok().and_then(|all| all.last().map(|e| e.seq)).unwrap_or(0)
     }
 
     async fn lease(&self, watch: &mut Watch, deadline: &Deadline) -> Result<lease::Lease, WaitError> {

@@ -33,7 +33,8 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
     if let Err(failure) = &done {
         run.record.fail(failure);
     }
-    run.finish(done.is_err(), choices.keep).await
+    run.record.unowned = done.is_err();
+    run.close(done.is_err(), choices.keep).await
 }
 
 /// The checks run before the reboot too: only what was green before it and is red after it was broken
@@ -65,11 +66,11 @@ impl Run<'_> {
         Err(Failure::new(Exit::Verify, what))
     }
 
-    /// The end of every run: the evidence, then the teardown or the way to look at what was kept.
-    pub(super) async fn finish(mut self, failed: bool, keep: bool) -> Result<Outcome, Failure> {
+    /// The end of every run: the evidence first, then the teardown. What is kept is a VM that runs:
+    /// nothing else could be looked at.
+    pub async fn close(mut self, failed: bool, keep: bool) -> Result<Outcome, Failure> {
         self.keep_evidence(failed).await;
-        let stays = self.vm.is_alive() && (failed || keep);
-        let kept = match stays {
+        let kept = match self.vm.is_alive() && (failed || keep) {
             true => Some(self.plan.host.clone()),
             false => {
                 self.take_down().await?;

@@ -1,7 +1,8 @@
 //! Taking down: the VM, its folder, and the network with the last VM.
 
 use super::Context;
-use crate::failure::Failure;
+use super::record::Record;
+use crate::failure::{Exit, Failure};
 use crate::host::ledger::{Leak, Ledger};
 use crate::machine::VmDir;
 use crate::monitor::Client;
@@ -40,8 +41,30 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
     Ok(removed)
 }
 
-/// Remove what dead runs left behind. What is alive is not touched.
-pub fn prune(ctx: &Context<'_>) -> Result<Removed, Failure> {
+/// Remove what dead and failed runs left behind. The caller holds the run lock, so no run is at work; what
+/// is alive then is a VM that was kept. One that a failed run kept for a look has no owner any more; one
+/// that was brought up or kept on purpose has, and is removed only with `all`.
+pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
+    let mut removed = Removed::default();
+    for (host, vm) in VmDir::list(ctx.dirs) {
+        let is_owned = Record::load(&vm).is_ok_and(|record| !record.unowned);
+        if vm.is_alive() && is_owned && !all {
+            ctx.progress.note(&format!(
+                "the VM of {host} was kept on purpose and stays; remove it with `boma-qemu down {host}`"
+            ));
+            continue;
+        }
+        let one = down(ctx, &host).await?;
+        removed.vms.extend(one.vms);
+        removed.networks.extend(one.networks);
+        removed.leaks.extend(one.leaks);
+    }
+    removed.leaks.extend(networks(ctx, &mut removed.networks)?);
+    Ok(removed)
+}
+
+/// Remove what dead runs left behind, and nothing that is alive.
+pub fn sweep(ctx: &Context<'_>) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     for (host, vm) in VmDir::list(ctx.dirs) {
         if !vm.is_alive() {
@@ -49,8 +72,18 @@ pub fn prune(ctx: &Context<'_>) -> Result<Removed, Failure> {
             removed.vms.push(host);
         }
     }
-    let leaks = networks(ctx, &mut removed.networks)?;
-    removed.leaks.extend(leaks);
+    removed.leaks.extend(networks(ctx, &mut removed.networks)?);
+    Ok(removed)
+}
+
+/// Remove the networks that no VM uses; refused while one does.
+pub fn networks_only(ctx: &Context<'_>) -> Result<Removed, Failure> {
+    if let Some((host, _)) = VmDir::list(ctx.dirs).into_iter().find(|(_, vm)| vm.is_alive()) {
+        return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
+            .next(format!("remove it with `boma-qemu down {host}`")));
+    }
+    let mut removed = Removed::default();
+    removed.leaks = networks(ctx, &mut removed.networks)?;
     Ok(removed)
 }
 

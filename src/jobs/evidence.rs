@@ -4,9 +4,24 @@
 
 use super::run::Run;
 use crate::console::boots::boots;
+use crate::console::session::Session;
+use crate::console::terminal::TalkError;
+use crate::diagnose::{self, Shell};
+use crate::failure::Failure;
+use crate::monitor::Client;
 use crate::monitor::events::{boot_offsets, read_all};
 use crate::network::NetDir;
 use crate::qemu::{self, Fds};
+use crate::seed::RESCUE_USER;
+use crate::seed::keys::rescue_password;
+use std::time::Duration;
+
+/// How long all questions to the guest may take.
+const LIMIT: Duration = Duration::from_secs(240);
+/// How long ssh is tried before the console is.
+const SSH_LIMIT: Duration = Duration::from_secs(20);
+/// How long the login on the console may take.
+const CONSOLE_LIMIT: Duration = Duration::from_secs(90);
 
 impl Run<'_> {
     /// Keep the evidence of the run so far; after a failure with the guest's own diagnostics.
@@ -43,12 +58,64 @@ impl Run<'_> {
             }
         }
         for error in kept.into_iter().filter_map(Result::err) {
-            self.ctx.progress.note(&crate::failure::Failure::from(error).to_string());
+            self.ctx.progress.note(&Failure::from(error).to_string());
         }
     }
 
     /// Ask the guest: over ssh, and where that is dead over the serial console.
     async fn diagnose(&self) -> String {
-        "no diagnosis yet".into()
+        let run = self.folder();
+        let progress = self.ctx.progress;
+        let mut keep = |name: &str, bytes: &[u8]| {
+            progress.trace(name);
+            if let Err(error) = run.write(&format!("guest/{name}"), bytes) {
+                progress.note(&Failure::from(error).to_string());
+            }
+        };
+        let (way, collected) = match self.ssh_shell().await {
+            Ok(mut session) => ("ssh", diagnose::collect(&mut session, LIMIT, &mut keep).await),
+            Err(ssh) => {
+                progress.note(&format!("ssh is dead ({ssh}); asking over the serial console"));
+                match self.console_shell().await {
+                    Ok(mut shell) => ("the serial console", diagnose::collect(&mut shell, LIMIT, &mut keep).await),
+                    Err(console) => return format!("the guest cannot be asked: ssh: {ssh}; console: {console}"),
+                }
+            }
+        };
+        let missing: Vec<_> = collected.missing.iter().map(|(file, why)| format!("{file}: {why}\n")).collect();
+        if !missing.is_empty() {
+            keep("missing.txt", missing.concat().as_bytes());
+        }
+        format!("{} answers over {way} in {}/guest, {} missing", collected.answered.len(), run.path(), missing.len())
+    }
+
+    async fn ssh_shell(&self) -> Result<crate::ssh::Session, Failure> {
+        Ok(self.ssh()?.session(SSH_LIMIT).await?)
+    }
+
+    async fn console_shell(&self) -> Result<ConsoleShell, Failure> {
+        let password = rescue_password(&self.vm)?;
+        let (log, keyboard) = (self.vm.console(), Client::new(&self.vm));
+        Ok(ConsoleShell(Session::begin(&log, keyboard, RESCUE_USER, &password, CONSOLE_LIMIT).await?))
+    }
+}
+
+/// A root shell on the serial console, as a way in for questions.
+struct ConsoleShell(Session<Client>);
+
+impl Shell for ConsoleShell {
+    type Error = TalkError;
+
+    fn is_root(&self) -> bool {
+        true
+    }
+
+    fn most(&self) -> usize {
+        // The line carries some 20 KB/s, and what it carries is base64.
+        48 << 10
+    }
+
+    async fn run(&mut self, command: &str, limit: Duration) -> Result<Vec<u8>, TalkError> {
+        Ok(self.0.run(command, limit, self.most()).await?.output)
     }
 }

@@ -31,7 +31,7 @@ pub fn no_other_vm(ctx: &Context<'_>) -> Result<(), Failure> {
         }
     }
     if !VmDir::list(ctx.dirs).is_empty() {
-        let leaks = super::down::prune(ctx)?.leaks;
+        let leaks = super::down::sweep(ctx)?.leaks;
         ctx.progress.note("removed what a dead run had left behind");
         if let Some(leak) = leaks.first() {
             return Err(Failure::new(

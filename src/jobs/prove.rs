@@ -74,19 +74,21 @@ pub async fn prove(
     let red_plan = plan(vec![overlay])?;
     let choices = Choices { keep: false, no_reboot: false };
 
-    let outcome = cycle(ctx, red_plan, choices, &format!("prove {host}, the red case")).await?;
+    let mut outcome = cycle(ctx, red_plan, choices, &format!("prove {host}, the red case")).await?;
     told("red", &outcome);
     if let Err(failure) = judge_red(&outcome.record, &red) {
         return Ok(Proof { red: outcome, green: None, failure: Some(failure) });
     }
     // It failed as it must, so there is nothing to look at, and the green case needs the place.
-    super::down::down(&ctx, host).await?;
+    let removed = super::down::down(&ctx, host).await?;
+    outcome.record.leaked(&removed.leaks);
     let choices = Choices { keep, no_reboot: false };
     let green = cycle(ctx, green_plan, choices, &format!("prove {host}, the green case")).await?;
     told("green", &green);
-    let failure = green.record.failure.clone().or_else(|| {
-        (green.record.exit != Exit::Passed).then(|| Failure::new(green.record.exit, "the green case did not pass"))
-    });
+    let leaks: Vec<_> = outcome.record.leaks.iter().chain(&green.record.leaks).map(|leak| leak.what.as_str()).collect();
+    let leaked =
+        || Failure::new(Exit::Leaked, format!("both cases went as they must, but left behind: {}", leaks.join(", ")));
+    let failure = green.record.failure.clone().or_else(|| (!leaks.is_empty()).then(leaked));
     Ok(Proof { red: outcome, green: Some(green), failure })
 }
 

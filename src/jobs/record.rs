@@ -44,6 +44,9 @@ pub struct Record {
     pub failure: Option<Failure>,
     /// What was left on the host after the teardown.
     pub leaks: Vec<Leak>,
+    /// Whether the run has ended and its VM was only kept to be looked at: then `prune` may remove it.
+    #[serde(default)]
+    pub unowned: bool,
 }
 
 /// What the VM was made of.
@@ -123,6 +126,7 @@ impl Record {
             reboot: None,
             failure: None,
             leaks: Vec::new(),
+            unowned: false,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::network::{self, Egress, Mode, Network};
 use crate::plan::Plan;
 use crate::report::RunFolder;
 use crate::ssh::Ssh;
+use crate::wait::Watch;
 use std::time::Instant;
 
 /// One run, from `up` to `down`, in one process or in several.
@@ -26,6 +27,8 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Begin a run: the evidence folder is the first thing that is made.
     pub fn begin(ctx: Context<'a>, plan: Plan, command: &str) -> Result<Self, Failure> {
+        // Before there is a run: a refusal must leave no trace in the record of the VM that is there.
+        super::guards::no_other_vm(&ctx)?;
         let folder = RunFolder::create(ctx.dirs, &plan.host, command)?;
         let made_of = MadeOf {
             image: plan.image.clone(),
@@ -73,6 +76,12 @@ impl<'a> Run<'a> {
     /// The way into the guest.
     pub fn ssh(&self) -> Result<Ssh, Failure> {
         Ok(Ssh::new(&self.vm, self.network()?.enter_bound()))
+    }
+
+    /// A watch on the machine from now on.
+    pub fn watch(&self) -> Result<Watch, Failure> {
+        let events = crate::monitor::events::read_all(&self.vm.events())?;
+        Ok(Watch::since(&self.vm, events.last().map_or(0, |event| event.seq))?)
     }
 
     /// Run one phase: told when it begins and when it ends, timed, kept in the record.

@@ -18,17 +18,8 @@ use std::time::SystemTime;
 
 impl Run<'_> {
     /// Bring up the VM: checks, image, folder, network, machine, until it is ready.
-    /// If it fails before the machine runs, everything is undone.
+    /// What is there if it fails is left to [`Run::close`].
     pub async fn up(&mut self) -> Result<(), Failure> {
-        let made = self.bring_up().await;
-        if made.is_err() && !self.vm.is_alive() {
-            let removed = super::down::down(&self.ctx, &self.plan.host).await?;
-            self.record.leaked(&removed.leaks);
-        }
-        made
-    }
-
-    async fn bring_up(&mut self) -> Result<(), Failure> {
         let preflight = self.phase("preflight", async |run| run.preflight().await).await?;
         let golden = self.phase("image", async |run| run.image()).await?;
         self.phase("prepare", async |run| run.prepare(&golden, &preflight)).await?;
@@ -38,7 +29,6 @@ impl Run<'_> {
 
     /// What can be known to fail is found before anything is made.
     async fn preflight(&mut self) -> Result<(Preflight, String), Failure> {
-        guards::no_other_vm(&self.ctx)?;
         guards::fresh_folder(&self.vm, &self.plan.host)?;
         crate::doctor::refuse_early(&crate::doctor::Start {
             mode: self.plan.net.mode,
