@@ -61,7 +61,7 @@ pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &m
     let controller = site.controller(at)?;
     parts.push(site.dnsmasq(at)?);
     for part in &mut parts {
-        part.await_ready()?;
+        part.await_ready().map_err(|error| explain(error, &site))?;
     }
     Ok(Built { guest, controller, parts })
 }
@@ -240,6 +240,16 @@ fn pasta_argv(plan: &NetPlan, pid_file: &Utf8Path, guest: i32, superuser: bool) 
 fn bridge_mac(plan: &NetPlan) -> String {
     let [a, b, c, d] = plan.gateway.octets();
     format!("02:b0:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// dnsmasq's most usual reason is worth a name of its own.
+fn explain(error: NetError, site: &Site<'_>) -> NetError {
+    match error {
+        NetError::Ended { program: "dnsmasq", said, .. } if said.contains("Address already in use") => {
+            NetError::PortBusy { address: site.plan.gateway, said }
+        }
+        other => other,
+    }
 }
 
 fn netns(at: Option<ProcessId>) -> Netns {

@@ -49,12 +49,16 @@ impl Keep {
     /// The order matters: the bounding set can only be cut while `CAP_SETPCAP` is still there, and the
     /// ambient set only holds what is permitted and inheritable.
     pub(crate) fn apply(self) -> Result<(), NetError> {
-        if self == Self::All {
-            return Ok(());
-        }
         let failed = |what: &'static str| {
             move |errno: rustix::io::Errno| NetError::Capabilities { what, source: std::io::Error::from(errno) }
         };
+        if self == Self::All {
+            // A program started by an ordinary user has none but the ambient ones.
+            let now = capabilities(None).map_err(failed("read capabilities"))?;
+            let sets = CapabilitySets { inheritable: now.permitted, ..now };
+            set_capabilities(None, sets).map_err(failed("set capabilities"))?;
+            return raise(now.permitted).map_err(failed("raise the ambient set"));
+        }
         if threads() != 1 {
             let source = std::io::Error::other("the process has a second thread, which would keep them");
             return Err(NetError::Capabilities { what: "drop capabilities", source });
@@ -78,11 +82,18 @@ impl Keep {
         }
         let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: wanted };
         set_capabilities(None, sets).map_err(failed("set capabilities"))?;
-        for capability in wanted.iter() {
-            configure_capability_in_ambient_set(capability, true).map_err(failed("raise the ambient set"))?;
-        }
+        raise(wanted).map_err(failed("raise the ambient set"))?;
         set_no_new_privs(true).map_err(failed("set no_new_privs"))
     }
+}
+
+/// Make capabilities ambient: a program that is started then has them, whoever the user is.
+fn raise(set: CapabilitySet) -> rustix::io::Result<()> {
+    let bits = (0..64).map(|n| 1_u64 << n).filter(|bit| set.bits() & bit != 0);
+    for bit in bits {
+        configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(bit), true)?;
+    }
+    Ok(())
 }
 
 /// Drop every capability for good, also for all that this process starts: permitted, inheritable,

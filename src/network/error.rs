@@ -8,6 +8,7 @@ use crate::host::ledger::LedgerError;
 use crate::host::lock::LockError;
 use crate::names::IfName;
 use camino::Utf8PathBuf;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// What can go wrong with a network.
@@ -159,6 +160,14 @@ pub enum NetError {
         /// The interface.
         device: String,
     },
+    /// Somebody else answers DNS or DHCP on the bridge's address.
+    #[error("port 53 or 67 is taken on the bridge's address {address}; dnsmasq said: {said}")]
+    PortBusy {
+        /// The bridge's address.
+        address: Ipv4Addr,
+        /// dnsmasq's own words.
+        said: String,
+    },
     /// A long-running part ended before it was ready, or while it was needed.
     #[error("{program} ended with {status}; it last said: {said}")]
     Ended {
@@ -222,6 +231,9 @@ impl Blame for NetError {
             Self::Child { failure } => return failure.next.clone(),
             Self::Busy { .. } => "`boma-qemu status` shows whose it is; `down` it first",
             Self::Stale { .. } => "run `boma-qemu prune` as the user who started it",
+            Self::PortBusy { .. } => {
+                "`ss -lntup 'sport = 53 or sport = 67'` names the program; let it listen on its own addresses only, or use --net namespace"
+            }
             Self::Clash { .. } => "choose another subnet in net/, or use --net namespace, where it cannot clash",
             Self::Ledger(error) => return error.next(),
             _ => return None,

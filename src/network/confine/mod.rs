@@ -11,6 +11,7 @@ mod sockets;
 pub use init::NAME as INIT_NAME;
 pub use init::main as init_main;
 
+use super::caps::Keep;
 use super::{NetError, Network, enter};
 use crate::failure::Failure;
 use crate::host::dirs::write_private;
@@ -35,7 +36,7 @@ pub struct Confinement {
     #[serde(default)]
     pub keep_sockets: Vec<Utf8PathBuf>,
     /// Files and folders that it needs where they lie below a masked folder (`/tmp`, `/var/tmp`, `/run`,
-    /// `/dev/shm`). The working directory and the VM's folder are always among them.
+    /// `/dev/shm`). The working directory, the home and the VM's folder are always among them.
     #[serde(default)]
     pub visible: Vec<Utf8PathBuf>,
 }
@@ -110,6 +111,8 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(namespace("a mount namespace"))?;
     mounts::arrange(&spec, &cwd, &folders)?;
     std::env::set_current_dir(&cwd).map_err(|source| NetError::File { path: cwd_name(&cwd), source })?;
+    // The first process still has mounting to do; an ordinary user's program only has what is ambient.
+    Keep::All.apply()?;
     nix::sched::unshare(CloneFlags::CLONE_NEWPID).map_err(namespace("a pid namespace"))?;
     init::start(command)
 }

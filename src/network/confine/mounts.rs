@@ -22,7 +22,8 @@ pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> R
     let is_masked = |path: &Path| masked.iter().any(|folder| path.starts_with(folder));
     let resolv_conf = final_name(Path::new("/etc/resolv.conf"));
     let sources = [open_path(spec.resolv_conf.as_std_path())?, open_path(spec.hosts.as_std_path())?];
-    let visible = spec.allowed.visible.iter().map(|path| path.as_std_path()).chain([cwd]);
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let visible = spec.allowed.visible.iter().map(|path| path.as_std_path()).chain([cwd]).chain(home.as_deref());
     let kept = spec.allowed.keep_sockets.iter().map(|path| path.as_std_path());
     let mut reveal = Vec::new();
     for path in visible.chain(kept) {

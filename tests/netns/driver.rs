@@ -1,0 +1,149 @@
+//! The other end of the tests: small jobs that must run as a process of their own, in namespaces or as
+//! a user that the test is not. The test starts this same program again with a job in its environment.
+
+use boma_qemu::host::dirs::Dirs;
+use boma_qemu::names::IfName;
+use boma_qemu::network::{self, NetPlan, confine::Confinement};
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+/// Where a job is, as JSON.
+pub(crate) const JOB: &str = "BOMA_NETNS_JOB";
+
+/// Something to do in another process.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Job {
+    /// Start the network; says how to enter it.
+    Ensure { exe: Utf8PathBuf, state: Utf8PathBuf, plan: Box<NetPlan> },
+    /// Remove the network; says what is left.
+    Release { state: Utf8PathBuf, name: IfName },
+    /// Say the prefix that confines a command.
+    Confine { state: Utf8PathBuf, name: IfName, folder: Utf8PathBuf, allowed: Confinement },
+    /// Open the tap, drop everything, hold it until standard input ends.
+    Tap { tap: IfName, bridge: IfName },
+    /// Answer "hello" on a TCP port of every address until killed.
+    Serve { port: u16 },
+    /// Listen on Unix sockets, bound under one name and renamed to another, as ssh does.
+    Sockets { paths: Vec<(PathBuf, PathBuf)> },
+    /// Ask for an address; says it.
+    Dhcp { device: String, mac: String },
+}
+
+/// How to enter a network.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Ways {
+    pub(crate) enter: Vec<String>,
+    pub(crate) enter_net_admin: Vec<String>,
+    pub(crate) milliseconds: u128,
+}
+
+/// The line that a job's answer stands on.
+pub(crate) const ANSWER: &str = "ANSWER ";
+
+pub(crate) fn main(job: Job) {
+    match job {
+        Job::Ensure { exe, state, plan } => {
+            let start = std::time::Instant::now();
+            let network = network::ensure_as(&exe, &dirs(state), &plan).map_err(boma_qemu::failure::Failure::from);
+            answer(&network.map(|network| Ways {
+                enter: network.enter(),
+                enter_net_admin: network.enter_net_admin(),
+                milliseconds: start.elapsed().as_millis(),
+            }));
+        }
+        Job::Release { state, name } => answer(&network::release(&dirs(state), &name).unwrap()),
+        Job::Confine { state, name, folder, allowed } => {
+            let network = network::open(&dirs(state), &name).unwrap();
+            answer(&network.confine(&folder, &allowed).unwrap());
+        }
+        Job::Tap { tap, bridge } => {
+            let _tap = network::tap::open(&tap, &bridge).unwrap();
+            answer(&());
+            std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        }
+        Job::Serve { port } => {
+            let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+            answer(&());
+            for stream in listener.incoming() {
+                let _ = stream.and_then(|mut stream| stream.write_all(b"hello\n"));
+            }
+        }
+        Job::Sockets { paths } => {
+            let sockets: Vec<_> = paths
+                .iter()
+                .map(|(first, then)| {
+                    let listener = UnixListener::bind(first).unwrap();
+                    std::fs::rename(first, then).unwrap();
+                    listener
+                })
+                .collect();
+            answer(&());
+            std::thread::park();
+            drop(sockets);
+        }
+        Job::Dhcp { device, mac } => answer(&dhcp(&device, &mac)),
+    }
+}
+
+fn answer(value: &impl Serialize) {
+    // On a line of its own: the test harness writes to standard output, too.
+    println!("\n{ANSWER}{}", serde_json::to_string(value).unwrap());
+    std::io::stdout().flush().unwrap();
+}
+
+fn dirs(state: Utf8PathBuf) -> Dirs {
+    let none = Utf8Path::new("/nonexistent").to_owned();
+    Dirs { root: none.clone(), state, cache: none.clone(), runs: none }
+}
+
+/// DISCOVER, OFFER, REQUEST, ACK (RFC 2131): the address, and the router and resolver that came with it.
+fn dhcp(device: &str, mac: &str) -> (String, String, String) {
+    let socket = UdpSocket::bind(("0.0.0.0", 68)).unwrap();
+    setsockopt(&socket, BindToDevice, &device.into()).unwrap();
+    socket.set_broadcast(true).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+    let mac: Vec<u8> = mac.split(':').map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+    let exchange = |options: &[u8]| {
+        let mut packet = vec![0_u8; 236];
+        packet[..4].copy_from_slice(&[1, 1, 6, 0]);
+        packet[4..8].copy_from_slice(&[7, 7, 7, 7]);
+        packet[10] = 0x80; // the answer is to be broadcast: there is no address yet
+        packet[28..34].copy_from_slice(&mac);
+        packet.extend([99, 130, 83, 99]);
+        packet.extend(options);
+        packet.push(255);
+        socket.send_to(&packet, ("255.255.255.255", 67)).unwrap();
+        let mut answer = vec![0_u8; 1500];
+        let length = socket.recv(&mut answer).unwrap_or_else(|error| panic!("no answer from the DHCP server: {error}"));
+        answer.truncate(length);
+        answer
+    };
+    let ip = |bytes: &[u8]| format!("{}.{}.{}.{}", bytes[0], bytes[1], bytes[2], bytes[3]);
+    let offer = exchange(&[53, 1, 1]);
+    let server = option(&offer, 54).unwrap();
+    let mut request = vec![53, 1, 3, 50, 4];
+    request.extend(&offer[16..20]);
+    request.extend([54, 4]);
+    request.extend(server);
+    request.extend([55, 2, 3, 6]);
+    let ack = exchange(&request);
+    assert_eq!(option(&ack, 53), Some(&[5_u8][..]), "the server acknowledges");
+    (ip(&ack[16..20]), ip(option(&ack, 3).unwrap()), ip(option(&ack, 6).unwrap()))
+}
+
+fn option(packet: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = packet.get(240..)?;
+    while let [code, length, tail @ ..] = rest {
+        let value = tail.get(..usize::from(*length))?;
+        if *code == wanted {
+            return Some(value);
+        }
+        rest = &tail[value.len()..];
+    }
+    None
+}
