@@ -65,11 +65,15 @@ impl Runner<'_> {
         let checks_file = self.controller.folder.checks();
         remove(&checks_file)?;
         let (seen, outcome) = self.run(playbook, &self.controller.verify(playbook), on_line).await?;
+        let bad = |why| AnsibleError::BadChecks { playbook: playbook.to_owned(), why };
         let checks = match std::fs::read_to_string(&checks_file) {
-            Ok(text) => {
-                checks::parse(&text).map_err(|why| AnsibleError::BadChecks { playbook: playbook.to_owned(), why })?
+            Ok(text) => checks::parse(&text).map_err(bad)?,
+            Err(_) if hands_over(playbook) => {
+                // It ended before it could: what stopped it is the answer, and no verdict on the host.
+                seen.judge(playbook, Stage::Verify)?;
+                return Err(bad("it ended well and handed nothing over".into()));
             }
-            // It hands nothing over: its tasks are the checks. One that never began is judged as any other playbook.
+            // Its tasks are the checks.
             Err(_) => checks::from_results(&outcome.results),
         };
         seen.judge_verify(playbook, &checks)?;
@@ -108,6 +112,11 @@ impl Runner<'_> {
         let outcome = seen.outcome(playbook, seconds);
         Ok((seen, outcome))
     }
+}
+
+/// Whether a verify playbook is one that hands its checks over.
+fn hands_over(playbook: &Utf8Path) -> bool {
+    std::fs::read_to_string(playbook).is_ok_and(|text| text.contains("boma_checks_file"))
 }
 
 fn remove(path: &Utf8Path) -> Result<(), AnsibleError> {

@@ -204,12 +204,25 @@ fn a_verify_playbook_hands_its_checks_over_red_or_green() {
     for good in [false, true] {
         let mut controller = world.controller();
         controller.user = vec![format!("good={good}").parse().unwrap()];
-        controller.write_folder(&world.connection(), &Inline::default()).unwrap();
-        let (prefix, log) = (world.prefix(), world.path("ansible.log"));
-        let limit = Duration::from_secs(60);
-        let runner = Runner { controller: &controller, address: VM, prefix: &prefix, log: &log, limit };
-        let (outcome, checks) = block_on(runner.verify(&verify, &mut |_| {})).unwrap();
+        let (outcome, checks) = world.verify(&controller, &verify).unwrap();
         assert_eq!((outcome.tasks, checks[0].detail.as_str()), (1, VM.to_string().as_str()));
         assert_eq!((checks[1].id.as_str(), checks[1].ok), ("b", good));
     }
+}
+
+#[test]
+fn a_verify_playbook_that_breaks_before_it_hands_over_gives_no_verdict() {
+    let world = World::new().repo();
+    let verify = world.write("verify.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: Look\n      command: 'false'\n    - copy: {content: '', dest: '{{ boma_checks_file }}'}\n");
+    let error = world.verify(&world.controller(), &verify).unwrap_err();
+    assert!(error.exit().code() == 6 && error.to_string().contains("task \"Look\""), "{error}");
+}
+
+#[test]
+fn the_tasks_of_a_verify_playbook_that_hands_nothing_over_are_the_checks() {
+    let world = World::new().repo();
+    let verify = world.write("verify.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: Up\n      command: 'true'\n    - name: Answers\n      command: test {{ item }} = a\n      loop: [a, b]\n      loop_control: {label: 'port {{ item }}'}\n");
+    let (_, checks) = world.verify(&world.controller(), &verify).unwrap();
+    let said: Vec<_> = checks.iter().map(|check| (check.id.as_str(), check.ok)).collect();
+    assert_eq!(said, [("Up", true), ("Answers: port a", true), ("Answers: port b", false)]);
 }

@@ -1,5 +1,6 @@
 //! A VM's stand-in: an ssh server in a network namespace, where the real host's address would answer too.
 
+use boma_qemu::ansible::checks::Check;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Outcome, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, guard};
@@ -178,6 +179,18 @@ impl World {
         let (prefix, log) = (self.prefix(), self.path("ansible.log"));
         let runner = Runner { controller, address: VM, prefix: &prefix, log: &log, limit };
         block_on(runner.apply(&apply, &mut |_| {}))
+    }
+
+    /// Run a verify playbook.
+    pub(crate) fn verify(
+        &self,
+        controller: &Controller,
+        playbook: &Utf8Path,
+    ) -> Result<(Outcome, Vec<Check>), AnsibleError> {
+        controller.write_folder(&self.connection(), &Inline::default())?;
+        let (prefix, log, limit) = (self.prefix(), self.path("ansible.log"), Duration::from_secs(60));
+        let runner = Runner { controller, address: VM, prefix: &prefix, log: &log, limit };
+        block_on(runner.verify(playbook, &mut |_| {}))
     }
 
     pub(crate) fn log(&self) -> String {
