@@ -303,7 +303,8 @@ impl Keeper {
         }
         let Some(guest) = self.guest.take() else { return };
         let stderr = guest.stderr();
-        if guest.accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
+        // If it was asked to end, its last stop has said so already.
+        if !asked && guest.accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
             self.note(Source::Process, "kvm-internal-error", json!({"stderr": stderr}));
         }
         self.ended = told(&status);
