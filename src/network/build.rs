@@ -4,7 +4,7 @@ use super::caps::Keep;
 use super::dir::NetDir;
 use super::enter::Enter;
 use super::keep::{Keeper, Space};
-use super::part::Part;
+use super::part::{Part, Sign};
 use super::plan::{Egress, Mode, NetPlan};
 use super::{NetError, dnsmasq, host_facts, nft};
 use crate::host::cmd::Cmd;
@@ -96,8 +96,10 @@ impl Site<'_> {
     fn pasta(&mut self, guest: ProcessId) -> Result<Part, NetError> {
         // It joins the namespaces by itself, from outside, and then drops what it had.
         let mut argv = Enter { keeper: None, keep: Keep::All, bound: true }.prefix(self.exe);
-        argv.extend(pasta_argv(self.plan, &self.dir.path().join("pasta.pid"), guest.pid, is_superuser()));
-        let part = Part::start("pasta", self.dir.path(), &argv)?;
+        argv.extend(pasta_argv(self.plan, guest.pid, is_superuser()));
+        // No pid file: where AppArmor holds pasta, it may write in few places.
+        let sign = Sign::Route { of: guest.pid, through: self.plan.uplink.interface.clone() };
+        let part = Part::start("pasta", self.dir.path(), &argv, sign)?;
         if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
             self.process("pasta", id)?;
         }
@@ -191,7 +193,8 @@ impl Site<'_> {
             // It would change to a user of its own, for which it lacks the capability here.
             argv.extend(["--user=root".into(), "--group=".into()]);
         }
-        let part = Part::start("dnsmasq", self.dir.path(), &argv)?;
+        let sign = Sign::PidFile(self.dir.path().join("dnsmasq.pid"));
+        let part = Part::start("dnsmasq", self.dir.path(), &argv, sign)?;
         if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
             self.process("dnsmasq", id)?;
         }
@@ -201,7 +204,7 @@ impl Site<'_> {
 
 /// pasta's command line. It copies the host's addresses unless it is given others, and it forwards
 /// ports both ways, and the gateway's address to the host's loopback, unless it is told not to.
-fn pasta_argv(plan: &NetPlan, pid_file: &Utf8Path, guest: i32, superuser: bool) -> Vec<String> {
+fn pasta_argv(plan: &NetPlan, guest: i32, superuser: bool) -> Vec<String> {
     let uplink = &plan.uplink;
     let mut argv = vec!["pasta".to_owned()];
     if superuser {
@@ -226,7 +229,6 @@ fn pasta_argv(plan: &NetPlan, pid_file: &Utf8Path, guest: i32, superuser: bool) 
         ("--address", uplink.address.to_string()),
         ("--netmask", uplink.subnet.mask().to_string()),
         ("--gateway", uplink.gateway.to_string()),
-        ("--pid", pid_file.to_string()),
     ];
     argv.extend(values.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
     if plan.egress == Egress::Nat {

@@ -90,6 +90,13 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// Changes of the host's networks cannot be followed.
+    #[error("cannot follow the host's addresses and routes")]
+    Watch {
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A namespace could not be entered.
     #[error("cannot enter the namespaces of process {pid}, which keeps the network")]
     Enter {

@@ -1,9 +1,11 @@
 //! `@net`: the process that holds a network. All its parts are its children and die with it.
 
 use super::build::{Built, build};
+use super::caps::Keep;
 use super::dir::NetDir;
-use super::plan::NetPlan;
-use super::{NetError, Network, drop_all_capabilities, handshake};
+use super::plan::{Mode, NetPlan};
+use super::watch::Watch;
+use super::{NetError, Network, handshake};
 use crate::failure::Failure;
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Ledger};
@@ -57,13 +59,17 @@ fn run(args: &[String]) -> Result<(), NetError> {
     };
     write_private(&dir.plan(), to_json(&network.plan))?;
     write_private(&dir.ready(), to_json(&network))?;
-    // From here on it only waits; removing is done by those who may.
-    drop_all_capabilities()?;
+    let watch = Watch::new(&network)?;
+    // From here on it only waits and adds to the filters; in namespaces of our own that takes no capability.
+    match network.plan.mode {
+        Mode::Namespace => Keep::None.apply()?,
+        Mode::Host => Keep::NetAdmin.apply()?,
+    }
     let file = |source| NetError::File { path: Utf8PathBuf::from("the holder's standard output"), source };
     handshake::ready(&()).map_err(file)?;
     let null = std::fs::File::open("/dev/null").map_err(file)?;
     rustix::stdio::dup2_stdout(&null).map_err(|errno| file(errno.into()))?;
-    serve(built, &dir, &signals);
+    serve(built, &dir, &signals, watch);
     Ok(())
 }
 
@@ -83,17 +89,17 @@ fn signals() -> nix::Result<SignalFd> {
 
 /// Wait for the order to end. A part that dies meanwhile is told to those who look; it is not started
 /// again, since what it knew (connections, leases given out) is gone.
-fn serve(mut built: Built, dir: &NetDir, signals: &SignalFd) {
+fn serve(mut built: Built, dir: &NetDir, signals: &SignalFd, mut watch: Watch) {
     loop {
         for part in &mut built.parts {
             if let Some(status) = part.ended() {
                 let error = NetError::Ended { program: part.name, status, said: part.last_words() };
-                anstream::eprintln!("{error}");
-                let _ = write_private(&dir.broken(), error.to_string());
+                tell_broken(dir, &error);
             }
         }
         built.parts.retain_mut(|part| part.ended().is_none());
-        match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
+        let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(watch.fd(), PollFlags::IN)];
+        match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
         }
@@ -102,5 +108,13 @@ fn serve(mut built: Built, dir: &NetDir, signals: &SignalFd) {
                 return;
             }
         }
+        if let Err(error) = watch.follow() {
+            tell_broken(dir, &error);
+        }
     }
+}
+
+fn tell_broken(dir: &NetDir, error: &NetError) {
+    anstream::eprintln!("{error}");
+    let _ = write_private(&dir.broken(), error.to_string());
 }

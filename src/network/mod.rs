@@ -20,6 +20,7 @@ pub mod nft;
 mod part;
 pub mod plan;
 pub mod tap;
+mod watch;
 
 pub use caps::drop_all_capabilities;
 pub use dir::NetDir;
@@ -185,8 +186,6 @@ fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {
     let to = File::create(&log).map_err(|source| NetError::File { path: log.clone(), source })?;
     let mut child = Command::new(exe)
         .args([holder::NAME, dir.path().as_str()])
-        // An ordinary user's PATH on Debian has neither nft nor dnsmasq.
-        .env("PATH", format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(to)

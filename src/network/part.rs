@@ -2,19 +2,44 @@
 
 use super::NetError;
 use crate::host::deadline::Deadline;
+use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long a part may take to be ready; measured: 10 to 40 ms.
-pub(crate) const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// A child that says that it is ready by writing a pid file.
+/// What shows that a part is ready.
+#[derive(Debug)]
+pub(crate) enum Sign {
+    /// It writes this file.
+    PidFile(Utf8PathBuf),
+    /// The network namespace of this process has a default route through this interface.
+    Route {
+        /// The process.
+        of: i32,
+        /// The interface.
+        through: IfName,
+    },
+}
+
+impl Sign {
+    fn shows(&self) -> bool {
+        match self {
+            Self::PidFile(path) => std::fs::metadata(path).is_ok_and(|file| file.len() > 0),
+            // Interface and destination, in hexadecimal, come first (proc_pid_net(5)).
+            Self::Route { of, through } => std::fs::read_to_string(format!("/proc/{of}/net/route"))
+                .is_ok_and(|text| text.lines().any(|line| line.starts_with(&format!("{through}\t00000000\t")))),
+        }
+    }
+}
+
+/// How often a sign is looked for: a part takes a few tens of milliseconds in all.
+const PERIOD: Duration = Duration::from_millis(4);
+
+/// A long-running child.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// Its name, for messages.
@@ -22,12 +47,12 @@ pub(crate) struct Part {
     /// The process.
     pub child: Child,
     log: Utf8PathBuf,
-    pid_file: Utf8PathBuf,
+    sign: Sign,
 }
 
 impl Part {
-    /// Start it; its words go to `<dir>/<name>.log`, its pid file is `<dir>/<name>.pid`.
-    pub(crate) fn start(name: &'static str, dir: &Utf8Path, argv: &[String]) -> Result<Self, NetError> {
+    /// Start it; its words go to `<dir>/<name>.log`.
+    pub(crate) fn start(name: &'static str, dir: &Utf8Path, argv: &[String], sign: Sign) -> Result<Self, NetError> {
         let log = dir.join(format!("{name}.log"));
         let file = |source| NetError::File { path: log.clone(), source };
         let to = File::create(&log).map_err(file)?;
@@ -38,39 +63,24 @@ impl Part {
             .stderr(to)
             .spawn()
             .map_err(|source| NetError::Start { program: name.into(), source })?;
-        Ok(Self { name, child, log, pid_file: dir.join(format!("{name}.pid")) })
+        Ok(Self { name, child, log, sign })
     }
 
-    /// Wait until its pid file is written, or it has ended, or the time is up.
+    /// Wait until its sign shows, or it has ended, or the time is up.
     pub(crate) fn await_ready(&mut self) -> Result<(), NetError> {
         let deadline = Deadline::after(LIMIT);
-        let pid_file = self.pid_file.clone();
-        let io = |source| NetError::File { path: pid_file.clone(), source };
-        let dir = pid_file.parent().unwrap_or(Utf8Path::new("/"));
-        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|e| io(e.into()))?;
-        watch.add_watch(dir.as_std_path(), AddWatchFlags::IN_MODIFY).map_err(|e| io(e.into()))?;
-        let ended = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).map_err(|e| io(e.into()))?;
-        loop {
-            // Looked at after the watch stands, so that no write can be missed.
-            if std::fs::metadata(&pid_file).is_ok_and(|file| file.len() > 0) {
-                return Ok(());
-            }
+        while !self.sign.shows() {
             if let Some(status) = self.ended() {
                 return Err(NetError::Ended { program: self.name, status, said: self.last_words() });
             }
-            let left = Timespec::try_from(deadline.left()).unwrap_or_default();
-            let mut fds = [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
-            match poll(&mut fds, Some(&left)) {
-                Ok(0) => {
-                    // A part that spins would go on doing so.
-                    let _ = self.child.kill();
-                    return Err(NetError::NotReady { program: self.name, limit: LIMIT, said: self.last_words() });
-                }
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(io(errno.into())),
+            if deadline.passed() {
+                // A part that spins would go on doing so.
+                let _ = self.child.kill();
+                return Err(NetError::NotReady { program: self.name, limit: LIMIT, said: self.last_words() });
             }
-            let _ = watch.read_events();
+            std::thread::sleep(PERIOD);
         }
+        Ok(())
     }
 
     /// How it ended, if it has.

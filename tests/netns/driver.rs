@@ -106,9 +106,9 @@ fn dhcp(device: &str, mac: &str) -> (String, String, String) {
     let socket = UdpSocket::bind(("0.0.0.0", 68)).unwrap();
     setsockopt(&socket, BindToDevice, &device.into()).unwrap();
     socket.set_broadcast(true).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
     let mac: Vec<u8> = mac.split(':').map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
-    let exchange = |options: &[u8]| {
+    let exchange = |options: &[u8], expected: u8| {
         let mut packet = vec![0_u8; 236];
         packet[..4].copy_from_slice(&[1, 1, 6, 0]);
         packet[4..8].copy_from_slice(&[7, 7, 7, 7]);
@@ -117,22 +117,27 @@ fn dhcp(device: &str, mac: &str) -> (String, String, String) {
         packet.extend([99, 130, 83, 99]);
         packet.extend(options);
         packet.push(255);
-        socket.send_to(&packet, ("255.255.255.255", 67)).unwrap();
         let mut answer = vec![0_u8; 1500];
-        let length = socket.recv(&mut answer).unwrap_or_else(|error| panic!("no answer from the DHCP server: {error}"));
+        // As any client, it asks again: a cable that was just plugged in loses packets.
+        let mut asked = (0..6).filter_map(|_| {
+            socket.send_to(&packet, ("255.255.255.255", 67)).unwrap();
+            // A second answer to the question before may still come.
+            let wanted = |answer: &[u8]| option(answer, 53) == Some(&[expected]);
+            std::iter::from_fn(|| socket.recv(&mut answer).ok().map(|n| (n, wanted(&answer[..n])))).find(|got| got.1)
+        });
+        let (length, _) = asked.next().unwrap_or_else(|| panic!("no answer from the DHCP server"));
         answer.truncate(length);
         answer
     };
     let ip = |bytes: &[u8]| format!("{}.{}.{}.{}", bytes[0], bytes[1], bytes[2], bytes[3]);
-    let offer = exchange(&[53, 1, 1]);
+    let offer = exchange(&[53, 1, 1], 2);
     let server = option(&offer, 54).unwrap();
     let mut request = vec![53, 1, 3, 50, 4];
     request.extend(&offer[16..20]);
     request.extend([54, 4]);
     request.extend(server);
     request.extend([55, 2, 3, 6]);
-    let ack = exchange(&request);
-    assert_eq!(option(&ack, 53), Some(&[5_u8][..]), "the server acknowledges");
+    let ack = exchange(&request, 5);
     (ip(&ack[16..20]), ip(option(&ack, 3).unwrap()), ip(option(&ack, 6).unwrap()))
 }
 

@@ -127,6 +127,24 @@ fn without_egress_there_are_only_stubs(#[case] mode: Mode) {
     assert_eq!(world.seen(), "");
 }
 
+#[rstest]
+#[case::namespace_as_root(Who::Root, Mode::Namespace)]
+#[case::namespace_as_a_user(Who::User, Mode::Namespace)]
+#[case::host(Who::Root, Mode::Host)]
+fn a_network_that_the_host_joins_later_is_forbidden_too(#[case] who: Who, #[case] mode: Mode) {
+    let world = World::new(who);
+    let plan = world.plan(mode);
+    world.ensure(&plan).unwrap();
+    let guest = Guest::plug(&world, &plan);
+    guest.dhcp(&world, &plan);
+    assert_eq!(guest.fetch("203.0.113.8", 80).as_deref(), Some("hello"));
+    // As a VPN does when it comes up.
+    world.root("ip route add 203.0.113.8/30 via 192.0.2.1");
+    world.until("the VPN's network is forbidden", || guest.fetch("203.0.113.8", 80).is_none());
+    assert_eq!(guest.fetch("203.0.113.7", 80).as_deref(), Some("hello"));
+    assert!(!world.path("state/net/boma-it/broken").exists());
+}
+
 #[test]
 fn a_resolver_on_the_hosts_loopback_serves_the_guest_and_nothing_else_there_does() {
     let world = World::new(Who::User);
