@@ -50,11 +50,11 @@ unit:
 	$(CARGO) test --lib --bins --test seed_iso
 
 netns: venv
-	$(CARGO) test --test cli --test doctor --test ansible
+	$(CARGO) test --test cli --test doctor --test ansible --test netns
 
 # One VM at a time: the lane measures a machine, not the queue for it.
-vm: venv build
-	$(CARGO) test --release --test vm -- --test-threads=1 --nocapture
+vm: venv
+	$(CARGO) test --test image_build --test vm_seed --test vm_monitor --test vm -- --test-threads=1 --nocapture
 
 check:
 	$(CARGO) fmt --check
@@ -63,5 +63,5 @@ check:
 bench: build
 	$(CARGO) bench
 
-soak: venv build
-	$(CARGO) test --release --test soak -- --test-threads=1 --nocapture --ignored
+soak: venv
+	$(CARGO) test --test soak -- --test-threads=1 --nocapture --ignored

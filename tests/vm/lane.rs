@@ -81,10 +81,14 @@ impl Lane {
         String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).into_owned()
     }
 
-    pub(crate) fn edit_profile(&self, edit: impl FnOnce(&mut serde_json::Value)) {
+    /// Make a playbook of the other fixtures the only one that the profile applies.
+    pub(crate) fn add_playbook(&self, name: &str) {
+        let fixtures = self.dir.join("tests/fixtures");
+        let file = Utf8Path::new(name).file_name().unwrap();
+        std::fs::copy(fixtures.join(name), fixtures.join("boma/playbooks").join(file)).unwrap();
         let path = self.dir.join("profiles/askari.json");
-        let mut profile = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        edit(&mut profile);
+        let mut profile: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        profile["applies"] = serde_json::json!([{"playbook": format!("playbooks/{file}")}]);
         std::fs::write(path, serde_json::to_string_pretty(&profile).unwrap()).unwrap();
     }
 

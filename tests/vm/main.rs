@@ -83,9 +83,7 @@ fn stages_run_one_by_one_on_the_hosts_own_network_and_down_puts_it_back() {
 fn a_guest_without_ssh_and_root_is_asked_over_its_console() {
     let lane = Lane::new(User::Caller);
     let before = HostState::now();
-    lane.edit_profile(|profile| {
-        profile["applies"] = serde_json::json!([{"playbook": "../adversarial/locks_out_at_next_boot.yml"}]);
-    });
+    lane.add_playbook("adversarial/locks_out_at_next_boot.yml");
     lane.boma(&["up", "askari"]).exits(0);
     lane.boma(&["apply", "askari"]).exits(0);
     let run = lane.boma(&["reboot", "askari", "--timeout", "150"]);
