@@ -8,9 +8,10 @@ use crate::console::session::Session;
 use crate::console::terminal::TalkError;
 use crate::diagnose::{self, Shell};
 use crate::failure::Failure;
+use crate::host::cmd::Cmd;
 use crate::monitor::Client;
 use crate::monitor::events::{boot_offsets, read_all};
-use crate::network::NetDir;
+use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
 use crate::seed::RESCUE_USER;
 use crate::seed::keys::rescue_password;
@@ -24,10 +25,11 @@ const SSH_LIMIT: Duration = Duration::from_secs(20);
 const CONSOLE_LIMIT: Duration = Duration::from_secs(90);
 
 impl Run<'_> {
-    /// Keep the evidence of the run so far; after a failure with the guest's own diagnostics.
+    /// Keep the evidence of the run so far; after a failure with the guest's own diagnostics. A user who
+    /// stopped the run does not want to wait for those.
     pub async fn keep_evidence(&mut self, failed: bool) {
         self.keep_files();
-        if failed && self.vm.is_alive() {
+        if failed && self.vm.is_alive() && !super::stop::asked() {
             self.ctx.progress.begin("diagnose");
             let start = std::time::Instant::now();
             let said = self.diagnose().await;
@@ -50,7 +52,7 @@ impl Run<'_> {
             run.copy(&vm.monitor_log(), "monitor.log"),
             run.copy(&net.dnsmasq_log(), "net/dnsmasq.log"),
             run.copy(&net.holder_log(), "net/holder.log"),
-            run.write("net/nft.txt", crate::network::nft::guest(&self.plan.net)),
+            run.write("net/nft.txt", self.live_rules()),
         ];
         if let (Ok(log), Ok(events)) = (std::fs::read(vm.console()), read_all(&vm.events())) {
             for boot in boots(log.len(), &boot_offsets(&events)) {
@@ -59,6 +61,21 @@ impl Run<'_> {
         }
         for error in kept.into_iter().filter_map(Result::err) {
             self.ctx.progress.note(&Failure::from(error).to_string());
+        }
+    }
+
+    /// The network's own rules as they are now, with their counters; the rules as planned where they cannot
+    /// be listed.
+    fn live_rules(&self) -> String {
+        let net = &self.plan.net;
+        let list = |network: network::Network| {
+            let mut argv = network.enter_net_admin();
+            argv.extend(["nft", "list", "table", "inet", net.name.as_str()].map(str::to_owned));
+            Cmd::new(&argv[0]).args(&argv[1..]).run().ok()
+        };
+        match network::open(self.ctx.dirs, &net.name).and_then(list) {
+            Some(live) => live.stdout,
+            None => format!("# as planned; the network is gone\n{}", network::nft::guest(net)),
         }
     }
 

@@ -36,7 +36,8 @@ pub async fn or_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Re
     }
     tokio::select! {
         biased;
-        done = work => done,
+        // A terminal's Ctrl-C reaches our children too: what they make of it is no failure of theirs.
+        done = work => done.map_err(|failure| if asked() { stopped() } else { failure }),
         () = signalled() => Err(stopped()),
     }
 }
