@@ -41,7 +41,7 @@ fn headline(record: &Record) -> String {
         Exit::Passed if record.reboot.is_some() => format!("PASSED: {host} came back from its reboot"),
         Exit::Passed => format!("PASSED: {host}, without a reboot (which proves little)"),
         Exit::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
-        Exit::Verify => match record.reboot.is_some() {
+        Exit::Verify => match record.phases.iter().any(|phase| phase.name == "reboot") {
             true => format!("FAILED: {host} did not come back right from its reboot"),
             false => format!("FAILED: {host} is not right"),
         },

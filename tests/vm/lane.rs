@@ -106,8 +106,14 @@ impl Lane {
         }
     }
 
-    /// Nothing of a VM or a network is left in the state folder.
+    /// Nothing of a VM or a network is left: no folder, no process.
     pub(crate) fn is_empty(&self) {
+        let start = std::time::Instant::now();
+        // Killed processes take a moment to go.
+        while !processes(&self.dir).is_empty() && start.elapsed().as_secs() < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(processes(&self.dir), Vec::<String>::new());
         for folder in ["s/vms", "s/net"] {
             let left: Vec<_> = match self.dir.join(folder).read_dir_utf8() {
                 Ok(entries) => {
@@ -184,7 +190,6 @@ pub(crate) struct HostState {
     nft: String,
     routes: String,
     sysctls: String,
-    processes: Vec<String>,
 }
 
 impl HostState {
@@ -200,32 +205,26 @@ impl HostState {
             nft: text("nft", &["list", "ruleset"]),
             routes: text("ip", &["route", "show", "table", "all"]),
             sysctls: keys.map(sysctl).join(""),
-            processes: processes(),
         }
     }
 
-    /// The host is as it was. Processes end a moment after they are told to.
+    /// The host is as it was.
     pub(crate) fn is_now(&self) {
-        let start = std::time::Instant::now();
-        while *self != Self::now() && start.elapsed().as_secs() < 3 {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
         assert_eq!(*self, Self::now());
     }
 }
 
-/// Programs that a run starts, by name. A zombie is left to whoever has to reap it.
-fn processes() -> Vec<String> {
-    let names = ["boma-qemu", "qemu-system-x86", "dnsmasq", "pasta", "passt", "ansible-playboo", "ssh"];
+/// The processes that belong to a project: its folder stands in their command line or their environment.
+/// A zombie is left to whoever has to reap it.
+fn processes(dir: &Utf8Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
-        let (name, state) = (&stat[open + 1..close], stat[close + 1..].trim_start().chars().next());
-        if state != Some('Z') && names.iter().any(|wanted| name.starts_with(wanted)) {
-            found.push(format!("{name} {}", entry.file_name().to_string_lossy()));
+        let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+        let words = [read("cmdline"), read("environ")].concat();
+        if String::from_utf8_lossy(&words).contains(dir.as_str()) {
+            let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+            found.push(format!("{} {line}", entry.file_name().to_string_lossy()));
         }
     }
-    found.sort();
     found
 }
