@@ -14,7 +14,7 @@ FIXTURE := tests/fixtures/boma
 BOMA := target/release/boma-qemu
 export BOMA_ROOT ?= $(CURDIR)
 
-.PHONY: build test-integration test-integration-clean test unit netns vm check bench soak deps venv
+.PHONY: build test-integration test-integration-clean test unit netns vm check bench soak deps venv image
 
 build:
 	$(CARGO) build --release
@@ -52,8 +52,12 @@ unit:
 netns: venv
 	$(CARGO) test --test cli --test doctor --test ansible --test netns
 
+# A golden image for the tests that boot without the whole cycle.
+image:
+	@$(CARGO) run --quiet -- image list --json | grep --quiet . || $(CARGO) run --quiet -- image build
+
 # One VM at a time: the lane measures a machine, not the queue for it.
-vm: venv
+vm: venv image
 	$(CARGO) test --test image_build --test vm_seed --test vm_monitor --test vm -- --test-threads=1 --nocapture
 
 check:
