@@ -68,4 +68,4 @@ bench: build
 	$(CARGO) bench
 
 soak: venv
-	$(CARGO) test --test soak -- --test-threads=1 --nocapture --ignored
+	$(CARGO) test --test image_build -- --test-threads=1 --nocapture --ignored
