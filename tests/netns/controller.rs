@@ -108,10 +108,12 @@ fn no_capability_no_process_and_no_socket_of_the_host_is_in_reach(#[case] who: W
     assert_eq!(ids, world.run_as_who("id -u; pwd"), "the caller's user and folder");
 
     // Masters lie in wait, as ssh makes them: bound under one name, renamed to another.
-    world.run_as_who("mkdir -p -m 700 $HOME/.ssh $HOME/elsewhere && echo 'Host x' > $HOME/.ssh/config");
-    let places = ["home/.ssh/mux", "home/elsewhere/mux", "mux", "vault.sock"];
+    world.run_as_who("mkdir -p -m 700 $HOME/.ssh $HOME/elsewhere alias && echo 'Host x' > $HOME/.ssh/config");
+    world.root(&format!("mount --bind {} {}", world.path("home/elsewhere"), world.path("alias")));
+    let made = ["home/.ssh/mux", "home/elsewhere/mux", "mux", "vault.sock"];
+    let places = [made.as_slice(), &["alias/mux"]].concat();
     let mut paths: Vec<(PathBuf, PathBuf)> =
-        places.iter().map(|place| (world.path(&format!("{place}.Xy1")).into(), world.path(place).into())).collect();
+        made.iter().map(|place| (world.path(&format!("{place}.Xy1")).into(), world.path(place).into())).collect();
     let outer: Utf8PathBuf = format!("/var/tmp/boma-netns-{}", world.host_pid()).into();
     paths.push((format!("{outer}.x").into(), outer.clone().into()));
     let _masters = world.held(&world.onto_host(), &Job::Sockets { paths });
