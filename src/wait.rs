@@ -66,6 +66,9 @@ pub enum Doom {
     /// The guest's kernel panicked.
     #[error("the guest panicked")]
     Panicked,
+    /// The guest switched itself off; QEMU keeps it paused.
+    #[error("the guest switched itself off")]
+    PoweredOff,
     /// The console said that the machine cannot come back by itself.
     #[error("the console says {rule}: {line:?}")]
     Console {
@@ -81,9 +84,14 @@ impl Doom {
     fn of(event: &Event) -> Option<Self> {
         let text = |key: &str| event.text(key).unwrap_or_default().to_owned();
         match event.kind.as_str() {
-            "qemu-exited" => Some(Self::QemuGone(text("why"))),
+            "qemu-exited" => {
+                let (status, stderr) = (text("status"), text("stderr"));
+                let words = stderr.lines().last().map(|line| format!(", saying {line:?}")).unwrap_or_default();
+                Some(Self::QemuGone(format!("{status}{words}")))
+            }
             "kvm-internal-error" => Some(Self::KvmBroken),
             "GUEST_PANICKED" => Some(Self::Panicked),
+            "SHUTDOWN" => Some(Self::PoweredOff),
             "console-rule" if event.data.get("fatal").is_some_and(|v| v == true) => {
                 Some(Self::Console { rule: text("id"), line: text("line") })
             }
@@ -95,16 +103,17 @@ impl Doom {
 impl Blame for WaitError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Doomed { doom: Doom::Panicked | Doom::Console { .. }, .. } => Exit::Guest,
+            Self::Doomed { doom: Doom::Panicked | Doom::PoweredOff | Doom::Console { .. }, .. } => Exit::Guest,
             _ => Exit::Lost,
         }
     }
 }
 
 impl WaitError {
-    /// Whether the accelerator is to blame, so that the same VM can be tried without it.
-    pub fn is_broken_kvm(&self) -> bool {
-        matches!(self, Self::Doomed { doom: Doom::KvmBroken | Doom::QemuGone(_), .. })
+    /// Whether the accelerator may be to blame for a boot that came to nothing, so that the same VM is
+    /// worth a try without it. Where KVM only half works, a guest can also sit in its boot loader for ever.
+    pub fn may_be_kvm(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::Doomed { doom: Doom::KvmBroken | Doom::QemuGone(_), .. })
     }
 }
 

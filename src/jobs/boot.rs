@@ -27,7 +27,7 @@ impl Run<'_> {
         let deadline = Deadline::after(Duration::from_secs(self.plan.options.timeout_s));
         let mut watch = Watch::since(&self.vm, 0)?;
         let lease = match self.lease(&mut watch, &deadline).await {
-            Err(error) if error.is_broken_kvm() && self.may_fall_back() => {
+            Err(error) if error.may_be_kvm() && self.may_fall_back() => {
                 self.fall_back(&error.to_string()).await?;
                 watch = self.watch()?;
                 self.lease(&mut watch, &deadline).await?
