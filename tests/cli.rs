@@ -154,6 +154,16 @@ fn too_little_memory_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn without_an_ssh_client_a_run_is_refused_with_the_package() {
+    let world = World::new();
+    let out = world.boma(&["cycle", "askari"]).env("PATH", "/nowhere").output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(3), "{said}");
+    assert!(said.contains("ssh") && said.contains("openssh-client"), "{said}");
+    assert!(!world.dir.join("s/vms").exists());
+}
+
+#[test]
 fn down_and_prune_of_nothing_succeed() {
     let world = World::new();
     for args in [vec!["down", "askari"], vec!["prune"]] {

@@ -33,7 +33,6 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
     if let Err(failure) = &done {
         run.record.fail(failure);
     }
-    run.record.unowned = done.is_err();
     run.close(done.is_err(), choices.keep).await
 }
 
@@ -71,7 +70,10 @@ impl Run<'_> {
     pub async fn close(mut self, failed: bool, keep: bool) -> Result<Outcome, Failure> {
         self.keep_evidence(failed).await;
         let kept = match self.vm.is_alive() && (failed || keep) {
-            true => Some(self.plan.host.clone()),
+            true => {
+                self.record.kept |= !failed;
+                Some(self.plan.host.clone())
+            }
             false => {
                 self.take_down().await?;
                 None

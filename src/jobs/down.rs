@@ -41,14 +41,14 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
     Ok(removed)
 }
 
-/// Remove what dead and failed runs left behind. The caller holds the run lock, so no run is at work; what
-/// is alive then is a VM that was kept. One that a failed run kept for a look has no owner any more; one
-/// that was brought up or kept on purpose has, and is removed only with `all`.
+/// Remove what dead and failed runs left behind. The caller holds the run lock, so no run is at work: a VM
+/// that is alive was brought up or kept on purpose, and is removed only with `all`, or it was kept by a
+/// failed run for a look, or its run was killed.
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     for (host, vm) in VmDir::list(ctx.dirs) {
-        let is_owned = Record::load(&vm).is_ok_and(|record| !record.unowned);
-        if vm.is_alive() && is_owned && !all {
+        let is_kept = Record::load(&vm).is_ok_and(|record| record.kept);
+        if vm.is_alive() && is_kept && !all {
             ctx.progress.note(&format!(
                 "the VM of {host} was kept on purpose and stays; remove it with `boma-qemu down {host}`"
             ));

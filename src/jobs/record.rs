@@ -44,9 +44,9 @@ pub struct Record {
     pub failure: Option<Failure>,
     /// What was left on the host after the teardown.
     pub leaks: Vec<Leak>,
-    /// Whether the run has ended and its VM was only kept to be looked at: then `prune` may remove it.
-    #[serde(default)]
-    pub unowned: bool,
+    /// Whether the VM was brought up or kept on purpose, and `prune` leaves it alone. Until a command that
+    /// keeps it has ended well it is not: one that was killed leaves a VM without an owner.
+    pub kept: bool,
 }
 
 /// What the VM was made of.
@@ -126,7 +126,7 @@ impl Record {
             reboot: None,
             failure: None,
             leaks: Vec::new(),
-            unowned: false,
+            kept: false,
         }
     }
 

@@ -44,6 +44,28 @@ impl Lane {
 
     /// Run the program to its end; its output is shown when the test fails.
     pub(crate) fn boma(&self, args: &[&str]) -> Ran {
+        let out = self.command(args).output().unwrap();
+        Ran::new(args, out)
+    }
+
+    /// Start the program, send it a signal a moment after it has said `words`, and wait for its end.
+    pub(crate) fn boma_signalled(&self, args: &[&str], words: &str, signal: &str) -> Ran {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
+        while !said.contains(words) {
+            assert!(std::io::BufRead::read_line(&mut lines, &mut said).unwrap() > 0, "it ended early: {said}");
+        }
+        // Into the middle of what the words announce.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        must("kill", &[signal, &child.id().to_string()]);
+        std::io::Read::read_to_string(&mut lines, &mut said).unwrap();
+        let mut out = child.wait_with_output().unwrap();
+        out.stderr = said.into_bytes();
+        Ran::new(args, out)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let program = self.dir.join("boma-qemu");
         let mut command = match self.user {
             User::Caller => Command::new(&program),
@@ -59,15 +81,7 @@ impl Lane {
             command.env(name, self.dir.join(folder));
         }
         command.env_remove("BOMA_ROOT").env_remove("BOMA_REPO");
-        let out = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let ran = Ran {
-            line: args.join(" "),
-            code: out.status.code().unwrap_or(-1),
-            text: format!("{}{}", text(&out.stderr), text(&out.stdout)),
-        };
-        eprintln!("$ boma-qemu {}\n{}", ran.line, ran.text);
-        ran
+        command
     }
 
     /// The last run's result.json.
@@ -165,6 +179,14 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    fn new(args: &[&str], out: std::process::Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (line, code) = (args.join(" "), out.status.code().unwrap_or(-1));
+        let ran = Self { line, code, text: format!("{}{}", text(&out.stderr), text(&out.stdout)) };
+        eprintln!("$ boma-qemu {}\n{}", ran.line, ran.text);
+        ran
+    }
+
     pub(crate) fn exits(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "boma-qemu {}\n{}", self.line, self.text);
         self

@@ -54,6 +54,23 @@ fn a_red_cycle_fails_after_the_reboot_keeps_the_vm_and_prune_leaves_nothing() {
 }
 
 #[test]
+fn ctrl_c_and_a_killed_run_leave_a_vm_that_prune_removes() {
+    let lane = Lane::new(User::Caller);
+    let before = HostState::now();
+    let stopped = lane.boma_signalled(&["cycle", "askari"], "boot ...", "-INT");
+    stopped.exits(130).says(&["stopped by the user", "boma-qemu down askari"]);
+    assert_eq!(lane.result()["exit"], "interrupted");
+    lane.boma(&["prune"]).exits(0).says(&["removed: VM of askari"]);
+    lane.is_empty();
+
+    lane.boma_signalled(&["cycle", "askari"], "boot ...", "-KILL");
+    lane.boma(&["status"]).exits(0).says(&["askari: running"]);
+    lane.boma(&["prune"]).exits(0).says(&["removed: VM of askari"]);
+    before.is_now();
+    lane.is_empty();
+}
+
+#[test]
 fn prove_sees_the_known_fault_and_passes_the_green_case_as_an_ordinary_user() {
     let lane = Lane::new(User::Ordinary);
     let before = HostState::now();
