@@ -199,7 +199,8 @@ fn traffic_that_is_not_ours_passes_while_the_network_is_on_the_host() {
     let pid = other.pid();
     world.root(&format!(
         "set -e; ip link add lan1 type veth peer name eth0 netns {pid}; ip addr add 10.44.0.1/24 dev lan1; ip link set lan1 up
-         nsenter -t {pid} -n sh -c 'ip addr add 10.44.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.44.0.1'"
+         nsenter -t {pid} -n sh -c 'ip addr add 10.44.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.44.0.1'
+         until ip link show lan1 | grep -q 'state UP'; do sleep 0.05; done"
     ));
     world.outside("ip route add 10.44.0.0/24 via 192.0.2.2");
     let (plan, before) = (world.plan(Mode::Host), world.state());
