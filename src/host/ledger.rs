@@ -206,14 +206,18 @@ impl Ledger {
     /// Undo everything, newest first, and report what is still there afterwards.
     /// Without leaks the ledger file itself goes last.
     pub fn undo(mut self) -> Vec<Leak> {
+        let newest_first: Vec<_> = std::mem::take(&mut self.entries).into_iter().rev().collect();
         let mut words = Vec::new();
-        for (seq, change) in std::mem::take(&mut self.entries).into_iter().rev() {
-            let said = change.undo().err().unwrap_or_default();
-            words.push((seq, change, said));
+        let mut group = 0..0;
+        for (n, (_, change)) in newest_first.iter().enumerate() {
+            if !group.contains(&n) {
+                group = n..n + ask_together(&newest_first[n..]);
+            }
+            words.push(change.undo().err().unwrap_or_default());
         }
         // Probing comes after all undoing: a link can need its keeper's end to be gone.
         let mut leaks = Vec::new();
-        for (seq, change, said) in words {
+        for ((seq, change), said) in newest_first.into_iter().zip(words) {
             if change.is_there() {
                 let why = if said.is_empty() { "it was undone and is still there".into() } else { said };
                 leaks.push(Leak { what: change.to_string(), why });
@@ -249,7 +253,30 @@ impl Ledger {
     }
 }
 
+/// Ask the processes at the head of `changes` to end, so that they do so side by side; the number of changes
+/// up to the first that is neither a process nor goes with one. What comes after it waits for its turn.
+fn ask_together(changes: &[(u64, Change)]) -> usize {
+    let needs_no_work = |change: &Change| matches!(change, Change::Process { .. }) || change.goes_with_its_keeper();
+    let head = changes.iter().take_while(|(_, change)| needs_no_work(change));
+    head.inspect(|(_, change)| {
+        if let Change::Process { id, .. } = change {
+            id.ask_to_end();
+        }
+    })
+    .count()
+}
+
 impl Change {
+    /// Whether it ends with the namespace that it is in, whose keeper is an older entry of the same ledger.
+    fn goes_with_its_keeper(&self) -> bool {
+        matches!(
+            self,
+            Self::Link { netns: Netns::Kept(_), .. }
+                | Self::NftTable { netns: Netns::Kept(_), .. }
+                | Self::Sysctl { netns: Netns::Kept(_), .. }
+        )
+    }
+
     /// Put it back. "Already gone" is success.
     fn undo(&self) -> Result<(), String> {
         if !self.is_there() {
@@ -261,10 +288,7 @@ impl Change {
                 true => Ok(()),
                 false => Err("it survived SIGKILL for 5 s".into()),
             },
-            // Goes with its namespace, whose keeper is an older entry of the same ledger.
-            Self::Link { netns: Netns::Kept(_), .. }
-            | Self::NftTable { netns: Netns::Kept(_), .. }
-            | Self::Sysctl { netns: Netns::Kept(_), .. } => Ok(()),
+            kept if kept.goes_with_its_keeper() => Ok(()),
             Self::Link { name, .. } => Cmd::new("ip").args(["link", "del", name]).run().map(drop).map_err(text),
             Self::NftTable { family, name, .. } => {
                 Cmd::new("nft").args(["delete", "table", family, name]).run().map(drop).map_err(text)
@@ -351,6 +375,32 @@ mod tests {
         drop(ledger);
         assert_eq!(Ledger::open(&path).unwrap().undo(), []);
         assert!(!file.exists() && !other.exists());
+    }
+
+    #[test]
+    fn processes_that_follow_one_another_end_side_by_side() {
+        use crate::host::process::ProcessId;
+        use std::process::{Command, Stdio};
+        let (_keep, dir) = scratch();
+        let ended_by_itself = dir.join("ended");
+        let mut older = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn().unwrap();
+        // Deaf to SIGTERM; it ends when the older one has.
+        let mut newer = Command::new("sh")
+            .args(["-c", "trap '' TERM; echo; read none; : > \"$0\"", ended_by_itself.as_str()])
+            .stdin(older.stdout.take().unwrap())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Read::read(newer.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let mut ledger = Ledger::open(&dir.join("ledger.ndjson")).unwrap();
+        for child in [&older, &newer] {
+            let id = ProcessId::of(child.id().cast_signed()).unwrap();
+            ledger.adopt(Change::Process { role: "test".into(), id }).unwrap();
+        }
+        assert_eq!(ledger.undo(), []);
+        assert!(ended_by_itself.exists(), "the newer one was waited for, and killed, before the older one was asked");
+        older.wait().unwrap();
+        newer.wait().unwrap();
     }
 
     #[test]

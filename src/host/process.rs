@@ -47,6 +47,14 @@ impl ProcessId {
         !self.is_alive()
     }
 
+    /// Ask it to end, and do not wait for it.
+    pub fn ask_to_end(&self) {
+        if let Some(fd) = self.open() {
+            // It can only have ended in between.
+            let _ = pidfd_send_signal(&fd, Signal::TERM);
+        }
+    }
+
     /// Ask it to end, and kill it after `grace`. Being gone already is success; `false` if it survives.
     pub fn end(&self, grace: Duration) -> bool {
         let Some(fd) = self.open() else { return true };
