@@ -34,10 +34,28 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
     if vm.is_alive() {
         let _ = Client::new(&vm).stop().await;
     }
-    removed.leaks = remove(&vm)?;
+    removed.leaks = match vm.is_alive() {
+        // Only the ledger can end it, and the network stays until it has.
+        true => remove(&vm)?,
+        false => return beside(ctx, host, &vm),
+    };
     removed.vms.push(host.clone());
     let leaks = networks(ctx, &mut removed.networks)?;
     removed.leaks.extend(leaks);
+    Ok(removed)
+}
+
+/// Remove a VM that has ended, and at the same time the network that it was in: on a disk that is busy,
+/// freeing an overlay of some GiB takes longer than all the rest.
+fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Failure> {
+    let mut removed = Removed { vms: vec![host.clone()], ..Removed::default() };
+    let (of_vm, of_networks) = std::thread::scope(|scope| {
+        let of_vm = scope.spawn(|| remove(vm));
+        let of_networks = networks(ctx, &mut removed.networks);
+        (of_vm.join(), of_networks)
+    });
+    removed.leaks = of_vm.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    removed.leaks.extend(of_networks?);
     Ok(removed)
 }
 
