@@ -49,13 +49,15 @@ pub fn check(
     let controller = Controller { folder: Folder::at(path), ..controller.clone() };
     controller.folder.create()?;
 
-    let version = version(&controller, prefix)?;
     // Each of these costs a Python start, and none needs another.
-    let (whole, bare) = std::thread::scope(|scope| {
+    let (version, whole, bare) = std::thread::scope(|scope| {
+        let version = scope.spawn(|| version(&controller, prefix));
         let whole = scope.spawn(|| list(&controller, Listed::Whole, prefix));
         let bare = list(&controller, Listed::Inline, prefix);
-        (whole.join(), bare)
+        (version.join(), whole.join(), bare)
     });
+    // An Ansible that is missing or too old explains whatever the others said.
+    let version = version.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let whole = whole.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let bare = bare?;
     let host = controller.host.as_str();
