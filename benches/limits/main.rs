@@ -1,0 +1,84 @@
+//! The limits that the program sets itself, measured: printed, never asserted. Run with
+//! `cargo bench --bench limits`; it boots five VMs one after the other.
+//!
+//! How long `up` takes to the first login is compared with the same QEMU started by hand ([`by_hand`]):
+//! same golden image, a fresh overlay of the same size, the same seed, the same command line, a network made
+//! by the same code. What the hand has ready before it starts the clock (overlay, seed, network) counts against
+//! `up`, and so does the look at the inputs. Both sides see the first login in the same way: an ssh master
+//! that has logged in with the pinned host key makes its socket. The two take turns, so that a machine that is busy
+//! with something else is so for both; on such a machine no figure but the ratio means much.
+//!
+//! `BOMA_BENCH_RUNS` (2) is how often each side boots; 0 leaves the VMs out.
+
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says so best by failing")]
+#![allow(clippy::print_stdout, reason = "it is made to print")]
+
+mod by_hand;
+mod project;
+mod table;
+
+use boma_qemu::seed::iso::{File, write};
+use by_hand::ByHand;
+use project::{HOST, Project, Up};
+use std::time::Instant;
+use table::{Table, load};
+
+fn main() {
+    let runs: usize = std::env::var("BOMA_BENCH_RUNS").map_or(2, |n| n.parse().unwrap());
+    let project = Project::new();
+    let mut table = Table::default();
+    println!("load average at the start: {}", load());
+    table.row("release binary", "MiB", "< 15", vec![project.binary_bytes() as f64 / MIB]);
+    table.row("seed ISO, 4000 bytes of user data", "ms", "< 1", (0..100).map(|_| seed_iso()).collect());
+    table.row("plan, the whole process", "ms", "< 20", (0..20).map(|_| project.timed(&["plan", HOST]) * 1e3).collect());
+    if runs > 0 {
+        boots(&project, runs, &mut table);
+    }
+    println!("load average at the end:   {}\n\n{table}", load());
+}
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// The first boot is for the caches, and for the seed and the keys that the hand uses.
+fn boots(project: &Project, runs: usize, table: &mut Table) {
+    let (mut ups, mut hands, mut downs, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let boot = |say: &str| {
+        let up = project.up();
+        println!(
+            "{say}: {:.2} s to the first login, {:.2} s of it before the guest runs; load {}",
+            up.login,
+            up.before_guest,
+            load()
+        );
+        up
+    };
+    boot("up, not counted");
+    sizes.push(project.monitor_bytes() / MIB);
+    let hand = ByHand::like(project);
+    downs.push(project.timed(&["down", HOST]));
+    for _ in 0..runs {
+        let seconds = hand.first_login();
+        println!("by hand: {seconds:.2} s to the first login; load {}", load());
+        hands.push(seconds);
+        ups.push(boot("up"));
+        sizes.push(project.monitor_bytes() / MIB);
+        downs.push(project.timed(&["down", HOST]));
+    }
+    let of = |part: fn(&Up) -> f64| ups.iter().map(part).collect::<Vec<_>>();
+    table.row("up, to the first login", "s", "", of(|up| up.login));
+    table.row("  of it before the guest runs", "s", "", of(|up| up.before_guest));
+    table.row("the same QEMU by hand, to the first login", "s", "", hands.clone());
+    table.ratio("up over by hand", "<= 1.03", &of(|up| up.login), &hands);
+    table.ratio("  from the start of QEMU on", "", &of(|up| up.login - up.before_guest), &hands);
+    table.row("down of a VM that runs, the whole process", "s", "< 0.3", downs);
+    table.row("the monitor's resident memory after the boot", "MiB", "< 20", sizes);
+}
+
+/// Milliseconds for one seed as large as a real one.
+fn seed_iso() -> f64 {
+    let files = [("meta-data", 80), ("network-config", 300), ("user-data", 4000)];
+    let files = files.map(|(name, length)| File::new(name, vec![b'x'; length]));
+    let start = Instant::now();
+    std::hint::black_box(write("cidata", std::hint::black_box(&files), 1_795_173_699)).unwrap();
+    start.elapsed().as_secs_f64() * 1e3
+}

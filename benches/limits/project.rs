@@ -1,0 +1,113 @@
+//! This project, with state and evidence of its own.
+
+use boma_qemu::host::dirs::Dirs;
+use boma_qemu::machine::VmDir;
+use boma_qemu::monitor::events::{monotonic, read_all};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The mirrored host that is booted.
+pub(crate) const HOST: &str = "askari";
+/// How often it is looked whether a login has succeeded.
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
+/// No boot takes longer, not even under emulation on a busy machine.
+pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(600);
+
+/// The program and its folders. Dropping it takes down what is up.
+pub(crate) struct Project {
+    _keep: tempfile::TempDir,
+    pub(crate) dirs: Dirs,
+}
+
+/// One `up`, in seconds.
+pub(crate) struct Up {
+    /// From the start of the process to the first login.
+    pub(crate) login: f64,
+    /// From the start of the process until QEMU runs the guest.
+    pub(crate) before_guest: f64,
+}
+
+impl Project {
+    pub(crate) fn new() -> Self {
+        // Short, because sockets lie below it.
+        let keep = tempfile::Builder::new().prefix("bb").tempdir_in("/var/tmp").unwrap();
+        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+        let real = Dirs::resolve(Some(Utf8Path::new(env!("CARGO_MANIFEST_DIR")))).unwrap();
+        let dirs = Dirs { state: dir.join("s"), runs: dir.join("runs"), ..real };
+        Self { _keep: keep, dirs }
+    }
+
+    /// The program that is measured: the one that was built with this.
+    pub(crate) fn exe() -> &'static Utf8Path {
+        Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"))
+    }
+
+    pub(crate) fn binary_bytes(&self) -> u64 {
+        Self::exe().metadata().unwrap().len()
+    }
+
+    /// The folder of the VM.
+    pub(crate) fn vm(&self) -> VmDir {
+        VmDir::of(&self.dirs, &HOST.parse().unwrap())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(Self::exe());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("BOMA_ROOT", &self.dirs.root).env("BOMA_STATE", &self.dirs.state);
+        command.env("BOMA_RUNS", &self.dirs.runs).env("BOMA_IT_CACHE", &self.dirs.cache).env_remove("BOMA_REPO");
+        command
+    }
+
+    /// Run the program to its end; seconds.
+    pub(crate) fn timed(&self, args: &[&str]) -> f64 {
+        let start = Instant::now();
+        let status = self.command(args).status().unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        assert!(status.success(), "boma-qemu {args:?}: {status}");
+        seconds
+    }
+
+    /// Bring up the VM, and wait until it has settled.
+    pub(crate) fn up(&self) -> Up {
+        let (start, start_mono) = (Instant::now(), monotonic());
+        let mut child = self.command(&["up", HOST]).spawn().unwrap();
+        let login = first_login(&self.vm(), &start, &mut child);
+        let status = child.wait().unwrap();
+        assert!(status.success(), "boma-qemu up {HOST}: {status}");
+        let events = read_all(&self.vm().events()).unwrap();
+        let started = events.iter().find(|event| event.kind == "qemu-started").unwrap();
+        Up { login, before_guest: started.mono - start_mono }
+    }
+
+    /// What the monitor of the running VM holds in memory.
+    pub(crate) fn monitor_bytes(&self) -> f64 {
+        let ledger = std::fs::read_to_string(self.vm().ledger()).unwrap();
+        let mut lines = ledger.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let monitor = lines.find(|line| line["change"]["role"] == "monitor").unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", monitor["change"]["id"]["pid"])).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
+    }
+}
+
+/// Seconds until `child`'s ssh master has made its socket, which it does once it is logged in.
+fn first_login(vm: &VmDir, start: &Instant, child: &mut Child) -> f64 {
+    let socket = vm.keys().join("mux");
+    loop {
+        if socket.exists() {
+            return start.elapsed().as_secs_f64();
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the first login");
+        assert!(start.elapsed() < BOOT_LIMIT, "no login");
+        std::thread::sleep(LOOK);
+    }
+}
+
+impl Drop for Project {
+    /// A measurement that failed must not leave its VM.
+    fn drop(&mut self) {
+        let _ = self.command(&["down", HOST]).status();
+    }
+}
