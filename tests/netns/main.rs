@@ -198,7 +198,9 @@ fn traffic_that_is_not_ours_passes_while_the_network_is_on_the_host() {
     let other = world::holding("exec unshare --net sh -c 'echo; exec sleep 1000'");
     let pid = other.pid();
     world.root(&format!(
-        "set -e; ip link add lan1 type veth peer name eth0 netns {pid}; ip addr add 10.44.0.1/24 dev lan1; ip link set lan1 up
+        "set -e; ip link add lan1 type veth peer name eth0 netns {pid}
+         echo 1 > /proc/sys/net/ipv6/conf/lan1/disable_ipv6 # its address would come and settle later
+         ip addr add 10.44.0.1/24 dev lan1; ip link set lan1 up
          nsenter -t {pid} -n sh -c 'ip addr add 10.44.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.44.0.1'
          until ip link show lan1 | grep -q 'state UP'; do sleep 0.05; done"
     ));
