@@ -5,11 +5,13 @@
 use crate::driver::{ANSWER, JOB, Job, Ways};
 use boma_qemu::failure::Failure;
 use boma_qemu::host::ledger::Leak;
+use boma_qemu::host::process::ProcessId;
 use boma_qemu::network::{Mode, NetFile, NetPlan};
 use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 /// Who runs boma-qemu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +233,10 @@ E",
 
     pub(crate) fn host_pid(&self) -> u32 {
         self.host.pid()
+    }
+
+    pub(crate) fn outside_pid(&self) -> u32 {
+        self.outside.pid()
     }
 
     fn driver(&self, prefix: &[String], job: &Job) -> Command {
