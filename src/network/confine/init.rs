@@ -2,7 +2,7 @@
 //! command, hands signals on, reaps what the command leaves behind, and ends with it; then the kernel
 //! ends everything else in the namespace.
 
-use super::NOT_RUN;
+use super::{NOT_RUN, mounts};
 use crate::failure::Failure;
 use crate::network::NetError;
 use crate::network::caps::Keep;
@@ -48,6 +48,7 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
         .map_err(|errno| NetError::Mount { path: "/proc".into(), source: errno.into() })?;
+    mounts::settings_read_only()?;
     Keep::None.apply()?;
     let mut command = Command::new(program);
     command.args(rest);

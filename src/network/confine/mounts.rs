@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 const MASKED: [(&str, &str); 4] =
     [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/dev/shm", "mode=1777")];
 
+/// Where `/proc` takes orders to the kernel; what containers are kept from, too.
+const KERNEL: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/bus", "/proc/fs", "/proc/irq"];
+
 /// Arrange the mounts of the mount namespace that this process has just made. The order matters: what
 /// stays visible is opened before it is masked, and sockets are masked last, wherever they show.
 pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> Result<(), NetError> {
@@ -49,6 +52,7 @@ pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> R
         empty(folder.as_std_path(), "mode=700")?;
     }
     mask_sockets(spec, folders)?;
+    read_only_in(Path::new("/sys"))?;
     if is_masked(&resolv_conf) {
         make_place(&resolv_conf, false)?;
     }
@@ -107,6 +111,37 @@ fn mask_sockets(spec: &Spec, folders: &BTreeSet<PathBuf>) -> Result<(), NetError
             // It was removed meanwhile.
             Err(NetError::Mount { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
             done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's settings below a `/proc` that has just been mounted, to be read and not to be written.
+///
+/// Without a capability root is still their owner, and a user namespace in which it is mapped to itself
+/// changes nothing about that. `core_pattern` names a program that the kernel starts outside of every
+/// namespace; `sysrq-trigger` stops the machine.
+pub(super) fn settings_read_only() -> Result<(), NetError> {
+    for path in KERNEL.iter().map(Path::new).filter(|path| path.exists()) {
+        act(Some(path), path, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
+        read_only_in(path)?;
+    }
+    Ok(())
+}
+
+/// Forbid writing to every mount at a folder and below it.
+fn read_only_in(folder: &Path) -> Result<(), NetError> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|source| NetError::File { path: "/proc/self/mountinfo".into(), source })?;
+    // All of them: what a mount has of these already may not be taken from it.
+    let strict = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    for point in sockets::mounts_in(&mountinfo, folder) {
+        match mount(None::<&str>, &point, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | strict, None::<&str>) {
+            Ok(()) => {}
+            // Nobody in here gets there: hidden below another mount, where its path leads to no mount or
+            // to nothing, or in a folder of root's only.
+            Err(nix::Error::EINVAL | nix::Error::ENOENT | nix::Error::EACCES) => {}
+            Err(errno) => return Err(failed(&point, errno)),
         }
     }
     Ok(())

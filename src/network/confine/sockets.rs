@@ -72,6 +72,12 @@ pub(super) fn aliases(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
     names.filter(|name| name != folder).collect()
 }
 
+/// The mounts at a folder and below it.
+pub(super) fn mounts_in(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(mount).map(|mount| mount.point);
+    points.filter(|point| point.starts_with(folder)).collect()
+}
+
 struct Mount<'a> {
     device: &'a str,
     root: PathBuf,
@@ -127,6 +133,7 @@ mod tests {
         assert_eq!(aliases(info, Path::new("/mnt/h x/u")), [PathBuf::from("/home/u")]);
         assert_eq!(aliases(info, Path::new("/home")), [PathBuf::from("/mnt/h x")]);
         assert_eq!(aliases(info, Path::new("/srv")), Vec::<PathBuf>::new());
+        assert_eq!(mounts_in(info, Path::new("/mnt")), [PathBuf::from("/mnt/h x")]);
     }
 
     #[test]
