@@ -1,6 +1,7 @@
 //! Bad input is found before anything boots, and told without a secret.
 
-use crate::world::{World, fixtures};
+use crate::at_hand::fixtures;
+use crate::world::World;
 use boma_qemu::ansible::preflight::{self, Preflight};
 use boma_qemu::ansible::{AnsibleError, Controller};
 use boma_qemu::failure::Blame;

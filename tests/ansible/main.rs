@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod at_hand;
 mod inputs;
 mod mirror;
 mod playbooks;

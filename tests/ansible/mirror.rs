@@ -31,7 +31,7 @@ fn repository(world: &World) {
 
 fn encrypt(world: &World, text: &str) -> String {
     let bin =
-        crate::world::ansible().map_or_else(|| "ansible-vault".to_owned(), |bin| bin.join("ansible-vault").into());
+        crate::at_hand::ansible().map_or_else(|| "ansible-vault".to_owned(), |bin| bin.join("ansible-vault").into());
     let password = world.path("repo/password");
     let said = run(&bin, &["encrypt_string", "--vault-password-file", password.as_str(), text]);
     said.replace("\n", "\n                ")
@@ -106,7 +106,7 @@ fn every_variable_has_the_value_that_it_has_for_the_real_host() {
 
 #[test]
 fn the_list_of_connection_variables_is_that_of_the_installed_ssh_plugin() {
-    let bin = crate::world::ansible().map_or_else(|| "ansible-doc".to_owned(), |bin| bin.join("ansible-doc").into());
+    let bin = crate::at_hand::ansible().map_or_else(|| "ansible-doc".to_owned(), |bin| bin.join("ansible-doc").into());
     let said = run(&bin, &["-t", "connection", "ssh", "--json"]);
     let doc: Value = serde_json::from_str(&said).unwrap();
     let options = doc.as_object().unwrap().values().next().unwrap()["doc"]["options"].as_object().unwrap();

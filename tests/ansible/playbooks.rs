@@ -1,6 +1,7 @@
 //! Playbooks on the VM's stand-in: what passes, what must not, and what never reaches the real host.
 
-use crate::world::{REAL, VM, World, block_on, fixtures};
+use crate::at_hand::{block_on, fixtures};
+use crate::world::{REAL, VM, World};
 use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;

@@ -1,5 +1,6 @@
 //! A VM's stand-in: an ssh server in a network namespace, where the real host's address would answer too.
 
+use crate::at_hand::{ansible, block_on};
 use boma_qemu::ansible::checks::Check;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Outcome, Runner};
@@ -205,22 +206,6 @@ impl Drop for World {
             vm.wait().unwrap();
         }
     }
-}
-
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
-}
-
-pub(crate) fn fixtures() -> Utf8PathBuf {
-    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-/// The folder of Ansible's programs.
-pub(crate) fn ansible() -> Option<Utf8PathBuf> {
-    let named = std::env::var("BOMA_TEST_ANSIBLE").ok().map(Utf8PathBuf::from);
-    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-    let places = [named, Some(fixtures().join("boma/.venv/bin")), Some(root.join(".venv/bin"))];
-    places.into_iter().flatten().find(|bin| bin.join("ansible-playbook").exists())
 }
 
 pub(crate) fn run(program: &str, args: &[&str]) -> String {

@@ -1,16 +1,25 @@
 //! The other end of the tests: small jobs that must run as a process of their own, in namespaces or as
 //! a user that the test is not. The test starts this same program again with a job in its environment.
 
+use crate::at_hand::block_on;
+use boma_qemu::ansible::command::outer_environment;
+use boma_qemu::ansible::inventory::Inline;
+use boma_qemu::ansible::run::Runner;
+use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
+use boma_qemu::failure::Failure;
 use boma_qemu::host::dirs::Dirs;
 use boma_qemu::names::IfName;
 use boma_qemu::network::{self, NetPlan, confine::Confinement};
+use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
-use std::os::unix::net::UnixListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as unix, UnixListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where a job is, as JSON.
 pub(crate) const JOB: &str = "BOMA_NETNS_JOB";
@@ -32,6 +41,70 @@ pub(crate) enum Job {
     Sockets { paths: Vec<(PathBuf, PathBuf)> },
     /// Ask for an address; says it.
     Dhcp { device: String, mac: String },
+    /// Listen on Unix sockets as somebody who has the host's network: who connects causes a connection
+    /// to `target`. A name that begins with `@` is an abstract one.
+    Lure { names: Vec<String>, target: SocketAddr },
+    /// Run a playbook on the VM as a cycle does; says how many tasks ran there, or what went wrong.
+    Play(Box<Play>),
+}
+
+/// A playbook and all that it takes to run it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Play {
+    pub(crate) state: Utf8PathBuf,
+    pub(crate) name: IfName,
+    pub(crate) vm: Ipv4Addr,
+    /// The folder of the keys to the VM.
+    pub(crate) keys: Utf8PathBuf,
+    pub(crate) repo: Utf8PathBuf,
+    /// The folder of Ansible's programs.
+    pub(crate) bin: Option<Utf8PathBuf>,
+    /// What else it reads below a masked folder.
+    pub(crate) visible: Vec<Utf8PathBuf>,
+    pub(crate) playbook: Utf8PathBuf,
+    pub(crate) user: Vec<UserVars>,
+    /// What the guard is to look at first.
+    pub(crate) guarded: Vec<Utf8PathBuf>,
+    pub(crate) log: Utf8PathBuf,
+}
+
+impl Play {
+    /// The same calls, in the same order, as `jobs::apply` makes.
+    fn run(self) -> Result<usize, String> {
+        let controller = Controller {
+            host: "askari".parse().unwrap(),
+            inventory: self.repo.join("inventories/production/offsite.yml"),
+            groups: vec!["offsite_hosts".into()],
+            overlays: Vec::new(),
+            user: self.user,
+            folder: Folder::at(self.state.join("vms/askari/ansible")),
+            bin: self.bin,
+            outer: outer_environment(),
+            repo: self.repo,
+        };
+        let connection = Connection {
+            host: controller.host.clone(),
+            address: self.vm,
+            port: 22,
+            user: "root".into(),
+            key: self.keys.join("id_ed25519"),
+            known_hosts: self.keys.join("known_hosts"),
+        };
+        controller.write_folder(&connection, &Inline::default()).unwrap();
+        let visible = [controller.reads(), self.visible].concat();
+        let network = network::open(&dirs(self.state), &self.name).unwrap();
+        let allowed = Confinement { keep_sockets: Vec::new(), visible };
+        let prefix = network.confine(controller.folder.path(), &allowed).unwrap();
+        let failed = |error: AnsibleError| Failure::from(error).to_string();
+        if !self.guarded.is_empty() {
+            let playbooks: Vec<_> = self.guarded.iter().map(|playbook| controller.repo.join(playbook)).collect();
+            guard::check(&controller, &connection, &playbooks, &prefix).map_err(failed)?;
+        }
+        let limit = Duration::from_secs(120);
+        let runner = Runner { controller: &controller, address: self.vm, prefix: &prefix, log: &self.log, limit };
+        let apply = Apply { playbook: self.playbook, tags: Vec::new() };
+        block_on(runner.apply(&apply, &mut |_| {})).map(|outcome| outcome.tasks).map_err(failed)
+    }
 }
 
 /// How to enter a network.
@@ -49,7 +122,7 @@ pub(crate) fn main(job: Job) {
     match job {
         Job::Ensure { exe, state, plan } => {
             let start = std::time::Instant::now();
-            let network = network::ensure_as(&exe, &dirs(state), &plan).map_err(boma_qemu::failure::Failure::from);
+            let network = network::ensure_as(&exe, &dirs(state), &plan).map_err(Failure::from);
             answer(&network.map(|network| Ways {
                 enter: network.enter(),
                 enter_net_admin: network.enter_net_admin(),
@@ -87,7 +160,28 @@ pub(crate) fn main(job: Job) {
             drop(sockets);
         }
         Job::Dhcp { device, mac } => answer(&dhcp(&device, &mac)),
+        Job::Lure { names, target } => lure(&names, target),
+        Job::Play(play) => answer(&play.run()),
     }
+}
+
+fn lure(names: &[String], target: SocketAddr) {
+    for name in names {
+        let address = match name.strip_prefix('@') {
+            Some(name) => unix::SocketAddr::from_abstract_name(name),
+            None => unix::SocketAddr::from_pathname(name),
+        };
+        let listener = UnixListener::bind_addr(&address.unwrap()).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                // The connection itself is what counts.
+                let _ = TcpStream::connect_timeout(&target, Duration::from_secs(2));
+                drop(stream);
+            }
+        });
+    }
+    answer(&());
+    std::thread::park();
 }
 
 fn answer(value: &impl Serialize) {
@@ -106,7 +200,7 @@ fn dhcp(device: &str, mac: &str) -> (String, String, String) {
     let socket = UdpSocket::bind(("0.0.0.0", 68)).unwrap();
     setsockopt(&socket, BindToDevice, &device.into()).unwrap();
     socket.set_broadcast(true).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let mac: Vec<u8> = mac.split(':').map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
     let exchange = |options: &[u8], expected: u8| {
         let mut packet = vec![0_u8; 236];

@@ -6,7 +6,7 @@ use crate::world::{Held, World, holding_behind, must, tried};
 use boma_qemu::network::NetPlan;
 
 pub(crate) struct Guest {
-    _held: Held,
+    held: Held,
     prefix: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Guest {
         );
         let into = ["nsenter", "-t", &pid.to_string(), "-n"].map(str::to_owned).to_vec();
         let prefix = [site, into].concat();
-        let guest = Self { _held: held, prefix };
+        let guest = Self { held, prefix };
         guest.run(&format!("ip link set eth0 address {}; ip link set lo up; ip link set eth0 up", plan.vm.mac));
         guest
     }
@@ -42,6 +42,11 @@ impl Guest {
 
     pub(crate) fn run(&self, script: &str) -> String {
         must(&self.prefix, script)
+    }
+
+    /// A process in its network namespace.
+    pub(crate) fn pid(&self) -> u32 {
+        self.held.pid()
     }
 
     pub(crate) fn prefix(&self) -> &[String] {

@@ -3,8 +3,12 @@
 //! Needs root, to make those hosts; boma-qemu itself runs in them as root and as a user without any
 //! privilege. What happens inside is seen from outside, never taken from boma-qemu's word.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking and speak by printing
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test's helpers fail by panicking and speak by printing
 
+mod askari;
+#[path = "../ansible/at_hand.rs"]
+mod at_hand;
+mod containment;
 mod controller;
 mod driver;
 mod guest;
