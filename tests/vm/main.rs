@@ -14,7 +14,8 @@ use lane::{HostState, Lane, User};
 fn a_red_cycle_fails_after_the_reboot_keeps_the_vm_and_prune_leaves_nothing() {
     let lane = Lane::new(User::Caller);
     let before = HostState::now();
-    let run = lane.boma(&["cycle", "askari", "-e", "@overrides/askari.red.yml"]);
+    // What stays dead is waited for in vain: not longer than a live one may need.
+    let run = lane.boma(&["cycle", "askari", "-e", "@overrides/askari.red.yml", "-e", "verify__seconds=25"]);
     run.exits(6);
     run.says(&["FAILED", "published_port_answers", "boma-qemu down askari"]);
 
@@ -103,7 +104,7 @@ fn a_guest_without_ssh_and_root_is_asked_over_its_console() {
     lane.add_playbook("adversarial/locks_out_at_next_boot.yml");
     lane.boma(&["up", "askari"]).exits(0);
     lane.boma(&["apply", "askari"]).exits(0);
-    let run = lane.boma(&["reboot", "askari", "--timeout", "150"]);
+    let run = lane.boma(&["reboot", "askari", "--timeout", "75"]);
     run.exits(6).says(&["did not come back", "console"]);
     assert!(lane.evidence("guest/failed-units.txt").contains("[exit"), "asked over the console");
     assert!(lane.evidence("guest/nft.txt").contains("[exit 0]"));
