@@ -36,6 +36,7 @@ impl Lane {
             must("cp", &["-a", real.join(name).as_str(), to.as_str()]);
         }
         std::fs::copy(cargo_bin("boma-qemu"), dir.join("boma-qemu")).unwrap();
+        std::fs::create_dir(dir.join("home")).unwrap();
         if user == User::Ordinary {
             make_ordinary(&dir);
         }
