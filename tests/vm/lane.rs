@@ -36,7 +36,6 @@ impl Lane {
             must("cp", &["-a", real.join(name).as_str(), to.as_str()]);
         }
         std::fs::copy(cargo_bin("boma-qemu"), dir.join("boma-qemu")).unwrap();
-        std::fs::create_dir(dir.join("home")).unwrap();
         if user == User::Ordinary {
             make_ordinary(&dir);
         }
@@ -78,8 +77,11 @@ impl Lane {
             }
         };
         command.args(args).current_dir(&self.dir).stdin(Stdio::null());
-        for (name, folder) in [("HOME", "home"), ("BOMA_STATE", "s"), ("BOMA_RUNS", "runs")] {
+        for (name, folder) in [("BOMA_STATE", "s"), ("BOMA_RUNS", "runs")] {
             command.env(name, self.dir.join(folder));
+        }
+        if self.user == User::Ordinary {
+            command.env("HOME", home_of_ordinary());
         }
         command.env_remove("BOMA_ROOT").env_remove("BOMA_REPO");
         command
@@ -154,8 +156,10 @@ impl Drop for Lane {
 fn make_ordinary(dir: &Utf8Path) {
     let known = Command::new("id").arg(ORDINARY).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     if !known.success() {
-        must("useradd", &["--no-create-home", "--shell", "/usr/sbin/nologin", ORDINARY]);
+        must("useradd", &["--create-home", "--shell", "/usr/sbin/nologin", ORDINARY]);
     }
+    // Ansible takes its user's home from the password file, whatever HOME says.
+    must("install", &["-d", "-m", "0755", "-o", ORDINARY, "-g", ORDINARY, &home_of_ordinary()]);
     // On a normal Debian everybody may open it (udev); on some build machines only root may.
     must("chmod", &["0666", "/dev/net/tun"]);
     // The caller's virtual environment may lie where this user cannot look.
@@ -165,6 +169,10 @@ fn make_ordinary(dir: &Utf8Path) {
     let requirements = dir.join("tests/fixtures/boma/requirements.txt");
     must(venv.join("bin/pip").as_str(), &["install", "--quiet", "--requirement", requirements.as_str()]);
     must("chown", &["-R", &format!("{ORDINARY}:{ORDINARY}"), dir.as_str()]);
+}
+
+fn home_of_ordinary() -> String {
+    format!("/home/{ORDINARY}")
 }
 
 fn must(program: &str, args: &[&str]) {
