@@ -5,12 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
+mod golden;
+
 use boma_qemu::console::boots::boots;
 use boma_qemu::console::session::Session;
 use boma_qemu::host::deadline::Deadline;
 use boma_qemu::host::ledger::Ledger;
 use boma_qemu::host::process::ProcessId;
-use boma_qemu::image::Cache;
 use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, boot_offsets, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
@@ -42,16 +43,6 @@ struct Vm {
     client: Client,
     monitor: ProcessId,
     _folder: Folder,
-}
-
-fn golden() -> Utf8PathBuf {
-    if let Ok(path) = std::env::var("BOMA_TEST_IMAGE") {
-        return path.into();
-    }
-    let dir = std::env::var("BOMA_IT_CACHE").unwrap_or_else(|_| "/var/lib/boma-integration".into());
-    let listed = Cache::new(Utf8Path::new(&dir)).list().unwrap();
-    let found = listed.into_iter().next().map(|one| one.path);
-    found.unwrap_or_else(|| panic!("no golden image in {dir}: run `boma-qemu image build`, or set BOMA_TEST_IMAGE"))
 }
 
 /// A user for the console, `boma-rescue` with the password `secret`; an address that nothing gives it.
@@ -110,8 +101,9 @@ impl Folder {
         let folder = tempfile::tempdir().unwrap();
         let vm = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
         let disk = vm.disk();
-        let overlay = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden().as_str(), disk.as_str(), "20G"]
-            .map(String::from);
+        let overlay =
+            ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden::golden().as_str(), disk.as_str(), "20G"]
+                .map(String::from);
         assert!(Command::new("qemu-img").args(overlay).status().unwrap().success());
         std::fs::write(vm.seed(), seed()).unwrap();
         Self { vm, _folder: folder }

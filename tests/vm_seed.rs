@@ -6,9 +6,10 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
-use boma_qemu::image::Cache;
+mod golden;
+
 use boma_qemu::seed::iso::{File, write};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -42,16 +43,6 @@ impl Drop for Guest {
     }
 }
 
-fn golden() -> Utf8PathBuf {
-    if let Ok(path) = std::env::var("BOMA_TEST_IMAGE") {
-        return path.into();
-    }
-    let dir = std::env::var("BOMA_IT_CACHE").unwrap_or_else(|_| "/var/lib/boma-integration".into());
-    let listed = Cache::new(Utf8Path::new(&dir)).list().unwrap();
-    let found = listed.into_iter().next().map(|one| one.path);
-    found.unwrap_or_else(|| panic!("no golden image in {dir}: run `boma-qemu image build`, or set BOMA_TEST_IMAGE"))
-}
-
 fn run(program: &str, args: &[&str]) {
     let status = Command::new(program).args(args).status();
     assert!(status.unwrap_or_else(|e| panic!("cannot run {program}: {e}")).success(), "{program} {args:?}");
@@ -59,7 +50,7 @@ fn run(program: &str, args: &[&str]) {
 
 fn boot(dir: &Utf8Path) -> Guest {
     let disk = dir.join("disk.qcow2");
-    run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden().as_str(), disk.as_str()]);
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden::golden().as_str(), disk.as_str()]);
     let args = format!(
         "-nodefaults -display none -no-reboot -machine q35 -accel tcg -cpu max -smp 2 -m 1024 \
          -drive if=virtio,file={disk},format=qcow2,discard=unmap \

@@ -31,7 +31,7 @@ use crate::host::deadline::Deadline;
 use crate::host::dirs::{Dirs, make_private, write_private};
 use crate::host::ledger::{Leak, Ledger};
 use crate::host::lock::Lock;
-use crate::host::process::ProcessId;
+use crate::host::process::{self, ProcessId};
 use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
 use caps::Keep;
@@ -215,7 +215,5 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Utf8Path) -> Result<T, NetEr
 
 /// The path of this program.
 fn own_exe() -> Result<Utf8PathBuf, NetError> {
-    let failed = |source| NetError::Start { program: "this program again".into(), source };
-    let path = std::env::current_exe().map_err(failed)?;
-    Utf8PathBuf::from_path_buf(path).map_err(|_| failed(std::io::Error::other("its path is not UTF-8")))
+    process::own_exe().map_err(|source| NetError::Start { program: "this program again".into(), source })
 }
