@@ -2,6 +2,7 @@
 //!
 //! `started` is the first file written and `result.json` the last, so a run that died says so itself.
 
+pub mod html;
 pub mod junit;
 
 use crate::failure::{Blame, Exit};

@@ -1,0 +1,102 @@
+//! What both pages are made of: the verdict, facts, checks, state findings, links to evidence.
+
+/// How a page ends up at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// It passed.
+    Good,
+    /// It failed, and that says something about the host.
+    Bad,
+    /// There is no verdict on the host: the harness, the user or this machine ended it.
+    #[default]
+    Open,
+}
+
+/// The verdict: the first thing that is read, and often the only one.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// How it ends up.
+    pub mood: Mood,
+    /// One sentence, beginning with a word in capitals (`FAILED: askari did not …`).
+    pub headline: String,
+    /// Where it failed first (`phase reboot`), if it failed.
+    pub failed_in: Option<String>,
+    /// What failed first and why, from the outermost to the innermost cause.
+    pub failure: Vec<String>,
+    /// What to do next, one step each.
+    pub next: Vec<String>,
+    /// Commands that look at what was kept.
+    pub commands: Vec<String>,
+}
+
+/// One line of what it was made of.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// Its name (`image`).
+    pub label: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// How bad a finding or a console line is; a sign of its own in text, never by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Known and allowed, or only worth knowing.
+    Note,
+    /// Worth a look.
+    Warning,
+    /// Something is broken.
+    Error,
+    /// Nothing works without it.
+    Critical,
+}
+
+/// One difference of the machine's state across a boot.
+#[derive(Clone, Debug)]
+pub struct StateFinding {
+    /// Its stable name (`units/caddy.service/active`).
+    pub id: String,
+    /// The part of the state (`units`).
+    pub section: String,
+    /// What it is about.
+    pub what: String,
+    /// What it was before; none: it was not there.
+    pub before: Option<String>,
+    /// What it is after; none: it is gone.
+    pub after: Option<String>,
+    /// How bad it is.
+    pub weight: Weight,
+    /// Whether the profile allows it.
+    pub allowed: bool,
+}
+
+/// One outcome check, at each time that the checks ran.
+#[derive(Clone, Debug)]
+pub struct CheckRow {
+    /// Its name.
+    pub id: String,
+    /// A hint explains and never fails.
+    pub hint: bool,
+    /// What it said, in the order of the columns; none where it did not run.
+    pub answers: Vec<Option<Answer>>,
+}
+
+/// A yes or a no, with its words.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Whether it held.
+    pub ok: bool,
+    /// What it saw.
+    pub said: String,
+}
+
+/// A file of the evidence.
+#[derive(Clone, Debug)]
+pub struct FileLink {
+    /// Its path, relative to the page.
+    pub path: String,
+    /// What it tells; empty where nobody knows.
+    pub tells: String,
+    /// Its size in bytes, where it is written already.
+    pub bytes: Option<u64>,
+}
