@@ -1,7 +1,9 @@
 //! The command line.
 
 use crate::names::HostName;
+use crate::reboot::Mode;
 use camino::Utf8PathBuf;
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -125,13 +127,15 @@ pub(crate) enum AccelArg {
     Tcg,
 }
 
-/// How a reboot is brought about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Via {
-    /// `systemctl reboot` in the guest
-    #[default]
-    Guest,
+/// The modes that the command line takes.
+impl ValueEnum for Mode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Guest]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.help()))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -169,7 +173,7 @@ pub(crate) enum Command {
         host: HostName,
         /// How
         #[arg(long, value_enum, default_value_t)]
-        via: Via,
+        via: Mode,
         /// How long it may take until the new boot has settled, if not as given to `up`
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,

@@ -1,6 +1,6 @@
 //! From the arguments to the jobs.
 
-use super::args::{Cli, Command, NetCommand, RunArgs, Via};
+use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
 use super::{image, look, verdict};
 use crate::failure::{Exit, Failure};
@@ -13,6 +13,7 @@ use crate::jobs::{Context, guards, stop};
 use crate::names::HostName;
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
+use crate::reboot::Mode;
 use clap::CommandFactory;
 use std::future::Future;
 
@@ -67,7 +68,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 run.apply().await
             })
         }
-        Command::Reboot { host, via: Via::Guest, timeout } => stage(ctx, &host, "reboot", say, async |run| {
+        Command::Reboot { host, via: Mode::Guest, timeout } => stage(ctx, &host, "reboot", say, async |run| {
             run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
             run.reboot().await
         }),

@@ -7,6 +7,10 @@
 //! id after. The ids are compared only once the RESET was seen, because sshd goes on answering for a
 //! while after the reboot was asked for.
 
+pub mod mode;
+
+pub use mode::{Mode, UnknownMode};
+
 use crate::console::tail::text_of;
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
@@ -18,14 +22,6 @@ use crate::ssh::{Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// How a reboot is brought about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// `systemctl reboot` in the guest.
-    Guest,
-}
 
 /// Evidence that the guest went down in order and came back as a new boot. It has no public
 /// constructor: only a reboot that was seen makes one.
