@@ -145,6 +145,11 @@ impl Client {
         self.ask::<Value>("a power-cycle", Ask::PowerCycle {}, CYCLE_LIMIT).await.map(drop)
     }
 
+    /// Write into the journal what a command did to the VM beside QMP; the event's number.
+    pub async fn note(&self, kind: &str, data: Value) -> Result<u64, ClientError> {
+        self.ask("a note", Ask::Note { kind: kind.into(), data }, OWN_LIMIT).await
+    }
+
     /// How things are.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.ask("its status", Ask::Status {}, OWN_LIMIT).await

@@ -23,11 +23,14 @@ pub enum Source {
     Console,
     /// The operating system, about QEMU's process.
     Process,
+    /// A command of this program, about what it did.
+    Command,
 }
 
 /// Something that happened. QMP's events have their own names (`RESET`); the monitor's are
 /// `qemu-started`, `qemu-start-failed`, `qemu-exited`, `qmp-command`, `qmp-lost`, `qmp-garbage`, `boot`,
-/// `console-rule`, `console-full`, `power-cycle`, `stop` and `kvm-internal-error`.
+/// `console-rule`, `console-full`, `power-cycle`, `stop` and `kvm-internal-error`; what a command did to the VM
+/// beside QMP (`fault`) comes from the command itself ([`Source::Command`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its place in the journal, from 1, without gaps.
@@ -40,6 +43,9 @@ pub struct Event {
     pub source: Source,
     /// What it is.
     pub kind: String,
+    /// How long the console log was then, in bytes: what the console said before it lies below.
+    #[serde(default)]
+    pub console: u64,
     /// Its data; null where it has none.
     #[serde(default)]
     pub data: Value,
@@ -109,11 +115,18 @@ impl Journal {
         Ok(Self { path: path.to_owned(), file, next })
     }
 
-    /// Append an event. It is one `write`, so a reader never sees another writer's bytes in between.
-    pub(crate) fn append(&mut self, source: Source, kind: &str, data: Value) -> Result<u64, JournalError> {
+    /// Append an event; `console` is the length of the console log. It is one `write`, so a reader never
+    /// sees another writer's bytes in between.
+    pub(crate) fn append(
+        &mut self,
+        source: Source,
+        kind: &str,
+        console: u64,
+        data: Value,
+    ) -> Result<u64, JournalError> {
         let io = |source| JournalError::Io { path: self.path.clone(), source };
         let wall = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
-        let event = Event { seq: self.next, wall, mono: monotonic(), source, kind: kind.to_owned(), data };
+        let event = Event { seq: self.next, wall, mono: monotonic(), source, kind: kind.to_owned(), console, data };
         let mut line = serde_json::to_vec(&event).map_err(|e| io(e.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(io)?;
@@ -196,11 +209,11 @@ mod tests {
     fn numbers_go_on_after_a_torn_line() {
         let (_keep, path) = scratch();
         let mut journal = Journal::open(&path).unwrap();
-        journal.append(Source::Qmp, "RESET", json!({"guest": true})).unwrap();
+        journal.append(Source::Qmp, "RESET", 0, json!({"guest": true})).unwrap();
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":2,\"wa").unwrap();
         assert_eq!(read_all(&path).unwrap().len(), 1);
         let mut journal = Journal::open(&path).unwrap();
-        assert_eq!(journal.append(Source::Monitor, "stop", Value::Null).unwrap(), 2);
+        assert_eq!(journal.append(Source::Monitor, "stop", 7, Value::Null).unwrap(), 2);
         let kinds: Vec<_> = read_all(&path).unwrap().into_iter().map(|e| (e.seq, e.kind)).collect();
         assert_eq!(kinds, [(1, "RESET".into()), (2, "stop".into())]);
     }
@@ -217,13 +230,13 @@ mod tests {
         let (_keep, path) = scratch();
         let mut journal = Journal::open(&path).unwrap();
         for kind in ["a", "b"] {
-            journal.append(Source::Qmp, kind, Value::Null).unwrap();
+            journal.append(Source::Qmp, kind, 0, Value::Null).unwrap();
         }
         let mut follow = Follow::new(&path, 1).unwrap();
         assert_eq!(follow.next().await.unwrap().kind, "b");
         let write = async {
             tokio::task::yield_now().await;
-            journal.append(Source::Qmp, "c", Value::Null).unwrap();
+            journal.append(Source::Qmp, "c", 0, Value::Null).unwrap();
         };
         let (event, ()) = tokio::join!(follow.next(), write);
         assert_eq!(event.unwrap().seq, 3);

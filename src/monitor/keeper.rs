@@ -188,6 +188,10 @@ impl Keeper {
             Ask::Qmp { command, arguments, limit } => return self.run_qmp(command, arguments, limit, reply),
             Ask::ConsoleWrite { bytes, limit } => return self.write(bytes, limit, reply),
             Ask::PowerCycle {} => self.power_cycle().await.map(|()| Value::Null).map_err(Refusal::Start),
+            Ask::Note { kind, data } => {
+                self.note(Source::Command, &kind, data);
+                Ok(self.journal.last().into())
+            }
             Ask::Status {} => Ok(serde_json::to_value(self.status()).unwrap_or_default()),
             // Taken care of by `run`, which ends with it.
             Ask::Stop {} => Ok(Value::Null),
@@ -314,7 +318,7 @@ impl Keeper {
 
     /// Write an event. If that fails (a full disk) the monitor's log says so, and the VM goes on.
     fn note(&mut self, source: Source, kind: &str, data: Value) {
-        if let Err(error) = self.journal.append(source, kind, data) {
+        if let Err(error) = self.journal.append(source, kind, self.console.length(), data) {
             anstream::eprintln!("event {kind} is lost: {error}");
         }
     }

@@ -30,6 +30,8 @@ pub(crate) enum Ask {
     ConsoleWrite { bytes: Vec<u8>, limit: Duration },
     /// Kill QEMU if it runs, and start it on `machine.json` as that is now.
     PowerCycle {},
+    /// Write down what a command did to the VM.
+    Note { kind: String, data: Value },
     /// End QEMU, then the monitor.
     Stop {},
     /// Say how things are.
