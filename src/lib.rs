@@ -1,7 +1,7 @@
 //! boma-qemu proves, before a live host is touched, that it will come back from a reboot.
 //!
 //! Layers, top to bottom; imports point down only, and siblings do not know each other:
-//! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, diagnose, report), the machine
+//! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, observe, diagnose, report), the machine
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
@@ -17,6 +17,7 @@ pub mod machine;
 pub mod monitor;
 pub mod names;
 pub mod network;
+pub mod observe;
 pub mod plan;
 pub mod profile;
 pub mod qemu;

@@ -52,6 +52,9 @@ pub struct Profile {
     /// What may be reached although the rules would forbid it.
     #[serde(default)]
     pub allow: Vec<Allow>,
+    /// What the difference of state across a reboot may be.
+    #[serde(default)]
+    pub state: StateRules,
     /// The case that must fail, for `prove`.
     pub red: Option<Red>,
 }
@@ -90,6 +93,25 @@ pub enum Side {
     Guest,
     /// ansible-playbook and its ssh.
     Controller,
+}
+
+/// What the difference of state across a reboot may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateRules {
+    /// Losses that are meant to be.
+    #[serde(default)]
+    pub allow: Vec<AllowedLoss>,
+}
+
+/// A loss across a reboot that is meant to be, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowedLoss {
+    /// The finding's id, or a glob of it: `*` is any text (`units/*.mount/active`).
+    pub id: String,
+    /// Why it is no loss.
+    pub why: String,
 }
 
 /// The case that must fail.
@@ -238,6 +260,9 @@ impl Profile {
         if self.allow.iter().any(|a| a.side == Side::Guest && a.socket.is_some()) {
             return Some("allow: a socket can only be for the controller".into());
         }
+        if let Some(allowed) = self.state.allow.iter().find(|a| a.id.trim().is_empty() || a.why.trim().is_empty()) {
+            return Some(format!("state.allow: {:?} needs both an id and a reason (`why`)", allowed.id));
+        }
         self.red.as_ref().filter(|red| red.fails.is_empty()).map(|_| "red: fails names no check".into())
     }
 }
@@ -298,5 +323,14 @@ mod tests {
         assert!(
             error(&with(r#"{"for": "guest", "socket": "/run/x", "why": "y"}"#)).contains("only be for the controller")
         );
+    }
+
+    #[test]
+    fn an_allowed_loss_needs_an_id_and_a_reason() {
+        let with = |allow: &str| SMALL.replacen('{', &format!(r#"{{"state": {{"allow": [{allow}]}}, "#), 1);
+        let good = with(r#"{"id": "sysctl/vm.*", "why": "tuned by hand until the next kernel"}"#);
+        assert_eq!(Profile::parse("x.json".into(), &good).unwrap().state.allow[0].id, "sysctl/vm.*");
+        assert!(error(&with(r#"{"id": "sysctl/vm.*", "why": " "}"#)).contains("needs both an id and a reason"));
+        assert!(error(&with(r#"{"id": "a", "why": "b", "until": "c"}"#)).contains("unknown field `until`"));
     }
 }

@@ -7,6 +7,7 @@ use crate::host::dirs::{DirError, write_private};
 use crate::host::ledger::Leak;
 use crate::machine::VmDir;
 use crate::names::{HostName, VmName};
+use crate::observe::Across;
 use crate::reboot::RebootProof;
 use crate::report::junit::{self, Case};
 use crate::report::{ReportError, RunFolder};
@@ -40,6 +41,9 @@ pub struct Record {
     pub checks: Vec<Checks>,
     /// The proof of the reboot.
     pub reboot: Option<RebootProof>,
+    /// What the last reboot changed about the guest.
+    #[serde(default)]
+    pub state: Option<Across>,
     /// What went wrong first.
     pub failure: Option<Failure>,
     /// What was left on the host after the teardown.
@@ -124,6 +128,7 @@ impl Record {
             playbooks: Vec::new(),
             checks: Vec::new(),
             reboot: None,
+            state: None,
             failure: None,
             leaks: Vec::new(),
             kept: false,

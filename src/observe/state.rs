@@ -1,0 +1,209 @@
+//! What one look at a guest saw: facts, by section.
+//!
+//! A fact is a name and a value, or a name and a list where the order of the lines has a meaning. Names are
+//! stable across boots: no process id, no handle, no random id is ever part of one.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a guest looked like, section by section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Every section that was asked for.
+    pub sections: BTreeMap<Section, Observed>,
+    /// What is set up to be there after a boot (`fstab`, `modules-load`, `sysctl.d`, …). It explains a loss
+    /// and is never compared.
+    #[serde(default)]
+    pub promised: BTreeMap<String, Vec<String>>,
+}
+
+/// The facts of a section, by name.
+pub type Facts = BTreeMap<String, Fact>;
+
+/// What came of one section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Observed {
+    /// There is nothing to ask: the guest has no such tool, or its service does not run.
+    Absent(String),
+    /// The tool is there and failed, in its own words.
+    Failed(String),
+    /// What is so.
+    Facts(Facts),
+}
+
+/// The value of a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fact {
+    /// One value.
+    One(String),
+    /// Lines whose order counts: the rules of a chain, the name servers.
+    List(Vec<String>),
+}
+
+/// A section of a [`State`]. Its name is the first part of every finding's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Section {
+    /// Units: what they are doing.
+    Units,
+    /// Unit files: what is enabled.
+    UnitFiles,
+    /// Containers, and what they publish.
+    Containers,
+    /// Docker's networks.
+    DockerNetworks,
+    /// Docker's volumes.
+    DockerVolumes,
+    /// Listening sockets.
+    Sockets,
+    /// The packet filter.
+    Nft,
+    /// Network interfaces.
+    Links,
+    /// Their addresses.
+    Addresses,
+    /// Routes of all tables.
+    Routes,
+    /// The rules that choose a routing table.
+    IpRules,
+    /// Name resolution.
+    Resolv,
+    /// Kernel parameters at run time.
+    Sysctl,
+    /// Mounted file systems.
+    Mounts,
+    /// Swap.
+    Swaps,
+    /// Kernel modules.
+    Modules,
+    /// Users.
+    Users,
+    /// Groups.
+    Groups,
+    /// Host name, time zone, time synchronisation.
+    System,
+    /// The kernel and its command line.
+    Kernel,
+}
+
+impl Section {
+    /// Every section, in the order in which a person wants to read them.
+    pub const ALL: [Self; 20] = [
+        Self::Units,
+        Self::UnitFiles,
+        Self::Containers,
+        Self::DockerNetworks,
+        Self::DockerVolumes,
+        Self::Sockets,
+        Self::Nft,
+        Self::Links,
+        Self::Addresses,
+        Self::Routes,
+        Self::IpRules,
+        Self::Resolv,
+        Self::Sysctl,
+        Self::Mounts,
+        Self::Swaps,
+        Self::Modules,
+        Self::Users,
+        Self::Groups,
+        Self::System,
+        Self::Kernel,
+    ];
+
+    /// Its name, the first part of a finding's id.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Units => "units",
+            Self::UnitFiles => "unit-files",
+            Self::Containers => "containers",
+            Self::DockerNetworks => "docker-networks",
+            Self::DockerVolumes => "docker-volumes",
+            Self::Sockets => "sockets",
+            Self::Nft => "nft",
+            Self::Links => "links",
+            Self::Addresses => "addresses",
+            Self::Routes => "routes",
+            Self::IpRules => "ip-rules",
+            Self::Resolv => "resolv",
+            Self::Sysctl => "sysctl",
+            Self::Mounts => "mounts",
+            Self::Swaps => "swaps",
+            Self::Modules => "modules",
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::System => "system",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl State {
+    /// One fact, if its section was seen and has it.
+    pub fn fact(&self, section: Section, key: &str) -> Option<&Fact> {
+        self.facts(section)?.get(key)
+    }
+
+    /// One fact's value as a single word; empty where it is not known.
+    pub fn word(&self, section: Section, key: &str) -> &str {
+        match self.fact(section, key) {
+            Some(Fact::One(value)) => value,
+            _ => "",
+        }
+    }
+
+    /// The facts of a section, if it was seen.
+    pub fn facts(&self, section: Section) -> Option<&Facts> {
+        match self.sections.get(&section) {
+            Some(Observed::Facts(facts)) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// Whether something of that name is set up to be there after a boot.
+    pub fn promises(&self, what: &str, name: &str) -> bool {
+        self.promised.get(what).is_some_and(|names| names.iter().any(|known| known == name))
+    }
+}
+
+impl From<&str> for Fact {
+    fn from(value: &str) -> Self {
+        Self::One(value.to_owned())
+    }
+}
+
+impl From<String> for Fact {
+    fn from(value: String) -> Self {
+        Self::One(value)
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(value) => f.write_str(value),
+            Self::List(lines) => f.write_str(&lines.join("\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sections_name_is_its_name_in_json() {
+        for section in Section::ALL {
+            assert_eq!(serde_json::to_value(section).unwrap(), section.name());
+        }
+    }
+}
