@@ -82,6 +82,8 @@ impl VmDir {
         events = "events.ndjson";
         /// The serial console, every byte of it.
         console = "console.log";
+        /// When the console's bytes came.
+        console_times = "console.times";
         /// The monitor's control socket.
         control = "ctl.sock";
         /// Locked while the monitor lives.

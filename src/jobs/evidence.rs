@@ -47,6 +47,7 @@ impl Run<'_> {
         let mut kept = vec![
             run.write("qemu-argv.txt", argv),
             run.copy(&vm.console(), "console.log"),
+            run.copy(&vm.console_times(), "console.times"),
             run.copy(&vm.events(), "events.ndjson"),
             run.copy(&vm.qemu_err(), "qemu-stderr.txt"),
             run.copy(&vm.monitor_log(), "monitor.log"),

@@ -1,6 +1,8 @@
 //! The console as the monitor keeps it: every byte in one file, cut by boot, watched by the rules.
 
+use super::events::monotonic;
 use crate::console::rules::{Finding, Watcher};
+use crate::console::times::PERIOD_S;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -17,6 +19,7 @@ const EVENTS_PER_RULE: u32 = 20;
 pub(crate) struct ConsoleLog {
     path: Utf8PathBuf,
     file: File,
+    times: TimesFile,
     at: u64,
     watcher: Watcher,
     counts: HashMap<&'static str, u32>,
@@ -35,12 +38,14 @@ pub(crate) enum Note {
 }
 
 impl ConsoleLog {
-    /// Open the log, made if it is not there, and append to it.
-    pub(crate) fn open(path: &Utf8Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    /// Open the log and the file of its times, made if they are not there, and append to them.
+    pub(crate) fn open(path: &Utf8Path, times: &Utf8Path) -> std::io::Result<Self> {
+        let append = |path| OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        let file = append(path)?;
+        let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY };
         let at = file.metadata()?.len();
         let (watcher, counts) = (Watcher::new(at), HashMap::new());
-        Ok(Self { path: path.to_owned(), file, at, watcher, counts, boots: 0, cut: 0, full: false })
+        Ok(Self { path: path.to_owned(), file, times, at, watcher, counts, boots: 0, cut: 0, full: false })
     }
 
     /// Bytes in the log.
@@ -62,7 +67,10 @@ impl ConsoleLog {
                 false => self.file.write_all(bytes).map_err(|e| format!("cannot write {}: {e}", self.path)),
             };
             match written {
-                Ok(()) => self.at += bytes.len() as u64,
+                Ok(()) => {
+                    self.times.note(self.at);
+                    self.at += bytes.len() as u64;
+                }
                 Err(why) => {
                     self.full = true;
                     notes.push(Note::Full(why));
@@ -97,6 +105,26 @@ impl ConsoleLog {
     }
 }
 
+/// The file of times ([`crate::console::times`]).
+#[derive(Debug)]
+struct TimesFile {
+    file: File,
+    last: f64,
+}
+
+impl TimesFile {
+    /// The byte at `offset` has come now. A time that cannot be written costs a time and nothing else.
+    fn note(&mut self, offset: u64) {
+        let now = monotonic();
+        if now - self.last >= PERIOD_S {
+            self.last = now;
+            if let Err(error) = self.file.write_all(format!("{now:.6} {offset}\n").as_bytes()) {
+                anstream::eprintln!("the time of the console's byte {offset} is lost: {error}");
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +132,7 @@ mod tests {
     fn scratch() -> (tempfile::TempDir, ConsoleLog) {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(dir.path().join("console.log")).unwrap();
-        (dir, ConsoleLog::open(&path).unwrap())
+        (dir, ConsoleLog::open(&path, &path.with_extension("times")).unwrap())
     }
 
     #[test]
@@ -116,6 +144,20 @@ mod tests {
         assert_eq!(log.cut().1, None);
         log.take(b"booting again\r\n");
         assert_eq!(log.cut().1, Some(3));
+    }
+
+    #[test]
+    fn every_byte_has_a_time_even_when_they_come_in_a_flood() {
+        let (keep, mut log) = scratch();
+        let begin = monotonic();
+        for _ in 0..1000 {
+            log.take(b"x");
+        }
+        let text = std::fs::read_to_string(keep.path().join("console.times")).unwrap();
+        let times = crate::console::times::Times::parse(&text);
+        assert!((begin..=monotonic()).contains(&times.at(0).unwrap()));
+        assert_eq!(times.at(999), times.before(f64::MAX).map(|(time, _)| time));
+        assert!(text.lines().count() < 500, "a flood does not write a time per byte");
     }
 
     #[test]

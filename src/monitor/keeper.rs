@@ -58,7 +58,7 @@ enum Next {
 impl Keeper {
     pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
         let journal = Journal::open(&parts.dir.events()).map_err(std::io::Error::other)?;
-        let console = ConsoleLog::open(&parts.dir.console())?;
+        let console = ConsoleLog::open(&parts.dir.console(), &parts.dir.console_times())?;
         let ended = "it was never started".into();
         Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel() })
     }
