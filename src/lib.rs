@@ -26,5 +26,6 @@ pub mod ready;
 pub mod reboot;
 pub mod report;
 pub mod seed;
+pub mod snapshot;
 pub mod ssh;
 pub mod wait;

@@ -80,6 +80,10 @@ impl VmDir {
         ledger = "ledger.ndjson";
         /// The journal of everything that the monitor saw.
         events = "events.ndjson";
+        /// The snapshot that `reset` goes back to.
+        snapshot = "snapshot.json";
+        /// The record as it was when the snapshot was taken.
+        applied_record = "applied-record.json";
         /// The serial console, every byte of it.
         console = "console.log";
         /// When the console's bytes came.

@@ -7,13 +7,13 @@
 
 mod golden;
 
-use boma_qemu::console::boots::boots;
+use boma_qemu::console::boots::parts;
 use boma_qemu::console::session::Session;
 use boma_qemu::host::deadline::Deadline;
 use boma_qemu::host::ledger::Ledger;
 use boma_qemu::host::process::ProcessId;
 use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::events::{Event, Follow, boot_offsets, read_all};
+use boma_qemu::monitor::events::{Event, Follow, console_cuts, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
 use boma_qemu::names::MiB;
 use boma_qemu::qemu::{Accel, Machine};
@@ -297,14 +297,14 @@ fn the_log_is_cut_where_the_boot_began(vm: &Vm) {
     let log = std::fs::read(vm.dir.console()).unwrap();
     let events = read_all(&vm.dir.events()).unwrap();
     let resets = events.iter().filter(|event| event.kind == "RESET").count();
-    let cut = boots(log.len(), &boot_offsets(&events));
+    let cut = parts(log.len(), &console_cuts(&events));
     assert_eq!(cut.len(), 2, "{resets} resets");
     for (boot, ends_in_order) in cut.iter().zip([true, false]) {
         let text = String::from_utf8_lossy(&log[boot.range.clone()]);
         assert_eq!(text.matches("Linux version").count(), 1, "boot {}", boot.number);
         assert_eq!(text.contains("reboot: Restarting system"), ends_in_order, "boot {}", boot.number);
     }
-    println!("{resets} resets, boots at {:?}", boot_offsets(&events));
+    println!("{resets} resets, boots at {:?}", console_cuts(&events));
 }
 
 fn events_are_whole(vm: &Vm) {

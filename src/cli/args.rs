@@ -167,7 +167,12 @@ pub(crate) enum Command {
         /// More extra variables, after those given to `up`
         #[arg(short = 'e', long = "extra-vars", value_name = "KEY=VALUE|@FILE")]
         extra_vars: Vec<String>,
+        /// Take no snapshot for `reset`
+        #[arg(long)]
+        no_snapshot: bool,
     },
+    /// Bring the VM back to the snapshot that `apply` took of its disk and memory
+    Reset { host: HostName },
     /// Reboot the VM and prove it
     Reboot {
         host: HostName,
@@ -191,6 +196,9 @@ pub(crate) enum Command {
         /// Leave the reboot out (this proves little)
         #[arg(long)]
         no_reboot: bool,
+        /// Take no snapshot for `reset` after the playbooks
+        #[arg(long)]
+        no_snapshot: bool,
     },
     /// Show that the harness sees the known fault: the red case must fail, the green one pass
     Prove {

@@ -61,13 +61,23 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 step(run, done, say).await
             })
         }
-        Command::Apply { host, extra_vars: more } => {
+        Command::Apply { host, extra_vars: more, no_snapshot } => {
             let more = parse_all(ctx.dirs, &more)?;
             stage(ctx, &host, "apply", say, async |run| {
                 run.plan.options.extra_vars.extend(more);
-                run.apply().await
+                run.apply().await?;
+                match no_snapshot {
+                    true => run.discard_snapshot().await,
+                    false => run.snapshot().await,
+                }
             })
         }
+        Command::Reset { host } => stage(ctx, &host, "reset", say, async |run| {
+            let restore = run.restore().await?;
+            say.object(&serde_json::json!({"event": "restore", "restore": restore}));
+            say.result(verdict::restore(&run.plan.host, &restore));
+            Ok(())
+        }),
         Command::Reboot { host, via: Mode::Guest, timeout } => stage(ctx, &host, "reboot", say, async |run| {
             run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
             run.reboot().await
@@ -77,12 +87,12 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             run.check("assert", when).await?;
             run.judge()
         }),
-        Command::Cycle { host, run, keep, no_reboot } => {
+        Command::Cycle { host, run, keep, no_reboot, no_snapshot } => {
             let what = format!("cycle {host}");
             let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run)?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
-            let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot }, &what))?;
+            let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot, no_snapshot }, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
         Command::Prove { host, run, keep } => prove_case(ctx, &host, run, keep, say),

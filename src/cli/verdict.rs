@@ -3,7 +3,9 @@
 use crate::ansible::checks::Check;
 use crate::failure::Exit;
 use crate::jobs::record::{Checks, Record};
+use crate::names::HostName;
 use crate::reboot::RebootProof;
+use crate::snapshot::Restore;
 use std::fmt::Write;
 
 /// The verdict as text, without colours: it is read in logs as often as on a terminal.
@@ -12,6 +14,19 @@ pub(crate) fn text(record: &Record) -> String {
     // Writing to a String cannot fail.
     let _ = write(record, &mut out);
     out
+}
+
+/// What a restore was proved by.
+pub(crate) fn restore(host: &HostName, restore: &Restore) -> String {
+    let Restore { snapshot, clock_before_s: before, clock_after_s: after, .. } = restore;
+    format!(
+        "RESTORED: {host} is as it was at {}\n  \
+         memory     the nonce {} is back in a new QEMU (pid {}, event {})\n  \
+         boot id    {}, unchanged: no boot, no reset\n  \
+         clock      was off by {before:.1} s, is off by {after:.2} s\n  \
+         took       {:.1} s, ssh after {:.1} s",
+        snapshot.at, restore.nonce, restore.qemu_pid, restore.seq, restore.boot_id, restore.total_s, restore.ssh_s
+    )
 }
 
 fn write(record: &Record, out: &mut String) -> std::fmt::Result {

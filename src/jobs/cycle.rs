@@ -14,6 +14,8 @@ pub struct Choices {
     pub keep: bool,
     /// Leave the reboot out.
     pub no_reboot: bool,
+    /// Leave the snapshot out: nobody will want to go back.
+    pub no_snapshot: bool,
 }
 
 /// How a cycle ended: its record says what happened, and the VM may still be there.
@@ -41,6 +43,9 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
 async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.up().await?;
     run.apply().await?;
+    if !choices.no_snapshot {
+        run.snapshot().await?;
+    }
     if choices.no_reboot {
         run.check("assert", "without a reboot").await?;
         return run.judge();

@@ -3,14 +3,14 @@
 //! Nothing here may stop the run or hide its failure: what cannot be kept is said and left out.
 
 use super::run::Run;
-use crate::console::boots::boots;
+use crate::console::boots::parts;
 use crate::console::session::Session;
 use crate::console::terminal::TalkError;
 use crate::diagnose::{self, Shell};
 use crate::failure::Failure;
 use crate::host::cmd::Cmd;
 use crate::monitor::Client;
-use crate::monitor::events::{boot_offsets, read_all};
+use crate::monitor::events::{console_cuts, read_all};
 use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
 use crate::seed::RESCUE_USER;
@@ -56,8 +56,8 @@ impl Run<'_> {
             run.write("net/nft.txt", self.live_rules()),
         ];
         if let (Ok(log), Ok(events)) = (std::fs::read(vm.console()), read_all(&vm.events())) {
-            for boot in boots(log.len(), &boot_offsets(&events)) {
-                kept.push(run.write(&format!("console/boot-{}.log", boot.number), &log[boot.range]));
+            for part in parts(log.len(), &console_cuts(&events)) {
+                kept.push(run.write(&format!("console/{}.log", part.name()), &log[part.range]));
             }
         }
         for error in kept.into_iter().filter_map(Result::err) {

@@ -10,6 +10,7 @@ pub mod prove;
 pub mod reboot;
 pub mod record;
 pub mod run;
+pub mod snapshot;
 pub mod stop;
 pub mod up;
 

@@ -145,6 +145,25 @@ impl Record {
         write_private(&vm.record(), self.json())
     }
 
+    /// Keep it beside the snapshot that was taken now.
+    pub fn save_applied(&self, vm: &VmDir) -> Result<(), DirError> {
+        write_private(&vm.applied_record(), self.json())
+    }
+
+    /// The record as it was when the snapshot was taken.
+    pub fn load_applied(vm: &VmDir) -> Result<Self, std::io::Error> {
+        Ok(serde_json::from_slice(&std::fs::read(vm.applied_record())?)?)
+    }
+
+    /// The machine is as it was when the snapshot was taken: what was seen of it since holds no more. What
+    /// was done stays told.
+    pub fn back_to(&mut self, applied: Self) {
+        let now = std::mem::replace(self, applied);
+        self.phases = now.phases;
+        self.leaks = now.leaks;
+        self.kept = now.kept;
+    }
+
     /// The first failure decides the exit class; a later one is only told.
     pub fn fail(&mut self, failure: &Failure) {
         if self.failure.is_none() {

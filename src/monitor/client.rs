@@ -23,6 +23,8 @@ use tokio::time::timeout;
 const OWN_LIMIT: Duration = Duration::from_secs(5);
 /// Killing QEMU and starting it again: the start's own limits, and some.
 const CYCLE_LIMIT: Duration = Duration::from_secs(60);
+/// The same, and loading the snapshot.
+const RESTORE_LIMIT: Duration = Duration::from_secs(120);
 /// Ending QEMU gently, then less gently.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -148,6 +150,13 @@ impl Client {
     /// Write into the journal what a command did to the VM beside QMP; the event's number.
     pub async fn note(&self, kind: &str, data: Value) -> Result<u64, ClientError> {
         self.ask("a note", Ask::Note { kind: kind.into(), data }, OWN_LIMIT).await
+    }
+
+    /// Kill QEMU if it runs, and start it again as it was when the snapshot was taken; then it runs, and its
+    /// clock is late. The tap, its rules and the journal stay.
+    pub async fn restore(&self, snapshot: &str) -> Result<(), ClientError> {
+        let ask = Ask::Restore { snapshot: snapshot.into() };
+        self.ask::<Value>("a restore", ask, RESTORE_LIMIT).await.map(drop)
     }
 
     /// How things are.

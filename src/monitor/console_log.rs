@@ -24,7 +24,8 @@ pub(crate) struct ConsoleLog {
     watcher: Watcher,
     counts: HashMap<&'static str, u32>,
     boots: u64,
-    cut: u64,
+    /// Where the last boot began; none if something else was told since.
+    boot_at: Option<u64>,
     full: bool,
 }
 
@@ -45,7 +46,7 @@ impl ConsoleLog {
         let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY };
         let at = file.metadata()?.len();
         let (watcher, counts) = (Watcher::new(at), HashMap::new());
-        Ok(Self { path: path.to_owned(), file, times, at, watcher, counts, boots: 0, cut: 0, full: false })
+        Ok(Self { path: path.to_owned(), file, times, at, watcher, counts, boots: 0, boot_at: None, full: false })
     }
 
     /// Bytes in the log.
@@ -85,15 +86,28 @@ impl ConsoleLog {
     /// The machine begins anew here. A reset that comes before the machine has said a word since the
     /// last one is the same boot (a guest's reboot gives two): then there is no number.
     pub(crate) fn cut(&mut self) -> (Vec<Note>, Option<u64>) {
-        if self.boots > 0 && self.at == self.cut && !self.full {
+        if self.boot_at == Some(self.at) && !self.full {
             return (Vec::new(), None);
         }
+        let notes = self.part();
+        self.boot_at = Some(self.at);
+        self.boots += 1;
+        (notes, Some(self.boots))
+    }
+
+    /// An earlier boot goes on here from a snapshot. A reset that follows is a boot, even if the machine has
+    /// not said a word in between.
+    pub(crate) fn restore(&mut self) -> Vec<Note> {
+        let notes = self.part();
+        self.boot_at = None;
+        notes
+    }
+
+    fn part(&mut self) -> Vec<Note> {
         let found = self.watcher.cut();
         let notes = self.tell(found).collect();
         self.counts.clear();
-        self.cut = self.at;
-        self.boots += 1;
-        (notes, Some(self.boots))
+        notes
     }
 
     fn tell(&mut self, found: Vec<Finding>) -> impl Iterator<Item = Note> {
@@ -158,6 +172,14 @@ mod tests {
         assert!((begin..=monotonic()).contains(&times.at(0).unwrap()));
         assert_eq!(times.at(999), times.before(f64::MAX).map(|(time, _)| time));
         assert!(text.lines().count() < 500, "a flood does not write a time per byte");
+    }
+
+    #[test]
+    fn a_reset_after_a_restore_is_a_boot_and_the_restore_is_none() {
+        let (_keep, mut log) = scratch();
+        assert_eq!(log.cut().1, Some(1));
+        log.restore();
+        assert_eq!((log.boots(), log.cut().1), (1, Some(2)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The journal of a VM's life: one JSON object per line, appended by the monitor, read by anyone.
 
+use crate::console::boots::{Begins, Cut};
 use crate::failure::{Blame, Exit};
 use crate::host::tail::Tail;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,7 +30,7 @@ pub enum Source {
 
 /// Something that happened. QMP's events have their own names (`RESET`); the monitor's are
 /// `qemu-started`, `qemu-start-failed`, `qemu-exited`, `qmp-command`, `qmp-lost`, `qmp-garbage`, `boot`,
-/// `console-rule`, `console-full`, `power-cycle`, `stop` and `kvm-internal-error`; what a command did to the VM
+/// `restore`, `console-rule`, `console-full`, `power-cycle`, `stop` and `kvm-internal-error`; what a command did to the VM
 /// beside QMP (`fault`) comes from the command itself ([`Source::Command`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -156,9 +157,19 @@ pub fn read_all(path: &Utf8Path) -> Result<Vec<Event>, JournalError> {
     parse(path, &text[..whole_lines(&text)])
 }
 
-/// Where the boots began in the console log, for [`crate::console::boots::boots`].
-pub fn boot_offsets(events: &[Event]) -> Vec<u64> {
-    events.iter().filter(|event| event.kind == "boot").filter_map(|event| event.data["offset"].as_u64()).collect()
+/// Where an event cuts the console log, if it does.
+pub fn console_cut(event: &Event) -> Option<Cut> {
+    let begins = match event.kind.as_str() {
+        "boot" => Begins::Boot,
+        "restore" => Begins::Restore,
+        _ => return None,
+    };
+    Some(Cut { offset: event.data["offset"].as_u64()?, begins })
+}
+
+/// Where boots and restores began in the console log, for [`crate::console::boots::parts`].
+pub fn console_cuts(events: &[Event]) -> Vec<Cut> {
+    events.iter().filter_map(console_cut).collect()
 }
 
 /// The events from some number on, those to come included.

@@ -4,6 +4,7 @@ use crate::failure::{Blame, Exit};
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::qemu::{Accel, Fds, Machine, accel, argv};
+use crate::qmp::job::{self, JobError};
 use crate::qmp::{Incoming, Qmp, QmpError};
 use camino::Utf8Path;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -25,6 +26,8 @@ use tokio::sync::{Mutex, mpsc};
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// The time that one QMP command of the start has.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+/// The time that a snapshot has to be loaded. One of a 3 GiB guest takes 0.6 s on an idle machine.
+const LOAD_LIMIT: Duration = Duration::from_secs(60);
 /// How much of QEMU's standard error is kept in errors and events, in bytes.
 const STDERR_TAIL: u64 = 4096;
 
@@ -55,6 +58,21 @@ pub enum StartError {
     /// It runs, but cannot be spoken to; it was killed.
     #[error("QEMU started and could not be spoken to: {0}")]
     Qmp(QmpError),
+    /// It runs, and the snapshot that it was to go on from cannot be loaded; it was killed.
+    #[error("cannot go on from the snapshot: {0}")]
+    Snapshot(JobError),
+}
+
+impl From<QmpError> for StartError {
+    fn from(error: QmpError) -> Self {
+        Self::Qmp(error)
+    }
+}
+
+impl From<JobError> for StartError {
+    fn from(error: JobError) -> Self {
+        Self::Snapshot(error)
+    }
 }
 
 impl StartError {
@@ -70,7 +88,7 @@ impl StartError {
 impl Blame for StartError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Machine { .. } | Self::Qmp(_) => Exit::Lost,
+            Self::Machine { .. } | Self::Qmp(_) | Self::Snapshot(_) => Exit::Lost,
             Self::Spawn { .. } | Self::Died { .. } => Exit::Host,
         }
     }
@@ -78,7 +96,8 @@ impl Blame for StartError {
         match self {
             Self::Died { .. } if self.died_of_kvm().is_some() => Some("use --accel tcg".into()),
             Self::Spawn { .. } | Self::Died { .. } => Some("run `boma-qemu doctor`".into()),
-            _ => None,
+            Self::Snapshot(_) => Some("the machine is off; start it again with `boma-qemu down` and `up`".into()),
+            Self::Machine { .. } | Self::Qmp(_) => None,
         }
     }
 }
@@ -107,12 +126,18 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Start QEMU for the machine that `machine.json` describes, let it choose its actions, and run it.
+    /// Start QEMU for the machine that `machine.json` describes, let it choose its actions, and run it: from
+    /// its firmware on, or from a snapshot.
     ///
     /// It gets a copy of the tap and of the lock that stands for the VM's life, so neither ends before
     /// QEMU does. Must be called on the process's main thread: the parent-death signal fires when the
     /// *thread* that started QEMU ends.
-    pub(crate) async fn start(dir: &VmDir, tap: BorrowedFd<'_>, alive: BorrowedFd<'_>) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        dir: &VmDir,
+        tap: BorrowedFd<'_>,
+        alive: BorrowedFd<'_>,
+        snapshot: Option<&str>,
+    ) -> Result<Self, StartError> {
         let machine = Machine::load(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })?;
         let spawn = |e: std::io::Error| StartError::Spawn { why: e.to_string() };
         let (qmp, qmp_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
@@ -124,13 +149,13 @@ impl Guest {
         // Our copies of QEMU's ends must go, or its death would not be an end of file.
         drop((qmp_theirs, console_theirs));
         let process = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
-        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?).await {
+        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot).await {
             Ok(talking) => talking,
             Err(error) => return Err(why_not(&mut child, &stderr, error).await),
         };
         let (console, keyboard) = stream(console).map_err(spawn)?.into_split();
         let Some(process) = process else {
-            return Err(why_not(&mut child, &stderr, lost("its process is gone")).await);
+            return Err(why_not(&mut child, &stderr, lost("its process is gone").into()).await);
         };
         let keyboard = Arc::new(Mutex::new(keyboard));
         let accel = machine.accel;
@@ -237,23 +262,33 @@ fn command(argv: &[String], inherited: [RawFd; 4], stderr: &File) -> Command {
     command
 }
 
-/// Greeting, actions, and only then the first instruction.
+/// Greeting, actions, the snapshot if there is one, and only then the next instruction.
 ///
 /// `shutdown=pause` keeps a guest that powers off, to be looked at or reset; `panic=none` lets a panicking
 /// kernel finish its own words and reboot if it is told to; `watchdog=none` leaves what follows to the
 /// caller. Each still gives its event.
-async fn begin(stream: UnixStream) -> Result<(Qmp, mpsc::UnboundedReceiver<Incoming>), QmpError> {
+async fn begin(
+    stream: UnixStream,
+    snapshot: Option<&str>,
+) -> Result<(Qmp, mpsc::UnboundedReceiver<Incoming>), StartError> {
     let (qmp, incoming) = Qmp::connect(stream, GREETING_LIMIT).await?;
     let actions = json!({"reboot": "reset", "shutdown": "pause", "panic": "none", "watchdog": "none"});
     qmp.execute("set-action", actions, COMMAND_LIMIT).await?;
+    if let Some(tag) = snapshot {
+        let execute = async |command: &str, arguments| {
+            let answer = qmp.execute(command, arguments, LOAD_LIMIT).await;
+            answer.map_err(StartError::Qmp)
+        };
+        job::run(execute, "snapshot-load", crate::qemu::snapshot(tag), LOAD_LIMIT).await?;
+    }
     qmp.execute("cont", Value::Null, COMMAND_LIMIT).await?;
     Ok((qmp, incoming))
 }
 
 /// Whether it ended, or is alive and silent; the latter is killed.
-async fn why_not(child: &mut Child, stderr: &StderrFile, error: QmpError) -> StartError {
+async fn why_not(child: &mut Child, stderr: &StderrFile, error: StartError) -> StartError {
     const END_LIMIT: Duration = Duration::from_secs(5);
-    if matches!(error, QmpError::Lost { .. })
+    if matches!(error, StartError::Qmp(QmpError::Lost { .. }))
         && let Ok(status) = tokio::time::timeout(END_LIMIT, child.wait()).await
     {
         let stderr = Some(stderr.tail()).filter(|said| !said.is_empty()).unwrap_or_else(|| "it said nothing".into());
@@ -261,7 +296,7 @@ async fn why_not(child: &mut Child, stderr: &StderrFile, error: QmpError) -> Sta
     }
     // It can only have ended in between.
     let _ = child.kill().await;
-    StartError::Qmp(error)
+    error
 }
 
 /// QEMU's standard error: one file for all starts, and where this start's words begin.

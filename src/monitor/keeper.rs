@@ -63,14 +63,18 @@ impl Keeper {
         Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel() })
     }
 
-    /// Start QEMU.
-    pub(crate) async fn start(&mut self) -> Result<(), StartError> {
-        match Guest::start(&self.parts.dir, self.parts.tap.as_fd(), self.parts.alive.file().as_fd()).await {
+    /// Start QEMU: a boot, or a boot of some time before going on from a snapshot.
+    pub(crate) async fn start(&mut self, snapshot: Option<&str>) -> Result<(), StartError> {
+        let Parts { dir, tap, alive, .. } = &self.parts;
+        match Guest::start(dir, tap.as_fd(), alive.file().as_fd(), snapshot).await {
             Ok(guest) => {
                 let data = json!({"pid": guest.process.pid, "accel": guest.accel});
                 self.guest = Some(guest);
                 self.note(Source::Process, "qemu-started", data);
-                self.cut();
+                match snapshot {
+                    None => self.cut(),
+                    Some(tag) => self.restored(tag),
+                }
                 Ok(())
             }
             Err(error) => {
@@ -149,6 +153,13 @@ impl Keeper {
         }
     }
 
+    fn restored(&mut self, snapshot: &str) {
+        let notes = self.console.restore();
+        self.tell(notes);
+        let data = json!({"snapshot": snapshot, "offset": self.console.length()});
+        self.note(Source::Monitor, "restore", data);
+    }
+
     fn tell(&mut self, notes: Vec<Note>) {
         for note in notes {
             match note {
@@ -187,7 +198,11 @@ impl Keeper {
         let outcome = match ask {
             Ask::Qmp { command, arguments, limit } => return self.run_qmp(command, arguments, limit, reply),
             Ask::ConsoleWrite { bytes, limit } => return self.write(bytes, limit, reply),
-            Ask::PowerCycle {} => self.power_cycle().await.map(|()| Value::Null).map_err(Refusal::Start),
+            Ask::PowerCycle {} => {
+                self.note(Source::Monitor, "power-cycle", Value::Null);
+                self.start_again(None).await
+            }
+            Ask::Restore { snapshot } => self.start_again(Some(&snapshot)).await,
             Ask::Note { kind, data } => {
                 self.note(Source::Command, &kind, data);
                 Ok(self.journal.last().into())
@@ -253,14 +268,13 @@ impl Keeper {
         Status { monitor: ProcessId::own(), qemu, boots, console, last_event: self.journal.last() }
     }
 
-    async fn power_cycle(&mut self) -> Result<(), StartError> {
-        self.note(Source::Monitor, "power-cycle", Value::Null);
+    async fn start_again(&mut self, snapshot: Option<&str>) -> Result<Value, Refusal> {
         if let Some(guest) = &self.guest {
             guest.signal(Signal::KILL);
             // SIGKILL cannot be refused; only a stuck disk of the host holds it up.
             self.until_exit(Deadline::after(QUIT_LIMIT), true).await;
         }
-        self.start().await
+        self.start(snapshot).await.map(|()| Value::Null).map_err(Refusal::Start)
     }
 
     /// Ask, then demand, then kill.

@@ -98,7 +98,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
         let listener = UnixListener::bind(&control).map_err(io("open its control socket"))?;
         let (orders, queue) = mpsc::channel(64);
         let mut keeper = Keeper::new(Parts { dir, tap, alive, queue }).map_err(io("open its logs"))?;
-        let start = keeper.start().await.err();
+        let start = keeper.start(None).await.err();
         tell(&Report::Ready { monitor: me, start }).map_err(io("tell that it is ready"))?;
         let serving = tokio::spawn(super::control::serve(listener, orders));
         keeper.run().await;

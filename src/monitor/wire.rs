@@ -32,6 +32,8 @@ pub(crate) enum Ask {
     PowerCycle {},
     /// Write down what a command did to the VM.
     Note { kind: String, data: Value },
+    /// Kill QEMU if it runs, start it on `machine.json`, and let it go on from a snapshot.
+    Restore { snapshot: String },
     /// End QEMU, then the monitor.
     Stop {},
     /// Say how things are.

@@ -18,6 +18,15 @@ pub struct Fds {
     pub tap: RawFd,
 }
 
+/// The node of the disk that the guest boots from.
+pub const DISK: &str = "disk";
+
+/// The arguments of `snapshot-save` and `snapshot-load`: the disk alone takes part, and holds the memory too.
+/// Naming the seed fails, since a raw file holds no snapshots.
+pub fn snapshot(tag: &str) -> serde_json::Value {
+    serde_json::json!({ "tag": tag, "vmstate": DISK, "devices": [DISK] })
+}
+
 /// The whole command line, program first.
 ///
 /// - `q35` rather than `pc`: the chipset with PCI Express, which QEMU develops; it boots as fast under
@@ -46,8 +55,8 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("netdev", format!("tap,id=net0,fd={}", fds.tap));
     option("device", format!("virtio-net-pci,netdev=net0,mac={},addr=0x2,romfile=", machine.mac));
     option("blockdev", file("disk-file", machine.disk.as_str(), "discard=unmap,cache.no-flush=on"));
-    option("blockdev", "driver=qcow2,node-name=disk,file=disk-file,discard=unmap,cache.no-flush=on".into());
-    option("device", "virtio-blk-pci,drive=disk,serial=disk,bootindex=1,addr=0x3".into());
+    option("blockdev", format!("driver=qcow2,node-name={DISK},file=disk-file,discard=unmap,cache.no-flush=on"));
+    option("device", format!("virtio-blk-pci,drive={DISK},serial=disk,bootindex=1,addr=0x3"));
     option("blockdev", file("seed", machine.seed.as_str(), "read-only=on"));
     option("device", "virtio-blk-pci,drive=seed,serial=seed,addr=0x4".into());
     option("object", "rng-builtin,id=rng0".into());

@@ -5,7 +5,7 @@ pub mod accel;
 mod argv;
 
 pub use accel::Accel;
-pub use argv::{Fds, PROGRAM, argv};
+pub use argv::{DISK, Fds, PROGRAM, argv, snapshot};
 
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::{DirError, write_private};

@@ -7,6 +7,7 @@
 //! A connection that ends, with EOF or with ECONNRESET (what a quitting QEMU gives), fails every command
 //! that waits, and says so once as [`Incoming::Lost`].
 
+pub mod job;
 pub(crate) mod lines;
 #[cfg(test)]
 mod tests;

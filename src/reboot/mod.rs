@@ -15,7 +15,7 @@ use crate::console::tail::text_of;
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, read_all};
+use crate::monitor::events::{Event, console_cut, read_all};
 use crate::names::{BadName, BootId};
 use crate::ready::{self, ReadyError, Settled};
 use crate::ssh::{Session, Ssh, SshError};
@@ -212,9 +212,9 @@ async fn last_words(vm: &VmDir, session: &Session, reset: &Event, before: &BootI
 /// What the old boot wrote to its console: from the cut before the RESET to the one that it made.
 fn old_console(vm: &VmDir, reset: &Event) -> Result<String, RebootError> {
     let events = read_all(&vm.events()).map_err(WaitError::Journal)?;
-    let cut = |event: &Event| event.data["offset"].as_u64();
-    let cuts = || events.iter().filter(|event| event.kind == "boot");
-    let start = cuts().take_while(|event| event.seq < reset.seq).last().and_then(cut).unwrap_or(0);
-    let end = cuts().find(|event| event.seq > reset.seq).and_then(cut);
+    // A restore cuts too: what was said before it is not this boot's past.
+    let cuts = || events.iter().filter_map(|event| Some((event.seq, console_cut(event)?.offset)));
+    let start = cuts().take_while(|(seq, _)| *seq < reset.seq).last().map_or(0, |(_, offset)| offset);
+    let end = cuts().find(|(seq, _)| *seq > reset.seq).map(|(_, offset)| offset);
     Ok(text_of(&vm.console(), start, end))
 }

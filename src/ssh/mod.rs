@@ -111,6 +111,11 @@ impl Ssh {
         Self { prefix, config: vm.ssh_config(), mux: vm.keys().join("mux") }
     }
 
+    /// What enters the network that the guest is in.
+    pub fn prefix(&self) -> &[String] {
+        &self.prefix
+    }
+
     /// The argv that runs a command in the guest, or a shell if it is empty.
     pub fn argv(&self, options: &[&str], command: &[String]) -> Vec<String> {
         let mut argv = self.prefix.clone();

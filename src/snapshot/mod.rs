@@ -1,0 +1,378 @@
+//! Snapshots of disk and memory, and going back to them.
+//!
+//! A restore is no boot: the machine goes on in the middle of what it was doing. Three things prove it, and
+//! each excludes another story. QEMU's process is a new one, so nothing of the memory can be left over. The
+//! boot id is the old one, so no kernel was started. A nonce is back that was only ever written to a file in
+//! the guest's memory, so it is this snapshot's memory and no other's. And the journal shows neither a reset
+//! nor a boot since.
+//!
+//! QEMU is always started anew, whatever state the machine is in: one way back from a running, paused,
+//! panicked, frozen, switched off or killed machine, and nothing that was done to the old QEMU (a cut link, a
+//! slow disk) comes along.
+
+mod clock;
+mod quiet;
+
+use crate::failure::{Blame, Exit};
+use crate::host::deadline::Deadline;
+use crate::host::dirs::{DirError, write_private};
+use crate::machine::VmDir;
+use crate::monitor::events::{Event, JournalError, read_all};
+use crate::monitor::{Client, ClientError};
+use crate::names::{BadName, BootId};
+use crate::qmp::job::{self, JobError};
+use crate::ready;
+use crate::ssh::{Session, Ssh, SshError};
+use crate::wait::{WaitError, Watch};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+/// The snapshot of a machine to which the playbooks were applied.
+pub const APPLIED: &str = "applied";
+
+/// How long one short command in the guest may take.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
+
+/// A snapshot that was taken; it lies beside the VM as `snapshot.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// Its name in the disk.
+    pub name: String,
+    /// When it was taken (UTC, RFC 3339).
+    pub at: String,
+    /// The boot that it is in the middle of.
+    pub boot_id: BootId,
+    /// What stood in a file in the guest's memory, and nowhere else in the guest.
+    pub nonce: String,
+    /// The last event of the journal before it.
+    pub seq: u64,
+    /// Connections over ssh that were open while it was taken; they are dead after a restore.
+    pub open_connections: usize,
+    /// How long it took, in seconds, the guest's questions included.
+    pub seconds: f64,
+}
+
+/// Evidence that a machine was brought back to a snapshot. It has no public constructor: only a restore that
+/// was seen makes one, and it is no [`crate::reboot::RebootProof`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Restore {
+    /// The snapshot.
+    pub snapshot: Taken,
+    /// The restore event, by its number in the journal: what comes after it is the restored machine's.
+    pub seq: u64,
+    /// The process of the new QEMU.
+    pub qemu_pid: i64,
+    /// The boot id that the guest has now; it is the snapshot's.
+    pub boot_id: BootId,
+    /// The nonce that the guest has now; it is the snapshot's.
+    pub nonce: String,
+    /// The guest's clock against the host's, in seconds, as the guest came back (negative: late).
+    pub clock_before_s: f64,
+    /// The same after it was put right.
+    pub clock_after_s: f64,
+    /// Seconds from asking to the first login.
+    pub ssh_s: f64,
+    /// Seconds from asking to the end of the proof.
+    pub total_s: f64,
+}
+
+/// Why there is no snapshot, or no way back to it.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// None was taken.
+    #[error("the VM has no snapshot")]
+    None,
+    /// Its description cannot be used.
+    #[error("the snapshot's description {path} cannot be read")]
+    Description {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its description cannot be written.
+    #[error(transparent)]
+    Write(DirError),
+    /// The monitor or QEMU said no.
+    #[error("cannot {what}")]
+    Monitor {
+        /// What was wanted.
+        what: &'static str,
+        /// What they said.
+        #[source]
+        source: ClientError,
+    },
+    /// QEMU could not do it.
+    #[error("cannot take the snapshot")]
+    Job(#[source] JobError),
+    /// The guest cannot be asked.
+    #[error("cannot ask the guest {when}")]
+    Guest {
+        /// Before the snapshot or after the restore.
+        when: &'static str,
+        /// Why not.
+        #[source]
+        source: SshError,
+    },
+    /// What should be a boot id is none.
+    #[error("the guest's boot id cannot be read")]
+    BootId(#[source] BadName),
+    /// The machine was restarted meanwhile.
+    #[error("{what} (event {seq}) came in between: this is no {wanted}")]
+    Restarted {
+        /// The event.
+        what: String,
+        /// Its number in the journal.
+        seq: u64,
+        /// What it spoilt.
+        wanted: &'static str,
+    },
+    /// The guest is another one than the snapshot's.
+    #[error("this is not the snapshot's machine: its {what} is {found}, not {wanted}")]
+    Other {
+        /// What differs.
+        what: &'static str,
+        /// What the guest has.
+        found: String,
+        /// What the snapshot has.
+        wanted: String,
+    },
+    /// The guest's clock does not stay where it is put.
+    #[error("the guest's clock is off by {off_s:.2} s after it was set {tries} times")]
+    Clock {
+        /// How far, in seconds.
+        off_s: f64,
+        /// How often it was set.
+        tries: u32,
+    },
+    /// The wait failed.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Blame for SnapshotError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::None => Exit::Usage,
+            Self::Write(e) => e.exit(),
+            Self::Wait(e) => e.exit(),
+            _ => Exit::Lost,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::None => Some("`boma-qemu apply` takes one, unless it is told --no-snapshot".into()),
+            Self::Write(e) => e.next(),
+            Self::Monitor { source, .. } => source.next(),
+            Self::Job(e) => e.next(),
+            Self::Description { .. } | Self::Other { .. } | Self::BootId(_) => {
+                Some("the snapshot is of no use: start anew with `boma-qemu down` and `up`".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<JobError> for SnapshotError {
+    fn from(error: JobError) -> Self {
+        Self::Job(error)
+    }
+}
+
+impl Taken {
+    /// The snapshot of the VM in a folder.
+    pub fn load(vm: &VmDir) -> Result<Self, SnapshotError> {
+        let path = vm.snapshot();
+        let text = match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(SnapshotError::None),
+            read => read.map_err(|source| SnapshotError::Description { path: path.clone(), source })?,
+        };
+        serde_json::from_slice(&text).map_err(|e| SnapshotError::Description { path, source: e.into() })
+    }
+}
+
+/// Take the snapshot [`APPLIED`] of disk and memory; an older one goes. The guest stands still for as long as
+/// its memory is written: half a second on an idle machine. `address` is the guest's.
+pub async fn save(vm: &VmDir, ssh: &Ssh, address: Ipv4Addr, limit: Duration) -> Result<Taken, SnapshotError> {
+    let deadline = Deadline::after(limit);
+    let client = Client::new(vm);
+    let seq = last_event(vm)?;
+    // 1. What only the memory of this boot knows.
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    let guest = |source| SnapshotError::Guest { when: "before the snapshot", source };
+    let session = ssh.session(deadline.left().min(ASK_LIMIT)).await.map_err(guest)?;
+    session.must(&plant(&nonce), ASK_LIMIT).await.map_err(guest)?;
+    let (boot_id, _) = memory(&session, "before the snapshot").await?;
+    drop(session);
+    // 2. A connection that is open now would be a dead one in every restored guest.
+    let open_connections = quiet::wait(ssh, address).await;
+    // 3. From here on, until it is described, there is no snapshot.
+    discard(vm, &client).await?;
+    let what = "take the snapshot";
+    let execute = async |command: &str, arguments| {
+        let done = client.qmp(command, arguments, deadline.left()).await;
+        done.map_err(|source| SnapshotError::Monitor { what, source })
+    };
+    job::run(execute, "snapshot-save", crate::qemu::snapshot(APPLIED), deadline.left()).await?;
+    uninterrupted(vm, seq, "snapshot of one boot")?;
+    let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let seconds = deadline.waited().as_secs_f64();
+    let taken = Taken { name: APPLIED.into(), at, boot_id, nonce, seq, open_connections, seconds };
+    // Plain data with string keys: serialising it cannot fail.
+    let text = serde_json::to_vec_pretty(&taken).unwrap_or_default();
+    write_private(&vm.snapshot(), text).map_err(SnapshotError::Write)?;
+    Ok(taken)
+}
+
+/// Remove the snapshot; that there is none is success.
+pub async fn discard(vm: &VmDir, client: &Client) -> Result<(), SnapshotError> {
+    // The description goes first: one without its snapshot would promise what cannot be kept. A snapshot
+    // without one, of a command that was killed, goes too.
+    match std::fs::remove_file(vm.snapshot()) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        removed => removed.map_err(|source| SnapshotError::Description { path: vm.snapshot(), source })?,
+    }
+    let execute = async |command: &str, arguments| {
+        let done = client.qmp(command, arguments, ASK_LIMIT).await;
+        done.map_err(|source| SnapshotError::Monitor { what: "remove the old snapshot", source })
+    };
+    let old = json!({ "tag": APPLIED, "devices": [crate::qemu::DISK] });
+    job::run(execute, "snapshot-delete", old, ASK_LIMIT).await
+}
+
+/// Bring the machine back to its snapshot, from whatever state it is in, put its clock right, and prove it.
+pub async fn restore(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<Restore, SnapshotError> {
+    let deadline = Deadline::after(limit);
+    let snapshot = Taken::load(vm)?;
+    let before = last_event(vm)?;
+    // 1. A new QEMU that goes on from there.
+    let restored = Client::new(vm).restore(&snapshot.name).await;
+    restored.map_err(|source| SnapshotError::Monitor { what: "restore the snapshot", source })?;
+    let (seq, qemu_pid) = witness(&read_all(&vm.events())?, before, &snapshot.name)?;
+    // 2. The guest's own word.
+    let mut watch = Watch::since(vm, seq)?;
+    let session = ready::login(ssh, &mut watch, &deadline).await?;
+    let ssh_s = deadline.waited().as_secs_f64();
+    let (boot_id, nonce) = memory(&session, "after the restore").await?;
+    let same = |what, found: &str, wanted: &str| match found == wanted {
+        true => Ok(()),
+        false => Err(SnapshotError::Other { what, found: found.to_owned(), wanted: wanted.to_owned() }),
+    };
+    same("boot id", boot_id.as_str(), snapshot.boot_id.as_str())?;
+    same("nonce", &nonce, &snapshot.nonce)?;
+    // 3. It slept without noticing.
+    let (clock_before_s, clock_after_s) = clock::put_right(&session).await?;
+    // 4. And nothing else happened meanwhile.
+    uninterrupted(vm, seq, "restore")?;
+    let total_s = deadline.waited().as_secs_f64();
+    Ok(Restore { snapshot, seq, qemu_pid, boot_id, nonce, clock_before_s, clock_after_s, ssh_s, total_s })
+}
+
+/// Write the nonce where it cannot reach a disk, or fail.
+fn plant(nonce: &str) -> String {
+    format!(
+        "test \"$(stat -f -c %T /run)\" = tmpfs || {{ echo /run is no tmpfs >&2; exit 1; }}; \
+         sudo -n sh -c 'echo {nonce} >{NONCE}'"
+    )
+}
+
+/// The file of the nonce, in the guest's memory.
+const NONCE: &str = "/run/boma-it.nonce";
+
+/// The boot id and the nonce of the guest; `none` where there is no nonce.
+async fn memory(session: &Session, when: &'static str) -> Result<(BootId, String), SnapshotError> {
+    let ask = format!("cat /proc/sys/kernel/random/boot_id; cat {NONCE} 2>/dev/null || echo none");
+    let text = session.must(&ask, ASK_LIMIT).await.map_err(|source| SnapshotError::Guest { when, source })?;
+    let (boot_id, nonce) = text.split_once('\n').unwrap_or((&text, "none"));
+    Ok((boot_id.trim().parse().map_err(SnapshotError::BootId)?, nonce.trim().to_owned()))
+}
+
+fn last_event(vm: &VmDir) -> Result<u64, SnapshotError> {
+    Ok(read_all(&vm.events())?.last().map_or(0, |event| event.seq))
+}
+
+/// The restore in the journal: its number, and the process that was started for it.
+fn witness(events: &[Event], before: u64, name: &str) -> Result<(u64, i64), SnapshotError> {
+    let new = || events.iter().filter(|event| event.seq > before);
+    let started = new().find(|event| event.kind == "qemu-started").and_then(|event| event.data["pid"].as_i64());
+    let restored = new().find(|event| event.kind == "restore" && event.text("snapshot") == Some(name));
+    match (restored, started) {
+        (Some(restored), Some(pid)) => Ok((restored.seq, pid)),
+        (restored, _) => Err(SnapshotError::Other {
+            what: "journal",
+            found: if restored.is_none() { "without a restore" } else { "without a new QEMU" }.into(),
+            wanted: "one with both".into(),
+        }),
+    }
+}
+
+/// Whether the machine ran on since `seq`: nothing restarted or ended it.
+fn uninterrupted(vm: &VmDir, seq: u64, wanted: &'static str) -> Result<(), SnapshotError> {
+    match interruption(&read_all(&vm.events())?, seq) {
+        None => Ok(()),
+        Some(event) => {
+            let reason = event.text("reason").map(|reason| format!(" {reason}")).unwrap_or_default();
+            Err(SnapshotError::Restarted { what: format!("{}{reason}", event.kind), seq: event.seq, wanted })
+        }
+    }
+}
+
+fn interruption(events: &[Event], seq: u64) -> Option<&Event> {
+    const ENDS: [&str; 6] = ["RESET", "SHUTDOWN", "GUEST_PANICKED", "boot", "restore", "qemu-exited"];
+    events.iter().find(|event| event.seq > seq && ENDS.contains(&event.kind.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::events::Source;
+    use serde_json::Value;
+
+    fn events(kinds: &[(&str, Value)]) -> Vec<Event> {
+        let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event {
+            seq,
+            wall: 0.0,
+            mono: 0.0,
+            source: Source::Monitor,
+            kind: (*kind).to_owned(),
+            console: 0,
+            data: data.clone(),
+        };
+        (1..).zip(kinds).map(event).collect()
+    }
+
+    fn restored(rest: &[(&str, Value)]) -> Vec<Event> {
+        let mut kinds = vec![
+            ("qemu-exited", Value::Null),
+            ("qemu-started", json!({"pid": 7})),
+            ("restore", json!({"snapshot": APPLIED, "offset": 100})),
+        ];
+        kinds.extend_from_slice(rest);
+        events(&kinds)
+    }
+
+    #[test]
+    fn a_restore_needs_a_new_qemu_and_its_own_event_after_the_asking() {
+        assert_eq!(witness(&restored(&[]), 0, APPLIED).unwrap(), (3, 7));
+        assert!(witness(&restored(&[]), 3, APPLIED).is_err(), "an older restore does not count");
+        assert!(witness(&restored(&[]), 0, "another").is_err(), "nor that of another snapshot");
+        assert!(witness(&restored(&[])[2..], 0, APPLIED).is_err(), "nor one without a new QEMU");
+    }
+
+    #[test]
+    fn a_boot_or_a_reset_after_the_restore_is_told_from_it() {
+        assert_eq!(interruption(&restored(&[("RESUME", Value::Null)]), 3), None);
+        for kind in ["RESET", "boot", "qemu-exited", "SHUTDOWN"] {
+            assert_eq!(interruption(&restored(&[(kind, Value::Null)]), 3).unwrap().seq, 4, "{kind}");
+        }
+    }
+}
