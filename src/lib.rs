@@ -1,7 +1,7 @@
 //! boma-qemu proves, before a live host is touched, that it will come back from a reboot.
 //!
 //! Layers, top to bottom; imports point down only, and siblings do not know each other:
-//! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, observe, diagnose, report), the machine
+//! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, fault, observe, diagnose, report), the machine
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
@@ -10,6 +10,7 @@ pub mod console;
 pub mod diagnose;
 pub mod doctor;
 pub mod failure;
+pub mod fault;
 pub mod host;
 pub mod image;
 pub mod jobs;

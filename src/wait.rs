@@ -2,6 +2,8 @@
 //!
 //! The error names all three: what, how long, the last probe's own words, and the console's last lines.
 
+pub mod condition;
+
 use crate::console::tail::last_lines;
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};

@@ -1,0 +1,86 @@
+//! Faults: what a script does to a running machine on purpose, and how it is undone.
+//!
+//! Each is asked for by one word (`link=down`) and undone by its opposite (`link=up`). What was done stands in
+//! the journal, as an event `fault`, and what is still in force is read from there ([`in_force`]): a restart
+//! undoes some of it without being asked.
+
+mod ask;
+
+pub use ask::{BadFault, Clock, Disk, Fault, Part, Switch};
+
+use crate::monitor::events::Event;
+use serde::Serialize;
+
+/// A fault that was brought and not undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InForce {
+    /// What was asked for, `link=down`.
+    pub fault: Fault,
+    /// The event that says so.
+    pub seq: u64,
+}
+
+/// The faults that are in force at the end of these events, oldest first.
+pub fn in_force(events: &[Event]) -> Vec<InForce> {
+    let mut found: Vec<InForce> = Vec::new();
+    for event in events {
+        if let Some(fault) = asked(event) {
+            found.retain(|known| known.fault.part() != fault.part());
+            if !fault.is_undoing() {
+                found.push(InForce { fault, seq: event.seq });
+            }
+        }
+        found.retain(|known| !ends(event, known.fault.part()));
+    }
+    found
+}
+
+fn asked(event: &Event) -> Option<Fault> {
+    (event.kind == "fault").then(|| event.text("fault")?.parse().ok()).flatten()
+}
+
+/// Whether an event undoes the faults of a part by itself: a new QEMU knows nothing of the old one's cut
+/// cable or stopped processors, and a new boot reads the host's time from the emulated clock.
+fn ends(event: &Event, part: Part) -> bool {
+    match part {
+        Part::Link => event.kind == "qemu-started",
+        Part::Run => matches!(event.kind.as_str(), "qemu-started" | "RESUME"),
+        Part::Clock => matches!(event.kind.as_str(), "qemu-started" | "RESET"),
+        Part::Disk | Part::Egress => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(seq: u64, kind: &str, fault: &str) -> Event {
+        serde_json::from_value(json!({
+            "seq": seq, "wall": 0.0, "mono": 0.0, "source": "command", "kind": kind, "data": {"fault": fault},
+        }))
+        .unwrap()
+    }
+
+    fn left(events: &[(&str, &str)]) -> Vec<String> {
+        let events: Vec<_> = (1..).zip(events).map(|(seq, (kind, fault))| event(seq, kind, fault)).collect();
+        in_force(&events).into_iter().map(|known| known.fault.to_string()).collect()
+    }
+
+    #[test]
+    fn a_fault_is_in_force_until_its_opposite() {
+        assert_eq!(left(&[("fault", "link=down"), ("fault", "disk=slow")]), ["link=down", "disk=slow"]);
+        assert_eq!(left(&[("fault", "link=down"), ("fault", "disk=slow"), ("fault", "link=up")]), ["disk=slow"]);
+        assert_eq!(left(&[("fault", "disk=slow"), ("fault", "disk=error")]), ["disk=error"]);
+        assert_eq!(left(&[("fault", "egress=none"), ("fault", "egress=nat")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_restart_ends_what_it_undoes_and_nothing_else() {
+        let all = [("fault", "link=down"), ("fault", "freeze"), ("fault", "clock=+60"), ("fault", "egress=none")];
+        let after = |kind| left(&[&all[..], &[(kind, "")]].concat());
+        assert_eq!(after("RESET"), ["link=down", "freeze", "egress=none"]);
+        assert_eq!(after("RESUME"), ["link=down", "clock=+60", "egress=none"]);
+        assert_eq!(after("qemu-started"), ["egress=none"]);
+    }
+}
