@@ -1,6 +1,7 @@
 //! Why a network could not be made, entered or removed.
 
 use super::address::Cidr;
+use super::plan::Egress;
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::cmd::CmdError;
 use crate::host::dirs::DirError;
@@ -185,6 +186,12 @@ pub enum NetError {
         /// The end of its log.
         said: String,
     },
+    /// The network was started without a way out: there is nothing to cut, and nothing to open.
+    #[error("egress={} makes no sense: the network was started with --egress none", match asked { Egress::Nat => "nat", Egress::None => "none" })]
+    NoWayOut {
+        /// What was asked for.
+        asked: Egress,
+    },
     /// The network is up and does not work any more.
     #[error("the network is broken: {why}")]
     Broken {
@@ -209,7 +216,7 @@ impl Blame for NetError {
             Self::Plan(_) | Self::Format { .. } => Exit::Usage,
             Self::Arguments { .. } => Exit::Bug,
             Self::Child { failure } => failure.exit,
-            Self::Busy { .. } => Exit::Usage,
+            Self::Busy { .. } | Self::NoWayOut { .. } => Exit::Usage,
             Self::KeeperGone { .. } | Self::Broken { .. } => Exit::Lost,
             Self::Lock(error) => error.exit(),
             _ => Exit::Host,
@@ -242,6 +249,7 @@ impl Blame for NetError {
                 "`ss -lntup 'sport = 53 or sport = 67'` names the program; let it listen on its own addresses only, or use --net namespace"
             }
             Self::Clash { .. } => "choose another subnet in net/, or use --net namespace, where it cannot clash",
+            Self::NoWayOut { .. } => "`down` the VM and start it with `up --egress nat`",
             Self::Ledger(error) => return error.next(),
             _ => return None,
         };

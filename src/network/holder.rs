@@ -56,6 +56,7 @@ fn run(args: &[String]) -> Result<(), NetError> {
         guest: built.guest.as_ref().map(|keeper| keeper.id),
         controller: built.controller.id,
         plan,
+        cut: false,
     };
     write_private(&dir.plan(), to_json(&network.plan))?;
     write_private(&dir.ready(), to_json(&network))?;

@@ -9,6 +9,7 @@ mod caps;
 pub mod confine;
 mod dir;
 pub mod dnsmasq;
+mod egress;
 pub mod enter;
 mod error;
 mod handshake;
@@ -59,6 +60,9 @@ pub struct Network {
     controller: ProcessId,
     /// What it was made from.
     plan: NetPlan,
+    /// Whether the guest has been cut off since.
+    #[serde(default)]
+    cut: bool,
 }
 
 impl Network {

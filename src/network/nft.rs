@@ -61,21 +61,9 @@ table bridge {name} {{
 
 /// The `inet` table: what the guest and the controller may reach through the bridge.
 pub fn guest(plan: &NetPlan) -> String {
-    let NetPlan { name, bridge, subnet, gateway, controller, .. } = plan;
-    let vm = plan.vm.ip;
+    let NetPlan { name, bridge, subnet, .. } = plan;
     let never = set("never", plan.never_v4().map(|(_, address)| address.into()));
     let forbidden = set("forbidden", FORBIDDEN.into_iter().chain(plan.host_networks.iter().copied()));
-    let only_uplink = match plan.mode {
-        Mode::Namespace => format!("    oifname != \"{}\" counter drop\n", plan.uplink.interface),
-        Mode::Host => String::new(),
-    };
-    let outwards = match plan.egress {
-        Egress::Nat => format!(
-            "{allow}    ip daddr @forbidden counter reject with icmpx type admin-prohibited\n    counter accept\n",
-            allow = accepts(&plan.allow),
-        ),
-        Egress::None => "    counter reject with icmpx type admin-prohibited\n".into(),
-    };
     format!(
         r#"create table inet {name}
 table inet {name} {{
@@ -83,28 +71,13 @@ table inet {name} {{
     type filter hook input priority filter; policy accept;
     iifname "{bridge}" jump to_host
   }}
-  chain to_host {{
-    meta nfproto ipv6 counter drop
-    ct state established,related accept
-    udp sport 68 udp dport 67 accept
-    ip saddr {{ {vm}, {controller} }} ip daddr {gateway} udp dport 53 accept
-    ip saddr {{ {vm}, {controller} }} ip daddr {gateway} tcp dport 53 accept
-    ip saddr {{ {vm}, {controller} }} ip daddr {gateway} icmp type echo-request accept
-    counter drop
-  }}
-  chain forward {{
+{to_host}  chain forward {{
     type filter hook forward priority filter; policy accept;
     iifname "{bridge}" oifname "{bridge}" accept
     iifname "{bridge}" jump outwards
     oifname "{bridge}" jump inwards
   }}
-  chain outwards {{
-    meta nfproto ipv6 counter drop
-{only_uplink}    ip daddr @never counter reject with icmpx type admin-prohibited
-    ip saddr {controller} jump from_controller
-    ip saddr != {vm} counter drop
-{outwards}  }}
-  chain from_controller {{
+{outwards}  chain from_controller {{
 {controller_allow}    counter drop
   }}
   chain inwards {{
@@ -117,8 +90,73 @@ table inet {name} {{
   }}
 {output}}}
 "#,
+        to_host = to_host(plan, false),
+        outwards = outwards(plan, plan.egress),
         controller_allow = accepts(&plan.controller_allow),
         output = output(plan),
+    )
+}
+
+/// The change that cuts the guest off, or puts the plan's own filters back, while it runs. It is one
+/// transaction, and the sets stay as they are: what was added to them since the start is still forbidden.
+pub fn swap(plan: &NetPlan, cut: bool) -> String {
+    let name = &plan.name;
+    let egress = if cut { Egress::None } else { plan.egress };
+    format!(
+        "flush chain inet {name} to_host\nflush chain inet {name} outwards\ntable inet {name} {{\n{}{}}}\n",
+        to_host(plan, cut),
+        outwards(plan, egress),
+    )
+}
+
+/// What the guest and the controller may ask of the host itself. A guest that is cut off asks for names in
+/// vain: the resolver would go out for it.
+fn to_host(plan: &NetPlan, cut: bool) -> String {
+    let NetPlan { gateway, controller, .. } = plan;
+    let vm = plan.vm.ip;
+    let no_names = match cut {
+        true => format!(
+            "    ip saddr {vm} meta l4proto {{ tcp, udp }} th dport 53 counter reject with icmpx type admin-prohibited\n"
+        ),
+        false => String::new(),
+    };
+    format!(
+        r#"  chain to_host {{
+    meta nfproto ipv6 counter drop
+{no_names}    ct state established,related accept
+    udp sport 68 udp dport 67 accept
+    ip saddr {{ {vm}, {controller} }} ip daddr {gateway} udp dport 53 accept
+    ip saddr {{ {vm}, {controller} }} ip daddr {gateway} tcp dport 53 accept
+    ip saddr {{ {vm}, {controller} }} ip daddr {gateway} icmp type echo-request accept
+    counter drop
+  }}
+"#
+    )
+}
+
+/// What leaves. No connection is remembered here, so a change ends those that stand, too.
+fn outwards(plan: &NetPlan, egress: Egress) -> String {
+    let NetPlan { controller, .. } = plan;
+    let vm = plan.vm.ip;
+    let only_uplink = match plan.mode {
+        Mode::Namespace => format!("    oifname != \"{}\" counter drop\n", plan.uplink.interface),
+        Mode::Host => String::new(),
+    };
+    let rest = match egress {
+        Egress::Nat => format!(
+            "{allow}    ip daddr @forbidden counter reject with icmpx type admin-prohibited\n    counter accept\n",
+            allow = accepts(&plan.allow),
+        ),
+        Egress::None => "    counter reject with icmpx type admin-prohibited\n".into(),
+    };
+    format!(
+        r#"  chain outwards {{
+    meta nfproto ipv6 counter drop
+{only_uplink}    ip daddr @never counter reject with icmpx type admin-prohibited
+    ip saddr {controller} jump from_controller
+    ip saddr != {vm} counter drop
+{rest}  }}
+"#
     )
 }
 
@@ -237,6 +275,22 @@ mod tests {
         let text = guest(&plan);
         assert!(!text.contains("10.1.2.3") && !text.contains("dport 53 accept\n    oifname"), "{text}");
         assert!(!text.contains("elements = {  }"), "nft refuses an empty list");
+    }
+
+    #[test]
+    fn a_guest_that_is_cut_off_reaches_nothing_and_what_is_put_back_is_the_plans_own() {
+        let mut plan = sample();
+        plan.allow.push(Allow { name: "m".into(), to: "10.1.2.3".parse().unwrap(), port: None, why: "x".into() });
+        let back = swap(&plan, false);
+        let (_, chains) = back.split_once("{\n").unwrap();
+        for chain in chains.trim_end_matches("}\n").split_inclusive("\n  }\n") {
+            assert!(guest(&plan).contains(chain), "{chain} is not what the network was started with");
+        }
+        let cut = swap(&plan, true);
+        assert!(!cut.contains("10.1.2.3") && !cut.contains("counter accept"), "{cut}");
+        let place = |needle: &str| cut.find(needle).unwrap_or_else(|| panic!("no {needle} in {cut}"));
+        assert!(place("th dport 53 counter reject") < place("established,related accept"), "{cut}");
+        assert!(place("@never") < place("jump from_controller"), "{cut}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars,
 use boma_qemu::failure::Failure;
 use boma_qemu::host::dirs::Dirs;
 use boma_qemu::names::IfName;
-use boma_qemu::network::{self, NetPlan, confine::Confinement};
+use boma_qemu::network::{self, Egress, NetPlan, confine::Confinement};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
@@ -31,6 +31,8 @@ pub(crate) enum Job {
     Ensure { exe: Utf8PathBuf, state: Utf8PathBuf, plan: Box<NetPlan> },
     /// Remove the network; says what is left.
     Release { state: Utf8PathBuf, name: IfName },
+    /// Cut the guest off, or give back what it had.
+    Egress { state: Utf8PathBuf, name: IfName, egress: Egress },
     /// Say the prefix that confines a command.
     Confine { state: Utf8PathBuf, name: IfName, folder: Utf8PathBuf, allowed: Confinement },
     /// Open the tap, drop everything, hold it until standard input ends.
@@ -130,6 +132,10 @@ pub(crate) fn main(job: Job) {
             }));
         }
         Job::Release { state, name } => answer(&network::release(&dirs(state), &name).unwrap()),
+        Job::Egress { state, name, egress } => {
+            let mut network = network::open(&dirs(state), &name).unwrap();
+            answer(&network.set_egress(egress).map_err(|error| Failure::from(error).to_string()));
+        }
         Job::Confine { state, name, folder, allowed } => {
             let network = network::open(&dirs(state), &name).unwrap();
             answer(&network.confine(&folder, &allowed).unwrap());

@@ -11,6 +11,7 @@ mod at_hand;
 mod containment;
 mod controller;
 mod driver;
+mod egress;
 mod guest;
 mod world;
 
