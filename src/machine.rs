@@ -86,6 +86,8 @@ impl VmDir {
         applied_record = "applied-record.json";
         /// The serial console, every byte of it.
         console = "console.log";
+        /// The console rules that the profile allows; the monitor reads it when it starts.
+        console_allowed = "console-allowed.json";
         /// When the console's bytes came.
         console_times = "console.times";
         /// The monitor's control socket.

@@ -2,6 +2,7 @@
 //!
 //! A key that nobody knows is an error with its line and column: a typo must never be a default.
 
+use crate::console::allow::Allowed;
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
 use crate::names::{HostName, MiB};
@@ -55,8 +56,20 @@ pub struct Profile {
     /// What the difference of state across a reboot may be.
     #[serde(default)]
     pub state: StateRules,
+    /// What the serial console may say.
+    #[serde(default)]
+    pub console: ConsoleRules,
     /// The case that must fail, for `prove`.
     pub red: Option<Red>,
+}
+
+/// How the console rules are meant for this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleRules {
+    /// Rules whose matches are no problem here.
+    #[serde(default)]
+    pub allow: Allowed,
 }
 
 /// One playbook run.
@@ -263,6 +276,9 @@ impl Profile {
         if let Some(allowed) = self.state.allow.iter().find(|a| a.id.trim().is_empty() || a.why.trim().is_empty()) {
             return Some(format!("state.allow: {:?} needs both an id and a reason (`why`)", allowed.id));
         }
+        if let Some(wrong) = self.console.allow.wrong() {
+            return Some(format!("console: {wrong}"));
+        }
         self.red.as_ref().filter(|red| red.fails.is_empty()).map(|_| "red: fails names no check".into())
     }
 }
@@ -312,6 +328,16 @@ mod tests {
     #[test]
     fn a_playbook_outside_the_repository_is_refused() {
         assert!(error(&SMALL.replace("site.yml", "../x.yml")).contains("does not lie inside"));
+    }
+
+    #[test]
+    fn an_allowed_console_rule_must_exist() {
+        let with = |id: &str| {
+            SMALL.replacen('{', &format!(r#"{{"console": {{"allow": [{{"id": "{id}", "why": "y"}}]}}, "#), 1)
+        };
+        assert!(error(&with("oom")).contains("console: no console rule is called \"oom\"; there are kernel-panic"));
+        let profile = Profile::parse("x.json".into(), &with("oom-kill")).unwrap();
+        assert_eq!(profile.console.allow.why("oom-kill"), Some("y"));
     }
 
     #[test]

@@ -233,12 +233,27 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Print the serial console's log
+    /// Print the serial console's log, or what the console rules find in it
     Console {
         host: HostName,
         /// Go on printing as it grows
         #[arg(long)]
         follow: bool,
+        /// Run the console rules over it instead: exit 8 if a boot was lost, 6 if something is broken
+        #[arg(long, conflicts_with = "follow")]
+        check: bool,
+    },
+    /// Run the console rules over the log of any machine: exit 8 if a boot was lost, 6 if something is broken
+    CheckConsole {
+        /// The log; - for standard input
+        #[arg(required_unless_present = "rules")]
+        file: Option<Utf8PathBuf>,
+        /// Count what this host's profile allows as allowed
+        #[arg(long, value_name = "HOST")]
+        profile: Option<HostName>,
+        /// List the rules
+        #[arg(long, conflicts_with = "file")]
+        rules: bool,
     },
     /// Run a QMP command and print its answer
     Qmp {

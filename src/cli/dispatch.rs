@@ -2,7 +2,7 @@
 
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
-use super::{image, look, verdict};
+use super::{check, image, look, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
@@ -13,6 +13,7 @@ use crate::jobs::{Context, guards, stop};
 use crate::names::HostName;
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
+use crate::profile::Profile;
 use crate::reboot::Mode;
 use clap::CommandFactory;
 use std::future::Future;
@@ -25,6 +26,11 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             return Ok(0);
         }
         Command::Man { dir } => return look::man(&dir),
+        Command::CheckConsole { file, profile, .. } => {
+            let Some(file) = file else { return Ok(check::list(say)) };
+            let load = |host| Ok::<_, Failure>(Profile::load(&Dirs::resolve(cli.common.root.as_deref())?, &host)?);
+            return check::file(&file, profile.map(load).transpose()?.as_ref(), say);
+        }
         _ => {}
     }
     let dirs = Dirs::resolve(cli.common.root.as_deref())?;
@@ -36,7 +42,8 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Image { command } => image::run(&dirs, command, say),
         Command::Ssh { host, command } => look::ssh(&ctx, &host, &command),
         Command::Exec { host, command } => look::exec(&ctx, &host, &command),
-        Command::Console { host, follow } => look::console(&dirs, &host, follow),
+        Command::Console { host, check: true, .. } => check::console(&dirs, &host, say),
+        Command::Console { host, follow, .. } => look::console(&dirs, &host, follow),
         Command::Events { host, follow, since } => wait_on(look::events(&dirs, &host, follow, since)),
         Command::Qmp { host, command, arguments } => {
             wait_on(look::qmp(&ctx, &host, &command, arguments.as_deref(), say))

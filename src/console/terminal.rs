@@ -185,7 +185,7 @@ impl<K: Keyboard> Terminal<K> {
 
     /// A prompt at which nobody of ours can do anything.
     pub(super) fn stuck(&self) -> Option<TalkError> {
-        let line = Line { text: self.engine.partial(), kernel: false, offset: 0 };
+        let line = Line { text: self.engine.partial(), kernel: false, offset: 0, row: 0 };
         let finding = rules::findings(&line).find(|finding| finding.fatal)?;
         Some(TalkError::Stuck { means: finding.means, line: finding.line })
     }

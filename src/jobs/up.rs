@@ -80,6 +80,7 @@ impl Run<'_> {
         ledger.do_(Change::Folder { path: self.vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
         write_private(&self.vm.plan(), json(&self.plan))?;
         self.plan.machine.save(&self.vm.machine())?;
+        write_private(&self.vm.console_allowed(), json(&self.plan.profile.console.allow))?;
         let own = std::env::var("HOME").map(|home| seed::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
         let secrets = seed::keys::make(&self.vm, &self.plan.vm, IpAddr::V4(self.plan.net.vm.ip), own)?;
         crate::ssh::write_config(&self.vm, self.plan.net.vm.ip, &self.plan.profile.user)?;

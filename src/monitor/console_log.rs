@@ -1,6 +1,7 @@
 //! The console as the monitor keeps it: every byte in one file, cut by boot, watched by the rules.
 
 use super::events::monotonic;
+use crate::console::allow::Allowed;
 use crate::console::rules::{Finding, Watcher};
 use crate::console::times::PERIOD_S;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -40,12 +41,12 @@ pub(crate) enum Note {
 
 impl ConsoleLog {
     /// Open the log and the file of its times, made if they are not there, and append to them.
-    pub(crate) fn open(path: &Utf8Path, times: &Utf8Path) -> std::io::Result<Self> {
+    pub(crate) fn open(path: &Utf8Path, times: &Utf8Path, allowed: Allowed) -> std::io::Result<Self> {
         let append = |path| OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         let file = append(path)?;
         let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY };
         let at = file.metadata()?.len();
-        let (watcher, counts) = (Watcher::new(at), HashMap::new());
+        let (watcher, counts) = (Watcher::new(at, allowed), HashMap::new());
         Ok(Self { path: path.to_owned(), file, times, at, watcher, counts, boots: 0, boot_at: None, full: false })
     }
 
@@ -146,7 +147,7 @@ mod tests {
     fn scratch() -> (tempfile::TempDir, ConsoleLog) {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(dir.path().join("console.log")).unwrap();
-        (dir, ConsoleLog::open(&path, &path.with_extension("times")).unwrap())
+        (dir, ConsoleLog::open(&path, &path.with_extension("times"), Allowed::default()).unwrap())
     }
 
     #[test]

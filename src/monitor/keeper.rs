@@ -5,6 +5,7 @@ use super::control::Order;
 use super::events::{Journal, Source};
 use super::guest::{FromGuest, Guest, StartError, told};
 use super::wire::{Ask, QemuStatus, Refusal, Status};
+use crate::console::allow::Allowed;
 use crate::host::deadline::Deadline;
 use crate::host::lock::Lock;
 use crate::host::process::ProcessId;
@@ -58,7 +59,8 @@ enum Next {
 impl Keeper {
     pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
         let journal = Journal::open(&parts.dir.events()).map_err(std::io::Error::other)?;
-        let console = ConsoleLog::open(&parts.dir.console(), &parts.dir.console_times())?;
+        let allowed = Allowed::read(&parts.dir.console_allowed())?;
+        let console = ConsoleLog::open(&parts.dir.console(), &parts.dir.console_times(), allowed)?;
         let ended = "it was never started".into();
         Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel() })
     }
