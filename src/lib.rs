@@ -30,4 +30,5 @@ pub mod report;
 pub mod seed;
 pub mod snapshot;
 pub mod ssh;
+pub mod timeline;
 pub mod wait;
