@@ -29,7 +29,7 @@ pub struct Runner<'a> {
     pub limit: Duration,
 }
 
-/// A playbook that ran on the VM.
+/// What was seen of a playbook that ran on the VM.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The playbook.
@@ -46,13 +46,28 @@ pub struct Outcome {
     pub results: Vec<TaskResult>,
 }
 
+/// A playbook that was run, and the judgement on it.
+#[derive(Debug)]
+pub struct Applied {
+    /// What was seen of it; of a playbook that failed, up to its end.
+    pub outcome: Outcome,
+    /// Whether it counts as applied.
+    pub judged: Result<(), AnsibleError>,
+}
+
+impl Applied {
+    /// The outcome of a playbook that counts as applied.
+    pub fn passed(self) -> Result<Outcome, AnsibleError> {
+        self.judged.map(|()| self.outcome)
+    }
+}
+
 impl Runner<'_> {
-    /// Run one of the profile's playbooks; anything but success is an error.
-    pub async fn apply(&self, apply: &Apply, on_line: &mut dyn FnMut(&str)) -> Result<Outcome, AnsibleError> {
+    /// Run one of the profile's playbooks. The error is for one that could not be run at all.
+    pub async fn apply(&self, apply: &Apply, on_line: &mut dyn FnMut(&str)) -> Result<Applied, AnsibleError> {
         let playbook = self.controller.repo.join(&apply.playbook);
         let (seen, outcome) = self.run(&playbook, &self.controller.apply(apply), on_line).await?;
-        seen.judge(&playbook, Stage::Apply)?;
-        Ok(outcome)
+        Ok(Applied { outcome, judged: seen.judge(&playbook, Stage::Apply) })
     }
 
     /// Run the verify playbook (an absolute path). Checks that failed are no error here: they are the answer. A

@@ -3,7 +3,7 @@
 use crate::at_hand::{ansible, block_on};
 use boma_qemu::ansible::checks::Check;
 use boma_qemu::ansible::inventory::Inline;
-use boma_qemu::ansible::run::{Outcome, Runner};
+use boma_qemu::ansible::run::{Applied, Outcome, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, guard};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -179,7 +179,7 @@ impl World {
         let apply = Apply { playbook: playbook.into(), tags: Vec::new() };
         let (prefix, log) = (self.prefix(), self.path("ansible.log"));
         let runner = Runner { controller, address: VM, prefix: &prefix, log: &log, limit };
-        block_on(runner.apply(&apply, &mut |_| {}))
+        block_on(runner.apply(&apply, &mut |_| {})).and_then(Applied::passed)
     }
 
     /// Run a verify playbook.

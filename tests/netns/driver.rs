@@ -4,7 +4,7 @@
 use crate::at_hand::block_on;
 use boma_qemu::ansible::command::outer_environment;
 use boma_qemu::ansible::inventory::Inline;
-use boma_qemu::ansible::run::Runner;
+use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
 use boma_qemu::failure::Failure;
 use boma_qemu::host::dirs::Dirs;
@@ -105,7 +105,10 @@ impl Play {
         let limit = Duration::from_secs(120);
         let runner = Runner { controller: &controller, address: self.vm, prefix: &prefix, log: &self.log, limit };
         let apply = Apply { playbook: self.playbook, tags: Vec::new() };
-        block_on(runner.apply(&apply, &mut |_| {})).map(|outcome| outcome.tasks).map_err(failed)
+        block_on(runner.apply(&apply, &mut |_| {}))
+            .and_then(Applied::passed)
+            .map(|outcome| outcome.tasks)
+            .map_err(failed)
     }
 }
 
