@@ -219,6 +219,11 @@ pub(crate) enum Command {
     },
     /// What is running
     Status,
+    /// Write a run's report.html again from its evidence, and print where it is
+    Report {
+        /// The run's folder; the newest otherwise
+        run: Option<Utf8PathBuf>,
+    },
     /// A shell or a command in the guest, with its exit code
     Ssh {
         host: HostName,

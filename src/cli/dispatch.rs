@@ -39,6 +39,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Doctor { net, repo } => look::doctor(&dirs, net.into(), repo, say),
         Command::Plan { host, run } => look::plan(&dirs, &host, options(&dirs, run)?, say),
         Command::Status => look::status(&dirs, say),
+        Command::Report { run } => look::report(&dirs, run, say),
         Command::Image { command } => image::run(&dirs, command, say),
         Command::Ssh { host, command } => look::ssh(&ctx, &host, &command),
         Command::Exec { host, command } => look::exec(&ctx, &host, &command),

@@ -51,6 +51,14 @@ fn only_repo(dirs: &Dirs) -> Option<Utf8PathBuf> {
     profile.repo.map(|repo| dirs.root.join(repo))
 }
 
+/// `report`.
+pub(super) fn report(dirs: &Dirs, run: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
+    let page = crate::jobs::page::again(&run.unwrap_or_else(|| dirs.runs.join("latest")))?;
+    say.object(&serde_json::json!({"event": "report", "page": page}));
+    say.result(page);
+    Ok(0)
+}
+
 /// `plan`.
 pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) -> Result<u8, Failure> {
     // Always the same VM name, so that two plans can be compared.

@@ -1,7 +1,7 @@
 //! The verdict: one screen that says what happened, on what evidence, and where the rest is.
 
 use crate::ansible::checks::Check;
-use crate::failure::Exit;
+use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Record};
 use crate::names::HostName;
 use crate::reboot::RebootProof;
@@ -48,23 +48,6 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
     }
     writeln!(out, "  evidence   {}", record.run)
-}
-
-fn headline(record: &Record) -> String {
-    let host = &record.host;
-    match record.exit {
-        Exit::Passed if record.reboot.is_some() => format!("PASSED: {host} came back from its reboot"),
-        Exit::Passed => format!("PASSED: {host}, without a reboot (which proves little)"),
-        Exit::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
-        Exit::Verify => match record.phases.iter().any(|phase| phase.name == "reboot") {
-            true => format!("FAILED: {host} did not come back right from its reboot"),
-            false => format!("FAILED: {host} is not right"),
-        },
-        Exit::Apply => format!("FAILED: the playbooks could not be applied to {host}"),
-        Exit::Guest => format!("FAILED: the mirror of {host} panicked or fell into emergency mode"),
-        Exit::Interrupted => format!("STOPPED: {host}, nothing is proved"),
-        other => format!("NO VERDICT: {host} (exit {}): the harness, not the host", other.code()),
-    }
 }
 
 fn write_proof(proof: &RebootProof, out: &mut String) -> std::fmt::Result {

@@ -1,8 +1,9 @@
 //! The playbook stages: the real playbooks, and the outcome checks.
 
-use super::record::{Checks, Playbook};
+use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
-use crate::ansible::run::{Outcome, Runner};
+use crate::ansible::events::{Status, TaskResult};
+use crate::ansible::run::{Applied, Outcome, Runner};
 use crate::ansible::{Controller, guard};
 use crate::failure::Failure;
 use crate::network::confine::Confinement;
@@ -25,9 +26,10 @@ impl Run<'_> {
                 let log = run.ansible_log();
                 let runner = run.runner(&controller, &prefix, &log);
                 let work = async { Ok::<_, Failure>(runner.apply(&apply, &mut say).await?) };
-                let outcome = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
+                let Applied { outcome, judged } = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
                 let said = format!("{} tasks on the VM, {} changed", outcome.tasks, outcome.changed);
-                run.record.playbooks.push(playbook(outcome));
+                run.record.playbooks.push(playbook(outcome, judged.is_ok()));
+                judged?;
                 Ok(((), said))
             })
             .await?;
@@ -90,7 +92,63 @@ impl Run<'_> {
     }
 }
 
-fn playbook(outcome: Outcome) -> Playbook {
-    let Outcome { playbook, seconds, tasks, changed, .. } = outcome;
-    Playbook { playbook, seconds, tasks, changed }
+/// What is kept of a playbook run. In one that failed, the last task that failed is the one that ended it;
+/// those before it were ignored or rescued, as all of them were in one that passed.
+fn playbook(outcome: Outcome, ok: bool) -> Playbook {
+    let bad = |r: &&TaskResult| matches!(r.status, Status::Failed | Status::Unreachable);
+    let failed = outcome.results.iter().filter(bad).map(|result| FailedTask {
+        task: result.task.clone(),
+        place: result.place.clone(),
+        message: result.why(),
+        went_on: ok || result.ignored,
+    });
+    let mut failed: Vec<_> = failed.collect();
+    let last = failed.iter().rposition(|task| !task.went_on);
+    for (n, task) in failed.iter_mut().enumerate() {
+        task.went_on |= Some(n) != last;
+    }
+    let Outcome { playbook, seconds, tasks, changed, recap, .. } = outcome;
+    Playbook { playbook, ok, seconds, tasks, changed, recap, failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ansible::events::{Event, parse};
+
+    fn outcome(tasks: &[(&str, &str, bool)]) -> Outcome {
+        let line = |(task, status, ignored): &(&str, &str, bool)| {
+            let result = serde_json::json!({
+                "event": "result", "play": "p", "task": task, "where": "/r/x.yml:3", "action": "command", "host": "askari",
+                "delegated": null, "on_host": true, "status": status, "ignored": ignored, "changed": false,
+                "seconds": 0.1, "message": "m", "items": [], "resolved": null
+            });
+            format!("{result}\n")
+        };
+        let events = parse(&tasks.iter().map(line).collect::<String>());
+        let results = events.into_iter().filter_map(|event| match event {
+            Event::Result(result) => Some(*result),
+            _ => None,
+        });
+        let results = results.collect();
+        let recap = crate::ansible::events::Recap::default();
+        Outcome { playbook: "x.yml".into(), seconds: 1.0, tasks: 3, changed: 0, recap, results }
+    }
+
+    #[test]
+    fn only_the_last_task_that_failed_ended_a_playbook_and_none_if_it_passed() {
+        let tasks = [
+            ("rescued", "failed", false),
+            ("fine", "ok", false),
+            ("ignored", "failed", true),
+            ("last", "failed", false),
+        ];
+        let told = |ok| {
+            let kept = playbook(outcome(&tasks), ok);
+            kept.failed.into_iter().map(|task| (task.task, task.went_on)).collect::<Vec<_>>()
+        };
+        let named = |last: bool| [("rescued", true), ("ignored", true), ("last", last)].map(|(t, w)| (t.to_owned(), w));
+        assert_eq!(told(false), named(false));
+        assert_eq!(told(true), named(true));
+    }
 }

@@ -37,7 +37,8 @@ impl Run<'_> {
         self.ctx.progress.trace(&format!("lease {}; waiting for ssh", lease.ip));
         let ssh = self.ssh()?;
         let session = ready::login(&ssh, &mut watch, &deadline).await?;
-        let (_session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
+        let (session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
+        self.look_at_boot(&session).await;
         if !settled.failed_units.is_empty() {
             self.ctx
                 .progress

@@ -6,12 +6,14 @@ pub mod cycle;
 pub mod down;
 pub mod evidence;
 pub mod guards;
+pub mod page;
 pub mod prove;
 pub mod reboot;
 pub mod record;
 pub mod run;
 pub mod snapshot;
 pub mod stop;
+pub mod timeline;
 pub mod up;
 
 use crate::host::dirs::Dirs;

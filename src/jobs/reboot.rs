@@ -21,6 +21,8 @@ impl Run<'_> {
             run.record.reboot = Some(proof);
             Ok(((), said))
         })
-        .await
+        .await?;
+        self.look_at_new_boot().await;
+        Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! The record of one run: what was done and seen so far. It lies in the VM's folder, so that each
 //! command adds to it, and goes into the evidence as `result.json`.
 
+use super::page;
 use crate::ansible::checks::Check;
+use crate::ansible::events::Recap;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{DirError, write_private};
 use crate::host::ledger::Leak;
@@ -9,8 +11,10 @@ use crate::machine::VmDir;
 use crate::names::{HostName, VmName};
 use crate::observe::Across;
 use crate::reboot::RebootProof;
+use crate::report::html;
 use crate::report::junit::{self, Case};
 use crate::report::{ReportError, RunFolder};
+use crate::timeline::Stages;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +43,8 @@ pub struct Record {
     pub playbooks: Vec<Playbook>,
     /// The outcome checks, each time that they ran.
     pub checks: Vec<Checks>,
+    /// The boots that settled, in order.
+    pub boots: Vec<BootSeen>,
     /// The proof of the reboot.
     pub reboot: Option<RebootProof>,
     /// What the last reboot changed about the guest.
@@ -62,6 +68,10 @@ pub struct MadeOf {
     pub image_sha512: Option<String>,
     /// The accelerator, and why that one.
     pub accel: String,
+    /// QEMU's version, in its own words.
+    pub qemu: String,
+    /// ansible-core's version; empty until it was asked.
+    pub ansible: String,
     /// The network mode.
     pub net: String,
     /// What the guest may reach.
@@ -83,17 +93,49 @@ pub struct Phase {
     pub outcome: String,
 }
 
-/// One playbook run that ended well.
+/// One playbook run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Playbook {
     /// The playbook.
     pub playbook: Utf8PathBuf,
+    /// Whether it counts as applied.
+    pub ok: bool,
     /// How long it took.
     pub seconds: f64,
     /// Tasks that ran on the VM.
     pub tasks: usize,
     /// Tasks that changed something.
     pub changed: usize,
+    /// Ansible's own recap of the VM; all zero if the playbook did not come to its end.
+    pub recap: Recap,
+    /// The tasks that failed, in their order.
+    pub failed: Vec<FailedTask>,
+}
+
+/// A task that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailedTask {
+    /// The task.
+    pub task: String,
+    /// File and line.
+    pub place: String,
+    /// Its words.
+    pub message: String,
+    /// Whether the playbook went on all the same: the failure was ignored or rescued.
+    pub went_on: bool,
+}
+
+/// What a boot said of itself when it had settled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BootSeen {
+    /// Which part of the console log it is in (`boot-2`).
+    pub console: String,
+    /// How long its stages took, by systemd's own figures; none if it could not be asked.
+    pub stages: Option<Stages>,
+    /// The file in the evidence that has all figures (a [`crate::timeline::Timeline`]).
+    pub file: Option<String>,
+    /// Why there are none, if so.
+    pub why: Option<String>,
 }
 
 /// One run of the verify playbook.
@@ -127,6 +169,7 @@ impl Record {
             phases: Vec::new(),
             playbooks: Vec::new(),
             checks: Vec::new(),
+            boots: Vec::new(),
             reboot: None,
             state: None,
             failure: None,
@@ -185,11 +228,12 @@ impl Record {
         self.checks.last()
     }
 
-    /// Write `junit.xml` and, last of all, `result.json`.
+    /// Write `junit.xml`, `report.html` and, last of all, `result.json`.
     pub fn publish(&self) -> Result<(), ReportError> {
         let run = RunFolder::open(&self.run);
         let xml = junit::text(&format!("boma-qemu {}", self.host), &self.cases()).unwrap_or_default();
         run.write("junit.xml", xml)?;
+        run.write(page::PAGE, html::cycle(&page::of(self, run.path())))?;
         run.write("result.json", self.json())
     }
 

@@ -34,6 +34,8 @@ impl<'a> Run<'a> {
             image: plan.image.clone(),
             image_sha512: None,
             accel: format!("{} ({})", plan.machine.accel, plan.accel_why),
+            qemu: String::new(),
+            ansible: String::new(),
             net: match plan.net.mode {
                 Mode::Namespace => "namespace".into(),
                 Mode::Host => "host".into(),

@@ -11,6 +11,7 @@ use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
 use crate::network;
+use crate::qemu;
 use crate::seed::{self, Seed};
 use camino::Utf8Path;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -36,6 +37,8 @@ impl Run<'_> {
             min_free: MiB(self.plan.options.min_free_mib),
             path: &std::env::var("PATH").unwrap_or_default(),
         })?;
+        let qemu = Cmd::new(qemu::PROGRAM).arg("--version").run().map_err(Failure::from)?.stdout;
+        self.record.made_of.qemu = qemu.lines().next().unwrap_or_default().to_owned();
         let controller = self.plan.controller(self.ctx.dirs);
         let playbooks = self.plan.playbooks(self.ctx.dirs);
         let preflight = crate::ansible::preflight::check(&controller, &playbooks, &self.ctx.dirs.state, &offline())?;
@@ -53,6 +56,7 @@ impl Run<'_> {
             self.plan.net.never.insert(name.clone(), found);
         }
         self.plan.net.check()?;
+        self.record.made_of.ansible = preflight.version.to_string();
         let said = format!("ansible-core {}, {} never to be reached", preflight.version, self.plan.net.never.len());
         Ok((preflight, said))
     }

@@ -1,10 +1,61 @@
 //! The pages: one file each, with everything inline, to be read by a person in any browser.
 //!
 //! Their inputs are plain values that the jobs fill from what they recorded; here nothing is read or decided.
+//! A page asks nothing of a network and runs no script. Whatever came from the guest is escaped where it
+//! is written (maud does it) and made visible as a whole at the end ([`text::visible`]).
 
+mod checks;
 pub mod cycle;
 pub mod experiment;
+mod findings;
+mod head;
 pub mod parts;
+mod scale;
+mod text;
 
 pub use cycle::CyclePage;
 pub use experiment::ExperimentPage;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The page of one run.
+pub fn cycle(page: &CyclePage) -> String {
+    document(&format!("{} · boma-qemu", page.host), &cycle::body(page))
+}
+
+fn document(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // Not even a slip in here could make the page load something or run a script.
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                meta name="referrer" content="no-referrer";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { (body) } }
+        }
+    };
+    text::visible(&page.into_string())
+}
+
+/// A part of a page: its name and a remark in the margin, its matter beside them.
+fn part(id: &str, name: &str, remark: &str, matter: &Markup) -> Markup {
+    html! {
+        section.part id=(id) aria-labelledby=(format!("{id}-name")) {
+            header {
+                h2 id=(format!("{id}-name")) { (name) }
+                @if !remark.is_empty() { p { (remark) } }
+            }
+            div.matter { (matter) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

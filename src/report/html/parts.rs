@@ -27,6 +27,8 @@ pub struct Verdict {
     pub next: Vec<String>,
     /// Commands that look at what was kept.
     pub commands: Vec<String>,
+    /// What else went wrong at that time, the first sign of each kind.
+    pub signs: Vec<String>,
 }
 
 /// One line of what it was made of.
@@ -51,7 +53,7 @@ pub enum Weight {
     Critical,
 }
 
-/// One difference of the machine's state across a boot.
+/// One difference of the machine's state across a boot. One that weighs [`Weight::Note`] is only told.
 #[derive(Clone, Debug)]
 pub struct StateFinding {
     /// Its stable name (`units/caddy.service/active`).
@@ -66,8 +68,8 @@ pub struct StateFinding {
     pub after: Option<String>,
     /// How bad it is.
     pub weight: Weight,
-    /// Whether the profile allows it.
-    pub allowed: bool,
+    /// Why the profile allows it, if it does.
+    pub allowed: Option<String>,
 }
 
 /// One outcome check, at each time that the checks ran.

@@ -1,14 +1,28 @@
 //! The page of one run.
 
-use super::parts::{CheckRow, Fact, FileLink, StateFinding, Verdict, Weight};
+mod boots;
+mod console;
+mod phases;
+mod playbooks;
+mod proof;
+
+use super::head::Short;
+use super::parts::{CheckRow, Fact, FileLink, Mood, StateFinding, Verdict, Weight};
+use super::text::count;
+use super::{checks, findings, head, part};
+use maud::{Markup, html};
 
 /// Everything that the page of a run shows. What is missing was not reached, and the page says so.
 #[derive(Clone, Debug, Default)]
 pub struct CyclePage {
     /// The mirrored host.
     pub host: String,
+    /// What was asked for (`cycle askari`).
+    pub command: String,
     /// When the run began (UTC).
     pub started: String,
+    /// The version of boma-qemu that wrote it.
+    pub version: String,
     /// The verdict.
     pub verdict: Verdict,
     /// What the VM was made of, and by which versions.
@@ -21,12 +35,16 @@ pub struct CyclePage {
     pub proof: Option<Proof>,
     /// When the checks ran: the columns of the matrix.
     pub check_times: Vec<String>,
+    /// The first column after the reboot, if there is one after it and one before it.
+    pub first_after: Option<usize>,
     /// The checks.
     pub checks: Vec<CheckRow>,
     /// The differences of state across the reboot; none where it was not observed both times.
     pub state: Option<Vec<StateFinding>>,
-    /// What the console rules matched.
+    /// What the console rules matched, the first of it if there is very much.
     pub console: Vec<Highlight>,
+    /// Places that are left out of `console`.
+    pub console_more: usize,
     /// The playbooks.
     pub playbooks: Vec<Playbook>,
     /// What was left on this host: what, and why.
@@ -49,7 +67,7 @@ pub struct Phase {
 }
 
 /// One boot, by systemd's own figures.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Boot {
     /// Which one (`before the reboot`).
     pub when: String,
@@ -111,8 +129,8 @@ pub struct Witness {
 /// A place in the console log that the rules matched.
 #[derive(Clone, Debug)]
 pub struct Highlight {
-    /// Which boot of the VM, from 1.
-    pub boot: usize,
+    /// Which part of the console it is in (`boot 2`).
+    pub part: String,
     /// The rules that matched here.
     pub rules: Vec<RuleMatch>,
     /// The lines around, in order.
@@ -165,4 +183,113 @@ pub struct FailedTask {
     pub message: String,
     /// Whether the playbook went on all the same (it was ignored or rescued).
     pub went_on: bool,
+}
+
+/// The page without its frame. The order is that of the questions: what happened, what broke, what else is
+/// different, was it a reboot, where did the time go, what did the machine say.
+pub(super) fn body(page: &CyclePage) -> Markup {
+    html! {
+        (head::head(&page.command, &page.started, &page.verdict, &strip(page)))
+        (part("checks", "Checks", "Only what held before the reboot and fails after it was broken by it.", &checks_part(page)))
+        (part("state", "State", "What was there before the reboot and is not as it was after it, whether a check asks for it or not.", &state_part(page)))
+        (part("proof", "The reboot", "A reboot counts only with all of its witnesses.", &proof_part(page)))
+        (part("phases", "Phases", "", &phases::table(&page.phases)))
+        (part("boots", "Boots", "By systemd's own figures, on one scale; seconds since the kernel's start.", &boots_part(page)))
+        (part("console", "Console", "What the rules found on the serial console, with the lines around.", &console_part(page)))
+        (part("playbooks", "Playbooks", "", &playbooks_part(page)))
+        @if !page.leaks.is_empty() {
+            (part("leaks", "Left behind", "What the teardown could not remove from this host.", &leaks(&page.leaks)))
+        }
+        (part("made-of", "Made of", "", &head::facts(&page.facts)))
+        (part("evidence", "Evidence", "The files beside this page.", &head::files(&page.files)))
+        (head::foot(&page.version))
+    }
+}
+
+fn strip(page: &CyclePage) -> Vec<Short> {
+    let short = |id, name, (says, mood): (String, Option<bool>)| Short { id, name, says, mood };
+    let matched = page.console.iter().flat_map(|h| &h.rules).map(|rule| rule.weight).max();
+    let console = match matched {
+        None => ("nothing found".into(), Some(true)),
+        Some(worst) => {
+            (count(page.console.len() + page.console_more, "place"), (worst >= Weight::Error).then_some(false))
+        }
+    };
+    let reboot = match (&page.proof, page.verdict.mood) {
+        (Some(_), _) => ("proved".into(), Some(true)),
+        (None, Mood::Good) => ("left out".into(), None),
+        (None, _) => ("not proved".into(), Some(false)),
+    };
+    let red = page.phases.iter().filter(|phase| !phase.ok).count();
+    let total = super::text::seconds(page.phases.iter().map(|phase| phase.seconds).sum());
+    let phases = match red {
+        0 => (total, None),
+        _ => (format!("{total}, {red} failed"), Some(false)),
+    };
+    let mut strip = vec![
+        short("checks", "Checks", checks::short(&page.checks, page.first_after)),
+        short("state", "State", findings::short(page.state.as_deref())),
+        short("proof", "Reboot", reboot),
+        short("phases", "Phases", phases),
+        short("console", "Console", console),
+    ];
+    if !page.leaks.is_empty() {
+        strip.push(short("leaks", "Left behind", (count(page.leaks.len(), "leak"), Some(false))));
+    }
+    strip.push(short("evidence", "Evidence", (count(page.files.len(), "file"), None)));
+    strip
+}
+
+fn checks_part(page: &CyclePage) -> Markup {
+    match page.checks.is_empty() {
+        true => html! { p { "The run did not get to its checks." } },
+        false => checks::matrix(&page.check_times, &page.checks, page.first_after),
+    }
+}
+
+fn state_part(page: &CyclePage) -> Markup {
+    match &page.state {
+        Some(findings) => findings::list(findings),
+        None => html! { p { "The state was not observed on both sides of a reboot, so there is nothing to compare." } },
+    }
+}
+
+fn proof_part(page: &CyclePage) -> Markup {
+    match &page.proof {
+        Some(proof) => proof::shown(proof),
+        None => html! { p { "No reboot is proved in this run." } },
+    }
+}
+
+fn boots_part(page: &CyclePage) -> Markup {
+    match page.boots.is_empty() {
+        true => html! { p { "No boot came far enough to be asked for its figures." } },
+        false => boots::shown(&page.boots),
+    }
+}
+
+fn console_part(page: &CyclePage) -> Markup {
+    match page.console.is_empty() {
+        true => html! { p { "No rule matched." } },
+        false => html! {
+            @for highlight in &page.console { (console::shown(highlight)) }
+            @if page.console_more > 0 { p.soft { "And " (count(page.console_more, "place")) " more, in events.ndjson." } }
+        },
+    }
+}
+
+fn playbooks_part(page: &CyclePage) -> Markup {
+    match page.playbooks.is_empty() {
+        true => html! { p { "No playbook was run." } },
+        false => playbooks::shown(&page.playbooks),
+    }
+}
+
+fn leaks(leaks: &[(String, String)]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "what" } th scope="col" { "why" } } }
+            tbody { @for (what, why) in leaks { tr { th scope="row" { (what) } td { (why) } } } }
+        }
+    }
 }

@@ -1,0 +1,240 @@
+//! From the record of a run, and the evidence beside it, to what its page shows.
+//!
+//! All of it can be done again at any time: nothing is asked but the run's own folder.
+
+mod console;
+mod files;
+mod verdict;
+
+pub use verdict::headline;
+
+use super::record::{BootSeen, MadeOf, Playbook, Record};
+use crate::ansible::events::Recap;
+use crate::failure::{Exit, Failure};
+use crate::observe::{Across, Finding, Severity};
+use crate::reboot::RebootProof;
+use crate::report::RunFolder;
+use crate::report::html;
+use crate::report::html::cycle::{self, CyclePage, Proof, Witness};
+use crate::report::html::parts::{Answer, CheckRow, Fact, StateFinding, Weight};
+use crate::timeline::Timeline;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// How many units of a boot are shown.
+const SLOWEST: usize = 12;
+
+/// Write the page of a run again from its evidence; where it is.
+pub fn again(folder: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+    let result = folder.join("result.json");
+    let bad = |why: String| Failure::new(Exit::Usage, format!("{result} is no result of a run: {why}"));
+    let text = std::fs::read(&result).map_err(|e| {
+        bad(e.to_string()).next("name the folder of a run that has ended; `result.json` is its last file")
+    })?;
+    let record: Record = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    RunFolder::open(folder).write(PAGE, html::cycle(&of(&record, folder)))?;
+    Ok(folder.join(PAGE))
+}
+
+/// The page's file in the evidence.
+pub const PAGE: &str = "report.html";
+
+/// The page of a run whose evidence lies in `folder`.
+pub fn of(record: &Record, folder: &Utf8Path) -> CyclePage {
+    let timelines: Vec<_> = record.boots.iter().map(|boot| timeline(boot, folder)).collect();
+    let (console, console_more) = console::highlights(folder);
+    let state = record.state.as_ref().map(state);
+    let (check_times, checks) = checks(record);
+    CyclePage {
+        host: record.host.to_string(),
+        command: files::command(folder).unwrap_or_else(|| record.host.to_string()),
+        started: record.started.clone(),
+        version: record.version.clone(),
+        verdict: verdict::of(record, &console, state.as_deref()),
+        facts: facts(record, &record.made_of, timelines.last().and_then(Option::as_ref)),
+        phases: record.phases.iter().map(phase).collect(),
+        boots: record
+            .boots
+            .iter()
+            .zip(&timelines)
+            .enumerate()
+            .map(|(n, (seen, t))| boot(n, seen, t.as_ref()))
+            .collect(),
+        proof: record.reboot.as_ref().map(proof),
+        first_after: check_times.iter().position(|when| when.starts_with("after")).filter(|first| *first > 0),
+        check_times,
+        checks,
+        state,
+        console,
+        console_more,
+        playbooks: record.playbooks.iter().map(playbook).collect(),
+        leaks: record.leaks.iter().map(|leak| (leak.what.clone(), leak.why.clone())).collect(),
+        files: files::all(folder),
+    }
+}
+
+fn phase(phase: &super::record::Phase) -> cycle::Phase {
+    let super::record::Phase { name, seconds, ok, outcome } = phase.clone();
+    cycle::Phase { name, seconds, ok, outcome }
+}
+
+fn facts(record: &Record, made_of: &MadeOf, timeline: Option<&Timeline>) -> Vec<Fact> {
+    let image = match &made_of.image_sha512 {
+        Some(sum) => format!("{}, SHA-512 {}…", made_of.image, sum.get(..16).unwrap_or(sum)),
+        None => made_of.image.clone(),
+    };
+    let guest = timeline.map(|t| format!("{}, Linux {}, systemd {}", t.os, t.kernel, t.systemd));
+    let facts = [
+        ("VM", record.vm.to_string()),
+        ("image", image),
+        ("guest", guest.unwrap_or_default()),
+        ("accelerator", made_of.accel.clone()),
+        ("QEMU", made_of.qemu.clone()),
+        ("network", format!("{}, egress {}", made_of.net, made_of.egress)),
+        ("certificates", made_of.certs.clone()),
+        (
+            "Ansible",
+            if made_of.ansible.is_empty() { String::new() } else { format!("ansible-core {}", made_of.ansible) },
+        ),
+        ("boma-qemu", record.version.clone()),
+    ];
+    let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    known.map(|(label, value)| Fact { label: label.into(), value }).collect()
+}
+
+/// The figures of a boot, from the evidence.
+fn timeline(seen: &BootSeen, folder: &Utf8Path) -> Option<Timeline> {
+    serde_json::from_slice(&std::fs::read(folder.join(seen.file.as_ref()?)).ok()?).ok()
+}
+
+fn boot(n: usize, seen: &BootSeen, timeline: Option<&Timeline>) -> cycle::Boot {
+    let name = seen.console.replace('-', " ");
+    let when = match n {
+        0 => format!("{name}: the fresh guest"),
+        _ => format!("{name}: after the reboot"),
+    };
+    let Some(timeline) = timeline else {
+        let missing = seen.why.clone().unwrap_or_else(|| "the file with them is gone".into());
+        return cycle::Boot { when, missing: Some(missing), ..cycle::Boot::default() };
+    };
+    let unit = |unit: &crate::timeline::Unit| cycle::Unit {
+        name: unit.name.clone(),
+        at_s: unit.at_s,
+        took_s: unit.took_s.unwrap_or_default(),
+        failed: unit.failed,
+    };
+    // A unit that failed is told however fast it was.
+    let mut units: Vec<_> = timeline.units.iter().map(unit).collect();
+    units.sort_by(|a, b| b.failed.cmp(&a.failed).then(b.took_s.total_cmp(&a.took_s)));
+    units.truncate(SLOWEST);
+    units.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    let find = |name: &String| timeline.units.iter().find(|unit| unit.name == *name);
+    cycle::Boot {
+        when,
+        boot_id: timeline.boot_id.to_string(),
+        system: format!("Linux {}, systemd {}", timeline.kernel, timeline.systemd),
+        stages: timeline.stages.named().into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect(),
+        units,
+        chain: timeline.chain.iter().filter_map(find).map(unit).collect(),
+        missing: None,
+    }
+}
+
+fn proof(proof: &RebootProof) -> Proof {
+    let witness = |at_s, who: &str, said: String| Witness { at_s, who: who.to_owned(), said };
+    let mut witnesses = vec![
+        witness(Some(0.0), "The old boot", format!("its id is {}", proof.boot_id_before)),
+        witness(
+            Some(proof.down_s),
+            &format!("QEMU, event {}", proof.reset_seq),
+            format!("RESET {}", proof.reset_reason),
+        ),
+    ];
+    let words = &proof.last_words;
+    witnesses.extend(words.journal.iter().map(|said| witness(None, "The old boot's journal", said.clone())));
+    witnesses.extend(words.console.iter().map(|said| witness(None, "The old boot's console", said.clone())));
+    witnesses.push(witness(Some(proof.ssh_s), "The new boot", format!("its id is {}", proof.boot_id_after)));
+    Proof {
+        mode: format!("{}: {}", proof.mode, proof.mode.help()),
+        boot_ids: (proof.boot_id_before.to_string(), proof.boot_id_after.to_string()),
+        witnesses,
+        milestones: vec![("ssh".into(), proof.ssh_s), ("settled".into(), proof.settled_s)],
+        settled: proof.settled.system.clone(),
+        failed_units: proof.settled.failed_units.clone(),
+    }
+}
+
+/// The matrix of the checks: a column for each time that they ran, a row for each that ever ran.
+fn checks(record: &Record) -> (Vec<String>, Vec<CheckRow>) {
+    let mut ids: Vec<&str> = Vec::new();
+    for check in record.checks.iter().flat_map(|run| &run.checks) {
+        if !ids.contains(&check.id.as_str()) {
+            ids.push(&check.id);
+        }
+    }
+    let row = |id: &str| {
+        let found: Vec<_> = record.checks.iter().map(|run| run.checks.iter().find(|check| check.id == id)).collect();
+        CheckRow {
+            id: id.to_owned(),
+            hint: found.iter().rev().flatten().next().is_some_and(|check| check.hint),
+            answers: found.iter().map(|c| c.map(|c| Answer { ok: c.ok, said: c.detail.clone() })).collect(),
+        }
+    };
+    (record.checks.iter().map(|run| run.when.clone()).collect(), ids.into_iter().map(row).collect())
+}
+
+/// The findings, what the profile allows, and what is only different.
+fn state(across: &Across) -> Vec<StateFinding> {
+    let judged = &across.judged;
+    let found = |finding: &Finding, allowed: Option<&String>| StateFinding {
+        id: finding.id.clone(),
+        section: finding.section.to_string(),
+        what: finding.what.clone(),
+        before: finding.before.clone(),
+        after: finding.after.clone(),
+        weight: match finding.severity {
+            Severity::Serious => Weight::Error,
+            Severity::Minor => Weight::Warning,
+        },
+        allowed: allowed.cloned(),
+    };
+    let findings = judged.findings.iter().map(|finding| found(finding, None));
+    let allowed = judged.allowed.iter().map(|(finding, why)| found(finding, Some(why)));
+    let told = across.diff.changes.iter().filter(|change| change.loss.is_none()).map(|change| StateFinding {
+        id: change.id(),
+        section: change.section.to_string(),
+        what: String::new(),
+        before: change.before.clone(),
+        after: change.after.clone(),
+        weight: Weight::Note,
+        allowed: None,
+    });
+    findings.chain(allowed).chain(told).collect()
+}
+
+fn playbook(playbook: &Playbook) -> cycle::Playbook {
+    let Recap { ok, changed, unreachable, failures, skipped, rescued, ignored } = playbook.recap;
+    let recap = [
+        ("ok", ok),
+        ("changed", changed),
+        ("unreachable", unreachable),
+        ("failed", failures),
+        ("skipped", skipped),
+        ("rescued", rescued),
+        ("ignored", ignored),
+    ];
+    cycle::Playbook {
+        name: playbook.playbook.file_name().unwrap_or(playbook.playbook.as_str()).to_owned(),
+        seconds: playbook.seconds,
+        recap: recap.map(|(word, n)| (word.to_owned(), n)).to_vec(),
+        ok: playbook.ok,
+        failed: playbook.failed.iter().map(failed_task).collect(),
+    }
+}
+
+fn failed_task(task: &super::record::FailedTask) -> cycle::FailedTask {
+    let super::record::FailedTask { task, place, message, went_on } = task.clone();
+    cycle::FailedTask { task, place, message, went_on }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+use super::*;
+use crate::failure::Failure;
+use crate::jobs::record::{Checks, Phase};
+use crate::report::html::parts::Mood;
+use serde_json::json;
+
+fn record() -> Record {
+    serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap()
+}
+
+/// A run's folder with a console of two boots, in which the rules found three lines.
+fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+    let keep = tempfile::tempdir().unwrap();
+    let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+    let filler = |from: u32| (from..from + 20).map(|n| format!("[    {n}.000000] line {n}\r\n")).collect::<String>();
+    let failed = "[\u{1b}[0;1;31mFAILED\u{1b}[0m] Failed to start caddy.service - Proxy.\r\n";
+    let oom = "[   30.5] Out of memory: Killed process 901 (python3)\r\n";
+    let (first, second) = (filler(1), format!("{}{failed}{oom}{}{failed}", filler(21), filler(41)));
+    std::fs::write(dir.join("console.log"), format!("{first}{second}")).unwrap();
+    let at = |n: usize, of: &str| first.len() + second.match_indices(of).nth(n).unwrap().0;
+    let rule = |id: &str, severity: &str, offset: usize| {
+        (
+            "console-rule",
+            json!({"id": id, "severity": severity, "fatal": false, "means": "it means", "line": "x", "offset": offset}),
+        )
+    };
+    let events = [
+        ("boot", json!({"n": 1, "offset": 0})),
+        ("boot", json!({"n": 2, "offset": first.len()})),
+        rule("unit-failed", "warning", at(0, failed)),
+        rule("oom-kill", "error", at(0, oom)),
+        rule("unit-failed", "warning", at(1, failed)),
+    ];
+    let line = |(n, (kind, data)): (usize, &(&str, serde_json::Value))| {
+        json!({"seq": n + 1, "wall": 0.0, "mono": 0.0, "source": "console", "kind": kind, "data": data}).to_string()
+            + "\n"
+    };
+    std::fs::write(dir.join("events.ndjson"), events.iter().enumerate().map(line).collect::<String>()).unwrap();
+    std::fs::write(dir.join("started"), "2026-06-17T06:00:00.000Z\ncycle askari\n").unwrap();
+    std::fs::create_dir_all(dir.join("guest")).unwrap();
+    std::fs::write(dir.join("guest/nft.txt"), "x").unwrap();
+    (keep, dir)
+}
+
+#[test]
+fn matches_close_to_each_other_are_one_place_of_the_boot_that_they_are_in() {
+    let (_keep, dir) = folder();
+    let page = of(&record(), &dir);
+    let told: Vec<_> = page.console.iter().map(|h| (h.part.as_str(), h.rules.len(), h.lines.len())).collect();
+    assert_eq!(told, [("boot 2", 2, 3 + 2 + 5), ("boot 2", 1, 3 + 1)]);
+    let matched: Vec<_> = page.console[0].lines.iter().filter(|l| l.matched).map(|l| l.text.as_str()).collect();
+    assert_eq!(
+        matched,
+        ["[FAILED] Failed to start caddy.service - Proxy.", "[   30.5] Out of memory: Killed process 901 (python3)"]
+    );
+}
+
+#[test]
+fn the_page_names_the_command_and_the_files() {
+    let (_keep, dir) = folder();
+    let page = of(&record(), &dir);
+    assert_eq!(page.command, "cycle askari");
+    let files: Vec<_> = page.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(files, ["result.json", "console.log", "events.ndjson", "started", "guest/nft.txt"]);
+}
+
+#[test]
+fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
+    let (_keep, dir) = folder();
+    let mut record = record();
+    let phase = |name: &str, ok| Phase { name: name.into(), seconds: 1.0, ok, outcome: "o".into() };
+    record.phases = vec![phase("check", false), phase("reboot", true), phase("assert", false), phase("down", false)];
+    record.fail(&Failure::new(Exit::Verify, "1 of 1 checks failed after the reboot: port"));
+    let check = |ok| crate::ansible::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into() };
+    let checks = |when: &str, ok| Checks { when: when.into(), checks: vec![check(ok)] };
+    record.checks = vec![checks("before the reboot", true), checks("after the reboot", false)];
+    let page = of(&record, &dir);
+    let verdict = &page.verdict;
+    assert_eq!((verdict.mood, verdict.failed_in.as_deref()), (Mood::Bad, Some("phase assert")));
+    assert!(verdict.headline.starts_with("FAILED: askari did not come back right"));
+    assert_eq!(verdict.signs.len(), 1, "{:?}", verdict.signs);
+    assert!(verdict.signs[0].contains("boot 2") && verdict.signs[0].contains("Failed to start caddy.service"));
+    assert!(verdict.commands.is_empty(), "the VM is gone");
+    assert_eq!((page.first_after, page.checks[0].answers.len()), (Some(1), 2));
+}
+
+#[test]
+fn a_page_can_be_written_again_from_the_evidence_alone() {
+    let (_keep, dir) = folder();
+    assert!(again(&dir).unwrap_err().to_string().contains("result.json is no result of a run"));
+    std::fs::write(dir.join("result.json"), "{\"schema\": 1}").unwrap();
+    assert_eq!(again(&dir).unwrap_err().exit, Exit::Usage);
+    std::fs::write(dir.join("result.json"), serde_json::to_string(&record()).unwrap()).unwrap();
+    let page = std::fs::read_to_string(again(&dir).unwrap()).unwrap();
+    assert!(page.contains("Out of memory: Killed process 901") && page.contains("cycle askari"));
+}
+
+#[test]
+fn boots_without_figures_say_why_and_those_with_them_show_the_slowest_units() {
+    let (_keep, dir) = folder();
+    let unit = |n: u32| json!({"name": format!("u{n}.service"), "at_s": n, "took_s": n, "failed": n == 1});
+    let timeline = json!({
+        "boot_id": "6f1e2b1c-8f0e-4f0e-9d59-3a4b5c6d7e8f", "kernel": "6.12", "systemd": "257", "os": "Debian",
+        "stages": {"firmware_s": null, "loader_s": null, "kernel_s": 3.0, "initrd_s": null, "userspace_s": 9.0},
+        "units": (1..40).map(unit).collect::<Vec<_>>(), "chain": ["u9.service", "u2.service", "gone.service"]
+    });
+    std::fs::create_dir_all(dir.join("timeline")).unwrap();
+    std::fs::write(dir.join("timeline/2-boot-2.json"), timeline.to_string()).unwrap();
+    let mut record = record();
+    let seen = |console: &str, file: Option<&str>, why: Option<&str>| BootSeen {
+        console: console.into(),
+        stages: None,
+        file: file.map(str::to_owned),
+        why: why.map(str::to_owned),
+    };
+    record.boots = vec![seen("boot-1", None, Some("no sudo")), seen("boot-2", Some("timeline/2-boot-2.json"), None)];
+    let page = of(&record, &dir);
+    assert_eq!(page.boots[0].missing.as_deref(), Some("no sudo"));
+    let boot = &page.boots[1];
+    assert_eq!(boot.stages, [("kernel".to_owned(), 3.0), ("userspace".to_owned(), 9.0)]);
+    assert_eq!(boot.units.len(), SLOWEST);
+    assert_eq!((boot.units[0].name.as_str(), boot.units[1].name.as_str()), ("u1.service", "u29.service"));
+    assert_eq!(boot.chain.iter().map(|unit| unit.name.as_str()).collect::<Vec<_>>(), ["u9.service", "u2.service"]);
+    assert!(page.facts.iter().any(|fact| fact.label == "guest" && fact.value.contains("systemd 257")));
+}

@@ -1,0 +1,63 @@
+//! What a boot says of itself once it has settled: kept as evidence, judged by nobody.
+
+use super::record::BootSeen;
+use super::run::Run;
+use crate::console::boots::parts;
+use crate::failure::Failure;
+use crate::monitor::events::{console_cuts, read_all};
+use crate::ssh::Session;
+use crate::timeline::{self, Timeline};
+use std::time::Duration;
+
+/// How long the login may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+impl Run<'_> {
+    /// Keep systemd's figures of the boot that runs. A guest that cannot give them is no worse a guest: then
+    /// the reason is kept.
+    pub(super) async fn look_at_boot(&mut self, session: &Session) {
+        self.ctx.progress.trace("the boot's figures");
+        let read = timeline::read(session).await.map_err(Failure::from);
+        self.keep_boot(read);
+    }
+
+    /// The same, over a connection of its own.
+    pub(super) async fn look_at_new_boot(&mut self) {
+        let session = match self.ssh() {
+            Ok(ssh) => ssh.session(LIMIT).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match session {
+            Ok(session) => self.look_at_boot(&session).await,
+            Err(failure) => self.keep_boot(Err(failure)),
+        }
+    }
+
+    fn keep_boot(&mut self, read: Result<Timeline, Failure>) {
+        let console = self.console_part();
+        let seen = match read {
+            Ok(timeline) => self.keep_timeline(console, &timeline),
+            Err(failure) => {
+                let why = failure.to_string();
+                self.ctx.progress.note(&why);
+                BootSeen { console, stages: None, file: None, why: Some(why) }
+            }
+        };
+        self.record.boots.push(seen);
+    }
+
+    fn keep_timeline(&self, console: String, timeline: &Timeline) -> BootSeen {
+        let file = format!("timeline/{}-{}.json", self.record.boots.len() + 1, console);
+        // Plain data with string keys: serialising it cannot fail.
+        let text = serde_json::to_string_pretty(timeline).unwrap_or_default();
+        let kept = self.folder().write(&file, text);
+        let why = kept.err().map(|error| Failure::from(error).to_string());
+        BootSeen { console, stages: Some(timeline.stages), file: Some(file), why }
+    }
+
+    /// The part of the console log that is being written now.
+    fn console_part(&self) -> String {
+        let events = read_all(&self.vm.events()).unwrap_or_default();
+        parts(usize::MAX, &console_cuts(&events)).last().map(|part| part.name()).unwrap_or_default()
+    }
+}

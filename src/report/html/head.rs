@@ -1,0 +1,113 @@
+//! The head of a page (the verdict, and what each part says in short) and its foot (facts, evidence).
+
+use super::parts::{Fact, FileLink, Mood, Verdict};
+use super::text::{Told, bytes, link};
+use maud::{Markup, html};
+
+/// One entry of the strip below the verdict: a part, and what it says in short.
+pub(super) struct Short {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) says: String,
+    /// Good, bad, or neither.
+    pub(super) mood: Option<bool>,
+}
+
+/// The verdict in one glance.
+pub(super) fn head(what: &str, started: &str, verdict: &Verdict, strip: &[Short]) -> Markup {
+    let (class, sign) = match verdict.mood {
+        Mood::Good => ("good", "✓"),
+        Mood::Bad => ("bad", "✗"),
+        Mood::Open => ("warn", "?"),
+    };
+    let band = if verdict.mood == Mood::Open { "open" } else { class };
+    let (word, rest) = verdict.headline.split_once(": ").unwrap_or(("", &verdict.headline));
+    html! {
+        div.masthead {
+            span { "boma-qemu · " (what) }
+            span { (started) }
+        }
+        header class=(format!("verdict is-{band}")) {
+            h1 { span class=(format!("word {class}")) { span aria-hidden="true" { (sign) " " } (word) } " " (rest) }
+            @if !verdict.failure.is_empty() || !verdict.next.is_empty() { (why(verdict)) }
+        }
+        ul.strip aria-label="In short" {
+            @for short in strip {
+                li { a href=(format!("#{}", short.id)) { b { (short.name) } " " span class=(class_of(short.mood)) { (short.says) } } }
+            }
+        }
+    }
+}
+
+fn class_of(mood: Option<bool>) -> &'static str {
+    match mood {
+        Some(true) => "good",
+        Some(false) => "bad",
+        None => "soft",
+    }
+}
+
+fn why(verdict: &Verdict) -> Markup {
+    let place = verdict.failed_in.as_ref().map(|place| format!(", in {place}")).unwrap_or_default();
+    html! {
+        div.why {
+            @if !verdict.failure.is_empty() {
+                div {
+                    h2 { "What failed first" (place) }
+                    ol.causes { @for cause in &verdict.failure { li { (Told(cause)) } } }
+                    @if !verdict.signs.is_empty() {
+                        h2.also { "What else was seen" }
+                        ul { @for sign in &verdict.signs { li { (Told(sign)) } } }
+                    }
+                }
+            }
+            @if !verdict.next.is_empty() {
+                div {
+                    h2 { "What to do next" }
+                    ul { @for step in &verdict.next { li { (Told(step)) } } }
+                    @if !verdict.commands.is_empty() {
+                        pre.commands { @for command in &verdict.commands { (command) "\n" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What it was made of.
+pub(super) fn facts(facts: &[Fact]) -> Markup {
+    html! {
+        dl.facts { @for fact in facts { div { dt { (fact.label) } dd { (Told(&fact.value)) } } } }
+    }
+}
+
+/// Where the evidence is: what tells most one by one, the rest by folder.
+pub(super) fn files(files: &[FileLink]) -> Markup {
+    let (main, rest): (Vec<_>, Vec<_>) = files.iter().partition(|file| !file.tells.is_empty());
+    let folder = |file: &FileLink| file.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let mut folders: Vec<_> = rest.iter().map(|file| folder(file)).collect();
+    folders.sort();
+    folders.dedup();
+    html! {
+        ul.files { @for file in main {
+            li {
+                a.mono href=(link(&file.path)) { (file.path) }
+                @if let Some(size) = file.bytes { " " span."soft small nowrap" { (bytes(size)) } }
+                br; span."soft small" { (file.tells) }
+            }
+        } }
+        @for name in folders {
+            p.folder {
+                span.soft { @if name.is_empty() { "also: " } @else { (name) "/ " } }
+                @for file in rest.iter().filter(|file| folder(file) == name) {
+                    a.mono href=(link(&file.path)) { (file.path.rsplit('/').next().unwrap_or_default()) } " "
+                }
+            }
+        }
+    }
+}
+
+/// The last line.
+pub(super) fn foot(version: &str) -> Markup {
+    html! { footer { "Written by boma-qemu " (version) ". This file needs nothing else; the links lead to the files beside it." } }
+}
