@@ -183,8 +183,20 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
     },
+    /// Print the guest's state as JSON, or what differs from such a file
+    Observe {
+        host: HostName,
+        /// A state that was printed or kept earlier: print what differs from it
+        #[arg(long, value_name = "FILE")]
+        against: Option<Utf8PathBuf>,
+    },
     /// Run the outcome checks
-    Assert { host: HostName },
+    Assert {
+        host: HostName,
+        /// Fail if the last reboot lost something of the guest's state (exit 6)
+        #[arg(long)]
+        strict: bool,
+    },
     /// up, apply, reboot, assert, down
     Cycle {
         host: HostName,
@@ -199,6 +211,9 @@ pub(crate) enum Command {
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]
         no_snapshot: bool,
+        /// Fail if the reboot lost something of the guest's state (exit 6)
+        #[arg(long, conflicts_with = "no_reboot")]
+        strict: bool,
     },
     /// Show that the harness sees the known fault: the red case must fail, the green one pass
     Prove {

@@ -88,19 +88,28 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
         }),
         Command::Reboot { host, via: Mode::Guest, timeout } => stage(ctx, &host, "reboot", say, async |run| {
             run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
-            run.reboot().await
+            let before = run.observe().await?;
+            run.reboot().await?;
+            run.compare(before).await?;
+            say.result(verdict::state(&run.record));
+            Ok(())
         }),
-        Command::Assert { host } => stage(ctx, &host, "assert", say, async |run| {
+        Command::Observe { host, against } => {
+            let _lock = guards::lock(&ctx, &format!("observe {host}"))?;
+            wait_on(look::observe(ctx, &host, against.as_deref(), say))
+        }
+        Command::Assert { host, strict } => stage(ctx, &host, "assert", say, async |run| {
             let when = if run.record.reboot.is_some() { "after the reboot" } else { "before the reboot" };
             run.check("assert", when).await?;
-            run.judge()
+            run.judge()?;
+            if strict { run.judge_state() } else { Ok(()) }
         }),
-        Command::Cycle { host, run, keep, no_reboot, no_snapshot } => {
+        Command::Cycle { host, run, keep, no_reboot, no_snapshot, strict } => {
             let what = format!("cycle {host}");
             let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run)?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
-            let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot, no_snapshot }, &what))?;
+            let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot, no_snapshot, strict }, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
         Command::Prove { host, run, keep } => prove_case(ctx, &host, run, keep, say),

@@ -13,6 +13,7 @@ use crate::monitor::Client;
 use crate::monitor::events::{Event, Follow, JournalError, read_all};
 use crate::names::HostName;
 use crate::network::{self, Mode, NetDir, NetFile};
+use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use crate::ssh::Ssh;
@@ -243,6 +244,47 @@ pub(super) async fn qmp(
         false => say.out(&serde_json::to_string_pretty(&answer).unwrap_or_default()),
     }
     Ok(0)
+}
+
+/// `observe`: the guest's state, or what differs from an earlier one.
+pub(super) async fn observe(
+    ctx: Context<'_>,
+    host: &HostName,
+    against: Option<&Utf8Path>,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let earlier = against.map(read_state).transpose()?;
+    let run = Run::resume(ctx, host)?;
+    let now = run.state_now(earlier.as_ref()).await?.state;
+    let Some(earlier) = earlier else {
+        match say.is_json() {
+            true => say.object(&serde_json::json!({"event": "state", "state": now})),
+            false => say.out(&serde_json::to_string_pretty(&now).unwrap_or_default()),
+        }
+        return Ok(0);
+    };
+    let diff = Diff::between(&earlier, &now);
+    say.object(
+        &serde_json::json!({"event": "state-diff", "diff": diff, "judged": diff.judge(&run.plan.profile.state.allow)}),
+    );
+    for change in &diff.changes {
+        let mark = if change.loss.is_some() { "LOST" } else { "    " };
+        let words = |side: &Option<String>| side.as_deref().unwrap_or("-").replace('\n', " | ");
+        say.result(format!("{mark} {}: {} -> {}", change.id(), words(&change.before), words(&change.after)));
+    }
+    Ok(0)
+}
+
+/// A state that `observe` printed, with or without `--json`, or that a run kept.
+fn read_state(path: &Utf8Path) -> Result<State, Failure> {
+    let wrong = |why: String| {
+        Failure::new(Exit::Usage, format!("--against {path}: {why}"))
+            .next("give what `boma-qemu observe` printed, or guest/state-before.json of a run")
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let mut value: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let inner = value.get_mut("state").map(serde_json::Value::take).unwrap_or(value);
+    serde_json::from_value(inner).map_err(|e| wrong(e.to_string()))
 }
 
 /// `man`: one page per command.

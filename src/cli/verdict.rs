@@ -44,6 +44,7 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         write_proof(proof, out)?;
     }
     write_checks(&record.checks, out)?;
+    write_state(record, out)?;
     for leak in &record.leaks {
         writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
     }
@@ -98,4 +99,51 @@ fn word(check: &Check) -> &'static str {
         (false, true) => "no (hint)",
         (false, false) => "FAILED",
     }
+}
+
+/// How many findings the verdict shows; the rest is in `result.json`.
+const SHOWN: usize = 10;
+
+/// The state across the last reboot as text, as the verdict has it.
+pub(crate) fn state(record: &Record) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_state(record, &mut out);
+    out.trim_end().to_owned()
+}
+
+fn write_state(record: &Record, out: &mut String) -> std::fmt::Result {
+    let Some(state) = &record.state else { return Ok(()) };
+    let judged = &state.judged;
+    let news = state.diff.changes.len() - judged.findings.len() - judged.allowed.len();
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    write!(out, "  state      ")?;
+    match judged.findings.len() {
+        0 => write!(out, "nothing is lost")?,
+        n => write!(out, "{}", count(n, "finding", "findings"))?,
+    }
+    write!(out, ", {} (guest/state-*.json)", count(news, "other difference", "other differences"))?;
+    writeln!(
+        out,
+        "{}",
+        if judged.allowed.is_empty() { String::new() } else { format!(", {} allowed", judged.allowed.len()) }
+    )?;
+    for finding in judged.findings.iter().take(SHOWN) {
+        writeln!(out, "             {}\n               {}", finding.id, finding.what)?;
+    }
+    if judged.findings.len() > SHOWN {
+        writeln!(out, "             and {} more in result.json", judged.findings.len() - SHOWN)?;
+    }
+    for (section, why) in &state.unseen {
+        writeln!(out, "             {section} could not be seen: {why}")?;
+    }
+    for (when, look) in [("before", &state.before), ("after", &state.after)] {
+        if !look.moving.is_empty() {
+            writeln!(out, "             never at rest {when} the reboot: {} still changed", look.moving.join(", "))?;
+        }
+    }
+    for glob in &judged.unused {
+        writeln!(out, "             state.allow: {glob:?} matched no difference")?;
+    }
+    Ok(())
 }

@@ -14,6 +14,8 @@ pub struct Choices {
     pub keep: bool,
     /// Leave the reboot out.
     pub no_reboot: bool,
+    /// A loss of state across the reboot fails the run.
+    pub strict: bool,
     /// Leave the snapshot out: nobody will want to go back.
     pub no_snapshot: bool,
 }
@@ -51,9 +53,12 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
         return run.judge();
     }
     run.check("check", "before the reboot").await?;
+    let before = run.observe().await?;
     run.reboot().await?;
+    run.compare(before).await?;
     run.check("assert", "after the reboot").await?;
-    run.judge()
+    run.judge()?;
+    if choices.strict { run.judge_state() } else { Ok(()) }
 }
 
 impl Run<'_> {

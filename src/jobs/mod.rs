@@ -6,6 +6,7 @@ pub mod cycle;
 pub mod down;
 pub mod evidence;
 pub mod guards;
+pub mod observe;
 pub mod page;
 pub mod prove;
 pub mod reboot;

@@ -248,6 +248,7 @@ impl Record {
             name: phase.name.clone(),
             seconds: Some(phase.seconds),
             failure: (!phase.ok).then(|| phase.outcome.clone()),
+            note: None,
         });
         let checks = self.checks.iter().flat_map(|run| {
             run.checks.iter().map(|check| Case {
@@ -255,6 +256,7 @@ impl Record {
                 name: check.id.clone(),
                 seconds: None,
                 failure: (!check.ok && !check.hint).then(|| check.detail.clone()),
+                note: None,
             })
         });
         let leaks = self.leaks.iter().map(|leak| Case {
@@ -262,7 +264,17 @@ impl Record {
             name: leak.what.clone(),
             seconds: None,
             failure: Some(leak.why.clone()),
+            note: None,
         });
-        phases.chain(checks).chain(leaks).collect()
+        let findings = self.state.iter().flat_map(|state| {
+            state.judged.findings.iter().map(|finding| Case {
+                suite: "state across the reboot".into(),
+                name: finding.id.clone(),
+                seconds: None,
+                failure: state.strict.then(|| finding.what.clone()),
+                note: Some(finding.what.clone()),
+            })
+        });
+        phases.chain(checks).chain(findings).chain(leaks).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! What differs between two looks at the same guest.
 
+use super::fold::fold;
 use super::loss::{Loss, loss};
 use super::state::{Fact, Facts, Observed, Section, State};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,8 @@ impl Diff {
                 _ => {}
             }
         }
+        let mut raw = fold(raw, before, after);
+        raw.sort_by_key(|raw| raw.section);
         let changes = raw.into_iter().map(|raw| {
             let loss = loss(&raw, before, after);
             Change { section: raw.section, key: raw.key, before: raw.before, after: raw.after, loss }
@@ -115,12 +118,43 @@ fn compare(section: Section, old: &Facts, new: &Facts, out: &mut Vec<Raw>) {
         match (old.get(key), new.get(key)) {
             (Some(Fact::List(a)), Some(Fact::List(b))) => lines(section, key, a, b, out),
             (a, b) if a == b => {}
+            (Some(a), Some(b)) if section == Section::Sysctl && sized_alike(key, &a.to_string(), &b.to_string()) => {}
             (a, b) => {
                 let text = |fact: Option<&Fact>| fact.map(ToString::to_string);
                 out.push(Raw { section, key: key.clone(), before: text(a), after: text(b) });
             }
         }
     }
+}
+
+/// Parameters that the kernel sizes at boot by the memory that is free then, which is never quite the same.
+const SIZED_BY_MEMORY: [&str; 14] = [
+    "fs.epoll.max_user_watches",
+    "fs.fanotify.max_user_marks",
+    "fs.file-max",
+    "fs.inotify.max_user_watches",
+    "kernel.threads-max",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.udp_mem",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_max",
+    "user.max_",
+    "vm.admin_reserve_kbytes",
+    "vm.min_free_kbytes",
+    "vm.user_reserve_kbytes",
+];
+
+/// How far two sizes of the same parameter may be apart: more is somebody's choice.
+const DRIFT: f64 = 0.02;
+
+/// Whether two values are the same but for what the kernel's own sizing makes of it.
+fn sized_alike(key: &str, old: &str, new: &str) -> bool {
+    let by_memory = SIZED_BY_MEMORY.iter().any(|name| key == *name || (name.ends_with('_') && key.starts_with(name)));
+    let numbers = |text: &str| text.split_whitespace().map(|n| n.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
+    let (Some(old), Some(new)) = (numbers(old), numbers(new)) else { return false };
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= DRIFT * a.abs().max(b.abs());
+    by_memory && old.len() == new.len() && old.iter().zip(&new).all(near)
 }
 
 /// Two lists: lines that are gone, lines that are new, and, of those that stayed, another order.

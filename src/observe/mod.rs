@@ -4,37 +4,26 @@
 //! [`Diff::between`] compares two of them. Noise (counters, process ids, times, handles, random names) never
 //! gets into a state, so that it cannot show in a difference.
 
+mod answers;
 mod diff;
 mod finding;
+mod fold;
 mod loss;
+mod read;
+mod settled;
 mod state;
 
 pub use diff::{Change, Diff, Kind};
 pub use finding::{Finding, Judged, Severity};
 pub use loss::Loss;
+pub use settled::{Observation, again, first};
 pub use state::{Fact, Facts, Observed, Section, State};
 
+use crate::failure::{Blame, Exit};
+use crate::ssh::{Session, SshError};
 use serde::{Deserialize, Serialize};
-
-/// A state, and how it was come by.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Observation {
-    /// What was seen last.
-    pub state: State,
-    /// How often the guest was looked at.
-    pub passes: u32,
-    /// How long that took, in seconds.
-    pub seconds: f64,
-    /// The ids of what still changed between the last two looks; empty where the guest had settled.
-    pub moving: Vec<String>,
-}
-
-impl Observation {
-    /// Whether two looks in a row saw the same.
-    pub fn settled(&self) -> bool {
-        self.moving.is_empty()
-    }
-}
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The state across a reboot, as `result.json` has it (the states themselves are files beside it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +36,10 @@ pub struct Across {
     pub diff: Diff,
     /// What of that is a finding.
     pub judged: Judged,
+    /// Sections that could not be seen before or after, and why: nothing is known of them.
+    pub unseen: BTreeMap<Section, String>,
+    /// Whether a finding fails the run.
+    pub strict: bool,
 }
 
 /// How a state was come by.
@@ -61,3 +54,57 @@ pub struct Look {
     /// The ids of what still changed between the last two looks; empty where the guest had settled.
     pub moving: Vec<String>,
 }
+
+/// Why a guest could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// It could not be asked.
+    #[error("cannot look at the state of the guest")]
+    Ask(#[source] SshError),
+    /// The script did not run as root, or not to its end.
+    #[error("cannot look at the state of the guest: the script that asks for it ended with {code}: {said}")]
+    Script {
+        /// Its exit code.
+        code: i32,
+        /// What it complained of.
+        said: String,
+    },
+}
+
+impl Blame for ObserveError {
+    fn exit(&self) -> Exit {
+        Exit::Lost
+    }
+}
+
+/// Look at a guest once, as root. It takes some seconds where the CPU is emulated.
+pub async fn observe(session: &Session, limit: Duration) -> Result<State, ObserveError> {
+    let answer = session.ask(&command(), limit).await.map_err(ObserveError::Ask)?;
+    if answer.code != 0 {
+        return Err(ObserveError::Script { code: answer.code, said: answer.stderr.trim().to_owned() });
+    }
+    Ok(read::state(&answers::answers(&answer.stdout)))
+}
+
+/// Ask why services that had been active are not: those that systemd left out by their own conditions are noted in the
+/// state as `skipped`.
+async fn note_skipped(session: &Session, before: &State, after: &mut State) -> Result<(), ObserveError> {
+    let idle = after.facts(Section::Units).zip(before.facts(Section::Units)).map(|(now, old)| {
+        let services = old.keys().filter(|key| !now.contains_key(*key)).filter_map(|key| key.strip_suffix("/active"));
+        services.filter(|unit| unit.ends_with(".service")).map(|unit| format!("'{unit}'")).collect::<Vec<_>>()
+    });
+    let Some(idle) = idle.filter(|idle| !idle.is_empty()) else { return Ok(()) };
+    let asked = format!("systemctl show -p Id,ConditionResult,ConditionTimestampMonotonic -- {}", idle.join(" "));
+    let answer = session.ask(&asked, Duration::from_secs(60)).await.map_err(ObserveError::Ask)?;
+    after.promised.insert("skipped".into(), read::skipped(&answer.stdout));
+    Ok(())
+}
+
+/// The script as one command of the guest's login shell.
+fn command() -> String {
+    let script = include_str!("ask.sh").replace("MOST", &answers::MOST.to_string());
+    format!("exec sudo -n sh -c '{}'", script.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests;

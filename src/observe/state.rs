@@ -169,6 +169,14 @@ impl State {
         }
     }
 
+    /// The sections whose tool failed, with its words.
+    pub fn failed(&self) -> impl Iterator<Item = (Section, &str)> {
+        self.sections.iter().filter_map(|(section, observed)| match observed {
+            Observed::Failed(why) => Some((*section, why.as_str())),
+            _ => None,
+        })
+    }
+
     /// Whether something of that name is set up to be there after a boot.
     pub fn promises(&self, what: &str, name: &str) -> bool {
         self.promised.get(what).is_some_and(|names| names.iter().any(|known| known == name))

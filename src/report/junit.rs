@@ -14,6 +14,8 @@ pub struct Case {
     pub seconds: Option<f64>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// What is to be read although nothing failed: shown as a case that was skipped.
+    pub note: Option<String>,
 }
 
 /// The XML text of a report, or the serialiser's reason.
@@ -21,11 +23,16 @@ pub fn text(name: &str, cases: &[Case]) -> Result<String, quick_junit::Serialize
     let mut report = Report::new(name);
     let mut suites: Vec<TestSuite> = Vec::new();
     for case in cases {
-        let status = match &case.failure {
-            None => TestCaseStatus::success(),
-            Some(why) => {
+        let status = match (&case.failure, &case.note) {
+            (None, None) => TestCaseStatus::success(),
+            (Some(why), _) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                 status.set_message(why.clone());
+                status
+            }
+            (None, Some(note)) => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(note.clone());
                 status
             }
         };
@@ -59,6 +66,7 @@ mod tests {
             name: name.into(),
             seconds: None,
             failure: failure.map(str::to_owned),
+            note: None,
         };
         let xml = text("askari", &[case("a", None), case("b", Some("no <answer>"))]).unwrap();
         assert!(xml.contains(r#"tests="2" skipped="0" failures="1""#), "{xml}");

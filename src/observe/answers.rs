@@ -1,0 +1,76 @@
+//! The script's output, taken apart into its answers.
+
+use super::state::{Facts, Observed};
+use std::collections::BTreeMap;
+
+/// The most that all answers together may be, in bytes. 150 KB are usual.
+pub(super) const MOST: usize = 4_000_000;
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// What the tool printed.
+    Text(String),
+    /// There is nothing to ask, and why.
+    Absent(String),
+    /// The tool failed, in its own words.
+    Failed(String),
+}
+
+/// All answers by name. An answer without its end was cut off, and counts as failed.
+pub(super) fn answers(output: &str) -> BTreeMap<String, Answer> {
+    output.split('\x1e').skip(1).filter_map(one).collect()
+}
+
+fn one(frame: &str) -> Option<(String, Answer)> {
+    let (name, rest) = frame.split_once('\n')?;
+    let answer = match rest.split_once("\n\x1f") {
+        None => Answer::Failed(format!("it was cut off; all answers together may have {MOST} bytes")),
+        Some((text, end)) => match end.trim_end().split_once(' ').unwrap_or((end.trim_end(), "")) {
+            ("0", _) => Answer::Text(text.to_owned()),
+            ("absent", why) => Answer::Absent(why.trim().to_owned()),
+            ("124", _) => Answer::Failed("it did not end within 20 s".into()),
+            (code, said) => Answer::Failed(format!("exit code {code}: {}", said.trim())),
+        },
+    };
+    Some((name.to_owned(), answer))
+}
+
+/// What an answer is as a section, by the reader of its text. One that was never given is a failure too.
+pub(super) fn section(answer: Option<&Answer>, read: impl FnOnce(&str) -> Result<Facts, String>) -> Observed {
+    match answer {
+        Some(Answer::Text(text)) => match read(text) {
+            Ok(facts) => Observed::Facts(facts),
+            Err(why) => Observed::Failed(format!("its answer cannot be read: {why}")),
+        },
+        Some(Answer::Absent(why)) => Observed::Absent(why.clone()),
+        Some(Answer::Failed(why)) => Observed::Failed(why.clone()),
+        None => Observed::Failed("the guest did not answer".into()),
+    }
+}
+
+/// The text of an answer; empty if there is none.
+pub(super) fn text<'a>(answers: &'a BTreeMap<String, Answer>, name: &str) -> &'a str {
+    match answers.get(name) {
+        Some(Answer::Text(text)) => text,
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart_by_how_they_ended() {
+        let output = "login banner\x1ea\none\ntwo\n\x1f0 a warning\n\x1eb\n\n\x1fabsent no nft program\n\x1ec\nhalf\n\x1f1 no such \
+                      device \n\x1ed\n\n\x1f124 \n\x1ee\ncut";
+        let all = answers(output);
+        assert_eq!(all["a"], Answer::Text("one\ntwo".into()));
+        assert_eq!(all["b"], Answer::Absent("no nft program".into()));
+        assert_eq!(all["c"], Answer::Failed("exit code 1: no such device".into()));
+        assert_eq!(all["d"], Answer::Failed("it did not end within 20 s".into()));
+        assert!(matches!(&all["e"], Answer::Failed(why) if why.contains("cut off")));
+        assert_eq!(all.len(), 5);
+    }
+}

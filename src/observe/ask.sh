@@ -1,0 +1,86 @@
+# Everything that is asked of a guest, in one go, as root. It changes nothing: nothing is started by being asked, and what
+# is written goes to a folder of its own in memory and is removed. Processes are dear where the CPU is emulated, so files
+# are read by one grep and links by one find.
+# Each answer is framed: RS name LF, what the tool printed, LF US exit-code SP the first line of its complaint LF.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 SYSTEMD_COLORS=0
+d=/run/boma-observe.$$
+mkdir -m 700 "$d" || exit 71
+trap 'rm -rf "$d"' EXIT
+
+# ask NAME COMMAND ARGUMENTS…: its complaints go to a file that is not shared with the job beside us.
+ask() {
+  printf '\036%s\n' "$1"
+  said=''
+  shift
+  "$@" 2>"$err" </dev/null
+  code=$?
+  read -r said <"$err"
+  printf '\n\037%s %s\n' "$code" "$said"
+}
+absent() { printf '\036%s\n\n\037absent %s\n' "$1" "$2"; }
+# ask_of PROGRAM NAME COMMAND…: absent where there is no such program.
+ask_of() {
+  program=$1
+  shift
+  if command -v "$program" >/dev/null; then ask "$@"; else absent "$1" "no $program program"; fi
+}
+
+containers() {
+  ids=$(timeout 20 docker ps -aq --no-trunc) || return
+  [ -z "$ids" ] || timeout 20 docker inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
+}
+# A stopped Docker must stay stopped: its socket would start it.
+docker_runs() { read -r pid </run/docker.pid; kill -0 "$pid"; } 2>/dev/null
+ask_docker() {
+  err=$d/docker.err
+  if ! command -v docker >/dev/null; then why='no docker program'
+  elif ! docker_runs; then why='docker is not running'
+  else
+    ask containers containers
+    ask docker-networks timeout 20 docker network ls --no-trunc --format '{{json .}}'
+    ask docker-volumes timeout 20 docker volume ls --format '{{json .}}'
+    return
+  fi
+  for name in containers docker-networks docker-volumes; do absent $name "$why"; done
+}
+everything_else() {
+  err=$d/err
+  ask units timeout 20 systemctl list-units --all --plain --no-legend --no-pager --full
+  # Where units come from, and links whose target says something.
+  ask links links
+  ask installable any grep -rls '^\[Install\]' --include='*.service' /etc/systemd/system /run/systemd/system /run/systemd/generator /run/systemd/generator.early /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system
+  ask bus-names any grep -hs ^SystemdService= /usr/share/dbus-1/system-services/* /usr/local/share/dbus-1/system-services/* /etc/dbus-1/system-services/*
+  ask_of ss sockets ss -Htulnp
+  ask_of nft nft nft -s list ruleset
+  ask legacy legacy
+  ask_of ip addresses ip -j -d address
+  ask_of ip routes both 'route show table all'
+  ask_of ip ip-rules both rule
+  ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/fstab /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
+  # Of a password only whether there is one is told.
+  ask passwords sed -E 's/^([^:]*):[!*][^:]*:.*/\1:locked/; t; s/^([^:]*)::.*/\1:empty/; t; s/^([^:]*):[^:]*:.*/\1:set/' /etc/shadow
+  # Looking into binfmt_misc would mount it.
+  ask sysctl sysctls
+  ask_of chronyc chrony chronyc -n tracking
+}
+links() {
+  find /etc/systemd/system /run/systemd/system /run/systemd/generator* -type l -printf '%p %l\n'
+  find /usr/lib/systemd/system -type l \( -path '*.wants/*' -o -path '*.requires/*' -o -path '*.upholds/*' -o -name 'dbus-*.service' \) -printf '%p %l\n'
+  find /etc/resolv.conf /etc/localtime /run/systemd/timesync/synchronized -maxdepth 0 -printf '%p %l\n'
+  :
+}
+# The old iptables keep tables of their own, which nft does not show. Where they were never used they are not asked: that
+# would load them.
+legacy() {
+  for v in '' 6; do
+    read -r _ 2>/dev/null </proc/net/ip${v}_tables_names || continue
+    echo "family ip$v"
+    ip${v}tables-legacy-save || return
+  done
+}
+both() { ip -j -4 $1 && ip -j -6 $1; }
+sysctls() { cd /proc/sys && grep -ars '' --exclude-dir=binfmt_misc --exclude-dir=random .; any [ $? -lt 3 ]; }
+# What finds nothing has not failed.
+any() { "$@"; :; }
+
+{ ask_docker >"$d/docker" & everything_else; wait; cat "$d/docker"; } | head -c MOST

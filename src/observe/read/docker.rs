@@ -1,0 +1,126 @@
+//! Containers, and Docker's networks and volumes.
+
+use super::there;
+use crate::observe::state::{Fact, Facts};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+/// What the script asks Docker of a container. Its id and its addresses are random, its name is not.
+#[derive(Deserialize)]
+struct Container {
+    name: String,
+    image: String,
+    state: String,
+    health: String,
+    restart: String,
+    networks: Option<BTreeMap<String, Endpoint>>,
+    ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    #[serde(rename = "IPAddress")]
+    address: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    address6: String,
+    #[serde(rename = "NetworkID")]
+    network: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Binding {
+    host_ip: String,
+    host_port: String,
+}
+
+/// A container's address, the container, and the bridge that it is on.
+pub(super) struct Address {
+    pub(super) address: String,
+    pub(super) container: String,
+    pub(super) bridge: String,
+}
+
+fn lines<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| serde_json::from_str(line).map_err(|e| format!("{e} in {line:?}"))).collect()
+}
+
+/// Containers, running or not.
+pub(super) fn containers(text: &str) -> Result<Facts, String> {
+    let mut facts = Facts::new();
+    for container in lines::<Container>(text)? {
+        let name = container.name.trim_start_matches('/').to_owned();
+        there(&mut facts, format!("{name}/state"), container.state);
+        there(
+            &mut facts,
+            format!("{name}/restart"),
+            if container.restart.is_empty() { "no".into() } else { container.restart },
+        );
+        there(&mut facts, format!("{name}/image"), container.image.clone());
+        if !container.health.is_empty() {
+            there(&mut facts, format!("{name}/health"), container.health);
+        }
+        let networks = container.networks.unwrap_or_default().into_keys().collect();
+        facts.insert(format!("{name}/networks"), Fact::List(networks));
+        for (port, bindings) in container.ports.unwrap_or_default() {
+            for Binding { host_ip, host_port } in bindings.unwrap_or_default() {
+                // Without a number Docker takes any that is free.
+                let at = if host_port.is_empty() { "any".to_owned() } else { host_port };
+                let ip = if host_ip.is_empty() { "*" } else { &host_ip };
+                there(&mut facts, format!("{name}/ports/{ip}:{at}"), port.clone());
+            }
+        }
+        there(&mut facts, name, container.image);
+    }
+    Ok(facts)
+}
+
+/// The addresses that Docker gave its containers: in the order in which they started, so another on the next boot.
+pub(super) fn addresses(text: &str) -> Vec<Address> {
+    let containers: Vec<Container> = lines(text).unwrap_or_default();
+    let mut all = Vec::new();
+    for container in containers {
+        let name = container.name.trim_start_matches('/').to_owned();
+        for (network, endpoint) in container.networks.unwrap_or_default() {
+            let id = endpoint.network.get(..12).unwrap_or_default();
+            let bridge = if network == "bridge" { "docker0".to_owned() } else { format!("br-{id}") };
+            for address in [endpoint.address, endpoint.address6].into_iter().filter(|a| !a.is_empty()) {
+                all.push(Address { address, container: format!("{name}@{network}"), bridge: bridge.clone() });
+            }
+        }
+    }
+    all
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Network {
+    name: String,
+    driver: String,
+    scope: String,
+    internal: String,
+}
+
+/// Docker's networks by name: those that it makes itself get another id at each start.
+pub(super) fn networks(text: &str) -> Result<Facts, String> {
+    let text_of =
+        |n: &Network| format!("{} {}{}", n.driver, n.scope, if n.internal == "true" { " internal" } else { "" });
+    Ok(lines::<Network>(text)?.into_iter().map(|n| (n.name.clone(), Fact::One(text_of(&n)))).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Volume {
+    name: String,
+    driver: String,
+}
+
+/// Docker's volumes that somebody named; the others go with their container.
+pub(super) fn volumes(text: &str) -> Result<Facts, String> {
+    let anonymous = |name: &str| name.len() == 64 && name.chars().all(|c| c.is_ascii_hexdigit());
+    let volumes = lines::<Volume>(text)?.into_iter().filter(|volume| !anonymous(&volume.name));
+    Ok(volumes.map(|volume| (volume.name, Fact::One(volume.driver))).collect())
+}
