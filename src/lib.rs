@@ -9,6 +9,7 @@ pub mod cli;
 pub mod console;
 pub mod diagnose;
 pub mod doctor;
+mod drive;
 pub mod experiment;
 pub mod failure;
 pub mod fault;

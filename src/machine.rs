@@ -96,6 +96,8 @@ impl VmDir {
         alive = "alive.lock";
         /// The throwaway overlay.
         disk = "disk.qcow2";
+        /// The memory in snapshots.
+        memory = "memory.qcow2";
         /// The NoCloud seed.
         seed = "seed.iso";
         /// What QEMU wrote to standard error.

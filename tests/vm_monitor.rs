@@ -16,7 +16,7 @@ use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, console_cuts, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
 use boma_qemu::names::MiB;
-use boma_qemu::qemu::{Accel, Machine};
+use boma_qemu::qemu::{self, Accel, Machine};
 use boma_qemu::seed::iso;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ fn machine(dir: &VmDir) -> Machine {
         vcpus: 2,
         accel: Accel::Tcg,
         disk: dir.disk(),
+        memory: dir.memory(),
         seed: dir.seed(),
         mac: "52:54:00:12:34:56".parse().unwrap(),
         tap: "boma-it-t0".parse().unwrap(),
@@ -100,11 +101,7 @@ impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vm = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
-        let disk = vm.disk();
-        let overlay =
-            ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden::golden().as_str(), disk.as_str(), "20G"]
-                .map(String::from);
-        assert!(Command::new("qemu-img").args(overlay).status().unwrap().success());
+        qemu::disk::make(&machine(&vm), &golden::golden(), "qcow2", "20G").unwrap();
         std::fs::write(vm.seed(), seed()).unwrap();
         Self { vm, _folder: folder }
     }

@@ -4,9 +4,9 @@ use crate::project::{BOOT_LIMIT, LOOK, Project};
 use boma_qemu::host::dirs::Dirs;
 use boma_qemu::machine::VmDir;
 use boma_qemu::network::{self, NetPlan, Network};
-use boma_qemu::qemu::{Fds, Machine, argv};
+use boma_qemu::qemu::{self, Fds, Machine, argv};
 use boma_qemu::ssh::{Ssh, write_config};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl ByHand {
         must(Command::new("cp").args(["-a", real.keys().as_str(), real.seed().as_str(), vm.path().as_str()]));
         let _ = std::fs::remove_file(vm.keys().join("mux"));
         let machine = Machine::load(&real.machine()).unwrap();
-        let machine = Machine { disk: vm.disk(), seed: vm.seed(), ..machine };
+        let machine = Machine { disk: vm.disk(), memory: vm.memory(), seed: vm.seed(), ..machine };
         let info =
             Command::new("qemu-img").args(["info", "-U", "--output=json", real.disk().as_str()]).output().unwrap();
         let plan: Value = serde_json::from_slice(&std::fs::read(real.plan()).unwrap()).unwrap();
@@ -80,14 +80,13 @@ impl ByHand {
         let text = |key: &str| self.overlay[key].as_str().unwrap().to_owned();
         let (format, image) = (text("backing-filename-format"), text("full-backing-filename"));
         let size = self.overlay["virtual-size"].to_string();
-        let disk = self.machine.disk.as_str();
-        must(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", &format, "-b", &image, disk, &size]));
+        qemu::disk::make(&self.machine, Utf8Path::new(&image), &format, &size).unwrap();
     }
 
-    /// The program's own command line; where it hands over descriptors, a tap by its name and a file for the
-    /// console. It runs at once, since nobody is there to say go.
+    /// The program's own command line; where it hands over descriptors, a tap by its name, the disk as a plain
+    /// file, and a file for the console. It runs at once, since nobody is there to say go.
     fn command_line(&self) -> Vec<String> {
-        let all = argv(&self.machine, &Fds { qmp: 3, serial: 4, tap: 5 });
+        let all = argv(&self.machine, &Fds { qmp: 3, serial: 4, tap: 5, drive: 6 });
         let (tap, log) = (&self.machine.tap, self.vm.console());
         let is_qmp = |value: &str| value.starts_with("socket,id=qmp0") || value.starts_with("chardev=qmp0");
         let mut line = Vec::new();
@@ -97,6 +96,9 @@ impl ByHand {
                 value if is_qmp(value) => drop(line.pop()),
                 value if value.starts_with("tap,id=net0") => {
                     line.push(format!("tap,id=net0,ifname={tap},script=no,downscript=no"));
+                }
+                value if value.starts_with("driver=nbd,node-name=drive") => {
+                    line.push(format!("driver=file,node-name=drive,filename={}", self.machine.disk));
                 }
                 value if value.starts_with("socket,id=serial0") => line.push(format!("file,id=serial0,path={log}")),
                 _ => line.push(word),

@@ -11,7 +11,7 @@ use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
 use crate::network;
-use crate::qemu;
+use crate::qemu::{self, Machine};
 use crate::seed::{self, Seed};
 use camino::Utf8Path;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -98,7 +98,7 @@ impl Run<'_> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let iso = seed.image(now).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
         write_private(&self.vm.seed(), iso)?;
-        overlay(golden, &self.vm.disk(), self.plan.profile.disk_gib)?;
+        overlay(golden, &self.plan.machine, self.plan.profile.disk_gib)?;
         let controller = self.plan.controller(dirs);
         controller.write_folder(&self.plan.connection(dirs), &preflight.inline)?;
         self.record.save(&self.vm)?;
@@ -115,15 +115,13 @@ impl Run<'_> {
 }
 
 /// The overlay: nothing is ever written to the golden image below it.
-fn overlay(golden: &Golden, disk: &Utf8Path, gib: u64) -> Result<(), Failure> {
+fn overlay(golden: &Golden, machine: &Machine, gib: u64) -> Result<(), Failure> {
     let needed = golden.virtual_bytes.div_ceil(1 << 30);
     if gib < needed {
         return Err(Failure::new(Exit::Usage, format!("disk_gib is {gib}, but {} needs {needed}", golden.path)));
     }
-    let create = Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", golden.format.name(), "-b"]);
-    let create = create.arg(golden.path.as_str()).arg(disk.as_str()).arg(format!("{gib}G"));
-    create.run().map_err(|e| Failure::from(e).during(format!("cannot make the overlay {disk}")))?;
-    Ok(())
+    let made = qemu::disk::make(machine, &golden.path, golden.format.name(), &format!("{gib}G"));
+    made.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", machine.disk)))
 }
 
 /// Before there is a network, Ansible gets none: an inventory plugin or script of the repository could

@@ -142,9 +142,15 @@ impl Client {
     }
 
     /// Kill QEMU if it runs, and start it on `machine.json` as it is now. The tap, its rules and the
-    /// journal stay.
+    /// journal stay, and so does all that the guest wrote to its disk, flushed or not.
     pub async fn power_cycle(&self) -> Result<(), ClientError> {
         self.ask::<Value>("a power-cycle", Ask::PowerCycle {}, CYCLE_LIMIT).await.map(drop)
+    }
+
+    /// As [`Client::power_cycle`], and what the guest wrote to its disk and never flushed is gone: what a real
+    /// drive loses with its power.
+    pub async fn power_loss(&self) -> Result<(), ClientError> {
+        self.ask::<Value>("a power loss", Ask::PowerLoss {}, CYCLE_LIMIT).await.map(drop)
     }
 
     /// Write into the journal what a command did to the VM beside QMP; the event's number.

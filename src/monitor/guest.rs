@@ -1,5 +1,6 @@
 //! QEMU's process: started on descriptors that are connected already, spoken to over QMP.
 
+use crate::drive::Drive;
 use crate::failure::{Blame, Exit};
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
@@ -118,6 +119,7 @@ pub(crate) struct Guest {
     pub(crate) accel: Accel,
     pub(crate) qmp: Qmp,
     pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
+    pub(crate) drive: Drive,
     child: Child,
     incoming: mpsc::UnboundedReceiver<Incoming>,
     console: OwnedReadHalf,
@@ -141,25 +143,33 @@ impl Guest {
         let machine = Machine::load(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })?;
         let spawn = |e: std::io::Error| StartError::Spawn { why: e.to_string() };
         let (qmp, qmp_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
+        let (drive, drive_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let (console, console_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let stderr = StderrFile::open(&dir.qemu_err()).map_err(spawn)?;
-        let fds = Fds { qmp: qmp_theirs.as_raw_fd(), serial: console_theirs.as_raw_fd(), tap: tap.as_raw_fd() };
-        let inherited = [fds.qmp, fds.serial, fds.tap, alive.as_raw_fd()];
+        let drive = Drive::start(&machine.disk, drive)
+            .map_err(|e| StartError::Machine { why: format!("its disk {} cannot be used: {e}", machine.disk) })?;
+        let fds = Fds {
+            qmp: qmp_theirs.as_raw_fd(),
+            serial: console_theirs.as_raw_fd(),
+            tap: tap.as_raw_fd(),
+            drive: drive_theirs.as_raw_fd(),
+        };
+        let inherited = [fds.qmp, fds.serial, fds.tap, fds.drive, alive.as_raw_fd()];
         let mut child = command(&argv(&machine, &fds), inherited, &stderr.file).spawn().map_err(spawn)?;
         // Our copies of QEMU's ends must go, or its death would not be an end of file.
-        drop((qmp_theirs, console_theirs));
+        drop((qmp_theirs, console_theirs, drive_theirs));
         let process = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
         let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot).await {
             Ok(talking) => talking,
-            Err(error) => return Err(why_not(&mut child, &stderr, error).await),
+            Err(error) => return Err(why_not(&mut child, drive, &stderr, error).await),
         };
         let (console, keyboard) = stream(console).map_err(spawn)?.into_split();
         let Some(process) = process else {
-            return Err(why_not(&mut child, &stderr, lost("its process is gone").into()).await);
+            return Err(why_not(&mut child, drive, &stderr, lost("its process is gone").into()).await);
         };
         let keyboard = Arc::new(Mutex::new(keyboard));
         let accel = machine.accel;
-        Ok(Self { process, accel, qmp, keyboard, child, incoming, console, console_open: true, stderr })
+        Ok(Self { process, accel, qmp, keyboard, drive, child, incoming, console, console_open: true, stderr })
     }
 
     /// What comes next. It may be dropped and called again without losing anything.
@@ -209,6 +219,11 @@ impl Guest {
         }
     }
 
+    /// What its disk was on, when it has ended.
+    pub(crate) fn into_drive(self) -> Drive {
+        self.drive
+    }
+
     /// The end of what it wrote to standard error since its start.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.tail()
@@ -237,7 +252,7 @@ fn stream(std: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
     UnixStream::from_std(std)
 }
 
-fn command(argv: &[String], inherited: [RawFd; 4], stderr: &File) -> Command {
+fn command(argv: &[String], inherited: [RawFd; 5], stderr: &File) -> Command {
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true);
     // Where the file cannot be duplicated, QEMU's words go to the monitor's own log.
@@ -285,8 +300,15 @@ async fn begin(
     Ok((qmp, incoming))
 }
 
-/// Whether it ended, or is alive and silent; the latter is killed.
-async fn why_not(child: &mut Child, stderr: &StderrFile, error: StartError) -> StartError {
+/// Whether it ended, or is alive and silent; the latter is killed. Nothing writes to the disk any more then.
+async fn why_not(child: &mut Child, drive: Drive, stderr: &StderrFile, error: StartError) -> StartError {
+    let error = how_it_ended(child, stderr, error).await;
+    // What it wrote before it failed is of no interest, as long as no more comes.
+    let _ = drive.ended().await;
+    error
+}
+
+async fn how_it_ended(child: &mut Child, stderr: &StderrFile, error: StartError) -> StartError {
     const END_LIMIT: Duration = Duration::from_secs(5);
     if matches!(error, StartError::Qmp(QmpError::Lost { .. }))
         && let Ok(status) = tokio::time::timeout(END_LIMIT, child.wait()).await

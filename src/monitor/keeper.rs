@@ -201,7 +201,13 @@ impl Keeper {
             Ask::Qmp { command, arguments, limit } => return self.run_qmp(command, arguments, limit, reply),
             Ask::ConsoleWrite { bytes, limit } => return self.write(bytes, limit, reply),
             Ask::PowerCycle {} => {
-                self.note(Source::Monitor, "power-cycle", Value::Null);
+                // What the drive was given is kept: it writes it out when its client is gone.
+                let kept = self.guest.as_ref().map(|guest| guest.drive.unflushed());
+                self.note(Source::Monitor, "power-cycle", json!({"kept_bytes": kept}));
+                self.start_again(None).await
+            }
+            Ask::PowerLoss {} => {
+                self.lose_power();
                 self.start_again(None).await
             }
             Ask::Restore { snapshot } => self.start_again(Some(&snapshot)).await,
@@ -270,6 +276,16 @@ impl Keeper {
         Status { monitor: ProcessId::own(), qemu, boots, console, last_event: self.journal.last() }
     }
 
+    /// The drive forgets what was not flushed, and QEMU has no time to notice.
+    fn lose_power(&mut self) {
+        let lost = self.guest.as_ref().map(|guest| {
+            guest.signal(Signal::STOP);
+            guest.drive.lose_power()
+        });
+        let data = json!({"lost_bytes": lost.map(|lost| lost.bytes), "early_bytes": lost.map(|lost| lost.early)});
+        self.note(Source::Monitor, "power-loss", data);
+    }
+
     async fn start_again(&mut self, snapshot: Option<&str>) -> Result<Value, Refusal> {
         if let Some(guest) = &self.guest {
             guest.signal(Signal::KILL);
@@ -322,14 +338,18 @@ impl Keeper {
             }
         }
         let Some(guest) = self.guest.take() else { return };
-        let stderr = guest.stderr();
+        let (process, accel, stderr) = (guest.process, guest.accel, guest.stderr());
         // If it was asked to end, its last stop has said so already.
-        if !asked && guest.accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
+        if !asked && accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
             self.note(Source::Process, "kvm-internal-error", json!({"stderr": stderr}));
         }
         self.ended = told(&status);
-        let data = json!({"pid": guest.process.pid, "status": self.ended, "asked": asked, "stderr": stderr});
+        let data = json!({"pid": process.pid, "status": self.ended, "asked": asked, "stderr": stderr});
         self.note(Source::Process, "qemu-exited", data);
+        // Before anybody opens the image again.
+        if let Err(error) = guest.into_drive().ended().await {
+            self.note(Source::Monitor, "drive-failed", json!({"why": error.to_string()}));
+        }
     }
 
     /// Write an event. If that fails (a full disk) the monitor's log says so, and the VM goes on.

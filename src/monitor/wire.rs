@@ -30,6 +30,8 @@ pub(crate) enum Ask {
     ConsoleWrite { bytes: Vec<u8>, limit: Duration },
     /// Kill QEMU if it runs, and start it on `machine.json` as that is now.
     PowerCycle {},
+    /// The same, and what the guest wrote to its disk and never flushed is gone.
+    PowerLoss {},
     /// Write down what a command did to the VM.
     Note { kind: String, data: Value },
     /// Kill QEMU if it runs, start it on `machine.json`, and let it go on from a snapshot.

@@ -203,6 +203,7 @@ fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: 
         vcpus: profile.vcpus,
         accel,
         disk: place.disk(),
+        memory: place.memory(),
         seed: place.seed(),
         mac: net.vm.mac.clone(),
         tap: net.vm.tap.clone(),

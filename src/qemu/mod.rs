@@ -3,9 +3,10 @@
 
 pub mod accel;
 mod argv;
+pub mod disk;
 
 pub use accel::Accel;
-pub use argv::{DISK, Fds, PROGRAM, argv, snapshot};
+pub use argv::{Fds, PROGRAM, SNAPSHOT, argv, snapshot};
 
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::{DirError, write_private};
@@ -30,6 +31,8 @@ pub struct Machine {
     pub accel: Accel,
     /// The overlay (qcow2) that the guest boots from and writes to.
     pub disk: Utf8PathBuf,
+    /// Where snapshots put the memory (qcow2); the guest does not see it.
+    pub memory: Utf8PathBuf,
     /// The NoCloud seed, shown to the guest as a read-only disk.
     pub seed: Utf8PathBuf,
     /// The address of its one network interface.

@@ -245,7 +245,7 @@ pub async fn discard(vm: &VmDir, client: &Client) -> Result<(), SnapshotError> {
         let done = client.qmp(command, arguments, ASK_LIMIT).await;
         done.map_err(|source| SnapshotError::Monitor { what: "remove the old snapshot", source })
     };
-    let old = json!({ "tag": APPLIED, "devices": [crate::qemu::DISK] });
+    let old = json!({ "tag": APPLIED, "devices": crate::qemu::SNAPSHOT });
     job::run(execute, "snapshot-delete", old, ASK_LIMIT).await
 }
 
