@@ -188,15 +188,20 @@ impl Times {
     }
 }
 
-/// The units whose first start job ended, or at least began, between `origin` and `finish`.
+/// The units whose first start job began between `origin` and `finish`, and how that job ended. The journal
+/// can have the last of them a moment after the boot's end: whoever sends late is noticed late.
 fn units(notes: &[Note], origin: f64, finish: f64) -> Vec<Unit> {
     let mut begun: BTreeMap<&str, f64> = BTreeMap::new();
     let mut units: BTreeMap<&str, Unit> = BTreeMap::new();
-    for note in notes.iter().filter(|note| note.at_s >= origin && note.at_s <= finish) {
+    for note in notes.iter().filter(|note| note.at_s >= origin) {
         let name = note.unit.as_str();
-        if note.step == Step::Begun {
-            begun.entry(name).or_insert(note.at_s);
-            continue;
+        match note.step {
+            _ if note.at_s > finish && !begun.contains_key(name) => continue,
+            Step::Begun => {
+                begun.entry(name).or_insert(note.at_s);
+                continue;
+            }
+            Step::Done | Step::Failed => {}
         }
         let at = begun.get(name).copied().unwrap_or(note.at_s).min(note.at_s);
         units.entry(name).or_insert_with(|| Unit {

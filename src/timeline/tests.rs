@@ -41,6 +41,9 @@ fn units_of_before_and_after_journald_are_on_one_clock() {
         late(8_000_000, "slow.service", STARTING),
         late(9_000_000, "bad.service", STARTING),
         late(9_250_000, "bad.service", FAILED),
+        late(19_000_000, "final.service", STARTING),
+        late(20_500_000, "final.service", STARTED),
+        late(21_000_000, "after-the-boot.service", STARTING),
         late(21_000_000, "after-the-boot.service", STARTED),
     ];
     assert_eq!(
@@ -51,6 +54,7 @@ fn units_of_before_and_after_journald_are_on_one_clock() {
             ("ssh.service", 7.0, Some(2.5), false),
             ("slow.service", 8.0, None, false),
             ("bad.service", 9.0, Some(0.25), true),
+            ("final.service", 19.0, Some(1.5), false),
         ]
     );
 }

@@ -112,3 +112,14 @@ fn cell(answer: Option<&Answer>, hint: bool) -> Markup {
     };
     html! { span class=(format!("tag {class}")) { span aria-hidden="true" { (sign) " " } (word) } }
 }
+
+/// What the checks of one run say, in a few words; and whether that is as it must be.
+pub(super) fn tally(checks: &[CheckRow]) -> (String, Option<bool>) {
+    let red = checks.iter().filter(|row| !row.hint && compared(row, None) == Change::Fails);
+    let red: Vec<_> = red.map(|row| row.id.as_str()).collect();
+    match (checks.len(), red.is_empty()) {
+        (0, _) => ("not run".into(), None),
+        (all, true) => (format!("all {all} hold"), Some(true)),
+        (_, false) => (red.join(", "), Some(false)),
+    }
+}

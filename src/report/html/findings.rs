@@ -71,7 +71,8 @@ fn table(findings: &[&StateFinding]) -> Markup {
     }
 }
 
-fn diff(finding: &StateFinding) -> Markup {
+/// Before and after, in the notation of diff.
+pub(super) fn diff(finding: &StateFinding) -> Markup {
     html! {
         div.diff {
             @match &finding.before {

@@ -107,6 +107,16 @@ pub(super) fn files(files: &[FileLink]) -> Markup {
     }
 }
 
+/// What was left on this host.
+pub(super) fn leaks(leaks: &[(String, String)]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "what" } th scope="col" { "why" } } }
+            tbody { @for (what, why) in leaks { tr { th scope="row" { (what) } td { (why) } } } }
+        }
+    }
+}
+
 /// The last line.
 pub(super) fn foot(version: &str) -> Markup {
     html! { footer { "Written by boma-qemu " (version) ". This file needs nothing else; the links lead to the files beside it." } }

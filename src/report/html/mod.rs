@@ -25,6 +25,11 @@ pub fn cycle(page: &CyclePage) -> String {
     document(&format!("{} · boma-qemu", page.host), &cycle::body(page))
 }
 
+/// The page of an experiment.
+pub fn experiment(page: &ExperimentPage) -> String {
+    document(&format!("experiment {} · boma-qemu", page.host), &experiment::body(page))
+}
+
 fn document(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)

@@ -19,6 +19,16 @@ impl Scale {
         format!("{:.2}%", (seconds / self.total * 100.0).clamp(0.0, 100.0))
     }
 
+    /// A length, as a percentage; one of nothing is still a sign that something was there.
+    pub(super) fn share(self, seconds: f64) -> String {
+        format!("{:.2}%", (seconds / self.total * 100.0).clamp(0.25, 100.0))
+    }
+
+    /// Where it ends, in seconds.
+    pub(super) fn total(self) -> f64 {
+        self.total
+    }
+
     /// The ticks: four to eight round numbers.
     pub(super) fn ticks(self) -> Vec<f64> {
         let steps = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0];
@@ -46,12 +56,10 @@ impl Scale {
 
     /// One bar over the grid. The numbers stand beside it as text, so it is for the eye only.
     pub(super) fn bar(self, at: f64, took: f64, class: &str) -> Markup {
-        // A bar of no length is still a sign that something was there.
-        let width = (took / self.total * 100.0).clamp(0.25, 100.0);
         html! {
             svg aria-hidden="true" {
                 (self.grid())
-                rect class=(class) x=(self.place(at)) y="7" height="11" width=(format!("{width:.2}%")) rx="1" {}
+                rect class=(class) x=(self.place(at)) y="7" height="11" width=(self.share(took)) rx="1" {}
             }
         }
     }

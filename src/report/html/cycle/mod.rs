@@ -198,7 +198,7 @@ pub(super) fn body(page: &CyclePage) -> Markup {
         (part("console", "Console", "What the rules found on the serial console, with the lines around.", &console_part(page)))
         (part("playbooks", "Playbooks", "", &playbooks_part(page)))
         @if !page.leaks.is_empty() {
-            (part("leaks", "Left behind", "What the teardown could not remove from this host.", &leaks(&page.leaks)))
+            (part("leaks", "Left behind", "What the teardown could not remove from this host.", &head::leaks(&page.leaks)))
         }
         (part("made-of", "Made of", "", &head::facts(&page.facts)))
         (part("evidence", "Evidence", "The files beside this page.", &head::files(&page.files)))
@@ -282,14 +282,5 @@ fn playbooks_part(page: &CyclePage) -> Markup {
     match page.playbooks.is_empty() {
         true => html! { p { "No playbook was run." } },
         false => playbooks::shown(&page.playbooks),
-    }
-}
-
-fn leaks(leaks: &[(String, String)]) -> Markup {
-    html! {
-        table {
-            thead { tr { th scope="col" { "what" } th scope="col" { "why" } } }
-            tbody { @for (what, why) in leaks { tr { th scope="row" { (what) } td { (why) } } } }
-        }
     }
 }
