@@ -6,6 +6,7 @@ use crate::console::allow::Allowed;
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
 use crate::names::{HostName, MiB};
+use crate::reboot::Mode;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,6 +60,9 @@ pub struct Profile {
     /// What the serial console may say.
     #[serde(default)]
     pub console: ConsoleRules,
+    /// How the machine is restarted, unless the command line says otherwise.
+    #[serde(default)]
+    pub via: Mode,
     /// The case that must fail, for `prove`.
     pub red: Option<Red>,
 }

@@ -19,6 +19,8 @@ const CONSOLE_LINES: usize = 12;
 pub struct Watch {
     vm: VmDir,
     follow: Follow,
+    /// What stands before it in the console is no doom any more.
+    console_from: u64,
 }
 
 /// Why what was waited for did not come.
@@ -123,7 +125,20 @@ impl Watch {
     /// Watch a VM from the event after `seq` on.
     pub fn since(vm: &VmDir, seq: u64) -> Result<Self, WaitError> {
         let follow = Follow::new(&vm.events(), seq).map_err(WaitError::Journal)?;
-        Ok(Self { vm: vm.clone(), follow })
+        Ok(Self { vm: vm.clone(), follow, console_from: 0 })
+    }
+
+    /// A new boot begins at that offset of the console. The old one's last line may be judged only now, when the
+    /// machine has been reset already: it says nothing about the new one.
+    pub fn forget_console_before(&mut self, offset: u64) {
+        self.console_from = offset;
+    }
+
+    /// What an event means for the boot that is waited for.
+    fn doom(&self, event: &Event) -> Option<Doom> {
+        let past =
+            event.kind == "console-rule" && event.data["offset"].as_u64().is_some_and(|at| at < self.console_from);
+        if past { None } else { Doom::of(event) }
     }
 
     /// Probe until it answers. A probe's error is the reason why it has not come yet.
@@ -189,7 +204,7 @@ impl Watch {
             if wanted(&event) {
                 return Ok(event);
             }
-            if let Some(doom) = Doom::of(&event) {
+            if let Some(doom) = self.doom(&event) {
                 return Err(self.doomed(what, doom, deadline));
             }
         }
@@ -203,7 +218,7 @@ impl Watch {
                 event = self.follow.next() => event.map_err(WaitError::Journal)?,
                 () = monitor_gone(&self.vm) => return Ok(Doom::MonitorGone),
             };
-            if let Some(doom) = Doom::of(&event) {
+            if let Some(doom) = self.doom(&event) {
                 return Ok(doom);
             }
         }

@@ -1,11 +1,12 @@
 //! The command line.
 
 use crate::names::HostName;
-use crate::reboot::Mode;
+use crate::reboot::{Choice, Mode, Pattern, Trigger, seconds};
 use camino::Utf8PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Prove, before touching a live host, that it will come back from a reboot.
 #[derive(Debug, Parser)]
@@ -127,14 +128,77 @@ pub(crate) enum AccelArg {
     Tcg,
 }
 
+/// How and when the machine is restarted.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ViaArgs {
+    /// How the machine is restarted [default: the profile's `via`, else guest]
+    #[arg(long, value_enum, value_name = "MODE")]
+    via: Option<Mode>,
+    /// Do it that many seconds after the request, or after the begin of the boot that --during begins
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true, conflicts_with = "on_console")]
+    at: Option<Duration>,
+    /// Do it when a line of the console matches
+    #[arg(long, value_name = "REGEX")]
+    on_console: Option<Pattern>,
+    /// Restart the machine this way first, and do it in that boot; `none` waits for whatever the machine does
+    /// [default with --on-console: guest]
+    #[arg(long, value_enum, value_name = "MODE|none")]
+    during: Option<During>,
+}
+
+/// The boot in which a restart is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct During(Option<Mode>);
+
+impl From<ViaArgs> for Choice {
+    fn from(args: ViaArgs) -> Self {
+        let trigger = match (args.at, args.on_console) {
+            (Some(after), _) => Trigger::At(after),
+            (None, Some(pattern)) => Trigger::OnConsole(pattern),
+            (None, None) => Trigger::Now,
+        };
+        Self { via: args.via, trigger, during: args.during.map(|During(mode)| mode) }
+    }
+}
+
 /// The modes that the command line takes.
+const MODES: [Mode; 8] = [
+    Mode::Guest,
+    Mode::Acpi,
+    Mode::Reset,
+    Mode::PowerCycle,
+    Mode::Panic,
+    Mode::Watchdog,
+    Mode::Kexec,
+    Mode::SoftReboot,
+];
+
 impl ValueEnum for Mode {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Guest]
+        &MODES
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name()).help(self.help()))
+    }
+}
+
+impl ValueEnum for During {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [During; 7] = [
+            During(None),
+            During(Some(Mode::Guest)),
+            During(Some(Mode::Acpi)),
+            During(Some(Mode::Reset)),
+            During(Some(Mode::PowerCycle)),
+            During(Some(Mode::Panic)),
+            During(Some(Mode::Watchdog)),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.map_or("none", Mode::name)))
     }
 }
 
@@ -154,6 +218,8 @@ pub(crate) enum Command {
         host: HostName,
         #[command(flatten)]
         run: RunArgs,
+        #[command(flatten)]
+        via: ViaArgs,
     },
     /// Boot the VM and wait until it is ready
     Up {
@@ -176,9 +242,8 @@ pub(crate) enum Command {
     /// Reboot the VM and prove it
     Reboot {
         host: HostName,
-        /// How
-        #[arg(long, value_enum, default_value_t)]
-        via: Mode,
+        #[command(flatten)]
+        via: ViaArgs,
         /// How long it may take until the new boot has settled, if not as given to `up`
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
@@ -202,11 +267,13 @@ pub(crate) enum Command {
         host: HostName,
         #[command(flatten)]
         run: RunArgs,
+        #[command(flatten)]
+        via: ViaArgs,
         /// Keep the VM even if all passes
         #[arg(long)]
         keep: bool,
         /// Leave the reboot out (this proves little)
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during"])]
         no_reboot: bool,
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]
@@ -220,6 +287,8 @@ pub(crate) enum Command {
         host: HostName,
         #[command(flatten)]
         run: RunArgs,
+        #[command(flatten)]
+        via: ViaArgs,
         /// Keep the VM of the green case even if it passes
         #[arg(long)]
         keep: bool,

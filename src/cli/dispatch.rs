@@ -14,7 +14,7 @@ use crate::names::HostName;
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
 use crate::profile::Profile;
-use crate::reboot::Mode;
+use crate::reboot::{Choice, Mode};
 use clap::CommandFactory;
 use std::future::Future;
 
@@ -37,7 +37,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
     let ctx = Context { dirs: &dirs, progress: say };
     match cli.command {
         Command::Doctor { net, repo } => look::doctor(&dirs, net.into(), repo, say),
-        Command::Plan { host, run } => look::plan(&dirs, &host, options(&dirs, run)?, say),
+        Command::Plan { host, run, via } => look::plan(&dirs, &host, options(&dirs, run, via.into())?, say),
         Command::Status => look::status(&dirs, say),
         Command::Report { run } => look::report(&dirs, run, say),
         Command::Image { command } => image::run(&dirs, command, say),
@@ -60,7 +60,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
     match command {
         Command::Up { host, run } => {
             let what = format!("up {host}");
-            let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run)?)?;
+            let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run, Choice::default())?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
             wait_on(async {
@@ -86,14 +86,20 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             say.result(verdict::restore(&run.plan.host, &restore));
             Ok(())
         }),
-        Command::Reboot { host, via: Mode::Guest, timeout } => stage(ctx, &host, "reboot", say, async |run| {
-            run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
-            let before = run.observe().await?;
-            run.reboot().await?;
-            run.compare(before).await?;
-            say.result(verdict::state(&run.record));
-            Ok(())
-        }),
+        Command::Reboot { host, via, timeout } => {
+            let choice = Choice::from(via);
+            // What can be refused without the VM is: the mode that `up` resolved matters only where none is given.
+            choice.request(Mode::Reset)?;
+            stage(ctx, &host, "reboot", say, async |run| {
+                run.plan.restart = choice.request(run.plan.restart.mode)?;
+                run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
+                let before = run.observe().await?;
+                run.reboot().await?;
+                run.compare(before).await?;
+                say.result(verdict::state(&run.record));
+                Ok(())
+            })
+        }
         Command::Observe { host, against } => {
             let _lock = guards::lock(&ctx, &format!("observe {host}"))?;
             wait_on(look::observe(ctx, &host, against.as_deref(), say))
@@ -104,15 +110,18 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             run.judge()?;
             if strict { run.judge_state() } else { Ok(()) }
         }),
-        Command::Cycle { host, run, keep, no_reboot, no_snapshot, strict } => {
+        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, strict } => {
             let what = format!("cycle {host}");
-            let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run)?)?;
+            let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run, via.into())?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
             let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot, no_snapshot, strict }, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
-        Command::Prove { host, run, keep } => prove_case(ctx, &host, run, keep, say),
+        Command::Prove { host, run, via, keep } => {
+            let options = options(ctx.dirs, run, via.into())?;
+            prove_case(ctx, &host, options, keep, say)
+        }
         Command::Down { host } => {
             let _lock = guards::lock(&ctx, &format!("down {host}"))?;
             tell_removed(&wait_on(down(&ctx, &host))?, say)
@@ -129,8 +138,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
     }
 }
 
-fn prove_case(ctx: Context<'_>, host: &HostName, run: RunArgs, keep: bool, say: &Say) -> Result<u8, Failure> {
-    let options = options(ctx.dirs, run)?;
+fn prove_case(ctx: Context<'_>, host: &HostName, options: Options, keep: bool, say: &Say) -> Result<u8, Failure> {
     let _lock = guards::lock(&ctx, &format!("prove {host}"))?;
     let plan = |more: Vec<crate::ansible::UserVars>| {
         let mut options = options.clone();
@@ -251,7 +259,7 @@ fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<Plan, Failu
     Plan::resolve(dirs, host, options, &format!("{:02x}{:02x}", id[0], id[1]))
 }
 
-fn options(dirs: &Dirs, run: RunArgs) -> Result<Options, Failure> {
+fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Options, Failure> {
     Ok(Options {
         certs: run.certs.into(),
         extra_vars: parse_all(dirs, &run.extra_vars)?,
@@ -263,6 +271,7 @@ fn options(dirs: &Dirs, run: RunArgs) -> Result<Options, Failure> {
         accepted: run.accept_risk,
         min_free_mib: run.min_free_mib,
         timeout_s: run.timeout,
+        restart,
     })
 }
 

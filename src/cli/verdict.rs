@@ -3,8 +3,8 @@
 use crate::ansible::checks::Check;
 use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Record};
-use crate::names::HostName;
-use crate::reboot::RebootProof;
+use crate::names::{BootId, HostName};
+use crate::reboot::{Proof, Restart};
 use crate::snapshot::Restore;
 use std::fmt::Write;
 
@@ -40,8 +40,8 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         write!(out, " {} {:.1} s{}", phase.name, phase.seconds, if phase.ok { "" } else { " (FAILED)" })?;
         write!(out, "{}", if std::ptr::eq(phase, &record.phases[record.phases.len() - 1]) { "\n" } else { "," })?;
     }
-    if let Some(proof) = &record.reboot {
-        write_proof(proof, out)?;
+    if let Some(restart) = &record.reboot {
+        write_restart(restart, out)?;
     }
     write_checks(&record.checks, out)?;
     write_state(record, out)?;
@@ -51,23 +51,42 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  evidence   {}", record.run)
 }
 
-fn write_proof(proof: &RebootProof, out: &mut String) -> std::fmt::Result {
-    let (before, after) = (proof.boot_id_before.as_str(), proof.boot_id_after.as_str());
-    writeln!(out, "  reboot     boot id {} -> {}", &before[..8], &after[..8])?;
-    writeln!(
-        out,
-        "             RESET {} (event {}) {:.1} s after asking",
-        proof.reset_reason, proof.reset_seq, proof.down_s
-    )?;
-    let words = proof.last_words.journal.as_deref().or(proof.last_words.console.as_deref()).unwrap_or_default();
-    writeln!(out, "             the old boot's last words: {words:?}")?;
-    let failed = &proof.settled.failed_units;
+fn write_restart(restart: &Restart, out: &mut String) -> std::fmt::Result {
+    let short = |id: &BootId| id.as_str()[..8].to_owned();
+    write!(out, "  {:<10} ", if restart.reboot().is_some() { "reboot" } else { "restart" })?;
+    match &restart.proof {
+        Proof::Reboot(proof) => {
+            writeln!(out, "{}, boot id {} -> {}", restart.mode, short(proof.before()), short(proof.after()))?;
+        }
+        Proof::SoftReboot(proof) => {
+            let (id, count) = (short(proof.boot_id()), proof.count());
+            writeln!(out, "{}, no reboot: boot id still {id}, soft reboots {} -> {count}", restart.mode, count - 1)?;
+        }
+    }
+    let mut more = |line: String| writeln!(out, "             {line}");
+    for line in &restart.prepared {
+        more(format!("before: {line}"))?;
+    }
+    if let Some(triggered) = &restart.triggered {
+        more(triggered.to_string())?;
+    }
+    for seen in restart.evidence.iter().filter(|seen| !seen.firmware) {
+        more(format!("{seen} {:.1} s after asking", seen.mono - restart.asked_mono))?;
+    }
+    if restart.evidence.is_empty() {
+        more("no RESET".into())?;
+    }
+    match restart.last_words.any() {
+        Some(words) => more(format!("the old boot's last words: {words:?}"))?,
+        None => more("the old boot had no time for last words, and left none".into())?,
+    }
+    let failed = &restart.settled.failed_units;
     let units = if failed.is_empty() { "no failed units".into() } else { format!("failed: {}", failed.join(" ")) };
-    writeln!(
-        out,
-        "             new boot: ssh after {:.1} s, settled after {:.1} s ({}, {units})",
-        proof.ssh_s, proof.settled_s, proof.settled.system
-    )
+    let what = if restart.reboot().is_some() { "new boot" } else { "new userspace" };
+    more(format!(
+        "{what}: ssh after {:.1} s, settled after {:.1} s ({}, {units})",
+        restart.ssh_s, restart.settled_s, restart.settled.system
+    ))
 }
 
 /// One line per check, one column per time that the checks ran.

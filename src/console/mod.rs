@@ -6,6 +6,7 @@ pub mod allow;
 pub mod boots;
 pub mod check;
 pub mod engine;
+pub mod follow;
 pub mod rules;
 pub mod session;
 pub mod tail;

@@ -2,6 +2,7 @@
 
 use super::allow::Allowed;
 use super::engine::{Engine, Line};
+use regex::Regex;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
@@ -231,6 +232,12 @@ static ALL: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSetBuilder::new(patterns).unicode(false).build().expect("literal patterns")
 });
 
+/// A kernel's first line. Whoever prints the kernel's log later prints other stamps before it.
+static FIRST_LINE: LazyLock<Regex> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the pattern is a literal, compiled by the unit tests")]
+    Regex::new(r"^\[ *0\.000000\](\[ *[TC][0-9]+\])? Linux version ").expect("a literal pattern")
+});
+
 /// What the rules find in a line.
 pub(super) fn findings(line: &Line) -> impl Iterator<Item = Finding> {
     let matched = ALL.matches(line.text.as_bytes());
@@ -254,19 +261,24 @@ pub struct Watcher {
     allowed: Allowed,
     /// The prompt that was reported last, so that waiting at it is one finding.
     prompt: Option<String>,
+    /// Where kernels said their first line, in bytes; whoever asks takes them.
+    kernels: Vec<u64>,
 }
 
 impl Watcher {
     /// Watch bytes that begin at `offset` in their log.
     pub fn new(offset: u64, allowed: Allowed) -> Self {
-        Self { engine: Engine::new(offset), allowed, prompt: None }
+        Self { engine: Engine::new(offset), allowed, prompt: None, kernels: Vec::new() }
     }
 
     /// Take the next bytes; what the rules find in them.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
-        let known = &mut self.prompt;
-        self.engine.feed(bytes, |line| found.extend(fresh(&line, known.take())));
+        let (known, kernels) = (&mut self.prompt, &mut self.kernels);
+        self.engine.feed(bytes, |line| {
+            kernels.extend(FIRST_LINE.is_match(&line.text).then_some(line.offset));
+            found.extend(fresh(&line, known.take()));
+        });
         if let Some(line) = self.engine.prompt(LONGEST_PROMPT).filter(|line| self.prompt.as_ref() != Some(&line.text)) {
             let before = found.len();
             found.extend(findings(&line).filter(|finding| finding.prompt));
@@ -275,6 +287,11 @@ impl Watcher {
             }
         }
         self.judge(found)
+    }
+
+    /// Where kernels have said their first line since this was last asked, in bytes.
+    pub fn kernels(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.kernels)
     }
 
     /// The log is cut here (the machine was reset, or the file ends): what was unfinished stays so.

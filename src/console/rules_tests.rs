@@ -261,3 +261,15 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn a_kernels_first_line_is_known_and_where_it_stands() {
+    let mut watcher = Watcher::new(100, Allowed::default());
+    watcher.feed(b"old\r\n[    0.000000] Linux ver");
+    assert!(watcher.kernels().is_empty());
+    watcher.feed(
+        b"sion 6.12.9 (debian)\r\n[    0.000000][    T0] Linux version 6.13\r\n[    1.000000] Linux version?\r\n",
+    );
+    assert_eq!(watcher.kernels(), [105, 151]);
+    assert!(watcher.kernels().is_empty(), "each is told once");
+}

@@ -2,27 +2,38 @@
 
 use super::run::Run;
 use crate::failure::Failure;
+use crate::reboot::{self, Proof, Restart};
 use std::time::Duration;
 
 impl Run<'_> {
-    /// Reboot the guest within the plan's time limit, and keep the proof.
+    /// Restart the machine as the plan says, each part within the plan's time limit, and keep the proof.
     pub async fn reboot(&mut self) -> Result<(), Failure> {
+        self.record.via = Some(self.plan.restart.mode);
         self.phase("reboot", async |run| {
             let ssh = run.ssh()?;
             let limit = Duration::from_secs(run.plan.options.timeout_s);
-            let proof = crate::reboot::guest(&run.vm, &ssh, limit).await?;
-            let said = format!(
-                "RESET {}, boot id {} -> {}, settled: {}",
-                proof.reset_reason,
-                &proof.boot_id_before.as_str()[..8],
-                &proof.boot_id_after.as_str()[..8],
-                proof.settled.system
-            );
-            run.record.reboot = Some(proof);
+            let restart = reboot::run(&run.vm, &ssh, &run.plan.restart, limit).await?;
+            let said = said(&restart);
+            run.record.reboot = Some(restart);
             Ok(((), said))
         })
         .await?;
         self.look_at_new_boot().await;
         Ok(())
     }
+}
+
+/// A restart in one line.
+fn said(restart: &Restart) -> String {
+    let signs: Vec<_> = restart.evidence.iter().filter(|seen| !seen.firmware).map(ToString::to_string).collect();
+    let proof = match &restart.proof {
+        Proof::Reboot(proof) => {
+            format!("boot id {} -> {}", &proof.before().as_str()[..8], &proof.after().as_str()[..8])
+        }
+        Proof::SoftReboot(proof) => {
+            format!("no reboot: boot id still {}, soft reboots {}", &proof.boot_id().as_str()[..8], proof.count())
+        }
+    };
+    let signs = if signs.is_empty() { "no RESET".to_owned() } else { signs.join(", ") };
+    format!("{}: {signs}, {proof}, settled: {}", restart.mode, restart.settled.system)
 }

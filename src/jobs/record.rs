@@ -10,7 +10,7 @@ use crate::host::ledger::Leak;
 use crate::machine::VmDir;
 use crate::names::{HostName, VmName};
 use crate::observe::Across;
-use crate::reboot::RebootProof;
+use crate::reboot::{Mode, Restart};
 use crate::report::html;
 use crate::report::junit::{self, Case};
 use crate::report::{ReportError, RunFolder};
@@ -45,8 +45,11 @@ pub struct Record {
     pub checks: Vec<Checks>,
     /// The boots that settled, in order.
     pub boots: Vec<BootSeen>,
-    /// The proof of the reboot.
-    pub reboot: Option<RebootProof>,
+    /// How the restart was asked for, once it was.
+    #[serde(default)]
+    pub via: Option<Mode>,
+    /// The restart, with its proof.
+    pub reboot: Option<Restart>,
     /// What the last reboot changed about the guest.
     #[serde(default)]
     pub state: Option<Across>,
@@ -170,6 +173,7 @@ impl Record {
             playbooks: Vec::new(),
             checks: Vec::new(),
             boots: Vec::new(),
+            via: None,
             reboot: None,
             state: None,
             failure: None,

@@ -27,6 +27,8 @@ pub(crate) struct ConsoleLog {
     boots: u64,
     /// Where the last boot began; none if something else was told since.
     boot_at: Option<u64>,
+    /// Whether a kernel has spoken in this part. One that speaks after it was started by it.
+    kernel: bool,
     full: bool,
 }
 
@@ -37,6 +39,8 @@ pub(crate) enum Note {
     Rule { finding: Finding, last: bool },
     /// Nothing more is written to the file, for this reason.
     Full(String),
+    /// A kernel began without a reset of the machine: boot `n`, whose first line stands at `offset`.
+    Kernel { n: u64, offset: u64 },
 }
 
 impl ConsoleLog {
@@ -46,8 +50,8 @@ impl ConsoleLog {
         let file = append(path)?;
         let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY };
         let at = file.metadata()?.len();
-        let (watcher, counts) = (Watcher::new(at, allowed), HashMap::new());
-        Ok(Self { path: path.to_owned(), file, times, at, watcher, counts, boots: 0, boot_at: None, full: false })
+        let (path, watcher, counts) = (path.to_owned(), Watcher::new(at, allowed), HashMap::new());
+        Ok(Self { path, file, times, at, watcher, counts, boots: 0, boot_at: None, kernel: false, full: false })
     }
 
     /// Bytes in the log.
@@ -81,7 +85,22 @@ impl ConsoleLog {
         }
         let found = self.watcher.feed(bytes);
         notes.extend(self.tell(found));
+        for offset in self.watcher.kernels() {
+            notes.extend(self.kernel(offset));
+        }
         notes
+    }
+
+    /// A kernel has said its first line at `offset`. After a reset that is the boot that began there; otherwise the
+    /// kernel before it has started it (kexec), and a boot begins here.
+    fn kernel(&mut self, offset: u64) -> Option<Note> {
+        if !std::mem::replace(&mut self.kernel, true) {
+            return None;
+        }
+        self.counts.clear();
+        self.boot_at = Some(offset);
+        self.boots += 1;
+        Some(Note::Kernel { n: self.boots, offset })
     }
 
     /// The machine begins anew here. A reset that comes before the machine has said a word since the
@@ -92,6 +111,7 @@ impl ConsoleLog {
         }
         let notes = self.part();
         self.boot_at = Some(self.at);
+        self.kernel = false;
         self.boots += 1;
         (notes, Some(self.boots))
     }
@@ -101,6 +121,7 @@ impl ConsoleLog {
     pub(crate) fn restore(&mut self) -> Vec<Note> {
         let notes = self.part();
         self.boot_at = None;
+        self.kernel = true;
         notes
     }
 
@@ -159,6 +180,28 @@ mod tests {
         assert_eq!(log.cut().1, None);
         log.take(b"booting again\r\n");
         assert_eq!(log.cut().1, Some(3));
+    }
+
+    #[test]
+    fn a_second_kernel_without_a_reset_is_a_boot_of_its_own() {
+        let (_keep, mut log) = scratch();
+        let first_line: &[u8] = b"[    0.000000] Linux version 6.12\r\n";
+        let kernels = |notes: Vec<Note>| -> Vec<_> {
+            let told = |note| match note {
+                Note::Kernel { n, offset } => Some((n, offset)),
+                _ => None,
+            };
+            notes.into_iter().filter_map(told).collect()
+        };
+        log.cut();
+        assert!(kernels(log.take(first_line)).is_empty(), "the boot that the reset began");
+        let end = log.length();
+        assert_eq!(kernels(log.take(&[b"kexec_core: Starting new kernel\r\n", first_line].concat())), [(2, end + 33)]);
+        assert_eq!(log.cut().1, Some(3), "a reset after it");
+        assert!(kernels(log.take(first_line)).is_empty());
+        log.restore();
+        let end = log.length();
+        assert_eq!(kernels(log.take(first_line)), [(4, end)], "a restored machine has a kernel");
     }
 
     #[test]

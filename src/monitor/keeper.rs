@@ -166,6 +166,9 @@ impl Keeper {
         for note in notes {
             match note {
                 Note::Full(why) => self.note(Source::Monitor, "console-full", json!({"why": why})),
+                Note::Kernel { n, offset } => {
+                    self.note(Source::Monitor, "boot", json!({"n": n, "offset": offset, "kernel": true}));
+                }
                 Note::Rule { finding, last } => {
                     let mut data = serde_json::to_value(&finding).unwrap_or_default();
                     if last {

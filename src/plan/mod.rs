@@ -16,6 +16,7 @@ use crate::network::plan::Allow;
 use crate::network::{NetFile, NetPlan};
 use crate::profile::{Profile, Side};
 use crate::qemu::{Accel, Machine};
+use crate::reboot::Request;
 use camino::{Utf8Path, Utf8PathBuf};
 use options::Options;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct Plan {
     pub machine: Machine,
     /// Why the machine has this accelerator.
     pub accel_why: String,
+    /// How the machine is restarted.
+    #[serde(default)]
+    pub restart: Request,
 }
 
 /// Why a run cannot be planned.
@@ -84,6 +88,7 @@ impl Plan {
     pub fn resolve(dirs: &Dirs, host: &HostName, options: Options, id: &str) -> Result<Self, Failure> {
         let profile = Profile::load(dirs, host)?;
         options.check()?;
+        let restart = options.restart.request(profile.via)?;
         let repo = repository(dirs, host, &profile, &options)?;
         let overlays = overlays(dirs, &profile, &options);
         must_exist(dirs, &profile, &repo, &overlays)?;
@@ -97,7 +102,7 @@ impl Plan {
         place.check_length()?;
         let machine = machine(&profile, &place, &vm, &net, accel, &seen);
         let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
-        Ok(Self { host: host.clone(), vm, profile, options, repo, image, overlays, net, machine, accel_why })
+        Ok(Self { host: host.clone(), vm, profile, options, repo, image, overlays, net, machine, accel_why, restart })
     }
 
     /// The verify playbook.

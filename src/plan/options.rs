@@ -32,6 +32,9 @@ pub struct Options {
     pub min_free_mib: u64,
     /// How long a boot, and a reboot, may take until it has settled, in seconds.
     pub timeout_s: u64,
+    /// How the machine is restarted, where the user said so.
+    #[serde(default)]
+    pub restart: crate::reboot::Choice,
 }
 
 /// Certificate tiers, each an overlay in `certs/`.

@@ -78,7 +78,9 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
             writeln!(out, "({key} is given in a file of its own; its value is not shown)")?;
         }
     }
-    heading(out, "reboot, then verify")?;
+    heading(out, "restart, then verify")?;
+    writeln!(out, "by {}: {}", plan.restart, plan.restart.mode.help())?;
+    writeln!(out, "it must show: {}", plan.restart.mode.row())?;
     writeln!(out, "{}", controller.verify(&plan.verify(dirs)))
 }
 

@@ -1,220 +1,205 @@
-//! Reboots, and the only way to make a [`RebootProof`].
+//! Restarts of the machine: done, seen, and told apart.
 //!
-//! A reboot is *asked of* the guest; a reset is *done to* it. The proof is made of four independent
-//! witnesses, read in this order: the boot id before (a UUID or an error, never an error's text), the
-//! machine's own RESET event with the reason that belongs to the mode, the old boot's last words (that
-//! it ended in order: a panic with `panic=N` or `reboot -f` gives the same RESET), and a different boot
-//! id after. The ids are compared only once the RESET was seen, because sshd goes on answering for a
-//! while after the reboot was asked for.
+//! A *reboot* is asked of the guest, a *reset* is done to it. Each [`Mode`] has a row ([`row`]) of what it must
+//! show and must not show; whatever else is seen is an error of its own: asked for X, saw Y. A reboot is proved
+//! by independent witnesses, read in this order: the boot id before (a UUID or an error, never an error's text),
+//! the machine's own events with the reasons that belong to the mode, the old boot's last words (or, where it had
+//! no time for any, that there are none), and a different boot id after. The ids are compared only once the
+//! events were seen, because sshd goes on answering for a while. `kexec` and `soft-reboot` show no event:
+//! there the boot id, or systemd's own count of soft reboots, is what has to change. Durations are the host's; the guest's
+//! clock plays no part.
 
+mod act;
+mod course;
+mod error;
 pub mod mode;
+mod needs;
+mod request;
+mod restart;
+pub mod row;
+mod trigger;
+mod words;
 
+pub use error::RebootError;
 pub use mode::{Mode, UnknownMode};
+pub use request::{BadRequest, Choice, Pattern, Request, Trigger, seconds};
+pub use restart::{LastWords, NoProof, Proof, RebootProof, Restart, SoftRebootProof, Triggered};
+pub use row::Seen;
 
-use crate::console::tail::text_of;
-use crate::failure::{Blame, Exit};
+use crate::console::times::Times;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, console_cut, read_all};
+use crate::monitor::events::{monotonic, read_all};
 use crate::names::{BadName, BootId};
-use crate::ready::{self, ReadyError, Settled};
+use crate::ready::{self, Settled};
 use crate::ssh::{Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
-use serde::{Deserialize, Serialize};
+use course::{Course, other};
 use std::time::Duration;
 
-/// Evidence that the guest went down in order and came back as a new boot. It has no public
-/// constructor: only a reboot that was seen makes one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RebootProof {
-    /// How it was brought about.
-    pub mode: Mode,
-    /// The boot id before.
-    pub boot_id_before: BootId,
-    /// The boot id after; never the same.
-    pub boot_id_after: BootId,
-    /// The RESET event that ended the old boot, by its number in the journal.
-    pub reset_seq: u64,
-    /// The reason that QEMU gave for it.
-    pub reset_reason: String,
-    /// The old boot's own words that it ended in order.
-    pub last_words: LastWords,
-    /// Seconds from asking to the RESET.
-    pub down_s: f64,
-    /// Seconds from asking to the first login on the new boot.
-    pub ssh_s: f64,
-    /// Seconds from asking until the new boot had settled.
-    pub settled_s: f64,
-    /// How the new boot settled.
-    pub settled: Settled,
-}
+const ASK_LIMIT: Duration = Duration::from_secs(20);
+const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 
-/// How the old boot said that it ended in order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LastWords {
-    /// From its journal: systemd reached reboot.target.
-    pub journal: Option<String>,
-    /// From its console: the kernel's `reboot: Restarting system`.
-    pub console: Option<String>,
-}
-
-/// Why a reboot is not proved.
-#[derive(Debug, thiserror::Error)]
-pub enum RebootError {
-    /// The boot id could not be read before.
-    #[error("cannot read the boot id before the reboot")]
-    Before(#[source] SshError),
-    /// What should be a boot id is none.
-    #[error("the guest's boot id {when} the reboot cannot be read")]
-    BootId {
-        /// `before` or `after`.
-        when: &'static str,
-        /// What it was instead.
-        #[source]
-        source: BadName,
-    },
-    /// The guest refused.
-    #[error("the guest refused `systemctl reboot` with exit code {code}: {said}")]
-    Refused {
-        /// systemctl's exit code.
-        code: i32,
-        /// Its words.
-        said: String,
-    },
-    /// Something else happened.
-    #[error("asked for {asked}, saw {saw}")]
-    Other {
-        /// The evidence that the mode must give.
-        asked: &'static str,
-        /// What was seen instead.
-        saw: String,
-    },
-    /// The old boot did not end in order.
-    #[error(
-        "the old boot never said that it ended in order: neither its journal reached reboot.target nor its console said `reboot: Restarting system`"
-    )]
-    NoLastWords,
-    /// The wait failed.
-    #[error(transparent)]
-    Wait(#[from] WaitError),
-    /// The machine went down and was reset, and nobody can log in to the new boot.
-    #[error("the guest did not come back from its reboot")]
-    NotBack(#[source] WaitError),
-    /// The new boot did not become ready.
-    #[error(transparent)]
-    Ready(#[from] ReadyError),
-    /// A command in the new boot failed.
-    #[error("cannot ask the new boot")]
-    After(#[source] SshError),
-}
-
-impl Blame for RebootError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Wait(e) => e.exit(),
-            // QEMU runs and the guest was reset: that it cannot be reached is the guest's doing.
-            Self::NotBack(WaitError::TimedOut { .. }) => Exit::Verify,
-            Self::NotBack(e) => e.exit(),
-            Self::Ready(e) => e.exit(),
-            // The machine was asked properly and did not do it: that is what the run is there to find.
-            Self::Refused { .. } | Self::Other { .. } | Self::NoLastWords => Exit::Verify,
-            _ => Exit::Lost,
-        }
-    }
+/// Who is running: the kernel's boot, and how often its userspace was started anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    boot_id: BootId,
+    /// None where systemd is too old to count.
+    soft_reboots: Option<u32>,
 }
 
 /// Read the boot id of a running guest: a UUID, or an error.
 pub async fn boot_id(session: &Session) -> Result<Result<BootId, BadName>, SshError> {
-    let text = session.must("cat /proc/sys/kernel/random/boot_id", Duration::from_secs(20)).await?;
-    Ok(text.parse())
+    Ok(identity(session).await?.map(|identity| identity.boot_id))
 }
 
-/// Reboot the guest by `systemctl reboot`, and prove it.
-pub async fn guest(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<RebootProof, RebootError> {
-    let deadline = Deadline::after(limit);
-    // 1. Who is running now.
+async fn identity(session: &Session) -> Result<Result<Identity, BadName>, SshError> {
+    let ask = "cat /proc/sys/kernel/random/boot_id; systemctl show -p SoftRebootsCount --value";
+    let text = session.must(ask, ASK_LIMIT).await?;
+    let (boot_id, count) = text.split_once('\n').unwrap_or((&text, ""));
+    Ok(boot_id.parse().map(|boot_id| Identity { boot_id, soft_reboots: count.trim().parse().ok() }))
+}
+
+/// Restart the machine as it is asked for, and prove it. `limit` is for each part: the wait for the moment of the
+/// act, and the time from the act until the machine has settled again.
+pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> Result<Restart, RebootError> {
+    let mode = request.mode;
+    // 1. Who is running now, and whether it can do what it will be asked.
+    let since = read_all(&vm.events()).map_err(WaitError::Journal)?.last().map_or(0, |event| event.seq);
     let session = ssh.session(Duration::from_secs(60)).await.map_err(RebootError::Before)?;
-    let before = boot_id(&session).await.map_err(RebootError::Before)?;
-    let boot_id_before = before.map_err(|source| RebootError::BootId { when: "before", source })?;
-    // 2. Watch from here on, so that an older RESET can never count.
-    let seq = read_all(&vm.events()).map_err(WaitError::Journal)?.last().map_or(0, |event| event.seq);
-    let mut watch = Watch::since(vm, seq)?;
-    // 3. Ask. The connection usually breaks before an exit code comes back; a refusal does come back.
-    let asked = Deadline::after(limit);
-    match session.ask("sudo -n systemctl reboot", Duration::from_secs(60)).await {
-        Ok(answer) if answer.code != 0 && answer.code != 255 => {
-            return Err(RebootError::Refused { code: answer.code, said: answer.stderr.trim().to_owned() });
-        }
-        Ok(_) | Err(SshError::Login { .. } | SshError::TimedOut { .. }) => {}
-        Err(error) => return Err(RebootError::Before(error)),
-    }
-    drop(session);
-    // 4. The machine's own word.
-    let what = "RESET of the guest after `systemctl reboot`";
-    let reset = watch.event(what, &deadline, |event| matches!(event.kind.as_str(), "RESET" | "SHUTDOWN")).await?;
-    let reset_reason = check_reset(&reset)?;
-    let down_s = asked.waited().as_secs_f64();
-    // 5. A new boot that answers, and is another one.
-    let session = ready::login(ssh, &mut watch, &deadline).await.map_err(RebootError::NotBack)?;
-    let after = boot_id(&session).await.map_err(RebootError::After)?;
-    let boot_id_after = after.map_err(|source| RebootError::BootId { when: "after", source })?;
-    if boot_id_after == boot_id_before {
-        let saw = format!("a RESET ({reset_reason}), but the boot id is still {boot_id_before}");
-        return Err(RebootError::Other { asked: "a new boot id", saw });
-    }
-    let ssh_s = asked.waited().as_secs_f64();
-    let (session, settled) = ready::settle(ssh, session, &mut watch, &deadline).await?;
-    let settled_s = asked.waited().as_secs_f64();
-    // 6. The old boot's last words.
-    let last_words = last_words(vm, &session, &reset, &boot_id_before).await?;
-    Ok(RebootProof {
-        mode: Mode::Guest,
-        boot_id_before,
-        boot_id_after,
-        reset_seq: reset.seq,
-        reset_reason,
-        last_words,
-        down_s,
-        ssh_s,
-        settled_s,
-        settled,
+    let before = identity(&session).await.map_err(RebootError::Before)?;
+    let before = before.map_err(|source| RebootError::BootId { when: "before", source })?;
+    let prepared = needs::prepare(mode, &session).await?;
+    // 2. The moment.
+    let mut session = Some(session);
+    let triggered = trigger::moment(vm, request, &mut session, since, limit).await?;
+    // 3. The act, and the machine's own word.
+    let mut course = Course::begin(vm, mode, limit).await?;
+    course.act(&mut session).await?;
+    // 4. Who answers then, and how the old boot ended.
+    let asked_mono = course.asked.mono;
+    let back =
+        course.undisturbed(async |watch, deadline| come_back(ssh, mode, &before, session, watch, deadline).await);
+    let back = back.await?;
+    let proof = prove(mode, &before, back.now)?;
+    let boot_id = triggered.as_ref().is_none_or(|triggered| triggered.during.is_none()).then_some(&before.boot_id);
+    let old = words::Old { vm, session: &back.session, boot_id, from: course.asked.console, to: course.cut() };
+    let said = words::judge(mode, &old).await?;
+    // 5. The whole story once more, from the asking to now.
+    let evidence = course.conclude()?;
+    let over = evidence.over().map(|seen| seen.mono).or_else(|| time_of(vm, said.offset?));
+    Ok(Restart {
+        mode,
+        proof,
+        prepared,
+        triggered,
+        asked_seq: course.asked.seq,
+        asked_mono,
+        evidence: evidence.seen().to_vec(),
+        last_words: said.words,
+        down_s: over.map(|mono| mono - asked_mono),
+        ssh_s: back.ssh_mono - asked_mono,
+        settled_s: back.settled_mono - asked_mono,
+        settled: back.settled,
     })
 }
 
-/// The event must be a RESET that the guest itself made.
-fn check_reset(event: &Event) -> Result<String, RebootError> {
-    let reason = event.text("reason").unwrap_or("no reason").to_owned();
-    match (event.kind.as_str(), reason.as_str()) {
-        ("RESET", "guest-reset") => Ok(reason),
-        (kind, _) => Err(RebootError::Other { asked: "RESET guest-reset", saw: format!("{kind} {reason}") }),
-    }
+/// The machine after its restart.
+struct Back {
+    session: Session,
+    now: Identity,
+    ssh_mono: f64,
+    settled: Settled,
+    settled_mono: f64,
 }
 
-/// Ask both witnesses: the old boot's journal (by its boot id, so that no other boot can speak for it)
-/// and the console up to the reset.
-async fn last_words(vm: &VmDir, session: &Session, reset: &Event, before: &BootId) -> Result<LastWords, RebootError> {
-    let id = before.as_str().replace('-', "");
-    let query = format!("sudo -n journalctl -q --no-pager -o cat _BOOT_ID={id} _PID=1 UNIT=reboot.target");
-    let journal = session.ask(&query, Duration::from_secs(60)).await.map_err(RebootError::After)?;
-    let said = |text: &str, words: &str| text.lines().rev().find(|l| l.contains(words)).map(|l| l.trim().to_owned());
-    let console = old_console(vm, reset)?;
-    let words = LastWords {
-        journal: said(&journal.stdout, "Reached target reboot.target"),
-        console: said(&console, "reboot: Restarting system"),
+/// Log in to what comes after the old boot, and wait until it has settled. Where no event says that the old boot
+/// is over, it may answer for a while: through the connection that is still open, or a new one.
+async fn come_back(
+    ssh: &Ssh,
+    mode: Mode,
+    before: &Identity,
+    mut session: Option<Session>,
+    watch: &mut Watch,
+    deadline: &Deadline,
+) -> Result<Back, RebootError> {
+    let probe = async || {
+        let open = match session.take() {
+            Some(open) => open,
+            None => ssh.session(LOGIN_LIMIT).await.map_err(|e| e.to_string())?,
+        };
+        let now = identity(&open).await.map_err(|e| e.to_string())?;
+        session = Some(open);
+        match mode.row().signs.is_empty() && now.as_ref() == Ok(before) {
+            true => Err(format!("the old boot still answers ({})", before.boot_id)),
+            false => Ok(now),
+        }
     };
-    match (&words.journal, &words.console) {
-        (None, None) => Err(RebootError::NoLastWords),
-        _ => Ok(words),
+    let what = format!("a login after the restart by {mode}");
+    let now = watch.until(&what, deadline, probe).await.map_err(RebootError::NotBack)?;
+    let now = now.map_err(|source| RebootError::BootId { when: "after", source })?;
+    let ssh_mono = monotonic();
+    let session = match session {
+        Some(session) => session,
+        None => ready::login(ssh, watch, deadline).await.map_err(RebootError::NotBack)?,
+    };
+    let (session, settled) = ready::settle(ssh, session, watch, deadline).await?;
+    Ok(Back { session, now, ssh_mono, settled, settled_mono: monotonic() })
+}
+
+/// What the identities before and after prove.
+fn prove(mode: Mode, before: &Identity, now: Identity) -> Result<Proof, RebootError> {
+    let not = |saw: String| other(mode.row().to_string(), saw);
+    if mode != Mode::SoftReboot {
+        let proof = RebootProof::new(before.boot_id.clone(), now.boot_id).map_err(|no| not(no.to_string()))?;
+        return Ok(Proof::Reboot(proof));
+    }
+    if now.boot_id != before.boot_id {
+        return Err(not(format!("another boot ({} -> {})", before.boot_id, now.boot_id)));
+    }
+    match (before.soft_reboots, now.soft_reboots) {
+        (Some(one), Some(two)) => {
+            let proof = SoftRebootProof::new(now.boot_id, one, two).map_err(|no| not(no.to_string()))?;
+            Ok(Proof::SoftReboot(proof))
+        }
+        _ => Err(not("a systemd that does not count soft reboots".into())),
     }
 }
 
-/// What the old boot wrote to its console: from the cut before the RESET to the one that it made.
-fn old_console(vm: &VmDir, reset: &Event) -> Result<String, RebootError> {
-    let events = read_all(&vm.events()).map_err(WaitError::Journal)?;
-    // A restore cuts too: what was said before it is not this boot's past.
-    let cuts = || events.iter().filter_map(|event| Some((event.seq, console_cut(event)?.offset)));
-    let start = cuts().take_while(|(seq, _)| *seq < reset.seq).last().map_or(0, |(_, offset)| offset);
-    let end = cuts().find(|(seq, _)| *seq > reset.seq).map(|(_, offset)| offset);
-    Ok(text_of(&vm.console(), start, end))
+/// When the console's byte at `offset` came.
+fn time_of(vm: &VmDir, offset: u64) -> Option<f64> {
+    Times::read(&vm.console_times()).ok()?.at(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(boot_id: char, soft_reboots: Option<u32>) -> Identity {
+        let text = "6f1e2b1c-8f0e-4f0e-9d59-3a4b5c6d7e8f".replacen('6', &boot_id.to_string(), 1);
+        Identity { boot_id: text.parse().unwrap(), soft_reboots }
+    }
+
+    #[test]
+    fn a_soft_reboot_is_never_a_reboot_and_a_reboot_never_a_soft_one() {
+        let before = identity('1', Some(0));
+        let (soft, new, same) = (identity('1', Some(1)), identity('2', Some(0)), before.clone());
+        for mode in Mode::ALL {
+            let proof = |now: &Identity| prove(mode, &before, now.clone()).ok();
+            assert_eq!(proof(&same), None, "{mode}: nothing happened");
+            match mode {
+                Mode::SoftReboot => {
+                    assert!(matches!(proof(&soft), Some(Proof::SoftReboot(_))));
+                    assert_eq!(proof(&new), None);
+                    assert_eq!(proof(&identity('1', Some(2))), None, "two are not one");
+                    assert_eq!(proof(&identity('2', Some(1))), None);
+                    assert_eq!(proof(&identity('1', None)), None);
+                }
+                _ => {
+                    assert_eq!(proof(&soft), None, "{mode} took a soft reboot");
+                    assert!(matches!(proof(&new), Some(Proof::Reboot(_))), "{mode}");
+                }
+            }
+        }
+    }
 }

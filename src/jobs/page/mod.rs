@@ -12,7 +12,7 @@ use super::record::{BootSeen, MadeOf, Playbook, Record};
 use crate::ansible::events::Recap;
 use crate::failure::{Exit, Failure};
 use crate::observe::{Across, Finding, Severity};
-use crate::reboot::RebootProof;
+use crate::reboot::{self, Restart};
 use crate::report::RunFolder;
 use crate::report::html;
 use crate::report::html::cycle::{self, CyclePage, Proof, Witness};
@@ -139,27 +139,40 @@ fn boot(n: usize, seen: &BootSeen, timeline: Option<&Timeline>) -> cycle::Boot {
     }
 }
 
-fn proof(proof: &RebootProof) -> Proof {
+fn proof(restart: &Restart) -> Proof {
     let witness = |at_s, who: &str, said: String| Witness { at_s, who: who.to_owned(), said };
-    let mut witnesses = vec![
-        witness(Some(0.0), "The old boot", format!("its id is {}", proof.boot_id_before)),
-        witness(
-            Some(proof.down_s),
-            &format!("QEMU, event {}", proof.reset_seq),
-            format!("RESET {}", proof.reset_reason),
-        ),
-    ];
-    let words = &proof.last_words;
+    let (before, after) = match &restart.proof {
+        reboot::Proof::Reboot(proof) => (proof.before(), proof.after()),
+        reboot::Proof::SoftReboot(proof) => (proof.boot_id(), proof.boot_id()),
+    };
+    let mut witnesses = vec![witness(Some(0.0), "The old boot", format!("its id is {before}"))];
+    witnesses.extend(restart.prepared.iter().map(|said| witness(None, "Before", said.clone())));
+    witnesses.extend(restart.triggered.iter().map(|triggered| witness(None, "Before", triggered.to_string())));
+    let signs = restart.evidence.iter().filter(|seen| !seen.firmware);
+    witnesses.extend(
+        signs.map(|seen| {
+            witness(Some(seen.mono - restart.asked_mono), "The machine, as seen by QEMU", seen.to_string())
+        }),
+    );
+    let words = &restart.last_words;
     witnesses.extend(words.journal.iter().map(|said| witness(None, "The old boot's journal", said.clone())));
     witnesses.extend(words.console.iter().map(|said| witness(None, "The old boot's console", said.clone())));
-    witnesses.push(witness(Some(proof.ssh_s), "The new boot", format!("its id is {}", proof.boot_id_after)));
+    witnesses.push(match &restart.proof {
+        reboot::Proof::Reboot(_) => witness(Some(restart.ssh_s), "The new boot", format!("its id is {after}")),
+        reboot::Proof::SoftReboot(proof) => {
+            let said = format!("SoftRebootsCount was {} and is {}", proof.count() - 1, proof.count());
+            witness(Some(restart.ssh_s), "The new userspace's systemd", said)
+        }
+    });
+    let down = restart.down_s.map(|at| ("down".to_owned(), at));
+    let up = [("ssh".to_owned(), restart.ssh_s), ("settled".to_owned(), restart.settled_s)];
     Proof {
-        mode: format!("{}: {}", proof.mode, proof.mode.help()),
-        boot_ids: (proof.boot_id_before.to_string(), proof.boot_id_after.to_string()),
+        mode: format!("{}: {}", restart.mode, restart.mode.help()),
+        boot_ids: (before.to_string(), after.to_string()),
         witnesses,
-        milestones: vec![("ssh".into(), proof.ssh_s), ("settled".into(), proof.settled_s)],
-        settled: proof.settled.system.clone(),
-        failed_units: proof.settled.failed_units.clone(),
+        milestones: down.into_iter().chain(up).collect(),
+        settled: restart.settled.system.clone(),
+        failed_units: restart.settled.failed_units.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::failure::Exit;
 use crate::jobs::record::Record;
+use crate::reboot::Mode;
 use crate::report::html::cycle::Highlight;
 use crate::report::html::parts::{Mood, StateFinding, Verdict, Weight};
 
@@ -9,17 +10,27 @@ use crate::report::html::parts::{Mood, StateFinding, Verdict, Weight};
 pub fn headline(record: &Record) -> String {
     let host = &record.host;
     match record.exit {
-        Exit::Passed if record.reboot.is_some() => format!("PASSED: {host} came back from its reboot"),
+        Exit::Passed if record.reboot.is_some() => format!("PASSED: {host} came back from {}", its_restart(record)),
         Exit::Passed => format!("PASSED: {host}, without a reboot (which proves little)"),
         Exit::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
         Exit::Verify => match record.phases.iter().any(|phase| phase.name == "reboot") {
-            true => format!("FAILED: {host} did not come back right from its reboot"),
+            true => format!("FAILED: {host} did not come back right from {}", its_restart(record)),
             false => format!("FAILED: {host} is not right"),
         },
         Exit::Apply => format!("FAILED: the playbooks could not be applied to {host}"),
         Exit::Guest => format!("FAILED: the mirror of {host} panicked or fell into emergency mode"),
         Exit::Interrupted => format!("STOPPED: {host}, nothing is proved"),
         other => format!("NO VERDICT: {host} (exit {}): the harness, not the host", other.code()),
+    }
+}
+
+/// The restart by its right name: what is no reboot is not called one.
+fn its_restart(record: &Record) -> String {
+    match record.via {
+        None | Some(Mode::Guest | Mode::Acpi) => "its reboot".into(),
+        Some(Mode::Kexec) => "a kexec (a new kernel, without a reset of the machine)".into(),
+        Some(Mode::SoftReboot) => "a soft reboot (no reboot: the same kernel runs on)".into(),
+        Some(mode) => format!("a {mode}"),
     }
 }
 
@@ -52,6 +63,9 @@ fn failed_in(record: &Record) -> Option<String> {
 fn next(record: &Record) -> Vec<String> {
     let own = record.failure.as_ref().and_then(|failure| failure.next.clone());
     let class = match record.exit {
+        Exit::Passed if record.reboot.as_ref().is_some_and(|restart| restart.reboot().is_none()) => {
+            "Run the cycle with a reboot as well: a soft reboot starts no kernel and resets no device."
+        }
         Exit::Passed if record.reboot.is_some() => "Apply the change to the real host, and reboot it while you watch.",
         Exit::Passed => "Run the cycle with a reboot: without one, this proves little.",
         Exit::Bug => "This is a bug in boma-qemu. Keep this folder.",

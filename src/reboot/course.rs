@@ -1,0 +1,182 @@
+//! The course of one restart: the journal from the asking on, compared with the mode's row as it grows.
+
+use super::error::RebootError;
+use super::mode::Mode;
+use super::row::{Evidence, Seen, Surprise};
+use crate::host::deadline::Deadline;
+use crate::machine::VmDir;
+use crate::monitor::Client;
+use crate::monitor::events::{Event, read_all};
+use crate::ssh::{Session, SshError};
+use crate::wait::{WaitError, Watch};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The time that the guest has to take an order.
+pub(super) const ASK_LIMIT: Duration = Duration::from_secs(60);
+/// The time that one QMP command has.
+const QMP_LIMIT: Duration = Duration::from_secs(10);
+/// The journal's own mark for the beginning of a restart.
+const ASKED: &str = "restart-asked";
+
+/// The course of one restart.
+pub(super) struct Course<'a> {
+    pub(super) vm: &'a VmDir,
+    pub(super) mode: Mode,
+    pub(super) client: Client,
+    pub(super) watch: Watch,
+    pub(super) deadline: Deadline,
+    /// The mark: where in the journal, when, and where the console stood.
+    pub(super) asked: Event,
+    evidence: Evidence,
+    /// The last event that was looked at.
+    at: u64,
+    /// Where the console stood at the last sign so far.
+    cut: Option<u64>,
+}
+
+impl<'a> Course<'a> {
+    /// Begin: what is in the journal by now can never count.
+    pub(super) async fn begin(vm: &'a VmDir, mode: Mode, limit: Duration) -> Result<Self, RebootError> {
+        let client = Client::new(vm);
+        let noted = client.note(ASKED, json!({ "mode": mode })).await;
+        let seq = noted.map_err(|source| RebootError::Monitor { what: "write into the journal", source })?;
+        let watch = Watch::since(vm, seq)?;
+        let asked = events_since(vm, seq - 1)?.into_iter().next();
+        let asked = asked.ok_or_else(|| other(format!("its mark {ASKED}"), "a journal without it".into()))?;
+        let (deadline, evidence) = (Deadline::after(limit), Evidence::of(mode));
+        Ok(Self { vm, mode, client, watch, deadline, asked, evidence, at: seq, cut: None })
+    }
+
+    /// Wait until the first `wanted` signs of the row were seen. Whatever else happens to the machine ends
+    /// the wait at once; so does what makes every wait pointless, unless it is the very sign.
+    pub(super) async fn signs(&mut self, wanted: usize) -> Result<(), RebootError> {
+        let row = self.mode.row();
+        let what = format!("{row} after asking for {}", self.mode);
+        while self.evidence.signs() < wanted {
+            let (evidence, mut surprise) = (&mut self.evidence, None);
+            let before = evidence.signs();
+            let event = self.watch.event(&what, &self.deadline, |event| match evidence.take(event) {
+                Ok(()) => evidence.signs() > before || is_rule(event, row.excused),
+                Err(_) if is_doom(event) => false,
+                Err(Surprise(seen)) => {
+                    surprise = Some(seen);
+                    true
+                }
+            });
+            let event = event.await.map_err(RebootError::NotDown)?;
+            self.at = event.seq;
+            if let Some(seen) = surprise {
+                return Err(other(row.to_string(), seen.to_string()));
+            }
+            if self.evidence.signs() > before {
+                self.cut = Some(event.console);
+            }
+        }
+        // From here on it is about the next boot: the old one's console, which may still be judged, is past.
+        if let Some(cut) = self.cut.filter(|_| self.evidence.complete()) {
+            self.watch.forget_console_before(cut);
+        }
+        Ok(())
+    }
+
+    /// Give the guest an order, and wait for the first `signs` of the row meanwhile: the connection can die with
+    /// the machine, so that no answer comes, or long after.
+    pub(super) async fn order(&mut self, session: &Session, command: &str, signs: usize) -> Result<(), RebootError> {
+        let answer = tokio::select! {
+            biased;
+            seen = self.signs(signs), if signs > 0 => return seen,
+            answer = session.ask(command, ASK_LIMIT) => answer,
+        };
+        match answer {
+            // 255 is ssh's own: the connection broke.
+            Ok(answer) if answer.code != 0 && answer.code != 255 => {
+                let said = answer.stderr.trim().to_owned();
+                return Err(RebootError::Refused { command: command.to_owned(), code: answer.code, said });
+            }
+            Ok(_) | Err(SshError::Login { .. } | SshError::TimedOut { .. }) => {}
+            Err(error) => return Err(RebootError::Before(error)),
+        }
+        self.signs(signs).await
+    }
+
+    /// Run a QMP command.
+    pub(super) async fn qmp(&self, what: &'static str, command: &str, arguments: Value) -> Result<(), RebootError> {
+        let done = self.client.qmp(command, arguments, QMP_LIMIT).await;
+        done.map(drop).map_err(|source| RebootError::Monitor { what, source })
+    }
+
+    /// Do what comes after the last sign, while nothing else may happen to the machine.
+    pub(super) async fn undisturbed<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Watch, &Deadline) -> Result<T, RebootError>,
+    ) -> Result<T, RebootError> {
+        let mut others = Watch::since(self.vm, self.at)?;
+        others.forget_console_before(self.cut.unwrap_or(0));
+        let row = self.mode.row();
+        let mut evidence = self.evidence.clone();
+        let surprise = async {
+            let mut surprise = None;
+            let endless = Deadline::after(Duration::MAX);
+            let next = others.event("nothing else", &endless, |event| {
+                surprise = evidence.take(event).err().filter(|_| !is_doom(event));
+                surprise.is_some()
+            });
+            match (next.await, surprise) {
+                (Ok(_), Some(Surprise(seen))) => other(row.to_string(), format!("then {seen}")),
+                // What makes waiting pointless is told by the work's own wait, which knows what it waits for.
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            surprise = surprise => Err(surprise),
+            done = work(&mut self.watch, &self.deadline) => done,
+        }
+    }
+
+    /// The whole of the evidence, judged once more from the asking to now.
+    pub(super) fn conclude(&self) -> Result<Evidence, RebootError> {
+        let row = self.mode.row();
+        let mut evidence = Evidence::of(self.mode);
+        for event in events_since(self.vm, self.asked.seq)? {
+            evidence.take(&event).map_err(|Surprise(seen)| other(row.to_string(), seen.to_string()))?;
+        }
+        match evidence.complete() {
+            true => Ok(evidence.concluded()),
+            false => Err(other(row.to_string(), told(evidence.seen()))),
+        }
+    }
+
+    /// Where the new boot's console begins, if an event says so.
+    pub(super) fn cut(&self) -> Option<u64> {
+        self.cut
+    }
+}
+
+pub(super) fn other(asked: String, saw: String) -> RebootError {
+    RebootError::Other { asked, saw }
+}
+
+fn told(seen: &[Seen]) -> String {
+    match seen.is_empty() {
+        true => "nothing".into(),
+        false => seen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn events_since(vm: &VmDir, seq: u64) -> Result<Vec<Event>, RebootError> {
+    let mut events = read_all(&vm.events()).map_err(WaitError::Journal)?;
+    events.retain(|event| event.seq > seq);
+    Ok(events)
+}
+
+/// Whether an event is a match of the console rule that the mode brings about.
+fn is_rule(event: &Event, rule: Option<&str>) -> bool {
+    event.kind == "console-rule" && rule.is_some() && event.text("id") == rule
+}
+
+/// Events that a wait ends by itself, with an exit class of its own: the machine is lost, whatever was asked.
+fn is_doom(event: &Event) -> bool {
+    matches!(event.kind.as_str(), "GUEST_PANICKED" | "qemu-exited")
+}

@@ -1,0 +1,320 @@
+//! What each mode must show, as data, and the judge who compares it with the journal.
+//!
+//! Every event that says something about a restart has to be the next sign of the mode's row. One that is
+//! missing keeps the row open; one that is another, or one too many, is a surprise: asked for X, saw Y.
+
+use super::mode::Mode;
+use crate::monitor::events::Event;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One event that a mode must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// The event's name.
+    pub kind: &'static str,
+    /// The reason in its data, where it has one that tells it from others.
+    pub reason: Option<&'static str>,
+}
+
+/// How the old boot says that it ended in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// In its journal, by process 1: this unit was reached (`None`: any message of process 1).
+    pub unit: Option<&'static str>,
+    /// The journal's words.
+    pub journal: &'static str,
+    /// The console's words.
+    pub console: &'static str,
+}
+
+/// How the old boot ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// In order, and it says so.
+    Orderly(Words),
+    /// Without a word: one that says that it ended in order did something else than it was made to.
+    Abrupt,
+}
+
+/// The row of one mode.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The mode.
+    pub mode: Mode,
+    /// The events that it must show, in this order, and no others.
+    pub signs: &'static [Sign],
+    /// Which of them says that the old boot is over.
+    pub over: usize,
+    /// A fatal console rule that must not end the wait before the last sign, because the mode brings it about.
+    pub excused: Option<&'static str>,
+    /// How the old boot ends.
+    pub ending: Ending,
+    /// Whether it is done to the machine from outside, so that the guest need not be able to listen.
+    pub done_to: bool,
+}
+
+const fn sign(kind: &'static str, reason: &'static str) -> Sign {
+    Sign { kind, reason: Some(reason) }
+}
+
+const fn orderly(unit: &'static str, journal: &'static str, console: &'static str) -> Ending {
+    Ending::Orderly(Words { unit: Some(unit), journal, console })
+}
+
+const BY_THE_GUEST: Sign = sign("RESET", "guest-reset");
+const BY_US: Sign = sign("RESET", "host-qmp-system-reset");
+
+/// The table, in the order of [`Mode::ALL`]. The events are QEMU 10.0's as measured; the words are those of
+/// systemd 257 and Linux 6.12.
+pub const ROWS: [Row; 9] = [
+    Row {
+        mode: Mode::Guest,
+        signs: &[BY_THE_GUEST],
+        over: 0,
+        excused: None,
+        ending: orderly("reboot.target", "Reached target reboot.target", "reboot: Restarting system"),
+        done_to: false,
+    },
+    Row {
+        mode: Mode::Acpi,
+        signs: &[Sign { kind: "POWERDOWN", reason: None }, sign("SHUTDOWN", "guest-shutdown"), BY_US],
+        over: 1,
+        excused: None,
+        ending: orderly("poweroff.target", "Reached target poweroff.target", "reboot: Power down"),
+        done_to: false,
+    },
+    Row { mode: Mode::Reset, signs: &[BY_US], over: 0, excused: None, ending: Ending::Abrupt, done_to: true },
+    Row {
+        mode: Mode::PowerCycle,
+        signs: &[sign("qemu-exited", "asked"), Sign { kind: "qemu-started", reason: None }],
+        over: 0,
+        excused: None,
+        ending: Ending::Abrupt,
+        done_to: true,
+    },
+    Row {
+        mode: Mode::PowerLoss,
+        signs: &[sign("qemu-exited", "asked"), Sign { kind: "qemu-started", reason: None }],
+        over: 0,
+        excused: None,
+        ending: Ending::Abrupt,
+        done_to: true,
+    },
+    Row {
+        mode: Mode::Panic,
+        signs: &[Sign { kind: "GUEST_PANICKED", reason: None }, BY_THE_GUEST],
+        over: 0,
+        excused: Some("kernel-panic"),
+        ending: Ending::Abrupt,
+        done_to: false,
+    },
+    Row {
+        mode: Mode::Watchdog,
+        signs: &[sign("WATCHDOG", "reset"), BY_THE_GUEST],
+        over: 1,
+        excused: None,
+        ending: Ending::Abrupt,
+        done_to: false,
+    },
+    Row {
+        mode: Mode::Kexec,
+        signs: &[],
+        over: 0,
+        excused: None,
+        ending: orderly("kexec.target", "Reached target kexec.target", "kexec_core: Starting new kernel"),
+        done_to: false,
+    },
+    Row {
+        mode: Mode::SoftReboot,
+        signs: &[],
+        over: 0,
+        excused: None,
+        // The journal ends before soft-reboot.target is reached; the new userspace tells it.
+        ending: Ending::Orderly(Words {
+            unit: None,
+            journal: "Soft-reboot finished",
+            console: "Reached target soft-reboot.target",
+        }),
+        done_to: false,
+    },
+];
+
+impl Mode {
+    /// What it must show.
+    pub fn row(self) -> &'static Row {
+        // The table has the order of the modes; a test holds it to that.
+        &ROWS[self as usize]
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        self.reason.map_or(Ok(()), |reason| write!(f, " {reason}"))
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, sign) in self.signs.iter().enumerate() {
+            write!(f, "{}{sign}", if n == 0 { "" } else { ", " })?;
+        }
+        match self.mode {
+            Mode::Kexec => f.write_str("no RESET, a new boot id"),
+            Mode::SoftReboot => f.write_str("no RESET, the same boot id, SoftRebootsCount + 1"),
+            _ => f.write_str(", a new boot id"),
+        }
+    }
+}
+
+/// An event that was seen in the course of a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// Its place in the journal.
+    pub seq: u64,
+    /// When: seconds of CLOCK_MONOTONIC.
+    pub mono: f64,
+    /// What it is.
+    pub kind: String,
+    /// The reason that it gives, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether it is no sign but the reset that SeaBIOS makes after one, before it lets anything boot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub firmware: bool,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
+        write!(f, "{}{reason} (event {})", self.kind, self.seq)
+    }
+}
+
+/// What an event says about a restart; none if it says nothing.
+fn telling(event: &Event) -> Option<Seen> {
+    let text = |key: &str| event.text(key).map(str::to_owned);
+    let reason = match event.kind.as_str() {
+        "RESET" | "SHUTDOWN" => text("reason"),
+        "WATCHDOG" | "GUEST_PANICKED" => text("action"),
+        "qemu-exited" => Some(if event.data["asked"] == true { "asked" } else { "by itself" }.to_owned()),
+        "qemu-started" => event.data["pid"].as_i64().map(|pid| format!("pid {pid}")),
+        "restore" => text("snapshot"),
+        "POWERDOWN" => None,
+        "boot" if event.data["kernel"] == true => Some("without a RESET".into()),
+        _ => return None,
+    };
+    Some(Seen { seq: event.seq, mono: event.mono, kind: event.kind.clone(), reason, firmware: false })
+}
+
+impl Sign {
+    fn is(&self, seen: &Seen) -> bool {
+        self.kind == seen.kind && self.reason.is_none_or(|reason| seen.reason.as_deref() == Some(reason))
+    }
+}
+
+/// What was seen so far, compared with a row.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    row: &'static Row,
+    signs: usize,
+    seen: Vec<Seen>,
+    /// A further RESET that can be the firmware's: what comes next tells.
+    maybe: Option<Seen>,
+}
+
+/// Something else than what was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surprise(pub Seen);
+
+impl Evidence {
+    /// Nothing seen yet.
+    pub fn of(mode: Mode) -> Self {
+        Self { row: mode.row(), signs: 0, seen: Vec::new(), maybe: None }
+    }
+
+    /// How many signs were seen.
+    pub fn signs(&self) -> usize {
+        self.signs
+    }
+
+    /// Whether all were.
+    pub fn complete(&self) -> bool {
+        self.signs == self.row.signs.len()
+    }
+
+    /// What was seen, the firmware's resets included.
+    pub fn seen(&self) -> &[Seen] {
+        &self.seen
+    }
+
+    /// The sign that the old boot is over, once it was seen.
+    pub fn over(&self) -> Option<&Seen> {
+        self.sign(self.row.over)
+    }
+
+    /// The last sign, once all were seen.
+    pub fn last(&self) -> Option<&Seen> {
+        self.sign(self.row.signs.len().checked_sub(1)?)
+    }
+
+    fn sign(&self, n: usize) -> Option<&Seen> {
+        self.seen.iter().filter(|seen| !seen.firmware).nth(n)
+    }
+
+    /// Nothing more comes: a further RESET that no boot followed was the firmware's.
+    pub fn concluded(mut self) -> Self {
+        self.firmware();
+        self
+    }
+
+    fn firmware(&mut self) {
+        if let Some(maybe) = self.maybe.take() {
+            self.seen.push(Seen { firmware: true, ..maybe });
+        }
+    }
+
+    /// Take the next event of the journal.
+    ///
+    /// The firmware may reset the machine once more before it boots (`guest-reset`, measured 0.1 s after a reset
+    /// over QMP as well as after the guest's own). That one is told from a second restart by the console: nothing was said
+    /// in between, so the monitor cuts no new boot after it. At most one per RESET is let pass.
+    pub fn take(&mut self, event: &Event) -> Result<(), Surprise> {
+        let cut = event.kind == "boot" && event.data["kernel"] != true;
+        if let Some(maybe) = self.maybe.take_if(|_| cut) {
+            return Err(Surprise(maybe));
+        }
+        self.firmware();
+        let Some(seen) = telling(event) else { return Ok(()) };
+        if self.row.signs.get(self.signs).is_some_and(|next| next.is(&seen)) {
+            self.signs += 1;
+            self.seen.push(seen);
+            return Ok(());
+        }
+        if seen.kind == "boot" {
+            return self.new_kernel(seen);
+        }
+        if BY_THE_GUEST.is(&seen) && self.seen.last().is_some_and(|last| last.kind == "RESET" && !last.firmware) {
+            self.maybe = Some(seen);
+            return Ok(());
+        }
+        Err(Surprise(seen))
+    }
+
+    /// The kernel's first line came without a reset of the machine: that is a kexec. Once the old boot is over
+    /// it tells nothing: a kernel with two consoles on one line can say its first line twice.
+    fn new_kernel(&mut self, seen: Seen) -> Result<(), Surprise> {
+        match self.row.mode {
+            Mode::Kexec if self.seen.is_empty() => self.seen.push(seen),
+            Mode::Kexec => {}
+            _ if self.row.signs.is_empty() || self.signs <= self.row.over => return Err(Surprise(seen)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
