@@ -67,5 +67,5 @@ check:
 bench: build
 	$(CARGO) bench
 
-soak: venv
-	$(CARGO) test --test image_build -- --test-threads=1 --nocapture --ignored
+soak: venv image
+	$(CARGO) test --test image_build --test vm -- --test-threads=1 --nocapture --ignored

@@ -76,8 +76,58 @@ fn a_host_name_that_leaves_its_folder_is_refused() {
 #[test]
 fn an_unknown_tier_or_mode_is_refused_with_the_known_ones() {
     World::new().refused(&["cycle", "askari", "--certs", "gold"], 2, &["gold", "le-staging"]);
-    World::new().refused(&["reboot", "askari", "--via", "magic"], 2, &["magic", "guest"]);
+    for command in ["reboot", "cycle", "prove", "plan"] {
+        let known = ["magic", "guest", "acpi", "reset", "power-cycle", "panic", "watchdog", "kexec", "soft-reboot"];
+        World::new().refused(&[command, "askari", "--via", "magic"], 2, &known);
+    }
     World::new().refused(&["cycle", "askari", "--net", "bridge"], 2, &["bridge", "namespace"]);
+}
+
+#[test]
+fn a_restart_that_cannot_be_had_is_refused_in_one_sentence() {
+    for command in ["reboot", "cycle"] {
+        let refused = |args: &[&str], words: &[&str]| {
+            World::new().refused(&[&[command, "askari"], args].concat(), 2, words);
+        };
+        for mode in ["soft-reboot", "kexec", "guest", "acpi", "panic", "watchdog"] {
+            refused(&["--via", mode, "--on-console", "login:"], &[mode, "reset, power-cycle"]);
+            refused(&["--via", mode, "--during", "reset", "--at", "3"], &[mode, "reset, power-cycle"]);
+        }
+        refused(
+            &["--via", "reset", "--at", "3", "--on-console", "x"],
+            &["--at", "--on-console", "cannot be used with"],
+        );
+        for seconds in ["-1", "soon", "nan", "1e9", ""] {
+            refused(&["--via", "reset", "--at", seconds], &["--at", "seconds"]);
+        }
+        refused(&["--via", "reset", "--on-console", "a(b"], &["a(b", "unclosed group"]);
+        refused(&["--via", "reset", "--on-console", ""], &["every line"]);
+        refused(&["--via", "reset", "--during", "guest"], &["--at SECONDS", "--on-console REGEX"]);
+        for during in ["kexec", "soft-reboot", "magic"] {
+            refused(&["--via", "reset", "--on-console", "x", "--during", during], &[during, "guest", "none"]);
+        }
+    }
+    World::new().refused(&["cycle", "askari", "--no-reboot", "--via", "reset"], 2, &["--no-reboot", "--via"]);
+}
+
+#[test]
+fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
+    let world = World::new();
+    world.edit_profile("\"vcpus\"", "\"via\": \"acpi\", \"vcpus\"");
+    let plan = |args: &[&str]| {
+        let out = world.boma(&[&["plan", "askari"], args].concat()).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    assert!(plan(&[]).contains("POWERDOWN, SHUTDOWN guest-shutdown, RESET host-qmp-system-reset, a new boot id"));
+    let soft = plan(&["--via", "soft-reboot"]);
+    assert!(soft.contains("no RESET, the same boot id, SoftRebootsCount + 1"), "{soft}");
+    let late = plan(&["--via", "reset", "--on-console", "Reached target"]);
+    assert!(late.contains("/Reached target/ into the boot that a restart by guest begins"), "{late}");
+    // Unlike the mode, a moment is not what a host is: it is said each time.
+    world.refused(&["cycle", "askari", "--on-console", "x"], 2, &["acpi is asked of a guest"]);
+    world.edit_profile("\"acpi\"", "\"magic\"");
+    world.refused(&["plan", "askari"], 2, &["unknown variant `magic`", "soft-reboot", "line 13"]);
 }
 
 #[test]

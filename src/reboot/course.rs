@@ -180,3 +180,6 @@ fn is_rule(event: &Event, rule: Option<&str>) -> bool {
 fn is_doom(event: &Event) -> bool {
     matches!(event.kind.as_str(), "GUEST_PANICKED" | "qemu-exited")
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,15 @@ impl Lane {
         Ran::new(args, out)
     }
 
+    /// The same, and its output is shown only when it fails.
+    pub(crate) fn quiet(&self, args: &[&str]) -> Ran {
+        let out = self.command(args).output().unwrap();
+        match out.status.success() {
+            true => Ran { line: args.join(" "), code: 0, text: String::new() },
+            false => Ran::new(args, out),
+        }
+    }
+
     /// Start the program, send it a signal a moment after it has said `words`, and wait for its end.
     pub(crate) fn boma_signalled(&self, args: &[&str], words: &str, signal: &str) -> Ran {
         let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -87,6 +96,25 @@ impl Lane {
         command
     }
 
+    /// What a command in the guest prints; it must succeed.
+    pub(crate) fn guest(&self, command: &str) -> String {
+        let out = self.command(&["ssh", "askari", "--", command]).output().unwrap();
+        assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    }
+
+    /// The same for a script, as root.
+    pub(crate) fn guest_as_root(&self, script: &str) -> String {
+        self.guest(&format!("sudo -n sh -ec \"{}\"", script.replace('"', "\\\"")))
+    }
+
+    /// The events of one kind in the journal of the VM.
+    pub(crate) fn events(&self, kind: &str) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.dir.join("s/vms/askari/events.ndjson")).unwrap();
+        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.filter(|event| event["kind"] == kind).collect()
+    }
+
     /// The last run's result.json.
     pub(crate) fn result(&self) -> serde_json::Value {
         serde_json::from_str(&self.evidence("result.json")).unwrap()
@@ -109,12 +137,24 @@ impl Lane {
         std::fs::write(path, serde_json::to_string_pretty(&profile).unwrap()).unwrap();
     }
 
-    /// SIGKILL to the VM's monitor, by the pid in the VM's own ledger.
-    pub(crate) fn kill_monitor(&self) {
+    /// The process of the VM's monitor, by the VM's own ledger.
+    fn monitor(&self) -> i64 {
         let ledger = std::fs::read_to_string(self.dir.join("s/vms/askari/ledger.ndjson")).unwrap();
         let lines = ledger.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let monitor = lines.into_iter().find(|line| line["change"]["role"] == "monitor").unwrap();
-        let pid = monitor["change"]["id"]["pid"].as_i64().unwrap();
+        monitor["change"]["id"]["pid"].as_i64().unwrap()
+    }
+
+    /// The memory that the VM's monitor holds, in KiB.
+    pub(crate) fn monitor_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.monitor())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// SIGKILL to the VM's monitor, by the pid in the VM's own ledger.
+    pub(crate) fn kill_monitor(&self) {
+        let pid = self.monitor();
         must("kill", &["-9", &pid.to_string()]);
         let gone = || !Utf8Path::new(&format!("/proc/{pid}/exe")).exists();
         let start = std::time::Instant::now();

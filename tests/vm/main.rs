@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod hundred;
 mod lane;
+mod modes;
 
 use lane::{HostState, Lane, User};
 
@@ -31,7 +33,11 @@ fn a_red_cycle_fails_after_the_reboot_keeps_the_vm_and_prune_leaves_nothing() {
     assert!(ok(1, "docker_active"), "and Docker itself runs");
     let reboot = &result["reboot"];
     assert_ne!(reboot["boot_id_before"], reboot["boot_id_after"]);
-    assert_eq!(reboot["reset_reason"], "guest-reset");
+    assert_eq!((&reboot["mode"], &reboot["proof"]), (&"guest".into(), &"reboot".into()));
+    assert_eq!(
+        (&reboot["evidence"][0]["kind"], &reboot["evidence"][0]["reason"]),
+        (&"RESET".into(), &"guest-reset".into())
+    );
     assert!(reboot["last_words"]["journal"].is_string() || reboot["last_words"]["console"].is_string());
     let rules = lane.evidence("guest/nft.txt");
     assert!(rules.contains("hook forward") && rules.contains("policy drop"), "{rules}");

@@ -1,0 +1,192 @@
+//! Courses over a journal that a test writes, with a monitor that can write marks and nothing else.
+
+use super::*;
+use crate::failure::{Blame, Exit};
+use crate::host::lock::Lock;
+use crate::wait::Doom;
+use camino::Utf8PathBuf;
+use std::cell::Cell;
+use std::io::Write;
+use std::rc::Rc;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
+
+/// A VM whose journal the test writes.
+struct Fake {
+    _keep: tempfile::TempDir,
+    _alive: Lock,
+    vm: VmDir,
+    seq: Rc<Cell<u64>>,
+}
+
+impl Fake {
+    fn new() -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let vm = VmDir::at(Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap());
+        let alive = Lock::try_take(&vm.alive(), "the test").unwrap();
+        std::fs::write(vm.events(), "").unwrap();
+        let fake = Self { _keep: keep, _alive: alive, vm, seq: Rc::default() };
+        // What an earlier restart left never counts.
+        fake.happens("RESET", json!({"reason": "guest-reset"}));
+        fake
+    }
+
+    fn happens(&self, kind: &str, data: Value) {
+        write(&self.vm, &self.seq, kind, &data);
+    }
+
+    async fn begin(&self, mode: Mode) -> Course<'_> {
+        let listener = UnixListener::bind(self.vm.control()).unwrap();
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (read, mut answer) = stream.into_split();
+            let mut line = String::new();
+            BufReader::new(read).read_line(&mut line).await.unwrap();
+            let ask: Value = serde_json::from_str(&line).unwrap();
+            let note = &ask["ask"]["note"];
+            write(&self.vm, &self.seq, note["kind"].as_str().unwrap(), &note["data"]);
+            let reply = json!({"id": ask["id"], "outcome": {"Ok": self.seq.get()}});
+            answer.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
+        };
+        let (course, ()) = tokio::join!(Course::begin(&self.vm, mode, Duration::from_millis(300)), serve);
+        course.unwrap()
+    }
+}
+
+fn write(vm: &VmDir, seq: &Cell<u64>, kind: &str, data: &Value) {
+    seq.set(seq.get() + 1);
+    let (seq, mono) = (seq.get(), seq.get() as f64);
+    let console = seq * 100;
+    let line =
+        json!({"seq": seq, "wall": 0.0, "mono": mono, "source": "qmp", "kind": kind, "console": console, "data": data});
+    let mut file = std::fs::OpenOptions::new().append(true).open(vm.events()).unwrap();
+    file.write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+fn reset(reason: &str) -> (&'static str, Value) {
+    ("RESET", json!({ "reason": reason }))
+}
+
+fn panicked() -> (&'static str, Value) {
+    ("GUEST_PANICKED", json!({"action": "run"}))
+}
+
+/// A fatal line of the console that begins at `offset`.
+fn panic_line(offset: u64) -> (&'static str, Value) {
+    ("console-rule", json!({"id": "kernel-panic", "fatal": true, "line": "Kernel panic", "offset": offset}))
+}
+
+/// What comes of these events while all signs of a mode are waited for.
+async fn signs(mode: Mode, events: &[(&str, Value)]) -> Result<(), RebootError> {
+    let fake = Fake::new();
+    let mut course = fake.begin(mode).await;
+    for (kind, data) in events {
+        fake.happens(kind, data.clone());
+    }
+    course.signs(mode.row().signs.len()).await
+}
+
+fn doom(result: Result<(), RebootError>) -> Option<Doom> {
+    match result {
+        Err(RebootError::NotDown(WaitError::Doomed { doom, .. })) => Some(doom),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_mode_awaits_its_own_signs_though_they_doom_every_other_wait() {
+    signs(Mode::Panic, &[panic_line(250), panicked(), panic_line(260), reset("guest-reset")]).await.unwrap();
+    let exited = ("qemu-exited", json!({"asked": true}));
+    signs(Mode::PowerCycle, &[exited, ("qemu-started", json!({"pid": 8}))]).await.unwrap();
+    let shutdown = ("SHUTDOWN", json!({"reason": "guest-shutdown"}));
+    let acpi = [("POWERDOWN", Value::Null), shutdown, reset("host-qmp-system-reset")];
+    signs(Mode::Acpi, &acpi).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_loses_the_machine_ends_the_wait_of_any_other_mode() {
+    for mode in [Mode::Guest, Mode::Acpi, Mode::Reset, Mode::PowerCycle, Mode::Watchdog] {
+        assert_eq!(doom(signs(mode, &[panicked()]).await), Some(Doom::Panicked), "{mode}");
+        let line = doom(signs(mode, &[panic_line(250)]).await);
+        assert!(matches!(line, Some(Doom::Console { .. })), "{mode}: {line:?}");
+    }
+    for mode in [Mode::Guest, Mode::Acpi, Mode::Reset, Mode::PowerCycle, Mode::Panic, Mode::Watchdog] {
+        let gone = signs(mode, &[("qemu-exited", json!({"asked": false, "status": "signal: 9"}))]).await;
+        assert!(matches!(doom(gone), Some(Doom::QemuGone(_))), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn something_else_is_an_error_of_its_own_and_not_a_timeout() {
+    for (mode, event) in [
+        (Mode::Guest, ("SHUTDOWN", json!({"reason": "guest-shutdown"}))),
+        (Mode::Guest, reset("host-qmp-system-reset")),
+        (Mode::Reset, reset("guest-reset")),
+        (Mode::Panic, reset("guest-reset")),
+        (Mode::Watchdog, ("WATCHDOG", json!({"action": "none"}))),
+        (Mode::Guest, ("boot", json!({"n": 2, "offset": 1, "kernel": true}))),
+        (Mode::Guest, ("restore", json!({"snapshot": "applied"}))),
+    ] {
+        let error = signs(mode, &[event]).await.unwrap_err();
+        assert!(matches!(error, RebootError::Other { .. }), "{mode}: {error}");
+        assert_eq!(error.exit(), Exit::Verify);
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_does_nothing_is_told_with_what_it_should_have_shown() {
+    let error = signs(Mode::Watchdog, &[]).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Verify);
+    let said = crate::failure::Failure::from(error).to_string();
+    assert!(said.contains("WATCHDOG reset, RESET guest-reset") && said.contains("not within"), "{said}");
+}
+
+/// What comes of events after the last sign, while a login is waited for that never comes.
+async fn afterwards(mode: Mode, before: &[(&str, Value)], after: &[(&str, Value)]) -> RebootError {
+    let fake = Fake::new();
+    let mut course = fake.begin(mode).await;
+    for (kind, data) in before {
+        fake.happens(kind, data.clone());
+    }
+    course.signs(mode.row().signs.len()).await.unwrap();
+    for (kind, data) in after {
+        fake.happens(kind, data.clone());
+    }
+    let login = course.undisturbed(async |watch, deadline| {
+        let never = async || Err::<(), _>("refused".to_owned());
+        watch.until("a login", deadline, never).await.map_err(RebootError::NotBack)
+    });
+    login.await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_panic_or_a_death_after_the_restart_is_seen_at_once_also_by_the_modes_that_bring_one_about() {
+    let own = [panic_line(250), panicked(), reset("guest-reset")];
+    let boot = ("boot", json!({"n": 2, "offset": 500}));
+    for again in [panicked(), panic_line(600)] {
+        let error = afterwards(Mode::Panic, &own, &[boot.clone(), again]).await;
+        assert_eq!(error.exit(), Exit::Guest, "{error}");
+    }
+    let own = [("qemu-exited", json!({"asked": true})), ("qemu-started", json!({"pid": 8}))];
+    let error = afterwards(Mode::PowerCycle, &own, &[("qemu-exited", json!({"asked": false}))]).await;
+    assert!(matches!(error, RebootError::NotBack(WaitError::Doomed { doom: Doom::QemuGone(_), .. })), "{error}");
+}
+
+#[tokio::test]
+async fn the_old_boots_last_line_is_no_doom_for_the_new_one() {
+    // Judged only when the reset cut it off, so it stands after the RESET in the journal.
+    let own = [panic_line(250), panicked(), reset("guest-reset")];
+    let error = afterwards(Mode::Panic, &own, &[panic_line(300), ("boot", json!({"n": 2, "offset": 500}))]).await;
+    assert!(matches!(error, RebootError::NotBack(WaitError::TimedOut { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn a_second_restart_while_the_first_one_is_awaited_ends_it_at_once() {
+    let boot = || ("boot", json!({"n": 2, "offset": 500}));
+    let own = [reset("host-qmp-system-reset")];
+    let loops = [boot(), reset("guest-reset"), ("NIC_RX_FILTER_CHANGED", Value::Null), reset("guest-reset"), boot()];
+    let error = afterwards(Mode::Reset, &own, &loops).await;
+    assert!(matches!(error, RebootError::Other { .. }), "{error}");
+    let error = afterwards(Mode::Kexec, &[], &[reset("guest-reset"), boot()]).await;
+    assert!(error.to_string().contains("then RESET guest-reset"), "{error}");
+}
