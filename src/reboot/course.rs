@@ -148,6 +148,12 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Whether the boot that was running after event `seq` was still the one at the asking.
+    pub(super) fn same_boot(&self, seq: u64) -> Result<bool, RebootError> {
+        let begins = |event: &Event| event.seq < self.asked.seq && matches!(event.kind.as_str(), "boot" | "restore");
+        Ok(!events_since(self.vm, seq)?.iter().any(begins))
+    }
+
     /// Where the new boot's console begins, if an event says so.
     pub(super) fn cut(&self) -> Option<u64> {
         self.cut

@@ -99,6 +99,17 @@ pub enum RebootError {
     /// The wait failed.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// The moment of the act did not come.
+    #[error("nothing was done to the machine: the moment for it did not come")]
+    NoMoment(#[source] WaitError),
+    /// The machine was restarted by something else while the moment was waited for.
+    #[error("the boot {before} was to be ended, and before the moment came {found}")]
+    Meanwhile {
+        /// The boot that was running at the request.
+        before: crate::names::BootId,
+        /// What runs instead.
+        found: String,
+    },
     /// What the machine must show did not come.
     #[error("the machine did not do what it was asked")]
     NotDown(#[source] WaitError),
@@ -122,11 +133,11 @@ impl Blame for RebootError {
             Self::Wait(e) => e.exit(),
             // QEMU runs: that the guest does not do its part is the guest's doing.
             Self::NotDown(WaitError::TimedOut { .. }) | Self::NotBack(WaitError::TimedOut { .. }) => Exit::Verify,
-            Self::NotDown(e) | Self::NotBack(e) => e.exit(),
+            Self::NotDown(e) | Self::NotBack(e) | Self::NoMoment(e) => e.exit(),
             Self::Ready(e) => e.exit(),
             Self::Monitor { source, .. } => source.exit(),
             // The machine was asked properly and did not do it: that is what the run is there to find.
-            Self::Refused { .. } | Self::Ignored { .. } | Self::Other { .. } => Exit::Verify,
+            Self::Refused { .. } | Self::Ignored { .. } | Self::Other { .. } | Self::Meanwhile { .. } => Exit::Verify,
             Self::NoLastWords { .. } | Self::Orderly { .. } => Exit::Verify,
             // Nothing was tried: another mode, or another guest, has to be chosen.
             Self::Missing { .. } => Exit::Usage,

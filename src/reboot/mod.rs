@@ -29,16 +29,17 @@ pub use row::Seen;
 use crate::console::times::Times;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::monitor::events::{monotonic, read_all};
+use crate::monitor::events::monotonic;
 use crate::names::{BadName, BootId};
 use crate::ready::{self, Settled};
 use crate::ssh::{Session, Ssh, SshError};
-use crate::wait::{WaitError, Watch};
+use crate::wait::Watch;
 use course::{Course, other};
 use std::time::Duration;
+use trigger::Requested;
 
 const ASK_LIMIT: Duration = Duration::from_secs(20);
-const LOGIN_LIMIT: Duration = Duration::from_secs(30);
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Who is running: the kernel's boot, and how often its userspace was started anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +65,19 @@ async fn identity(session: &Session) -> Result<Result<Identity, BadName>, SshErr
 /// act, and the time from the act until the machine has settled again.
 pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> Result<Restart, RebootError> {
     let mode = request.mode;
+    let requested = Requested::now(vm, limit)?;
+    let seq = requested.seq;
     // 1. Who is running now, and whether it can do what it will be asked.
-    let since = read_all(&vm.events()).map_err(WaitError::Journal)?.last().map_or(0, |event| event.seq);
-    let session = ssh.session(Duration::from_secs(60)).await.map_err(RebootError::Before)?;
+    let session = ssh.session(LOGIN_LIMIT).await.map_err(RebootError::Before)?;
     let before = identity(&session).await.map_err(RebootError::Before)?;
     let before = before.map_err(|source| RebootError::BootId { when: "before", source })?;
     let prepared = needs::prepare(mode, &session).await?;
     // 2. The moment.
     let mut session = Some(session);
-    let triggered = trigger::moment(vm, request, &mut session, since, limit).await?;
+    let triggered = trigger::moment(vm, request, &mut session, requested).await?;
+    if triggered.is_some() && !mode.row().done_to {
+        session = Some(still_there(ssh, session, &before).await?);
+    }
     // 3. The act, and the machine's own word.
     let mut course = Course::begin(vm, mode, limit).await?;
     course.act(&mut session).await?;
@@ -82,7 +87,8 @@ pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> R
         course.undisturbed(async |watch, deadline| come_back(ssh, mode, &before, session, watch, deadline).await);
     let back = back.await?;
     let proof = prove(mode, &before, back.now)?;
-    let boot_id = triggered.as_ref().is_none_or(|triggered| triggered.during.is_none()).then_some(&before.boot_id);
+    // A boot that began while the moment was waited for was cut off before anybody could ask for its id.
+    let boot_id = course.same_boot(seq)?.then_some(&before.boot_id);
     let old = words::Old { vm, session: &back.session, boot_id, from: course.asked.console, to: course.cut() };
     let said = words::judge(mode, &old).await?;
     // 5. The whole story once more, from the asking to now.
@@ -102,6 +108,31 @@ pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> R
         settled_s: back.settled_mono - asked_mono,
         settled: back.settled,
     })
+}
+
+/// A login on the boot that was running at the request: the guest is asked for its own end and no other.
+async fn still_there(ssh: &Ssh, session: Option<Session>, before: &Identity) -> Result<Session, RebootError> {
+    let known = match &session {
+        Some(session) => identity(session).await.ok(),
+        None => None,
+    };
+    let (session, now) = match (session, known) {
+        (Some(session), Some(now)) => (session, now),
+        // The connection may have died, and the guest be as it was.
+        _ => {
+            let session = ssh.session(LOGIN_LIMIT).await.map_err(RebootError::Before)?;
+            let now = identity(&session).await.map_err(RebootError::Before)?;
+            (session, now)
+        }
+    };
+    match now {
+        Ok(now) if now == *before => Ok(session),
+        Ok(now) => {
+            let found = format!("{} ran (soft reboots: {})", now.boot_id, now.soft_reboots.unwrap_or(0));
+            Err(RebootError::Meanwhile { before: before.boot_id.clone(), found })
+        }
+        Err(source) => Err(RebootError::BootId { when: "before", source }),
+    }
 }
 
 /// The machine after its restart.

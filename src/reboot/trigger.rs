@@ -3,66 +3,81 @@
 use super::course::Course;
 use super::error::RebootError;
 use super::mode::Mode;
+use super::needs::prepare;
 use super::request::{Request, Trigger};
 use super::restart::Triggered;
+use super::row::Seen;
 use crate::console::follow::Follow;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
+use crate::monitor::events::read_all;
 use crate::ssh::Session;
-use crate::wait::Watch;
+use crate::wait::{WaitError, Watch};
 use std::time::Duration;
 
-/// Where waiting begins: when, and in the console.
-struct From {
-    waiting: Deadline,
+/// The moment of the request: when it was, and where journal and console stood.
+pub(super) struct Requested {
+    at: Deadline,
+    pub(super) seq: u64,
     console: u64,
+}
+
+impl Requested {
+    /// Now. `limit` is how long the moment of the act may be waited for.
+    pub(super) fn now(vm: &VmDir, limit: Duration) -> Result<Self, RebootError> {
+        let events = read_all(&vm.events()).map_err(WaitError::Journal)?;
+        let console = std::fs::metadata(vm.console()).map_err(RebootError::Console)?.len();
+        Ok(Self { at: Deadline::after(limit), seq: events.last().map_or(0, |event| event.seq), console })
+    }
+}
+
+/// Where waiting begins.
+struct Begin {
+    from: Requested,
     watch: Watch,
-    during: Option<(Mode, Vec<super::row::Seen>)>,
+    during: Option<Mode>,
+    evidence: Vec<Seen>,
 }
 
 /// Wait for the request's moment; none if it is at once. With [`Request::during`] the machine is restarted by
-/// that mode first, and its boot must not end before the moment has come.
+/// that mode first.
 pub(super) async fn moment(
     vm: &VmDir,
     request: &Request,
     session: &mut Option<Session>,
-    since: u64,
-    limit: Duration,
+    requested: Requested,
 ) -> Result<Option<Triggered>, RebootError> {
     if request.trigger == Trigger::Now {
         return Ok(None);
     }
-    let mut from = match request.during {
-        Some(mode) => begin_a_boot(vm, mode, session, limit).await?,
-        None => From {
-            waiting: Deadline::after(limit),
-            console: std::fs::metadata(vm.console()).map_or(0, |meta| meta.len()),
-            watch: Watch::since(vm, since)?,
-            during: None,
-        },
+    let Begin { from, mut watch, during, evidence } = match request.during {
+        Some(mode) => begin_a_boot(vm, mode, session, requested.at.limit()).await?,
+        None => {
+            let watch = Watch::since(vm, requested.seq)?;
+            Begin { from: requested, watch, during: None, evidence: Vec::new() }
+        }
     };
     let line = match &request.trigger {
         Trigger::Now => None,
         Trigger::At(after) => {
-            let left = after.saturating_sub(from.waiting.waited());
+            let left = after.saturating_sub(from.at.waited());
             let sleep = async {
                 tokio::time::sleep(left).await;
-                Ok::<(), RebootError>(())
+                Ok::<(), WaitError>(())
             };
-            from.watch.unless_lost(&format!("{} s", after.as_secs_f64()), sleep).await?;
+            let what = format!("the moment {} s on", after.as_secs_f64());
+            watch.unless_lost(&what, sleep).await.map_err(RebootError::NoMoment)?;
             None
         }
         Trigger::OnConsole(pattern) => {
             let mut console = Follow::open(&vm.console(), from.console).map_err(RebootError::Console)?;
             let what = format!("a line of the console that matches {pattern}");
             let line = async || Ok(console.line(|line| pattern.matches(line)).await);
-            let line = from.watch.until(&what, &from.waiting, line).await.map_err(RebootError::NotDown)?;
+            let line = watch.until(&what, &from.at, line).await.map_err(RebootError::NoMoment)?;
             Some(line.map_err(RebootError::Console)?.text)
         }
     };
-    let waited_s = from.waiting.waited().as_secs_f64();
-    let (during, evidence) = from.during.map_or((None, Vec::new()), |(mode, seen)| (Some(mode), seen));
-    Ok(Some(Triggered { during, evidence, waited_s, line }))
+    Ok(Some(Triggered { during, evidence, waited_s: from.at.waited().as_secs_f64(), line }))
 }
 
 /// Restart the machine by `mode`, and stop looking where its boot begins.
@@ -71,18 +86,14 @@ async fn begin_a_boot(
     mode: Mode,
     session: &mut Option<Session>,
     limit: Duration,
-) -> Result<From, RebootError> {
+) -> Result<Begin, RebootError> {
     if let Some(session) = session.as_ref() {
-        super::needs::prepare(mode, session).await?;
+        prepare(mode, session).await?;
     }
     let mut course = Course::begin(vm, mode, limit).await?;
     course.act(session).await?;
-    let evidence = course.conclude()?;
+    let evidence = course.conclude()?.seen().to_vec();
     let console = course.cut().unwrap_or(course.asked.console);
-    Ok(From {
-        waiting: Deadline::after(limit),
-        console,
-        watch: course.watch,
-        during: Some((mode, evidence.seen().to_vec())),
-    })
+    let from = Requested { at: Deadline::after(limit), seq: course.asked.seq, console };
+    Ok(Begin { from, watch: course.watch, during: Some(mode), evidence })
 }
