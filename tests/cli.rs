@@ -77,7 +77,8 @@ fn a_host_name_that_leaves_its_folder_is_refused() {
 fn an_unknown_tier_or_mode_is_refused_with_the_known_ones() {
     World::new().refused(&["cycle", "askari", "--certs", "gold"], 2, &["gold", "le-staging"]);
     for command in ["reboot", "cycle", "prove", "plan"] {
-        let known = ["magic", "guest", "acpi", "reset", "power-cycle", "panic", "watchdog", "kexec", "soft-reboot"];
+        let known =
+            ["magic", "guest", "acpi", "reset", "power-cycle", "power-loss", "panic", "watchdog", "kexec", "soft"];
         World::new().refused(&[command, "askari", "--via", "magic"], 2, &known);
     }
     World::new().refused(&["cycle", "askari", "--net", "bridge"], 2, &["bridge", "namespace"]);

@@ -161,21 +161,9 @@ impl From<ViaArgs> for Choice {
     }
 }
 
-/// The modes that the command line takes.
-const MODES: [Mode; 8] = [
-    Mode::Guest,
-    Mode::Acpi,
-    Mode::Reset,
-    Mode::PowerCycle,
-    Mode::Panic,
-    Mode::Watchdog,
-    Mode::Kexec,
-    Mode::SoftReboot,
-];
-
 impl ValueEnum for Mode {
     fn value_variants<'a>() -> &'a [Self] {
-        &MODES
+        &Self::ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -185,12 +173,13 @@ impl ValueEnum for Mode {
 
 impl ValueEnum for During {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [During; 7] = [
+        const ALL: [During; 8] = [
             During(None),
             During(Some(Mode::Guest)),
             During(Some(Mode::Acpi)),
             During(Some(Mode::Reset)),
             During(Some(Mode::PowerCycle)),
+            During(Some(Mode::PowerLoss)),
             During(Some(Mode::Panic)),
             During(Some(Mode::Watchdog)),
         ];

@@ -28,8 +28,8 @@ impl Course<'_> {
                 done.map_err(|source| RebootError::Monitor { what: "cut the power and give it back", source })?;
             }
             Mode::PowerLoss => {
-                let what = "this version keeps every write that QEMU was given".into();
-                return Err(RebootError::Missing { mode: self.mode, what });
+                let done = self.client.power_loss().await;
+                done.map_err(|source| RebootError::Monitor { what: "cut the power of machine and drive", source })?;
             }
             // Nothing is synced first: what a crash loses is what this mode is there to show.
             Mode::Panic => self.order(guest()?, "sudo -n sh -c 'echo c >/proc/sysrq-trigger'", signs).await?,

@@ -58,6 +58,10 @@ const fn sign(kind: &'static str, reason: &'static str) -> Sign {
     Sign { kind, reason: Some(reason) }
 }
 
+const fn any(kind: &'static str) -> Sign {
+    Sign { kind, reason: None }
+}
+
 const fn orderly(unit: &'static str, journal: &'static str, console: &'static str) -> Ending {
     Ending::Orderly(Words { unit: Some(unit), journal, console })
 }
@@ -78,7 +82,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::Acpi,
-        signs: &[Sign { kind: "POWERDOWN", reason: None }, sign("SHUTDOWN", "guest-shutdown"), BY_US],
+        signs: &[any("POWERDOWN"), sign("SHUTDOWN", "guest-shutdown"), BY_US],
         over: 1,
         excused: None,
         ending: orderly("poweroff.target", "Reached target poweroff.target", "reboot: Power down"),
@@ -87,23 +91,23 @@ pub const ROWS: [Row; 9] = [
     Row { mode: Mode::Reset, signs: &[BY_US], over: 0, excused: None, ending: Ending::Abrupt, done_to: true },
     Row {
         mode: Mode::PowerCycle,
-        signs: &[sign("qemu-exited", "asked"), Sign { kind: "qemu-started", reason: None }],
-        over: 0,
+        signs: &[any("power-cycle"), sign("qemu-exited", "asked"), any("qemu-started")],
+        over: 1,
         excused: None,
         ending: Ending::Abrupt,
         done_to: true,
     },
     Row {
         mode: Mode::PowerLoss,
-        signs: &[sign("qemu-exited", "asked"), Sign { kind: "qemu-started", reason: None }],
-        over: 0,
+        signs: &[any("power-loss"), sign("qemu-exited", "asked"), any("qemu-started")],
+        over: 1,
         excused: None,
         ending: Ending::Abrupt,
         done_to: true,
     },
     Row {
         mode: Mode::Panic,
-        signs: &[Sign { kind: "GUEST_PANICKED", reason: None }, BY_THE_GUEST],
+        signs: &[any("GUEST_PANICKED"), BY_THE_GUEST],
         over: 0,
         excused: Some("kernel-panic"),
         ending: Ending::Abrupt,
@@ -201,6 +205,9 @@ fn telling(event: &Event) -> Option<Seen> {
         "WATCHDOG" | "GUEST_PANICKED" => text("action"),
         "qemu-exited" => Some(if event.data["asked"] == true { "asked" } else { "by itself" }.to_owned()),
         "qemu-started" => event.data["pid"].as_i64().map(|pid| format!("pid {pid}")),
+        // What the drive had been given and the guest had not flushed.
+        "power-cycle" => event.data["kept_bytes"].as_u64().map(|bytes| format!("kept {bytes} bytes")),
+        "power-loss" => event.data["lost_bytes"].as_u64().map(|bytes| format!("lost {bytes} bytes")),
         "restore" => text("snapshot"),
         "POWERDOWN" => None,
         "boot" if event.data["kernel"] == true => Some("without a RESET".into()),

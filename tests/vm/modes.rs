@@ -75,7 +75,8 @@ fn every_mode_shows_its_own_evidence_and_no_other() {
     for (mode, expected) in [
         ("guest", &["RESET guest-reset"][..]),
         ("acpi", &["POWERDOWN -", "SHUTDOWN guest-shutdown", "RESET host-qmp-system-reset"]),
-        ("power-cycle", &["qemu-exited asked", "qemu-started pid"]),
+        ("power-cycle", &["power-cycle kept", "qemu-exited asked", "qemu-started pid"]),
+        ("power-loss", &["power-loss lost", "qemu-exited asked", "qemu-started pid"]),
         ("panic", &["GUEST_PANICKED run", "RESET guest-reset"]),
         ("watchdog", &["WATCHDOG reset", "RESET guest-reset"]),
     ] {

@@ -71,6 +71,11 @@ fn panicked() -> (&'static str, Value) {
     ("GUEST_PANICKED", json!({"action": "run"}))
 }
 
+/// QEMU killed and started again.
+fn power(kind: &'static str) -> [(&'static str, Value); 3] {
+    [(kind, Value::Null), ("qemu-exited", json!({"asked": true})), ("qemu-started", json!({"pid": 8}))]
+}
+
 /// A fatal line of the console that begins at `offset`.
 fn panic_line(offset: u64) -> (&'static str, Value) {
     ("console-rule", json!({"id": "kernel-panic", "fatal": true, "line": "Kernel panic", "offset": offset}))
@@ -96,8 +101,8 @@ fn doom(result: Result<(), RebootError>) -> Option<Doom> {
 #[tokio::test]
 async fn a_mode_awaits_its_own_signs_though_they_doom_every_other_wait() {
     signs(Mode::Panic, &[panic_line(250), panicked(), panic_line(260), reset("guest-reset")]).await.unwrap();
-    let exited = ("qemu-exited", json!({"asked": true}));
-    signs(Mode::PowerCycle, &[exited, ("qemu-started", json!({"pid": 8}))]).await.unwrap();
+    signs(Mode::PowerCycle, &power("power-cycle")).await.unwrap();
+    signs(Mode::PowerLoss, &power("power-loss")).await.unwrap();
     let shutdown = ("SHUTDOWN", json!({"reason": "guest-shutdown"}));
     let acpi = [("POWERDOWN", Value::Null), shutdown, reset("host-qmp-system-reset")];
     signs(Mode::Acpi, &acpi).await.unwrap();
@@ -122,6 +127,7 @@ async fn something_else_is_an_error_of_its_own_and_not_a_timeout() {
         (Mode::Guest, ("SHUTDOWN", json!({"reason": "guest-shutdown"}))),
         (Mode::Guest, reset("host-qmp-system-reset")),
         (Mode::Reset, reset("guest-reset")),
+        (Mode::PowerLoss, ("power-cycle", Value::Null)),
         (Mode::Panic, reset("guest-reset")),
         (Mode::Watchdog, ("WATCHDOG", json!({"action": "none"}))),
         (Mode::Guest, ("boot", json!({"n": 2, "offset": 1, "kernel": true}))),
@@ -167,8 +173,7 @@ async fn a_panic_or_a_death_after_the_restart_is_seen_at_once_also_by_the_modes_
         let error = afterwards(Mode::Panic, &own, &[boot.clone(), again]).await;
         assert_eq!(error.exit(), Exit::Guest, "{error}");
     }
-    let own = [("qemu-exited", json!({"asked": true})), ("qemu-started", json!({"pid": 8}))];
-    let error = afterwards(Mode::PowerCycle, &own, &[("qemu-exited", json!({"asked": false}))]).await;
+    let error = afterwards(Mode::PowerCycle, &power("power-cycle"), &[("qemu-exited", json!({"asked": false}))]).await;
     assert!(matches!(error, RebootError::NotBack(WaitError::Doomed { doom: Doom::QemuGone(_), .. })), "{error}");
 }
 
