@@ -195,24 +195,28 @@ pub(super) fn sockets(text: &str, ephemeral: &RangeInclusive<u16>) -> Facts {
         if names.contains("systemd") {
             names = ["systemd".to_owned()].into();
         }
-        let random = !names.is_empty() && port.parse().is_ok_and(|port| ephemeral.contains(&port));
+        let random = port.parse().is_ok_and(|port| ephemeral.contains(&port));
         // A program that sends datagrams waits on such a port for the answer; nobody else can know the number.
-        if random && *protocol == "udp" {
+        if random && *protocol == "udp" && !names.is_empty() {
             continue;
         }
         let host = steady(host);
         let key = match random {
             false => format!("{protocol} {host}:{port}"),
             // The number may be another each time, so only that this program listens there on some port is a fact.
-            true => format!("{protocol} {host}:ephemeral {}", names.iter().cloned().collect::<Vec<_>>().join(" ")),
+            true => format!("{protocol} {host}:ephemeral {}", holder(&names)),
         };
         found.entry(key).or_default().extend(names);
     }
-    let name = |names: BTreeSet<String>| match names.is_empty() {
+    found.into_iter().map(|(key, names)| (key, Fact::One(holder(&names)))).collect()
+}
+
+/// Who holds a socket, in words. WireGuard's and NFS's belong to no process.
+fn holder(names: &BTreeSet<String>) -> String {
+    match names.is_empty() {
         true => "the kernel".to_owned(),
-        false => names.into_iter().collect::<Vec<_>>().join(" "),
-    };
-    found.into_iter().map(|(key, names)| (key, Fact::One(name(names)))).collect()
+        false => names.iter().cloned().collect::<Vec<_>>().join(" "),
+    }
 }
 
 /// The names of the processes that hold a socket: `users:(("sshd",pid=638,fd=6),…)`.
@@ -226,5 +230,67 @@ fn steady(host: &str) -> String {
     match (host.starts_with("[fe80:"), host.split_once('%')) {
         (true, Some((_, interface))) => format!("[link-local]%{}", interface.trim_end_matches(']')),
         _ => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_the_kernel_chose_is_known_by_who_listens_there() {
+        let text = "tcp LISTEN 0 128 127.0.0.1:44301 0.0.0.0:* users:((\"containerd\",pid=652,fd=7))\n\
+                    tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3),(\"systemd\",pid=1,fd=9))\n\
+                    udp UNCONN 0 0 0.0.0.0:40001 0.0.0.0:* users:((\"dig\",pid=9,fd=3))\n\
+                    udp UNCONN 0 0 0.0.0.0:51820 0.0.0.0:*\n\
+                    udp UNCONN 0 0 [fe80::5054:ff:fe12:3456]%eth0:546 [::]:* users:((\"dhcp\",pid=7,fd=1))\n";
+        let seen: Vec<_> =
+            sockets(text, &(32768..=60999)).into_iter().map(|(key, who)| format!("{key} = {who}")).collect();
+        assert_eq!(
+            seen,
+            [
+                "tcp 0.0.0.0:22 = systemd",
+                "tcp 127.0.0.1:ephemeral containerd = containerd",
+                "udp 0.0.0.0:ephemeral the kernel = the kernel",
+                "udp [link-local]%eth0:546 = dhcp",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_route_of_every_table_is_known_by_where_it_leads_and_not_by_what_it_is_doing() {
+        let text = r#"[{"dst":"10.8.0.0/16","gateway":"10.1.1.1","dev":"eth0","table":"vpn","protocol":"boot","flags":["linkdown"]},
+                       {"type":"blackhole","dst":"192.0.2.0/24","flags":[]},
+                       {"dst":"172.17.0.0/16","dev":"docker0","protocol":"kernel","scope":"link","flags":["linkdown"]}]
+                      [{"dst":"default","gateway":"fe80::1","dev":"eth0","protocol":"ra","metric":1024,"expires":1799,"flags":[]}]"#;
+        let seen: Vec<_> = routes(text).unwrap().into_iter().map(|(key, to)| format!("{key} = {to}")).collect();
+        assert_eq!(
+            seen,
+            [
+                "main/192.0.2.0/24 blackhole = ",
+                "main/default dev eth0 metric 1024 = via fe80::1 proto ra",
+                "vpn/10.8.0.0/16 dev eth0 = via 10.1.1.1 proto boot",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_that_the_kernel_drew_is_noise_and_one_given_by_hand_is_not() {
+        let text = r#"[{"ifname":"eth0","link_type":"ether","mtu":1500,"flags":["UP"],"operstate":"UP","addr_info":[
+            {"family":"inet","local":"10.0.0.2","prefixlen":24,"scope":"global","valid_life_time":41756},
+            {"family":"inet6","local":"fe80::5054:ff:fe12:3456","prefixlen":64,"scope":"link","protocol":"kernel_ll"},
+            {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"},
+            {"family":"inet6","local":"2001:db8::7a1f","prefixlen":64,"scope":"global","temporary":true,"dynamic":true},
+            {"family":"inet6","local":"2001:db8::2","prefixlen":64,"scope":"global","dadfailed":true}]},
+            {"ifname":"vethc57da97","addr_info":[{"family":"inet","local":"10.9.9.9","prefixlen":24,"scope":"global"}]}]"#;
+        let seen: Vec<_> = addresses(text).unwrap().into_iter().map(|(key, to)| format!("{key} = {to}")).collect();
+        assert_eq!(
+            seen,
+            [
+                "eth0/10.0.0.2/24 = scope global",
+                "eth0/2001:db8::2/64 = scope global dadfailed",
+                "eth0/fe80::1/64 = scope link",
+            ]
+        );
     }
 }

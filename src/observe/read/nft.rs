@@ -182,3 +182,63 @@ fn legacy_tables(facts: &mut Facts, text: &str, addresses: &[Address]) {
         facts.insert(format!("{chain}/rules"), Fact::List(canonical(rules, addresses)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, legacy: &str) -> Vec<String> {
+        let line = |(key, fact): (String, Fact)| match fact {
+            Fact::One(value) => format!("{key} = {value}"),
+            Fact::List(list) => format!("{key} = [{}]", list.join(" | ")),
+        };
+        ruleset(text, legacy, &[]).unwrap().into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn sets_that_fill_themselves_have_no_elements_and_others_have_them_in_order() {
+        let text = "table inet t {\n\
+            \tset blocked {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\telements = { 192.0.2.9,\n\t\t\t     192.0.2.1 }\n\t}\n\
+            \tset banned {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t\telements = { 192.0.2.7 timeout 1h expires 3m2s, 192.0.2.8 }\n\t}\n\
+            \tset seen {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t\ttimeout 1m\n\t\telements = { 192.0.2.3 }\n\t}\n\
+            \tchain c {\n\t\ttype filter hook input priority filter + 10; policy accept;\n\t\tip saddr { 192.0.2.1,\n\t\t\t   192.0.2.2 } log prefix \"{ odd: \" drop\n\t\taccept\n\t}\n}\n";
+        assert_eq!(
+            lines(text, ""),
+            [
+                "inet t = table",
+                "inet t/c = chain",
+                "inet t/c/hook = type filter hook input priority filter + 10",
+                "inet t/c/policy = accept",
+                "inet t/c/rules = [ip saddr { 192.0.2.1, 192.0.2.2 } log prefix \"{ odd: \" drop | accept]",
+                "inet t/set banned = type ipv4_addr; flags timeout",
+                "inet t/set banned/elements = [192.0.2.8]",
+                "inet t/set blocked = type ipv4_addr; flags interval",
+                "inet t/set blocked/elements = [192.0.2.1 | 192.0.2.9]",
+                "inet t/set seen = type ipv4_addr; flags dynamic,timeout; timeout 1m",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_old_iptables_are_read_without_their_counters() {
+        let legacy =
+            "family ip\n# Generated\n*filter\n:INPUT DROP [12:3456]\n:own - [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n";
+        assert_eq!(
+            lines("", legacy),
+            [
+                "legacy ip filter = table",
+                "legacy ip filter/INPUT = chain",
+                "legacy ip filter/INPUT/policy = drop",
+                "legacy ip filter/INPUT/rules = [-i lo -j ACCEPT]",
+                "legacy ip filter/own = chain",
+                "legacy ip filter/own/rules = []",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_ruleset_that_is_cut_off_is_an_error() {
+        assert!(ruleset("table inet t {\n\tchain c {\n", "", &[]).unwrap_err().contains("has no end"));
+        assert!(ruleset("Error: no\n", "", &[]).unwrap_err().contains("is not a table"));
+    }
+}

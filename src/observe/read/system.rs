@@ -86,9 +86,17 @@ pub(super) fn mounts(text: &str) -> Facts {
 
 /// Mounts that come and go with a container, a service's start or a login.
 fn is_of_others(point: &str) -> bool {
-    ["/var/lib/docker/", "/run/docker/", "/var/lib/containers/", "/run/containerd/", "/run/credentials/", "/run/user/"]
-        .iter()
-        .any(|folder| point.starts_with(folder))
+    [
+        "/var/lib/docker/",
+        "/run/docker/",
+        "/var/lib/containers/",
+        "/run/containerd/",
+        "/var/lib/kubelet/",
+        "/run/credentials/",
+        "/run/user/",
+    ]
+    .iter()
+    .any(|folder| point.starts_with(folder))
 }
 
 /// The kernel writes blanks as `\040`.

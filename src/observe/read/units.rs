@@ -48,6 +48,12 @@ fn is_transient(unit: &str) -> bool {
         || unit.starts_with("session-")
         || unit.strip_prefix("run-").and_then(|rest| rest.rsplit_once('.')).is_some_and(|(name, _)| is_made_up(name))
         || is_per_connection(unit)
+        || is_of_container(unit)
+}
+
+/// A timer or service that a container engine made for one container, called by its id: `<64 hex digits>….timer`.
+fn is_of_container(unit: &str) -> bool {
+    unit.chars().take_while(char::is_ascii_hexdigit).count() >= 64
 }
 
 /// The names that systemd-run makes up: `run-r<hex>`, `run-u<n>`, `run-p<pid>-i<id>`, `run-<pid>`.
