@@ -85,7 +85,7 @@ fn part(facts: &mut Facts, table: &str, head: &str, body: Vec<String>, addresses
     there(facts, key.as_str(), words.join("; "));
     if !lively {
         let inner = elements.first().and_then(|line| line.split_once('{')?.1.rsplit_once('}')).map_or("", |(e, _)| e);
-        let mut elements: Vec<_> = split_elements(inner).into_iter().filter(|e| !e.contains(" expires ")).collect();
+        let mut elements: Vec<_> = split_elements(inner).into_iter().filter(|e| !e.contains(" timeout ")).collect();
         elements.sort();
         facts.insert(format!("{key}/elements"), Fact::List(elements));
     }
@@ -199,7 +199,7 @@ mod tests {
     fn sets_that_fill_themselves_have_no_elements_and_others_have_them_in_order() {
         let text = "table inet t {\n\
             \tset blocked {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\telements = { 192.0.2.9,\n\t\t\t     192.0.2.1 }\n\t}\n\
-            \tset banned {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t\telements = { 192.0.2.7 timeout 1h expires 3m2s, 192.0.2.8 }\n\t}\n\
+            \tset banned {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t\telements = { 192.0.2.7 timeout 1h, 192.0.2.8 }\n\t}\n\
             \tset seen {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t\ttimeout 1m\n\t\telements = { 192.0.2.3 }\n\t}\n\
             \tchain c {\n\t\ttype filter hook input priority filter + 10; policy accept;\n\t\tip saddr { 192.0.2.1,\n\t\t\t   192.0.2.2 } log prefix \"{ odd: \" drop\n\t\taccept\n\t}\n}\n";
         assert_eq!(
