@@ -20,7 +20,7 @@ impl Run<'_> {
     pub async fn observe(&mut self) -> Result<Option<Observation>, Failure> {
         self.record.state = None;
         self.phase("observe", async |run| {
-            let seen = run.look(async |session| observe::first(session).await).await?;
+            let seen = run.look(async |session| observe::at_rest(session, None).await).await?;
             let said = run.keep_state(&seen, BEFORE)?;
             Ok((seen.ok(), said))
         })
@@ -32,7 +32,7 @@ impl Run<'_> {
         let Some(before) = before else { return Ok(()) };
         self.phase("compare", async |run| {
             let allow = run.plan.profile.state.allow.clone();
-            let seen = run.look(async |session| observe::again(session, &before.state, &allow).await).await?;
+            let seen = run.look(async |session| observe::after_reboot(session, &before.state, &allow).await).await?;
             let mut said = run.keep_state(&seen, AFTER)?;
             if let Ok(after) = &seen {
                 let diff = Diff::between(&before.state, &after.state);
@@ -53,14 +53,9 @@ impl Run<'_> {
         .await
     }
 
-    /// The state of the guest as it is now, looked at as after a reboot if there is a state before; nothing is kept.
-    pub async fn state_now(&self, before: Option<&State>) -> Result<Observation, Failure> {
-        let allow = &self.plan.profile.state.allow;
-        let look = async |session: &Session| match before {
-            None => observe::first(session).await,
-            Some(before) => observe::again(session, before, allow).await,
-        };
-        Ok(self.look(look).await??)
+    /// The state of the guest as it is now, to be compared with an earlier one if there is one; nothing is kept.
+    pub async fn state_now(&self, earlier: Option<&State>) -> Result<Observation, Failure> {
+        Ok(self.look(async |session| observe::at_rest(session, earlier).await).await??)
     }
 
     /// With `--strict`, what a reboot has lost fails the run, and so does a reboot that was not looked at.

@@ -16,7 +16,7 @@ mod state;
 pub use diff::{Change, Diff, Kind};
 pub use finding::{Finding, Judged, Severity};
 pub use loss::Loss;
-pub use settled::{Observation, again, first};
+pub use settled::{Observation, after_reboot, at_rest};
 pub use state::{Fact, Facts, Observed, Section, State};
 
 use crate::failure::{Blame, Exit};

@@ -40,20 +40,29 @@ impl Observation {
     }
 }
 
-/// Look until two looks in a row are the same, for at most two minutes.
-pub async fn first(session: &Session) -> Result<Observation, ObserveError> {
-    until(REST, async || observe(session, PASS).await, |_, _| true).await
+/// Look until two looks in a row are the same, for at most two minutes. If this is to be compared with an earlier state,
+/// the guest is also asked why services of that one do not run.
+pub async fn at_rest(session: &Session, before: Option<&State>) -> Result<Observation, ObserveError> {
+    until(REST, async || look(session, before).await, |_, _| true).await
 }
 
 /// Look again after a reboot: until two looks in a row are the same and nothing is lost, or what is lost has been so
 /// for 20 s; for at most two minutes.
-pub async fn again(session: &Session, before: &State, allow: &[AllowedLoss]) -> Result<Observation, ObserveError> {
-    let look = async || {
-        let mut state = observe(session, PASS).await?;
-        note_skipped(session, before, &mut state).await?;
-        Ok(state)
-    };
+pub async fn after_reboot(
+    session: &Session,
+    before: &State,
+    allow: &[AllowedLoss],
+) -> Result<Observation, ObserveError> {
+    let look = async || look(session, Some(before)).await;
     until(REST, look, |state, stood| stood >= patience(&Diff::between(before, state).findings(allow))).await
+}
+
+async fn look(session: &Session, before: Option<&State>) -> Result<State, ObserveError> {
+    let mut state = observe(session, PASS).await?;
+    if let Some(before) = before {
+        note_skipped(session, before, &mut state).await?;
+    }
+    Ok(state)
 }
 
 /// How long these findings must have stood before they count.

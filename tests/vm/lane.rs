@@ -19,7 +19,7 @@ const ORDINARY: &str = "boma-lane";
 /// A project, state and evidence of one test.
 pub(crate) struct Lane {
     _keep: tempfile::TempDir,
-    dir: Utf8PathBuf,
+    pub(crate) dir: Utf8PathBuf,
     user: User,
 }
 
@@ -225,13 +225,15 @@ pub(crate) struct Ran {
     line: String,
     code: i32,
     text: String,
+    out: String,
 }
 
 impl Ran {
     fn new(args: &[&str], out: std::process::Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (line, code) = (args.join(" "), out.status.code().unwrap_or(-1));
-        let ran = Self { line, code, text: format!("{}{}", text(&out.stderr), text(&out.stdout)) };
+        let ran =
+            Self { line, code, text: format!("{}{}", text(&out.stderr), text(&out.stdout)), out: text(&out.stdout) };
         eprintln!("$ boma-qemu {}\n{}", ran.line, ran.text);
         ran
     }
@@ -239,6 +241,11 @@ impl Ran {
     pub(crate) fn exits(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "boma-qemu {}\n{}", self.line, self.text);
         self
+    }
+
+    /// What it printed to standard output.
+    pub(crate) fn out(&self) -> &str {
+        &self.out
     }
 
     pub(crate) fn says(&self, words: &[&str]) -> &Self {

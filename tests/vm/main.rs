@@ -9,6 +9,7 @@
 mod hundred;
 mod lane;
 mod modes;
+mod state;
 
 use lane::{HostState, Lane, User};
 
@@ -83,7 +84,8 @@ fn prove_sees_the_known_fault_and_passes_the_green_case_as_an_ordinary_user() {
     let before = HostState::now();
     let run = lane.boma(&["prove", "askari"]);
     run.exits(0);
-    run.says(&["the red case", "the green case", "PROVED", "came back from its reboot"]);
+    run.says(&["the red case", "the green case", "PROVED", "came back from its reboot", "nothing is lost"]);
+    assert_eq!(lane.result()["state"]["judged"]["findings"], serde_json::json!([]));
     before.is_now();
     lane.is_empty();
 }
@@ -96,8 +98,10 @@ fn stages_run_one_by_one_on_the_hosts_own_network_and_down_puts_it_back() {
     assert!(HostState::now().links.contains("boma-it"), "the bridge is on the host");
     lane.boma(&["apply", "askari"]).exits(0);
     lane.boma(&["status"]).exits(0).says(&["askari: running"]);
+    state::changes_by_hand(&lane);
     lane.boma(&["reboot", "askari"]).exits(0);
     lane.boma(&["assert", "askari"]).exits(0);
+    state::what_was_done_by_hand_is_lost_and_nothing_else(&lane);
     lane.boma(&["down", "askari"]).exits(0);
     before.is_now();
     lane.is_empty();
