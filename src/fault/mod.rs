@@ -5,8 +5,10 @@
 //! undoes some of it without being asked.
 
 mod ask;
+mod disk;
 
 pub use ask::{BadFault, Clock, Disk, Fault, Part, Switch};
+pub use disk::{DiskError, SLOW_BYTES, SLOW_REQUESTS, disk};
 
 use crate::monitor::events::Event;
 use serde::Serialize;
@@ -30,7 +32,7 @@ pub fn in_force(events: &[Event]) -> Vec<InForce> {
                 found.push(InForce { fault, seq: event.seq });
             }
         }
-        found.retain(|known| !ends(event, known.fault.part()));
+        found.retain(|known| !ends(event, known.fault));
     }
     found
 }
@@ -39,14 +41,16 @@ fn asked(event: &Event) -> Option<Fault> {
     (event.kind == "fault").then(|| event.text("fault")?.parse().ok()).flatten()
 }
 
-/// Whether an event undoes the faults of a part by itself: a new QEMU knows nothing of the old one's cut
-/// cable or stopped processors, and a new boot reads the host's time from the emulated clock.
-fn ends(event: &Event, part: Part) -> bool {
-    match part {
-        Part::Link => event.kind == "qemu-started",
+/// Whether an event undoes a fault by itself: a new QEMU knows nothing of the old one's cut cable, broken disk
+/// or stopped processors, a new boot reads the host's time from the emulated clock, and what fills the guest's
+/// file system is on the disk until that is what it was before.
+fn ends(event: &Event, fault: Fault) -> bool {
+    match fault.part() {
+        Part::Disk if fault == Fault::Disk(Disk::Full) => event.kind == "restore",
+        Part::Link | Part::Disk => event.kind == "qemu-started",
         Part::Run => matches!(event.kind.as_str(), "qemu-started" | "RESUME"),
         Part::Clock => matches!(event.kind.as_str(), "qemu-started" | "RESET"),
-        Part::Disk | Part::Egress => false,
+        Part::Egress => false,
     }
 }
 
@@ -82,5 +86,14 @@ mod tests {
         assert_eq!(after("RESET"), ["link=down", "freeze", "egress=none"]);
         assert_eq!(after("RESUME"), ["link=down", "clock=+60", "egress=none"]);
         assert_eq!(after("qemu-started"), ["egress=none"]);
+    }
+
+    #[test]
+    fn a_full_disk_outlives_qemu_and_a_broken_one_does_not() {
+        let after = |fault, kind| left(&[("fault", fault), (kind, "")]);
+        assert_eq!(after("disk=error", "qemu-started"), [""; 0]);
+        assert_eq!(after("disk=slow", "qemu-started"), [""; 0]);
+        assert_eq!(after("disk=full", "qemu-started"), ["disk=full"]);
+        assert_eq!(after("disk=full", "restore"), [""; 0]);
     }
 }

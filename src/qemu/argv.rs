@@ -20,8 +20,10 @@ pub struct Fds {
     pub drive: RawFd,
 }
 
-/// The node of the disk that the guest boots from, and that of the memory in snapshots.
-const DISK: &str = "disk";
+/// The disk that the guest boots from, as a device.
+pub const DISK_DEVICE: &str = "disk0";
+/// The node of that disk.
+pub const DISK: &str = "disk";
 const MEMORY: &str = "memory";
 /// The nodes that take part in a snapshot. Naming the seed fails, since a raw file holds no snapshots.
 pub const SNAPSHOT: [&str; 2] = [DISK, MEMORY];
@@ -61,7 +63,7 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("device", format!("virtio-net-pci,netdev=net0,mac={},addr=0x2,romfile=", machine.mac));
     option("blockdev", format!("driver=nbd,node-name=drive,server.type=fd,server.str={},discard=unmap", fds.drive));
     option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap"));
-    option("device", format!("virtio-blk-pci,drive={DISK},serial=disk,bootindex=1,addr=0x3"));
+    option("device", format!("virtio-blk-pci,id={DISK_DEVICE},drive={DISK},serial=disk,bootindex=1,addr=0x3"));
     option("blockdev", file("memory-file", machine.memory.as_str(), "cache.no-flush=on"));
     option("blockdev", format!("driver=qcow2,node-name={MEMORY},file=memory-file,cache.no-flush=on"));
     option("blockdev", file("seed", machine.seed.as_str(), "read-only=on"));
