@@ -52,7 +52,7 @@ impl Lane {
     pub(crate) fn quiet(&self, args: &[&str]) -> Ran {
         let out = self.command(args).output().unwrap();
         match out.status.success() {
-            true => Ran { line: args.join(" "), code: 0, text: String::new() },
+            true => Ran { line: args.join(" "), code: 0, text: String::new(), out: String::new() },
             false => Ran::new(args, out),
         }
     }
