@@ -235,6 +235,21 @@ fn a_second_run_at_once_is_refused_with_the_name_of_the_first() {
 }
 
 #[test]
+fn an_experiment_that_makes_no_sense_is_refused_before_anything_is_made() {
+    let world = World::new();
+    let bad = |more: &[&str], words: &[&str]| world.refused(&[&["experiment", "askari"], more].concat(), 2, words);
+    bad(&[], &["--modes"]);
+    bad(&["--modes", "guest,warp"], &["'warp'", "guest, acpi, reset, power-cycle", "soft-reboot"]);
+    bad(&["--modes", ""], &["--modes"]);
+    bad(&["--modes", "guest,reset,guest"], &["guest twice", "--runs"]);
+    bad(&["--modes", "guest", "--runs", "0"], &["--runs 0", "1 to 100"]);
+    bad(&["--modes", "guest", "--runs", "5000"], &["--runs 5000", "1 to 100"]);
+    bad(&["--modes", "guest", "--runs", "two"], &["'two'"]);
+    bad(&["--modes", "guest", "--seed=-1"], &["--seed"]);
+    world.refused(&["experiment", "nosuch", "--modes", "guest"], 2, &["no profile for nosuch", "askari"]);
+}
+
+#[test]
 fn the_plan_shows_everything_and_no_secret_value() {
     let world = World::new();
     let out = world.boma(&["plan", "askari", "-e", "token=hunter2"]).output().unwrap();

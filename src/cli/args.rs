@@ -46,7 +46,7 @@ pub(crate) struct Common {
 }
 
 /// Options of the commands that start or provision a VM.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Args)]
 pub(crate) struct RunArgs {
     /// Which certificates the reverse proxy gets
     #[arg(long, value_enum, default_value_t)]
@@ -79,6 +79,34 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) timeout: u64,
 }
+
+/// What an experiment is to do.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExperimentArgs {
+    /// The modes, with commas between them
+    #[arg(long, value_enum, value_delimiter = ',', required = true, value_name = "MODE,...")]
+    pub(crate) modes: Vec<Mode>,
+    /// How often each
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) runs: usize,
+    /// What decides the order of the runs and the content of the markers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// A restart that loses something of the guest's state is not as it must be (exit 6)
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Keep the VM, if the experiment brought it up
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+const EXPERIMENT: &str = "\
+On a VM that is up and was applied, each run begins from the snapshot that `apply` took; options
+of `up` are refused then. Without a VM, one is brought up, applied, and removed at the end.
+
+Examples:
+  boma-qemu experiment askari --modes guest,reset --runs 3
+  boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --strict";
 
 /// Certificate tiers, each an overlay in certs/.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -270,6 +298,15 @@ pub(crate) enum Command {
         /// Fail if the reboot lost something of the guest's state (exit 6)
         #[arg(long, conflicts_with = "no_reboot")]
         strict: bool,
+    },
+    /// Restart the VM in several ways from one applied state, and measure what each does to it
+    #[command(after_help = EXPERIMENT)]
+    Experiment {
+        host: HostName,
+        #[command(flatten)]
+        what: ExperimentArgs,
+        #[command(flatten)]
+        run: RunArgs,
     },
     /// Show that the harness sees the known fault: the red case must fail, the green one pass
     Prove {

@@ -2,7 +2,7 @@
 
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
-use super::{check, image, look, verdict};
+use super::{check, experiment, image, look, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
@@ -118,6 +118,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot, no_snapshot, strict }, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
+        Command::Experiment { host, what, run } => experiment::run(ctx, &host, what, run, say),
         Command::Prove { host, run, via, keep } => {
             let options = options(ctx.dirs, run, via.into())?;
             prove_case(ctx, &host, options, keep, say)
@@ -242,7 +243,7 @@ fn tell_removed(removed: &Removed, say: &Say) -> Result<u8, Failure> {
 }
 
 /// A risk that was accepted is said again, each time.
-fn warn(ctx: &Context<'_>, plan: &Plan) {
+pub(super) fn warn(ctx: &Context<'_>, plan: &Plan) {
     use crate::jobs::Progress;
     let progress: &dyn Progress = ctx.progress;
     if plan.options.certs != crate::plan::options::Certs::Internal {
@@ -254,12 +255,12 @@ fn warn(ctx: &Context<'_>, plan: &Plan) {
     }
 }
 
-fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<Plan, Failure> {
+pub(super) fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<Plan, Failure> {
     let id: [u8; 2] = rand::random();
     Plan::resolve(dirs, host, options, &format!("{:02x}{:02x}", id[0], id[1]))
 }
 
-fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Options, Failure> {
+pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Options, Failure> {
     Ok(Options {
         certs: run.certs.into(),
         extra_vars: parse_all(dirs, &run.extra_vars)?,
@@ -281,7 +282,7 @@ fn parse_all(dirs: &Dirs, given: &[String]) -> Result<Vec<crate::ansible::UserVa
 
 /// Run a future to its end on this thread. Children bind their life to the thread that starts them, so
 /// there is only the main one.
-fn wait_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn wait_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod dispatch;
+mod experiment;
 mod image;
 mod look;
 mod say;

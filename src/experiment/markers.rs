@@ -54,8 +54,10 @@ pub enum Fate {
 /// The conditions under which the markers were planted, as the guest saw them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planted {
-    /// The uptime of the guest's kernel then, in seconds.
+    /// The uptime of the guest's kernel at the end, in seconds.
     pub uptime_s: f64,
+    /// Seconds since the first of what was not synced was written: that long a transaction has been open.
+    pub open_s: f64,
     /// How often it was done until nobody else flushed the disk meanwhile.
     pub attempts: u32,
     /// The file system that they lie on.
@@ -146,6 +148,7 @@ while :; do
     for file in {} {} {}; do head -c {LENGTH} /dev/zero > $file; done
     sync
     put {} {} notrunc,fsync
+    read -r opened idle < /proc/uptime
     put {} {} notrunc
     before=$(flushes)
     put {} {} notrunc oflag=direct
@@ -153,6 +156,7 @@ while :; do
     [ "$before" != "$after" ] && [ $attempt -lt 10 ] || break
 done
 read -r uptime idle < /proc/uptime
+echo "opened $opened"
 echo "uptime $uptime"
 echo "attempts $attempt"
 echo "flushes $after"
@@ -205,6 +209,7 @@ impl Planted {
         };
         Ok(Self {
             uptime_s: number("uptime")?,
+            open_s: number("uptime")? - number("opened")?,
             attempts: number("attempts")? as u32,
             file_system: field("type")?.to_owned(),
             dirty_expire_s: number("expire")? / 100.0,
@@ -243,7 +248,13 @@ mod tests {
     fn what_is_planted_is_found_and_what_was_not_written_is_lost() {
         let (dir, markers) = (folder(), Markers::of(7, 1));
         let planted = Planted::parse(&sh(&markers.plant_script(), dir.path())).unwrap();
-        assert!(planted.uptime_s > 0.0 && planted.dirty_expire_s > 0.0 && planted.attempts >= 1, "{planted:?}");
+        assert!(
+            planted.uptime_s > 0.0
+                && (0.0..5.0).contains(&planted.open_s)
+                && planted.dirty_expire_s > 0.0
+                && planted.attempts >= 1,
+            "{planted:?}"
+        );
         let fates = markers.fates(&sh(&read_script(), dir.path())).unwrap();
         assert_eq!(fates, Marker::ALL.map(|marker| (marker, Fate::Survived)));
 

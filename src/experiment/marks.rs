@@ -1,7 +1,7 @@
 //! Marks of an unclean shutdown: what the new boot says about how the old one left its disk.
 
 use crate::console::engine::Engine;
-use regex::RegexSet;
+use regex::{Regex, RegexSet};
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
@@ -77,15 +77,16 @@ pub fn find<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<Mark> {
     marks
 }
 
-/// A line without the kernel's time stamp (`[   12.345678] `), and without a journal's prefix
-/// (`[   12.345678] askari kernel: `).
+/// What a line says, without who says it and when: the kernel's time stamp (`[   12.345678] `), the name of the
+/// host, a program's name and number (`systemd-journald[287]: `).
 fn bare(line: &str) -> &str {
-    let Some((_, rest)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) else { return line };
-    match rest.split_once(": ") {
-        Some((writer, text)) if writer.split(' ').count() == 2 && !writer.starts_with("EXT4-fs") => text,
-        _ => rest,
-    }
+    WRITER.find(line).map_or(line, |writer| &line[writer.end()..])
 }
+
+static WRITER: LazyLock<Regex> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the pattern is a literal, compiled by the unit tests")]
+    Regex::new(r"^(\[ *[0-9.]+\] )?([\w.-]+ [\w.@-]+(\[\d+\])?: )?([\w.@-]+\[\d+\]: )?").expect("a literal pattern")
+});
 
 /// The lines of a journal (`-o short-monotonic`) that are not older than an uptime in seconds: where the
 /// kernel did not restart, the journal of its boot goes back to before the restart.
@@ -129,10 +130,18 @@ mod tests {
 
     #[test]
     fn what_the_console_and_the_journal_say_alike_is_one_mark() {
-        let console = b"[    5.123456] EXT4-fs (vda2): recovery complete\r\n";
-        let journal = b"[    5.123456] askari kernel: EXT4-fs (vda2): recovery complete\n";
-        let marks = find([console.as_slice(), journal.as_slice()]);
-        assert_eq!(marks, [Mark { kind: Kind::JournalReplayed, line: "EXT4-fs (vda2): recovery complete".into() }]);
+        let unclean =
+            "File /var/log/journal/95/system.journal corrupted or uncleanly shut down, renaming and replacing.";
+        let console = format!(
+            "[    5.123456] EXT4-fs (vda2): recovery complete\r\n[   24.7] systemd-journald[287]: {unclean}\r\n"
+        );
+        let journal = format!(
+            "[    5.123456] askari kernel: EXT4-fs (vda2): recovery complete\n\
+             [   26.1] askari systemd-journald[287]: {unclean}\n[   24.7] askari kernel: systemd-journald[287]: {unclean}\n"
+        );
+        let marks = find([console.as_bytes(), journal.as_bytes()]);
+        let lines: Vec<_> = marks.iter().map(|mark| mark.line.as_str()).collect();
+        assert_eq!(lines, ["EXT4-fs (vda2): recovery complete", unclean]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Milestone {
-    /// The old boot has ended: the machine was reset or switched off, or its QEMU ended; where none of
+    /// The old boot has ended: its kernel panicked, the machine was reset or switched off, or its QEMU ended; where none of
     /// that happens, the last that it wrote on its console.
     Down,
     /// The firmware begins: the machine runs again after the reset or the start.
@@ -109,7 +109,9 @@ impl Milestones {
     pub fn from(traces: Traces<'_>) -> Self {
         let Traces { events, times, asked, .. } = traces;
         let since: Vec<_> = events.iter().filter(|event| event.mono >= asked).collect();
-        let ended = since.iter().find(|event| matches!(event.kind.as_str(), "RESET" | "SHUTDOWN" | "qemu-exited"));
+        let ended = since
+            .iter()
+            .find(|event| matches!(event.kind.as_str(), "RESET" | "SHUTDOWN" | "GUEST_PANICKED" | "qemu-exited"));
         let kernel = line_of(traces, |line| line.kernel && line.text.contains("] Linux version "));
         let begins = |text: &str| text.contains("systemd[1]: systemd ") && text.contains("running in system mode");
         let userspace = line_of(traces, |line| begins(&line.text));

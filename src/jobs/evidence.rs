@@ -13,6 +13,7 @@ use crate::monitor::Client;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
+use crate::report::RunFolder;
 use crate::seed::RESCUE_USER;
 use crate::seed::keys::rescue_password;
 use std::time::Duration;
@@ -32,7 +33,7 @@ impl Run<'_> {
         if failed && self.vm.is_alive() && !super::stop::asked() {
             self.ctx.progress.begin("diagnose");
             let start = std::time::Instant::now();
-            let said = self.diagnose().await;
+            let said = self.diagnose(&self.folder()).await;
             self.ctx.progress.end("diagnose", start.elapsed().as_secs_f64(), &said, true);
             // The diagnosis itself is on the console and in the journal too.
             self.keep_files();
@@ -80,9 +81,8 @@ impl Run<'_> {
         }
     }
 
-    /// Ask the guest: over ssh, and where that is dead over the serial console.
-    async fn diagnose(&self) -> String {
-        let run = self.folder();
+    /// Ask the guest: over ssh, and where that is dead over the serial console. What it says goes into `run`.
+    pub(super) async fn diagnose(&self, run: &RunFolder) -> String {
         let progress = self.ctx.progress;
         let mut keep = |name: &str, bytes: &[u8]| {
             progress.trace(name);

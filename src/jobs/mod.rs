@@ -5,6 +5,7 @@ pub mod boot;
 pub mod cycle;
 pub mod down;
 pub mod evidence;
+pub mod experiment;
 pub mod guards;
 pub mod observe;
 pub mod page;

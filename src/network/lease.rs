@@ -57,15 +57,35 @@ pub async fn wait_for_lease(path: &Utf8Path, mac: &Mac) -> Lease {
         if let Some(lease) = find(path, mac) {
             return lease;
         }
-        let Some(watch) = &watch else {
-            tokio::time::sleep(PROBE_PERIOD).await;
-            continue;
-        };
-        let Ok(mut ready) = watch.readable().await else { continue };
-        // What has changed is no matter: the file is read as a whole.
-        while rustix::io::read(watch.get_ref(), &mut [0_u8; 4096]).is_ok_and(|n| n > 0) {}
-        ready.clear_ready();
+        changed(watch.as_ref()).await;
     }
+}
+
+/// Tell each time that the file is written while a machine has a lease in it: dnsmasq writes it when it
+/// gives a lease and when it renews one. Never ends.
+pub async fn each_time(path: &Utf8Path, mac: &Mac, mut given: impl FnMut(Lease)) {
+    // The watch is on the folder, in which other files are written too.
+    let written = || std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let (watch, mut known) = (watch(path).ok(), written());
+    loop {
+        changed(watch.as_ref()).await;
+        let now = written();
+        if now != known
+            && let Some(lease) = find(path, mac)
+        {
+            known = now;
+            given(lease);
+        }
+    }
+}
+
+/// Wait for the next change.
+async fn changed(watch: Option<&AsyncFd<OwnedFd>>) {
+    let Some(watch) = watch else { return tokio::time::sleep(PROBE_PERIOD).await };
+    let Ok(mut ready) = watch.readable().await else { return };
+    // What has changed is no matter: the file is read as a whole.
+    while rustix::io::read(watch.get_ref(), &mut [0_u8; 4096]).is_ok_and(|n| n > 0) {}
+    ready.clear_ready();
 }
 
 /// A watch on the folder, since the file may not be there yet.
@@ -117,6 +137,32 @@ mod tests {
         };
         let (lease, ()) = runtime.block_on(async { tokio::join!(wait_for_lease(&path, &mac), writing) });
         assert_eq!(lease.ip, Ipv4Addr::new(10, 213, 77, 10));
+    }
+
+    #[test]
+    fn a_renewal_is_told_and_what_other_files_say_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("leases")).unwrap();
+        std::fs::write(&path, LINE).unwrap();
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let told = std::cell::RefCell::new(Vec::new());
+        let pause = || tokio::time::sleep(std::time::Duration::from_millis(30));
+        let writing = async {
+            pause().await;
+            std::fs::write(dir.path().join("dnsmasq.log"), "a line").unwrap();
+            pause().await;
+            assert!(told.borrow().is_empty());
+            std::fs::write(&path, "0 52:54:00:12:34:56 10.213.77.11 * *\n").unwrap();
+            pause().await;
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                () = each_time(&path, &mac, |lease| told.borrow_mut().push(lease.ip)) => {}
+                () = writing => {}
+            }
+        });
+        assert_eq!(*told.borrow(), [Ipv4Addr::new(10, 213, 77, 11)]);
     }
 
     proptest! {

@@ -64,6 +64,18 @@ async fn identity(session: &Session) -> Result<Result<Identity, BadName>, SshErr
 /// Restart the machine as it is asked for, and prove it. `limit` is for each part: the wait for the moment of the
 /// act, and the time from the act until the machine has settled again.
 pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> Result<Restart, RebootError> {
+    run_after(vm, ssh, request, limit, async |_| Ok(())).await
+}
+
+/// The same, with some work in the guest that is done last before the act, so that as little as can be comes
+/// between the two. It needs a guest that can be logged in to at that moment; where there is none it is left out.
+pub async fn run_after(
+    vm: &VmDir,
+    ssh: &Ssh,
+    request: &Request,
+    limit: Duration,
+    last: impl AsyncFnOnce(&Session) -> Result<(), SshError>,
+) -> Result<Restart, RebootError> {
     let mode = request.mode;
     let requested = Requested::now(vm, limit)?;
     let seq = requested.seq;
@@ -77,6 +89,9 @@ pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> R
     let triggered = trigger::moment(vm, request, &mut session, requested).await?;
     if triggered.is_some() && !mode.row().done_to {
         session = Some(still_there(ssh, session, &before).await?);
+    }
+    if let Some(session) = &session {
+        last(session).await.map_err(RebootError::Before)?;
     }
     // 3. The act, and the machine's own word.
     let mut course = Course::begin(vm, mode, limit).await?;

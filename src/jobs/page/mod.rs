@@ -3,6 +3,7 @@
 //! All of it can be done again at any time: nothing is asked but the run's own folder.
 
 mod console;
+pub mod experiment;
 mod files;
 mod verdict;
 

@@ -1,0 +1,286 @@
+//! The experiment: from one applied state, each mode of restart so-and-so often, everything measured.
+
+pub mod expect;
+mod one;
+pub mod record;
+mod steps;
+
+use super::run::Run;
+use super::stop::asked;
+use super::{Context, Progress};
+use crate::failure::{Exit, Failure};
+use crate::jobs::page;
+use crate::jobs::record::Phase;
+use crate::names::HostName;
+use crate::plan::Plan;
+use crate::reboot::Mode;
+use crate::report::junit::{self, Case};
+use crate::report::{RunFolder, html};
+use crate::snapshot::Taken;
+use one::Terms;
+use record::{Experiment, OneRun, Wanted};
+use std::time::Instant;
+use steps::Steps;
+
+/// The most runs of one mode; a run takes a minute and more.
+pub const MOST_RUNS: usize = 100;
+
+/// How an experiment ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was measured.
+    pub experiment: Experiment,
+    /// Where it is kept.
+    pub folder: RunFolder,
+    /// The VM, if it is still there.
+    pub kept: Option<HostName>,
+}
+
+impl Wanted {
+    /// Refuse what makes no sense, before anything is done.
+    pub fn check(&self) -> Result<(), Failure> {
+        let usage = |what: String| Err(Failure::new(Exit::Usage, what));
+        let twice = |(n, mode): &(usize, &Mode)| self.modes[..*n].contains(mode);
+        if let Some((_, mode)) = self.modes.iter().enumerate().find(twice) {
+            return usage(format!("--modes names {mode} twice; --runs says how often each is run"));
+        }
+        match (self.modes.is_empty(), self.runs) {
+            (true, _) => usage("--modes names no mode".into()),
+            (_, 1..=MOST_RUNS) => Ok(()),
+            (_, runs) => usage(format!("--runs {runs}: a mode can be run from 1 to {MOST_RUNS} times")),
+        }
+    }
+}
+
+/// Run an experiment on the VM that is up; where there is none, bring one up by `plan` and remove it at the end,
+/// unless it is to be kept. The error is for what went wrong before the first run.
+pub async fn experiment(
+    ctx: Context<'_>,
+    host: &HostName,
+    plan: Option<Plan>,
+    wanted: &Wanted,
+    keep: bool,
+    mut told: impl FnMut(&OneRun),
+) -> Result<Outcome, Failure> {
+    wanted.check()?;
+    let steps = Steps::new(ctx.progress);
+    let ctx = Context { progress: &steps, ..ctx };
+    let made_here = plan.is_some();
+    let mut run = match plan {
+        Some(plan) => Run::begin(ctx, plan, &format!("experiment {host}"))?,
+        None => Run::resume(ctx, host)?,
+    };
+    run.plan.options.timeout_s = wanted.timeout_s.unwrap_or(run.plan.options.timeout_s);
+    let made = match made_here {
+        true => run.provide().await,
+        false => Taken::load(&run.vm).map(drop).map_err(Failure::from),
+    };
+    // A VM that could not be made says so by the way of every run; one that was there is left alone.
+    if let Err(failure) = made {
+        if made_here {
+            run.record.fail(&failure);
+            run.close(true, keep).await?;
+        }
+        return Err(failure);
+    }
+    let folder = own_folder(&run, wanted)?;
+    let mut all = Experiment::begin(wanted, &run.record);
+    let begin = Instant::now();
+    let done = run.all(&mut all, &folder, &steps, begin, &mut told).await;
+    if let Err(failure) = done {
+        all.fail(failure);
+    }
+    all.seconds = begin.elapsed().as_secs_f64();
+    let kept = run.end(&mut all, made_here, keep).await?;
+    publish(&all, &folder)?;
+    Ok(Outcome { experiment: all, folder, kept })
+}
+
+impl Run<'_> {
+    /// The machine with the playbooks applied, and its snapshot.
+    async fn provide(&mut self) -> Result<(), Failure> {
+        self.up().await?;
+        self.apply().await?;
+        self.snapshot().await
+    }
+
+    /// All runs, one after the other. A run that fails is no reason to stop; a VM that is gone is.
+    async fn all(
+        &mut self,
+        all: &mut Experiment,
+        folder: &RunFolder,
+        steps: &Steps<'_>,
+        begin: Instant,
+        told: &mut impl FnMut(&OneRun),
+    ) -> Result<(), Failure> {
+        publish(all, folder)?;
+        let order = all.order.clone();
+        for (place, mode) in order.iter().enumerate() {
+            let number = place + 1;
+            let one = OneRun::begin(number, place / all.modes.len() + 1, *mode);
+            steps.begin_run(format!("{number}/{} {mode}", order.len()));
+            let own = RunFolder::open(folder.path().join(&one.folder));
+            let one = self.one(one, &Terms { seed: all.seed, strict: all.strict, folder: &own }).await;
+            if one.as_ref().is_ok_and(|one| !one.passed()) && !asked() {
+                steps.note(&self.diagnose(&own).await);
+            }
+            let one = one.inspect_err(|failure| steps.end_run(0.0, &failure.chain.join(": "), false))?;
+            let (seconds, passed, outcome) = (one.seconds, one.passed(), outcome(&one));
+            told(&one);
+            all.add(one);
+            all.seconds = begin.elapsed().as_secs_f64();
+            publish(all, folder)?;
+            steps.end_run(seconds, &format!("{outcome}{}", left(all)), passed);
+            super::run::alive(&self.vm, &self.plan.host)?;
+        }
+        Ok(())
+    }
+
+    /// After the last run: the machine goes, or is left as `apply` left it.
+    async fn end(mut self, all: &mut Experiment, made_here: bool, keep: bool) -> Result<Option<HostName>, Failure> {
+        let stays = !made_here || keep || all.exit == Exit::Interrupted;
+        if stays && self.vm.is_alive() && !asked() {
+            // What the last run did to it is no state that anybody wants to go on from.
+            if let Err(failure) = self.restore().await {
+                all.fail(failure);
+            }
+        }
+        if !made_here {
+            self.publish()?;
+            return Ok(self.vm.is_alive().then(|| self.plan.host.clone()));
+        }
+        let (seconds, ok) = (all.seconds, all.exit == Exit::Passed);
+        let outcome = format!("{} of {} runs", all.runs.len(), all.order.len());
+        self.record.phases.push(Phase { name: "experiment".into(), seconds, ok, outcome });
+        if let Some(failure) = why(all) {
+            self.record.fail(&failure);
+        }
+        let closed = self.close(all.exit == Exit::Interrupted, keep).await?;
+        all.leaked(&closed.record.leaks);
+        Ok(closed.kept)
+    }
+}
+
+/// A folder for this experiment in the evidence of its VM; a VM can have several.
+fn own_folder(run: &Run<'_>, wanted: &Wanted) -> Result<RunFolder, Failure> {
+    let base = run.folder().path().to_owned();
+    let free = (1..).map(|n| base.join(format!("experiment-{n}"))).find(|path| !path.exists());
+    let folder = RunFolder::open(free.unwrap_or(base));
+    let modes: Vec<_> = wanted.modes.iter().map(|mode| mode.name()).collect();
+    let (host, modes, Wanted { runs, seed, .. }) = (&run.plan.host, modes.join(","), wanted);
+    let now = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+    folder.write("started", format!("{now}\nexperiment {host} --modes {modes} --runs {runs} --seed {seed}\n"))?;
+    Ok(folder)
+}
+
+/// The verdict in one sentence.
+pub fn headline(all: &Experiment) -> String {
+    let (host, made, planned) = (&all.host, all.runs.len(), all.order.len());
+    let right = all.runs.iter().filter(|run| run.passed()).count();
+    match all.exit {
+        Exit::Interrupted => format!("STOPPED: {host}, after {made} of {planned} runs"),
+        _ if made < planned => format!("NOT FINISHED: {host}, {made} of {planned} runs, {right} as they must be"),
+        Exit::Passed => format!("AS EXPECTED: {host} did what every mode must do, in all {made} runs"),
+        Exit::Leaked => {
+            format!("LEAKED: {host} did as expected in all {made} runs, but something was left on this host")
+        }
+        _ => format!("NOT AS EXPECTED: {host}, {right} of {made} runs as they must be"),
+    }
+}
+
+/// Why an experiment did not pass, as one failure.
+pub fn why(all: &Experiment) -> Option<Failure> {
+    let worst = all.runs.iter().filter(|run| run.exit() == all.exit);
+    let told: Vec<_> = worst.map(|run| format!("{} ({})", run.folder, outcome(run))).collect();
+    match (&all.failure, all.exit) {
+        (_, Exit::Passed | Exit::Leaked) => None,
+        (Some(failure), exit) if failure.exit == exit => Some(failure.clone()),
+        (_, exit) => Some(Failure::new(exit, format!("not as they must be: {}", told.join("; ")))),
+    }
+}
+
+/// What came of a run, in one line.
+fn outcome(one: &OneRun) -> String {
+    let wrong = one.wrong();
+    let line = match wrong.is_empty() {
+        true => {
+            one.milestones.iter().map(|(milestone, at)| format!("{milestone} {at:.1}")).collect::<Vec<_>>().join(", ")
+        }
+        false => wrong.join("; "),
+    };
+    line.lines().next().unwrap_or_default().to_owned()
+}
+
+fn left(all: &Experiment) -> String {
+    let runs = all.order.len() - all.runs.len();
+    match all.left_s() {
+        Some(seconds) if runs > 0 => format!("; {runs} runs left, about {:.0} min", (seconds / 60.0).ceil()),
+        _ => String::new(),
+    }
+}
+
+/// Write what there is so far.
+fn publish(all: &Experiment, folder: &RunFolder) -> Result<(), Failure> {
+    let xml = junit::text(&format!("boma-qemu experiment {}", all.host), &cases(all)).unwrap_or_default();
+    folder.write("junit.xml", xml)?;
+    // Plain data with string keys: serialising it cannot fail.
+    folder.write("experiment.json", serde_json::to_string_pretty(all).unwrap_or_default())?;
+    Ok(folder.write(page::PAGE, html::experiment(&page::experiment::of(all, folder.path())))?)
+}
+
+/// One suite per mode, one case per run and thing that was measured of it.
+fn cases(all: &Experiment) -> Vec<Case> {
+    let of = |run: &OneRun| {
+        let case = |name: &str, failure: Option<String>, seconds: Option<f64>| Case {
+            suite: run.mode.to_string(),
+            name: format!("run {} {name}", run.number),
+            seconds,
+            failure,
+            note: None,
+        };
+        let restart = run.failure.as_ref().map(|failure| failure.to_string());
+        let mut cases = vec![case("restart", restart, Some(run.seconds))];
+        for (what, prefix) in [("markers", "marker/"), ("marks", "mark/"), ("checks", "check/"), ("state", "state/")] {
+            let own: Vec<_> = run.deviations.iter().filter(|d| d.id.starts_with(prefix)).collect();
+            let told = own.iter().map(ToString::to_string);
+            let failure = (!own.is_empty()).then(|| told.collect::<Vec<_>>().join("; "));
+            if run.failure.is_none() || failure.is_some() {
+                cases.push(case(what, failure, None));
+            }
+        }
+        cases
+    };
+    let runs = all.runs.iter().flat_map(of);
+    let early = all.failure.iter().map(|failure| Case {
+        suite: "experiment".into(),
+        name: "all runs were made".into(),
+        seconds: None,
+        failure: Some(failure.to_string()),
+        note: None,
+    });
+    runs.chain(early).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(modes: &[Mode], runs: usize) -> Wanted {
+        Wanted { modes: modes.to_vec(), runs, seed: 1, strict: false, timeout_s: None }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        assert!(wanted(&[Mode::Reset, Mode::Guest], 2).check().is_ok());
+        for (modes, runs, word) in [
+            (vec![Mode::Reset, Mode::Guest, Mode::Reset], 1, "reset twice"),
+            (vec![], 1, "no mode"),
+            (vec![Mode::Guest], 0, "--runs 0"),
+            (vec![Mode::Guest], MOST_RUNS + 1, "--runs 101"),
+        ] {
+            let failure = wanted(&modes, runs).check().unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.to_string().contains(word), "{failure}");
+        }
+    }
+}
