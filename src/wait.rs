@@ -3,6 +3,7 @@
 //! The error names all three: what, how long, the last probe's own words, and the console's last lines.
 
 pub mod condition;
+pub mod vigil;
 
 use crate::console::tail::last_lines;
 use crate::failure::{Blame, Exit};
@@ -225,20 +226,28 @@ impl Watch {
     }
 
     fn timed_out(&self, what: &str, last: String, deadline: &Deadline) -> WaitError {
-        let last = if last.is_empty() { "nothing".into() } else { last };
-        WaitError::TimedOut { what: what.to_owned(), waited: deadline.waited(), last, console: self.console() }
+        timed_out(&self.vm, what, last, deadline)
     }
 
     fn doomed(&self, what: &str, doom: Doom, deadline: &Deadline) -> WaitError {
-        WaitError::Doomed { what: what.to_owned(), doom, waited: deadline.waited(), console: self.console() }
+        lost(&self.vm, what, doom, deadline)
     }
+}
 
-    fn console(&self) -> String {
-        let lines = last_lines(&self.vm.console(), CONSOLE_LINES);
-        match lines.is_empty() {
-            true => "\n  the console is silent".into(),
-            false => format!("\n  the console's last lines:\n    {}", lines.join("\n    ")),
-        }
+fn timed_out(vm: &VmDir, what: &str, last: String, deadline: &Deadline) -> WaitError {
+    let last = if last.is_empty() { "nothing".into() } else { last };
+    WaitError::TimedOut { what: what.to_owned(), waited: deadline.waited(), last, console: console(vm) }
+}
+
+fn lost(vm: &VmDir, what: &str, doom: Doom, deadline: &Deadline) -> WaitError {
+    WaitError::Doomed { what: what.to_owned(), doom, waited: deadline.waited(), console: console(vm) }
+}
+
+fn console(vm: &VmDir) -> String {
+    let lines = last_lines(&vm.console(), CONSOLE_LINES);
+    match lines.is_empty() {
+        true => "\n  the console is silent".into(),
+        false => format!("\n  the console's last lines:\n    {}", lines.join("\n    ")),
     }
 }
 

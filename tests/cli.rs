@@ -200,6 +200,73 @@ fn commands_for_a_vm_that_is_not_there_say_how_to_start_one() {
 }
 
 #[test]
+fn a_condition_a_fault_or_qmp_arguments_that_make_no_sense_are_refused_before_the_vm_is_looked_for() {
+    let world = World::new();
+    let all = "ssh, lease, settled, event=NAME[,KEY=VALUE...], console=REGEX, boot-id-changed[=BOOT-ID]";
+    world.refused(&["wait", "askari", "shh"], 2, &["nobody knows \"shh\"", all]);
+    world.refused(&["wait", "askari", "console=(a"], 2, &["unclosed group", all]);
+    world.refused(&["wait", "askari", "event=RESET,reason"], 2, &["is not KEY=VALUE", all]);
+    world.refused(&["wait", "askari", "boot-id-changed=no route to host"], 2, &["not a UUID", all]);
+    world.refused(&["wait", "askari", "ssh", "--timeout", "0"], 2, &["--timeout"]);
+    world.refused(&["fault", "askari", "link=dwn"], 2, &["link cannot be \"dwn\"", "link=down|up", "egress=none|nat"]);
+    world.refused(&["fault", "askari", "clock=60"], 2, &["+ or -"]);
+    let qmp = |arguments| ["qmp", "askari", "query-status", arguments];
+    world.refused(&qmp("{\n\"a\": }"), 2, &["not JSON", "line 2 column 6", "'{\"command-line\": \"info status\"}'"]);
+    world.refused(&qmp("[1, 2]"), 2, &["must be a JSON object", "an array"]);
+    world.refused(&qmp("null"), 2, &["must be a JSON object", "a single word"]);
+}
+
+/// Run the console rules over a text, outside of any project.
+fn check_console(args: &[&str], log: &[u8]) -> (Option<i32>, String) {
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = Command::cargo_bin("boma-qemu").unwrap();
+    command.arg("check-console").args(args).env_remove("BOMA_ROOT").current_dir(&empty).write_stdin(log);
+    let out = command.output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+#[test]
+fn a_log_of_any_machine_is_judged_by_its_worst_line() {
+    let warning = b"fine\r\nfoo[7]: segfault at 0\r\n".as_slice();
+    let error = b"Out of memory: Killed process 1 (x)\r\n".as_slice();
+    let fatal = b"You are in emerg[    7.100000] sda: unknown\r\n\x1b[1mency\x1b[0m mode. After\r\n".as_slice();
+    let (code, text) = check_console(&["-"], &[warning, b"\0\xff\x1b]\x07"].concat());
+    assert!(code == Some(0) && text.contains("warning   segfault") && text.contains("line 2, byte 6"), "{text}");
+    let (code, text) = check_console(&["-"], &[warning, error].concat());
+    assert!(code == Some(6) && text.contains("broken: 2 rules matched in 4 lines"), "{text}");
+    let (code, text) = check_console(&["-"], &[warning, error, fatal].concat());
+    assert!(code == Some(8) && text.starts_with("fatal     emergency-mode: "), "{text}");
+    let (code, text) = check_console(&["-", "--json"], fatal);
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines[0]["finding"]["first"][0]["row"].as_u64()), (Some(8), Some(1)), "{text}");
+    assert_eq!((lines[1]["event"].as_str(), lines[1]["code"].as_u64()), (Some("console-checked"), Some(8)));
+    let (code, text) = check_console(&["--rules"], b"");
+    assert!(code == Some(0) && text.contains("kernel-panic") && text.contains("the kernel panicked"), "{text}");
+    assert_eq!(check_console(&["/nonexistent"], b"").0, Some(2));
+    assert_eq!(check_console(&[], b"").0, Some(2));
+}
+
+#[test]
+fn what_a_profile_allows_is_no_failure_of_a_log_and_an_unknown_rule_is_refused() {
+    let world = World::new();
+    let check = || {
+        let mut command = world.boma(&["check-console", "-", "--profile", "askari"]);
+        command.write_stdin("You are in emergency mode. After\r\n").output().unwrap()
+    };
+    assert_eq!(check().status.code(), Some(8));
+    world.edit_profile("{", "{\n\"console\": {\"allow\": [{\"id\": \"emergency-mode\", \"why\": \"a test\"}]},");
+    let out = check();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && text.starts_with("allowed   emergency-mode") && text.contains("a test"), "{text}");
+    world.edit_profile("emergency-mode", "emergency");
+    world.refused(
+        &["plan", "askari"],
+        2,
+        &["no console rule is called \"emergency\"", "emergency-mode", "askari.json"],
+    );
+}
+
+#[test]
 fn too_little_memory_is_refused_with_the_way_out() {
     World::new().refused(&["cycle", "askari", "--min-free-mib", "99999999"], 3, &["MiB", "--min-free-mib"]);
 }

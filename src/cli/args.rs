@@ -1,7 +1,9 @@
 //! The command line.
 
+use crate::fault::Fault;
 use crate::names::HostName;
 use crate::reboot::{Choice, Mode, Pattern, Trigger, seconds};
+use crate::wait::condition::Condition;
 use camino::Utf8PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -377,6 +379,27 @@ pub(crate) enum Command {
         command: String,
         /// Its arguments as a JSON object
         arguments: Option<String>,
+        /// How long QEMU may take to answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        timeout: u64,
+    },
+    /// Wait until something holds or happens, or cannot any more; print what was seen as JSON
+    Wait {
+        host: HostName,
+        /// ssh, lease, settled, event=NAME[,KEY=VALUE...], console=REGEX, boot-id-changed[=BOOT-ID]
+        condition: Condition,
+        /// How long
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+        timeout: u64,
+        /// What happened after this event counts, too; without it, only what happens from now on
+        #[arg(long, value_name = "SEQ")]
+        since: Option<u64>,
+    },
+    /// Bring a fault upon the machine while it runs, or undo one
+    Fault {
+        host: HostName,
+        /// link=down|up, disk=error|slow|full|ok, freeze, thaw, clock=+SECONDS|-SECONDS|ok, egress=none|nat
+        fault: Fault,
     },
     /// Print the VM's journal of events as JSON lines
     Events {

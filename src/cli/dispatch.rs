@@ -2,7 +2,7 @@
 
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
-use super::{check, experiment, image, look, verdict};
+use super::{check, experiment, image, look, script, shell, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
@@ -41,14 +41,18 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Status => look::status(&dirs, say),
         Command::Report { run } => look::report(&dirs, run, say),
         Command::Image { command } => image::run(&dirs, command, say),
-        Command::Ssh { host, command } => look::ssh(&ctx, &host, &command),
-        Command::Exec { host, command } => look::exec(&ctx, &host, &command),
+        Command::Ssh { host, command } => shell::ssh(&ctx, &host, &command),
+        Command::Exec { host, command } => shell::exec(&ctx, &host, &command),
         Command::Console { host, check: true, .. } => check::console(&dirs, &host, say),
         Command::Console { host, follow, .. } => look::console(&dirs, &host, follow),
-        Command::Events { host, follow, since } => wait_on(look::events(&dirs, &host, follow, since)),
-        Command::Qmp { host, command, arguments } => {
-            wait_on(look::qmp(&ctx, &host, &command, arguments.as_deref(), say))
+        Command::Events { host, follow, since } => wait_on(script::events(&dirs, &host, follow, since)),
+        Command::Qmp { host, command, arguments, timeout } => {
+            wait_on(script::qmp(&ctx, &host, &command, arguments.as_deref(), timeout, say))
         }
+        Command::Wait { host, condition, timeout, since } => {
+            wait_on(script::wait(&ctx, &host, &condition, timeout, since, say))
+        }
+        Command::Fault { host, fault } => wait_on(script::fault(&ctx, &host, fault, say)),
         Command::Net { command: NetCommand::Show } => look::net(&dirs, say),
         other => change(other, ctx, say),
     }

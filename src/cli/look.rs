@@ -2,26 +2,24 @@
 
 use super::args::Cli;
 use super::say::Say;
+use super::script;
 use crate::doctor::DoctorInput;
 use crate::failure::{Exit, Failure};
+use crate::fault::{InForce, in_force};
 use crate::host::dirs::Dirs;
 use crate::image::Cache;
 use crate::jobs::Context;
-use crate::jobs::run::{self, Run};
+use crate::jobs::run::Run;
 use crate::machine::VmDir;
-use crate::monitor::Client;
-use crate::monitor::events::{Event, Follow, JournalError, read_all};
+use crate::monitor::events::read_all;
 use crate::names::HostName;
 use crate::network::{self, Mode, NetDir, NetFile};
 use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
-use crate::ssh::Ssh;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
-use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
-use std::os::unix::process::CommandExt;
-use std::time::Duration;
+use std::io::{Read, Seek, SeekFrom, Write};
 
 /// `doctor`.
 pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
@@ -82,6 +80,8 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
     for (host, vm) in vms {
         let alive = vm.is_alive();
         let plan: Option<Plan> = std::fs::read(vm.plan()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let events = read_all(&vm.events()).unwrap_or_default();
+        let faults = if alive { in_force(&events) } else { Vec::new() };
         let text = match (&plan, alive) {
             (Some(plan), true) => {
                 format!("{host}: running as {} at {}, {}", plan.vm, plan.net.vm.ip, plan.machine.accel)
@@ -90,8 +90,15 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             (_, false) => format!("{host}: dead; `boma-qemu prune` removes what is left of it"),
         };
         say.result(text);
+        for InForce { fault, seq } in &faults {
+            say.result(format!(
+                "  fault {fault} is in force since event {seq}; `boma-qemu fault {host} {}` undoes it",
+                fault.opposite()
+            ));
+        }
         say.object(&serde_json::json!({
-            "event": "vm", "host": host, "alive": alive, "folder": vm.path(),
+            "event": "vm", "host": host, "alive": alive, "folder": vm.path(), "faults": faults,
+            "since": events.last().map_or(0, |event| event.seq),
             "vm": plan.as_ref().map(|p| &p.vm), "address": plan.as_ref().map(|p| p.net.vm.ip),
         }));
     }
@@ -123,37 +130,15 @@ fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) {
                 Some(line) => format!("\n  enter it by hand: {line}"),
                 None => String::new(),
             };
+            let cut = if net.is_cut() { ", cut off by a fault" } else { "" };
             format!(
-                "network {name}: up, {} on {}, {:?} mode, egress {:?}{enter}",
+                "network {name}: up, {} on {}, {:?} mode, egress {:?}{cut}{enter}",
                 plan.subnet, plan.bridge, plan.mode, plan.egress
             )
         }
     };
     say.result(text);
-    say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "plan": net.as_ref().map(|n| n.plan())}));
-}
-
-/// `ssh`: become ssh, so that the terminal and the exit code are the guest's.
-pub(super) fn ssh(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
-    let run = Run::resume(*ctx, host)?;
-    let ssh = Ssh::new(&run.vm, run.network()?.enter());
-    let tty: &[&str] = if command.is_empty() || std::io::stdin().is_terminal() { &["-t"] } else { &[] };
-    let tty = if std::io::stdin().is_terminal() { tty } else { &[] };
-    Err(become_(&ssh.argv(tty, command)))
-}
-
-/// `exec`: become a command of this host inside the VM's network.
-pub(super) fn exec(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
-    let run = Run::resume(*ctx, host)?;
-    let mut argv = run.network()?.enter();
-    argv.extend_from_slice(command);
-    Err(become_(&argv))
-}
-
-/// Only returns if it could not.
-fn become_(argv: &[String]) -> Failure {
-    let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
-    Failure::new(Exit::Host, format!("cannot run {}: {error}", argv[0]))
+    say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "egress": net.as_ref().map(|n| n.egress()), "plan": net.as_ref().map(|n| n.plan())}));
 }
 
 /// `console`: the log, and what is added to it.
@@ -168,7 +153,7 @@ pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, 
     let mut buffer = vec![0; 65536];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) if !follow || !vm.is_alive() => return Ok(0),
+            Ok(0) if !follow || !vm.is_alive() || script::reader_is_gone() => return Ok(0),
             // A regular file cannot be polled; ten looks a second are enough for a reader.
             Ok(0) => std::thread::sleep(crate::host::deadline::PROBE_PERIOD),
             Ok(n) if out.write_all(&buffer[..n]).and_then(|()| out.flush()).is_err() => return Ok(0),
@@ -182,68 +167,6 @@ pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, 
             file.seek(SeekFrom::Start(0)).map_err(read)?;
         }
     }
-}
-
-/// `events`.
-pub(super) async fn events(dirs: &Dirs, host: &HostName, follow: bool, since: Option<u64>) -> Result<u8, Failure> {
-    let vm = VmDir::of(dirs, host);
-    let read = |error: JournalError| {
-        Failure::new(Exit::Usage, format!("there is no journal of {host}: {error}"))
-            .next(format!("start a VM with `boma-qemu up {host}`; the journals of past runs are in the evidence"))
-    };
-    let print = |event: &Event| {
-        let line = serde_json::to_string(event).unwrap_or_default();
-        writeln!(std::io::stdout(), "{line}").is_ok()
-    };
-    if !follow {
-        let all = read_all(&vm.events()).map_err(read)?;
-        let wanted = all.iter().filter(|event| since.is_none_or(|seq| event.seq > seq));
-        for event in wanted {
-            if !print(event) {
-                break;
-            }
-        }
-        return Ok(0);
-    }
-    let mut journal = Follow::new(&vm.events(), since.unwrap_or(0)).map_err(read)?;
-    loop {
-        let event = tokio::select! {
-            event = journal.next() => event.map_err(read)?,
-            () = tokio::time::sleep(Duration::from_secs(1)), if !vm.is_alive() => return Ok(0),
-        };
-        if !print(&event) {
-            return Ok(0);
-        }
-    }
-}
-
-/// `qmp`.
-pub(super) async fn qmp(
-    ctx: &Context<'_>,
-    host: &HostName,
-    command: &str,
-    arguments: Option<&str>,
-    say: &Say,
-) -> Result<u8, Failure> {
-    let arguments: Option<serde_json::Map<String, serde_json::Value>> = match arguments {
-        None => None,
-        Some(text) => Some(serde_json::from_str(text).map_err(|error| {
-            Failure::new(Exit::Usage, format!("the arguments of {command} are not a JSON object: {error}")).next(
-                format!(
-                    "for example: boma-qemu qmp {host} human-monitor-command '{{\"command-line\": \"info status\"}}'"
-                ),
-            )
-        })?),
-    };
-    let vm = VmDir::of(ctx.dirs, host);
-    run::alive(&vm, host)?;
-    let arguments = arguments.map_or(serde_json::Value::Null, serde_json::Value::Object);
-    let answer = Client::new(&vm).qmp(command, arguments, Duration::from_secs(60)).await?;
-    match say.is_json() {
-        true => say.object(&serde_json::json!({"event": "qmp", "command": command, "return": answer})),
-        false => say.out(&serde_json::to_string_pretty(&answer).unwrap_or_default()),
-    }
-    Ok(0)
 }
 
 /// `observe`: the guest's state, or what differs from an earlier one.

@@ -7,6 +7,8 @@ mod experiment;
 mod image;
 mod look;
 mod say;
+mod script;
+mod shell;
 mod verdict;
 
 use crate::failure::{Exit, Failure};

@@ -5,13 +5,90 @@
 //! undoes some of it without being asked.
 
 mod ask;
+mod bring;
+mod clock;
 mod disk;
 
 pub use ask::{BadFault, Clock, Disk, Fault, Part, Switch};
+pub use bring::{Brought, Site, bring};
 pub use disk::{DiskError, SLOW_BYTES, SLOW_REQUESTS, disk};
 
-use crate::monitor::events::Event;
+use crate::failure::{Blame, Exit};
+use crate::monitor::ClientError;
+use crate::monitor::events::{Event, JournalError};
+use crate::network::NetError;
+use crate::ssh::SshError;
 use serde::Serialize;
+
+/// Why a fault could not be brought or undone.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// The monitor or QEMU said no.
+    #[error(transparent)]
+    Monitor(#[from] ClientError),
+    /// The guest stands still already.
+    #[error("the guest does not run, so it cannot be frozen: it is {is}")]
+    Still {
+        /// The run state.
+        is: String,
+    },
+    /// The guest stands still for another reason.
+    #[error("the guest was not frozen: it is {is}, and that is not to be undone by going on")]
+    OtherStop {
+        /// The run state.
+        is: String,
+    },
+    /// The guest cannot be asked.
+    #[error("the guest's clock is set over ssh, and it cannot be asked")]
+    Guest(#[source] SshError),
+    /// The clock does not stay where it is put.
+    #[error("the guest's clock does not stay {wanted_s} s from the host's: it is {is_s:.2} s off after {tries} tries")]
+    Clock {
+        /// Where it was put.
+        wanted_s: f64,
+        /// Where it is.
+        is_s: f64,
+        /// How often it was put there.
+        tries: u32,
+    },
+    /// The network said no.
+    #[error(transparent)]
+    Network(#[from] NetError),
+    /// The disk is not as it was asked to be.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Blame for FaultError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Monitor(e) => e.exit(),
+            Self::Network(e) => e.exit(),
+            Self::Journal(e) => e.exit(),
+            Self::Disk(e) => e.exit(),
+            Self::Still { .. } | Self::OtherStop { .. } => Exit::Usage,
+            Self::Guest(e) => e.exit(),
+            Self::Clock { .. } => Exit::Lost,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Monitor(e) => e.next(),
+            Self::Network(e) => e.next(),
+            Self::Still { is } if is == "paused" => Some("`boma-qemu fault HOST thaw` lets it go on".into()),
+            Self::Still { .. } | Self::OtherStop { .. } => {
+                Some("`boma-qemu reset`, or a restart of the machine, brings it back".into())
+            }
+            Self::Guest(_) => Some("`boma-qemu wait HOST ssh` tells when it can be asked".into()),
+            Self::Clock { .. } => Some("find out what sets it in the guest: `timedatectl`, `journalctl -b`".into()),
+            Self::Disk(e) => e.next(),
+            Self::Journal(_) => None,
+        }
+    }
+}
 
 /// A fault that was brought and not undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +126,7 @@ fn ends(event: &Event, fault: Fault) -> bool {
         Part::Disk if fault == Fault::Disk(Disk::Full) => event.kind == "restore",
         Part::Link | Part::Disk => event.kind == "qemu-started",
         Part::Run => matches!(event.kind.as_str(), "qemu-started" | "RESUME"),
-        Part::Clock => matches!(event.kind.as_str(), "qemu-started" | "RESET"),
+        Part::Clock => matches!(event.kind.as_str(), "qemu-started" | "boot"),
         Part::Egress => false,
     }
 }
@@ -83,7 +160,8 @@ mod tests {
     fn a_restart_ends_what_it_undoes_and_nothing_else() {
         let all = [("fault", "link=down"), ("fault", "freeze"), ("fault", "clock=+60"), ("fault", "egress=none")];
         let after = |kind| left(&[&all[..], &[(kind, "")]].concat());
-        assert_eq!(after("RESET"), ["link=down", "freeze", "egress=none"]);
+        assert_eq!(after("RESET"), ["link=down", "freeze", "clock=+60", "egress=none"], "the boot after it counts");
+        assert_eq!(after("boot"), ["link=down", "freeze", "egress=none"]);
         assert_eq!(after("RESUME"), ["link=down", "clock=+60", "egress=none"]);
         assert_eq!(after("qemu-started"), ["egress=none"]);
     }

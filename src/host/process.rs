@@ -28,6 +28,12 @@ impl ProcessId {
         Some(Self { pid, start_time: start_time(pid)? })
     }
 
+    /// Its state, as `/proc/PID/stat` tells it (`R`, `S`, `D`, `T`, …); none if it is gone.
+    pub fn state(&self) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        self.is_alive().then(|| stat.rsplit_once(')')?.1.trim_start().chars().next()).flatten()
+    }
+
     /// Whether it is still there (a zombie is not).
     pub fn is_alive(&self) -> bool {
         start_time(self.pid) == Some(self.start_time)

@@ -6,6 +6,7 @@ pub mod cycle;
 pub mod down;
 pub mod evidence;
 pub mod experiment;
+pub mod fault;
 pub mod guards;
 pub mod observe;
 pub mod page;
@@ -17,6 +18,7 @@ pub mod snapshot;
 pub mod stop;
 pub mod timeline;
 pub mod up;
+pub mod wait;
 
 use crate::host::dirs::Dirs;
 

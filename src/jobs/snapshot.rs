@@ -39,6 +39,7 @@ impl Run<'_> {
         let limit = Duration::from_secs(self.plan.options.timeout_s);
         self.phase("restore", async |run| {
             let restore = snapshot::restore(&run.vm, &run.ssh()?, limit).await?;
+            run.undo_faults().await?;
             run.renew_lease().await?;
             let damaged = |e| Failure::new(Exit::Lost, format!("the record of the snapshot cannot be read: {e}"));
             run.record.back_to(Record::load_applied(&run.vm).map_err(damaged)?);

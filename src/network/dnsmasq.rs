@@ -4,6 +4,9 @@ use super::plan::{Egress, Mode, NetPlan};
 use camino::Utf8Path;
 use std::fmt::Write;
 
+/// How long a lease is good, in hours.
+pub const LEASE_H: u64 = 12;
+
 /// The configuration file. `dir` is the network's folder, where leases and pid file go.
 pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
     let NetPlan { bridge, gateway, dhcp, subnet, vm, .. } = plan;
@@ -12,7 +15,7 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
          interface={bridge}\nexcept-interface=lo\nbind-interfaces\nlisten-address={gateway}\n\
          pid-file={dir}/dnsmasq.pid\nlog-facility=-\nlog-dhcp\nlog-queries\n\
          # One machine is known, and it always gets the same address; asking around first would cost 3 s.\n\
-         dhcp-range={first},{last},{mask},12h\ndhcp-host={mac},{ip},{name}\ndhcp-ignore=tag:!known\n\
+         dhcp-range={first},{last},{mask},{LEASE_H}h\ndhcp-host={mac},{ip},{name}\ndhcp-ignore=tag:!known\n\
          dhcp-leasefile={dir}/leases\ndhcp-authoritative\nno-ping\n\
          # Nothing of the host's own name service leaks in; IPv6 does not leave the bridge.\n\
          no-hosts\nfilter-AAAA\nhost-record={name},{ip}\n",

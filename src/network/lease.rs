@@ -1,5 +1,6 @@
 //! dnsmasq's lease file: who has which address until when.
 
+use super::dnsmasq::LEASE_H;
 use crate::host::deadline::PROBE_PERIOD;
 use crate::names::Mac;
 use camino::Utf8Path;
@@ -20,6 +21,13 @@ pub struct Lease {
     pub ip: Ipv4Addr,
     /// The name that the client gave, if it gave one.
     pub name: Option<String>,
+}
+
+impl Lease {
+    /// When it was given or renewed last, in seconds since 1970; none for one without an end.
+    pub fn given(&self) -> Option<u64> {
+        self.until?.checked_sub(LEASE_H * 3600)
+    }
 }
 
 /// Read a lease file as it was at `now` (seconds since 1970). Expired leases do not count, nor does a
@@ -51,10 +59,15 @@ pub fn find(path: &Utf8Path, mac: &Mac) -> Option<Lease> {
 /// Wait until a machine has a lease; the deadline is the caller's. Changes of the file are pushed by
 /// inotify; where that is not to be had, it is looked at every 100 ms.
 pub async fn wait_for_lease(path: &Utf8Path, mac: &Mac) -> Lease {
+    wait_for(path, mac, |_| true).await
+}
+
+/// As [`wait_for_lease`], for one that fits.
+pub async fn wait_for(path: &Utf8Path, mac: &Mac, fits: impl Fn(&Lease) -> bool) -> Lease {
     let watch = watch(path).ok();
     loop {
         // Looked at after the watch stands, so that no change can be missed.
-        if let Some(lease) = find(path, mac) {
+        if let Some(lease) = find(path, mac).filter(&fits) {
             return lease;
         }
         changed(watch.as_ref()).await;
@@ -110,6 +123,12 @@ mod tests {
         assert_eq!(found[0].ip, Ipv4Addr::new(10, 213, 77, 10));
         assert_eq!(found[0].name.as_deref(), Some("askari"));
         assert_eq!(parse(LINE, 1_795_218_000), []);
+    }
+
+    #[test]
+    fn a_lease_says_when_it_was_given() {
+        assert_eq!(parse(LINE, 1)[0].given(), Some(1_795_218_000 - 12 * 3600));
+        assert_eq!(parse("0 52:54:00:12:34:56 10.213.77.10 * *\n", 1)[0].given(), None);
     }
 
     #[test]

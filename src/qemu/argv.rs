@@ -28,6 +28,9 @@ const MEMORY: &str = "memory";
 /// The nodes that take part in a snapshot. Naming the seed fails, since a raw file holds no snapshots.
 pub const SNAPSHOT: [&str; 2] = [DISK, MEMORY];
 
+/// The network card's cable, by its name in QMP.
+pub const NETDEV: &str = "net0";
+
 /// The arguments of `snapshot-save` and `snapshot-load`.
 pub fn snapshot(tag: &str) -> serde_json::Value {
     serde_json::json!({ "tag": tag, "vmstate": MEMORY, "devices": SNAPSHOT })
@@ -59,8 +62,8 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("m", format!("{}M", machine.mem.0));
     option("rtc", "base=utc,driftfix=slew".into());
     option("smbios", format!("type=1,serial={}", escape(&machine.smbios_serial)));
-    option("netdev", format!("tap,id=net0,fd={}", fds.tap));
-    option("device", format!("virtio-net-pci,netdev=net0,mac={},addr=0x2,romfile=", machine.mac));
+    option("netdev", format!("tap,id={NETDEV},fd={}", fds.tap));
+    option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
     option("blockdev", format!("driver=nbd,node-name=drive,server.type=fd,server.str={},discard=unmap", fds.drive));
     option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap"));
     option("device", format!("virtio-blk-pci,id={DISK_DEVICE},drive={DISK},serial=disk,bootindex=1,addr=0x3"));

@@ -6,7 +6,7 @@ mod argv;
 pub mod disk;
 
 pub use accel::Accel;
-pub use argv::{DISK, DISK_DEVICE, Fds, PROGRAM, SNAPSHOT, argv, snapshot};
+pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, SNAPSHOT, argv, snapshot};
 
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::{DirError, write_private};

@@ -5,6 +5,8 @@
 //! [`Session`], because a key exchange costs a second and more where the CPU is emulated; its master
 //! is a child of ours that dies with us, so no connection is left behind.
 
+pub mod clock;
+
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::machine::VmDir;
@@ -108,7 +110,9 @@ impl Blame for SshError {
 impl Ssh {
     /// The way to the guest of a VM folder, through the namespaces that `prefix` enters.
     pub fn new(vm: &VmDir, prefix: Vec<String>) -> Self {
-        Self { prefix, config: vm.ssh_config(), mux: vm.keys().join("mux") }
+        // Several commands may be connected at the same time.
+        let mux = vm.keys().join(format!("mux{}", std::process::id()));
+        Self { prefix, config: vm.ssh_config(), mux }
     }
 
     /// What enters the network that the guest is in.

@@ -1,0 +1,206 @@
+//! A wait of a script's, which begins in the middle of things: what the journal has said before counts, too.
+//!
+//! A doom of some time ago may have been cured since, by a reset, a power-cycle or a restore; so the journal is
+//! read from its beginning, and only what still stands at its end makes a wait pointless.
+
+use super::{Doom, WaitError, lost, monitor_gone, timed_out};
+use crate::console::rules::PANIC;
+use crate::host::deadline::Deadline;
+use crate::machine::VmDir;
+use crate::monitor::events::{Event, Follow, read_all};
+use std::time::Duration;
+
+/// What a panic of the guest's kernel means for a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panic {
+    /// This boot is lost, and the wait is about this boot.
+    Ends,
+    /// The machine may restart by itself (`kernel.panic`); only when the kernel says that it does not is it lost.
+    MayRestart,
+}
+
+/// What stands in the way, as the journal tells it.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    panic: Panic,
+    doom: Option<Doom>,
+}
+
+impl Standing {
+    /// Nothing yet.
+    pub fn new(panic: Panic) -> Self {
+        Self { panic, doom: None }
+    }
+
+    /// Take the next event.
+    pub fn take(&mut self, event: &Event) {
+        let text = |key: &str| event.text(key).unwrap_or_default();
+        match event.kind.as_str() {
+            "RESET" | "boot" | "restore" | "qemu-started" => self.doom = None,
+            // On purpose: it is started again, or the monitor ends, too.
+            "qemu-exited" if event.data["asked"] == true => {}
+            "qemu-start-failed" => self.doom = Some(Doom::QemuGone(text("why").to_owned())),
+            "GUEST_PANICKED" if self.panic == Panic::MayRestart => {}
+            "console-rule" if self.panic == Panic::MayRestart && text("id") == PANIC => {}
+            _ => self.doom = self.doom.take().or_else(|| Doom::of(event)),
+        }
+    }
+
+    /// What makes waiting pointless now.
+    pub fn doom(&self) -> Option<&Doom> {
+        self.doom.as_ref()
+    }
+}
+
+/// A wait that races what it waits for against what stands in the way, and against a deadline.
+#[derive(Debug)]
+pub struct Vigil {
+    vm: VmDir,
+    what: String,
+    deadline: Deadline,
+    follow: Follow,
+    standing: Standing,
+    /// The last event that was seen.
+    last: u64,
+    /// The kinds of events that came since the beginning.
+    kinds: Vec<String>,
+}
+
+impl Vigil {
+    /// Begin to wait for `what`. The events so far come with it: what is waited for may be among them.
+    pub fn begin(vm: &VmDir, what: &str, limit: Duration, panic: Panic) -> Result<(Self, Vec<Event>), WaitError> {
+        let events = read_all(&vm.events()).map_err(WaitError::Journal)?;
+        let mut standing = Standing::new(panic);
+        events.iter().for_each(|event| standing.take(event));
+        let last = events.last().map_or(0, |event| event.seq);
+        let follow = Follow::new(&vm.events(), last).map_err(WaitError::Journal)?;
+        let deadline = Deadline::after(limit);
+        let vigil = Self { vm: vm.clone(), what: what.to_owned(), deadline, follow, standing, last, kinds: Vec::new() };
+        Ok((vigil, events))
+    }
+
+    /// The number of the last event that was seen.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The time that is left, and that was spent.
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// Wait for an event from now on.
+    pub async fn event(&mut self, wanted: impl Fn(&Event) -> bool) -> Result<Event, WaitError> {
+        loop {
+            let event = self.next().await?;
+            if wanted(&event) {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Do some work, unless it takes too long or makes no sense any more; `last` tells how far it came.
+    pub async fn race<T>(&mut self, last: impl Fn() -> String, work: impl Future<Output = T>) -> Result<T, WaitError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                event = self.next() => match event {
+                    Ok(_) => {}
+                    Err(WaitError::TimedOut { what, waited, console, .. }) => {
+                        return Err(WaitError::TimedOut { what, waited, last: last(), console });
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The next event, unless the machine is lost or the time is up. It may be dropped and called again.
+    async fn next(&mut self) -> Result<Event, WaitError> {
+        if let Some(doom) = self.standing.doom() {
+            return Err(lost(&self.vm, &self.what, doom.clone(), &self.deadline));
+        }
+        let event = tokio::select! {
+            biased;
+            event = self.follow.next() => event.map_err(WaitError::Journal)?,
+            () = monitor_gone(&self.vm) => return Err(lost(&self.vm, &self.what, Doom::MonitorGone, &self.deadline)),
+            () = tokio::time::sleep(self.deadline.left()) => {
+                return Err(timed_out(&self.vm, &self.what, self.told(), &self.deadline));
+            }
+        };
+        self.standing.take(&event);
+        self.last = event.seq;
+        if !self.kinds.contains(&event.kind) {
+            self.kinds.push(event.kind.clone());
+        }
+        Ok(event)
+    }
+
+    fn told(&self) -> String {
+        match self.kinds.is_empty() {
+            true => "no event at all".into(),
+            false => format!("other events only ({})", self.kinds.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::rules::PANIC_HALT;
+    use serde_json::{Value, json};
+
+    fn standing(panic: Panic, events: &[(&str, Value)]) -> Option<Doom> {
+        let mut standing = Standing::new(panic);
+        for (kind, data) in events {
+            let event = json!({"seq": 1, "wall": 0.0, "mono": 0.0, "source": "qmp", "kind": kind, "data": data});
+            standing.take(&serde_json::from_value(event).unwrap());
+        }
+        standing.doom().cloned()
+    }
+
+    fn rule(id: &str) -> (&'static str, Value) {
+        ("console-rule", json!({"id": id, "fatal": true, "line": "x"}))
+    }
+
+    #[test]
+    fn a_doom_stands_until_the_machine_begins_anew() {
+        let emergency = rule("emergency-mode");
+        assert!(standing(Panic::Ends, &[emergency.clone(), ("RTC_CHANGE", Value::Null)]).is_some());
+        for cure in ["RESET", "boot", "restore", "qemu-started"] {
+            assert_eq!(standing(Panic::Ends, &[emergency.clone(), (cure, Value::Null)]), None, "{cure}");
+        }
+    }
+
+    #[test]
+    fn the_first_doom_is_the_one_that_is_told() {
+        let first = standing(Panic::Ends, &[rule("root-mount"), rule("initramfs-shell")]);
+        assert!(matches!(first, Some(Doom::Console { rule, .. }) if rule == "root-mount"));
+    }
+
+    #[test]
+    fn a_power_cycle_is_no_end_and_a_start_that_failed_is() {
+        let killed = |asked| ("qemu-exited", json!({"asked": asked, "status": "signal: 9 (SIGKILL)"}));
+        assert_eq!(standing(Panic::Ends, &[killed(true)]), None);
+        assert!(matches!(standing(Panic::Ends, &[killed(false)]), Some(Doom::QemuGone(_))));
+        let failed = ("qemu-start-failed", json!({"why": "no such disk"}));
+        assert_eq!(standing(Panic::Ends, &[killed(true), failed]), Some(Doom::QemuGone("no such disk".into())));
+    }
+
+    #[test]
+    fn a_panic_ends_a_wait_for_this_boot_and_one_for_the_next_only_when_none_will_come() {
+        let panicked = [("GUEST_PANICKED", Value::Null), rule(PANIC)];
+        assert!(standing(Panic::Ends, &panicked).is_some());
+        assert_eq!(standing(Panic::MayRestart, &panicked), None);
+        let halted = standing(Panic::MayRestart, &[&panicked[..], &[rule(PANIC_HALT)]].concat());
+        assert!(matches!(halted, Some(Doom::Console { rule, .. }) if rule == PANIC_HALT));
+    }
+
+    #[test]
+    fn an_allowed_rule_stands_in_nobodys_way() {
+        let allowed = ("console-rule", json!({"id": "emergency-mode", "fatal": false, "allowed": "a test"}));
+        assert_eq!(standing(Panic::Ends, &[allowed]), None);
+    }
+}
