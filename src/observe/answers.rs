@@ -29,7 +29,7 @@ fn one(frame: &str) -> Option<(String, Answer)> {
         Some((text, end)) => match end.trim_end().split_once(' ').unwrap_or((end.trim_end(), "")) {
             ("0", _) => Answer::Text(text.to_owned()),
             ("absent", why) => Answer::Absent(why.trim().to_owned()),
-            ("124", _) => Answer::Failed("it did not end within 20 s".into()),
+            ("124", _) => Answer::Failed("it did not end within 40 s".into()),
             (code, said) => Answer::Failed(format!("exit code {code}: {}", said.trim())),
         },
     };
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(all["a"], Answer::Text("one\ntwo".into()));
         assert_eq!(all["b"], Answer::Absent("no nft program".into()));
         assert_eq!(all["c"], Answer::Failed("exit code 1: no such device".into()));
-        assert_eq!(all["d"], Answer::Failed("it did not end within 20 s".into()));
+        assert_eq!(all["d"], Answer::Failed("it did not end within 40 s".into()));
         assert!(matches!(&all["e"], Answer::Failed(why) if why.contains("cut off")));
         assert_eq!(all.len(), 5);
     }

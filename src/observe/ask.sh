@@ -6,6 +6,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=
 d=/run/boma-observe.$$
 mkdir -m 700 "$d" || exit 71
 trap 'rm -rf "$d"' EXIT
+trap 'exit 75' HUP TERM
 
 # ask NAME COMMAND ARGUMENTS…: its complaints go to a file that is not shared with the job beside us.
 ask() {
@@ -26,8 +27,8 @@ ask_of() {
 }
 
 containers() {
-  ids=$(timeout 20 docker ps -aq --no-trunc) || return
-  [ -z "$ids" ] || timeout 20 docker inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
+  ids=$(timeout 40 docker ps -aq --no-trunc) || return
+  [ -z "$ids" ] || timeout 40 docker inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
 }
 # A stopped Docker must stay stopped: its socket would start it.
 docker_runs() { read -r pid </run/docker.pid; kill -0 "$pid"; } 2>/dev/null
@@ -37,15 +38,15 @@ ask_docker() {
   elif ! docker_runs; then why='docker is not running'
   else
     ask containers containers
-    ask docker-networks timeout 20 docker network ls --no-trunc --format '{{json .}}'
-    ask docker-volumes timeout 20 docker volume ls --format '{{json .}}'
+    ask docker-networks timeout 40 docker network ls --no-trunc --format '{{json .}}'
+    ask docker-volumes timeout 40 docker volume ls --format '{{json .}}'
     return
   fi
   for name in containers docker-networks docker-volumes; do absent $name "$why"; done
 }
 everything_else() {
   err=$d/err
-  ask units timeout 20 systemctl list-units --all --plain --no-legend --no-pager --full
+  ask units timeout 40 systemctl list-units --all --plain --no-legend --no-pager --full
   # Where units come from, and links whose target says something.
   ask links links
   ask installable any grep -rls '^\[Install\]' --include='*.service' /etc/systemd/system /run/systemd/system /run/systemd/generator /run/systemd/generator.early /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system

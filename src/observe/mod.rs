@@ -79,7 +79,7 @@ impl Blame for ObserveError {
 
 /// Look at a guest once, as root. It takes some seconds where the CPU is emulated.
 pub async fn observe(session: &Session, limit: Duration) -> Result<State, ObserveError> {
-    let answer = session.ask(&command(), limit).await.map_err(ObserveError::Ask)?;
+    let answer = session.ask(&command(limit), limit).await.map_err(ObserveError::Ask)?;
     if answer.code != 0 {
         return Err(ObserveError::Script { code: answer.code, said: answer.stderr.trim().to_owned() });
     }
@@ -100,10 +100,10 @@ async fn note_skipped(session: &Session, before: &State, after: &mut State) -> R
     Ok(())
 }
 
-/// The script as one command of the guest's login shell.
-fn command() -> String {
+/// The script as one command of the guest's login shell; it ends in the guest, too, when the time is over.
+fn command(limit: Duration) -> String {
     let script = include_str!("ask.sh").replace("MOST", &answers::MOST.to_string());
-    format!("exec sudo -n sh -c '{}'", script.replace('\'', r"'\''"))
+    format!("exec sudo -n timeout -k 5 {} sh -c '{}'", limit.as_secs(), script.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
