@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 impl Run<'_> {
     /// Run the profile's playbooks, after the last look at where they would go.
     pub async fn apply(&mut self) -> Result<(), Failure> {
+        self.record.made_of.extra_vars = self.plan.extra_vars(self.ctx.dirs);
         self.phase("guard", async |run| run.guard()).await?;
         for apply in self.plan.profile.applies.clone() {
             let name = apply.playbook.file_stem().unwrap_or("apply").to_owned();

@@ -81,6 +81,8 @@ pub struct MadeOf {
     pub egress: String,
     /// The certificate tier.
     pub certs: String,
+    /// The extra variables of the last `apply`: the overlays' files, and what was given by name, without values.
+    pub extra_vars: Vec<String>,
 }
 
 /// One phase.

@@ -45,6 +45,7 @@ impl<'a> Run<'a> {
                 Egress::None => "none".into(),
             },
             certs: plan.options.certs.name().into(),
+            extra_vars: Vec::new(),
         };
         let record = Record::begin(&plan.host, &plan.vm, &folder, made_of);
         let vm = VmDir::of(ctx.dirs, &plan.host);

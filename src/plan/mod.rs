@@ -7,7 +7,7 @@ mod print;
 
 pub use print::text;
 
-use crate::ansible::{Connection, Controller, Folder};
+use crate::ansible::{Connection, Controller, Folder, UserVars};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::machine::VmDir;
@@ -103,6 +103,18 @@ impl Plan {
         let machine = machine(&profile, &place, &vm, &net, accel, &seen);
         let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
         Ok(Self { host: host.clone(), vm, profile, options, repo, image, overlays, net, machine, accel_why, restart })
+    }
+
+    /// The extra variables as the evidence has them: files below the project root by their place in it, a variable by
+    /// its name (a value may be a secret).
+    pub fn extra_vars(&self, dirs: &Dirs) -> Vec<String> {
+        let below = |path: &Utf8Path| format!("@{}", path.strip_prefix(&dirs.root).unwrap_or(path));
+        let own = self.overlays.iter().map(|path| below(path));
+        let given = self.options.extra_vars.iter().map(|vars| match vars {
+            UserVars::File(path) => below(path),
+            other => format!("{other:?}"),
+        });
+        own.chain(given).collect()
     }
 
     /// The verify playbook.

@@ -65,6 +65,7 @@ pub fn of(record: &Record, folder: &Utf8Path) -> CyclePage {
         check_times,
         checks,
         state,
+        state_notes: record.state.as_ref().map(state_notes).unwrap_or_default(),
         console,
         console_more,
         playbooks: record.playbooks.iter().map(playbook).collect(),
@@ -92,6 +93,7 @@ fn facts(record: &Record, made_of: &MadeOf, timeline: Option<&Timeline>) -> Vec<
         ("QEMU", made_of.qemu.clone()),
         ("network", format!("{}, egress {}", made_of.net, made_of.egress)),
         ("certificates", made_of.certs.clone()),
+        ("extra variables", made_of.extra_vars.join(", ")),
         (
             "Ansible",
             if made_of.ansible.is_empty() { String::new() } else { format!("ansible-core {}", made_of.ansible) },
@@ -223,6 +225,18 @@ fn state(across: &Across) -> Vec<StateFinding> {
         allowed: None,
     });
     findings.chain(allowed).chain(told).collect()
+}
+
+/// What is not known of the state, so that nobody takes it for unchanged.
+fn state_notes(across: &Across) -> Vec<String> {
+    let unseen = across.unseen.iter().map(|(section, why)| format!("{section} could not be seen: {why}"));
+    let moving =
+        [("before", &across.before), ("after", &across.after)].into_iter().filter(|(_, look)| !look.moving.is_empty());
+    let moving = moving.map(|(when, look)| {
+        format!("{when} the reboot, this still changed after {} looks: {}", look.passes, look.moving.join(", "))
+    });
+    let unused = across.judged.unused.iter().map(|id| format!("the profile allows `{id}`, and nothing matched it"));
+    unseen.chain(moving).chain(unused).collect()
 }
 
 fn playbook(playbook: &Playbook) -> cycle::Playbook {

@@ -64,6 +64,7 @@ fn run_that_says(text: &str) -> CyclePage {
             finding(Weight::Warning, Some(t())),
             finding(Weight::Note, None),
         ]),
+        state_notes: vec![t()],
         console: vec![Highlight {
             part: t(),
             rules: vec![RuleMatch { id: t(), weight: Weight::Critical, means: t() }],

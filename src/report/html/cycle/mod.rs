@@ -8,7 +8,7 @@ mod proof;
 
 use super::head::Short;
 use super::parts::{CheckRow, Fact, FileLink, Mood, StateFinding, Verdict, Weight};
-use super::text::count;
+use super::text::{Told, count};
 use super::{checks, findings, head, part};
 use maud::{Markup, html};
 
@@ -41,6 +41,8 @@ pub struct CyclePage {
     pub checks: Vec<CheckRow>,
     /// The differences of state across the reboot; none where it was not observed both times.
     pub state: Option<Vec<StateFinding>>,
+    /// What is not known of the state.
+    pub state_notes: Vec<String>,
     /// What the console rules matched, the first of it if there is very much.
     pub console: Vec<Highlight>,
     /// Places that are left out of `console`.
@@ -249,7 +251,10 @@ fn checks_part(page: &CyclePage) -> Markup {
 
 fn state_part(page: &CyclePage) -> Markup {
     match &page.state {
-        Some(findings) => findings::list(findings),
+        Some(findings) => html! {
+            (findings::list(findings))
+            @for note in &page.state_notes { p."small soft" { (Told(note)) } }
+        },
         None => html! { p { "The state was not observed on both sides of a reboot, so there is nothing to compare." } },
     }
 }
