@@ -37,8 +37,10 @@ fn in_part(part: &Part, log: &[u8], events: &[Event]) -> Vec<Highlight> {
         let at = event.data["offset"].as_u64().unwrap_or_default();
         lines.partition_point(|line| line.offset <= at).saturating_sub(1)
     };
+    let mut found: Vec<_> = matches.into_iter().map(|event| (line_of(event), event)).collect();
+    found.sort_by_key(|(line, _)| *line);
     let mut groups: Vec<Vec<(usize, &Event)>> = Vec::new();
-    for found in matches.into_iter().map(|event| (line_of(event), event)) {
+    for found in found {
         match groups.last_mut().and_then(|group| Some((group.last()?.0, group))) {
             // Matches whose surroundings touch are one place.
             Some((last, group)) if found.0.saturating_sub(last) <= BEFORE + AFTER => group.push(found),

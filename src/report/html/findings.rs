@@ -57,15 +57,17 @@ pub(super) fn list(findings: &[StateFinding]) -> Markup {
 
 fn table(findings: &[&StateFinding]) -> Markup {
     html! {
-        table {
-            thead { tr { th scope="col" { "finding" } th scope="col" { "before and after" } } }
-            tbody { @for finding in findings { tr {
-                th scope="row" {
+        table.state role="table" {
+            thead role="rowgroup" { tr role="row" {
+                th scope="col" role="columnheader" { "finding" } th scope="col" role="columnheader" { "before and after" }
+            } }
+            tbody role="rowgroup" { @for finding in findings { tr role="row" {
+                th scope="row" role="rowheader" {
                     (finding.weight.tag()) " " (Told(&finding.what))
                     br; code."soft small" { (Told(&finding.id)) }
                     @if let Some(why) = &finding.allowed { br; span."small" { "allowed: " (Told(why)) } }
                 }
-                td { (diff(finding)) }
+                td role="cell" { (diff(finding)) }
             } } }
         }
     }

@@ -29,15 +29,17 @@ pub(super) fn shown(page: &ExperimentPage) -> Markup {
     html! {
         @if shared.is_empty() { p { (if short(page).1.is_some() { "No mode took anything away." } else { "The state was not observed." }) } }
         @else {
-            table {
-                thead { tr { th scope="col" { "finding" } th scope="col" { "before and after" } } }
-                tbody { @for shared in &shared { tr {
-                    th scope="row" {
+            table.state role="table" {
+                thead role="rowgroup" { tr role="row" {
+                    th scope="col" role="columnheader" { "finding" } th scope="col" role="columnheader" { "before and after" }
+                } }
+                tbody role="rowgroup" { @for shared in &shared { tr role="row" {
+                    th scope="row" role="rowheader" {
                         (shared.finding.weight.tag()) " " (Told(&shared.finding.what))
                         br; code."soft small" { (Told(&shared.finding.id)) }
                         br; span."small" { "in " (shared.places()) }
                     }
-                    td { (diff(shared.finding)) }
+                    td role="cell" { (diff(shared.finding)) }
                 } } }
             }
         }
