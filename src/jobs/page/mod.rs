@@ -53,13 +53,7 @@ pub fn of(record: &Record, folder: &Utf8Path) -> CyclePage {
         verdict: verdict::of(record, &console, state.as_deref()),
         facts: facts(record, &record.made_of, timelines.last().and_then(Option::as_ref)),
         phases: record.phases.iter().map(phase).collect(),
-        boots: record
-            .boots
-            .iter()
-            .zip(&timelines)
-            .enumerate()
-            .map(|(n, (seen, t))| boot(n, seen, t.as_ref()))
-            .collect(),
+        boots: timelines.iter().enumerate().map(|(n, timeline)| boot(record, n, timeline.as_ref())).collect(),
         proof: record.reboot.as_ref().map(proof),
         first_after: check_times.iter().position(|when| when.starts_with("after")).filter(|first| *first > 0),
         check_times,
@@ -109,12 +103,15 @@ fn timeline(seen: &BootSeen, folder: &Utf8Path) -> Option<Timeline> {
     serde_json::from_slice(&std::fs::read(folder.join(seen.file.as_ref()?)).ok()?).ok()
 }
 
-fn boot(n: usize, seen: &BootSeen, timeline: Option<&Timeline>) -> cycle::Boot {
-    let name = seen.console.replace('-', " ");
+fn boot(record: &Record, n: usize, timeline: Option<&Timeline>) -> cycle::Boot {
+    let seen = &record.boots[n];
+    let last = n + 1 == record.boots.len();
     let when = match n {
-        0 => format!("{name}: the fresh guest"),
-        _ => format!("{name}: after the reboot"),
+        0 => "The fresh guest".to_owned(),
+        _ if last && record.reboot.is_some() => format!("After {}", verdict::its_restart(record)),
+        _ => "After an earlier restart".to_owned(),
     };
+    let when = format!("{when} (console/{}.log)", seen.console);
     let Some(timeline) = timeline else {
         let missing = seen.why.clone().unwrap_or_else(|| "the file with them is gone".into());
         return cycle::Boot { when, missing: Some(missing), ..cycle::Boot::default() };
@@ -195,7 +192,9 @@ fn checks(record: &Record) -> (Vec<String>, Vec<CheckRow>) {
             answers: found.iter().map(|c| c.map(|c| Answer { ok: c.ok, said: c.detail.clone() })).collect(),
         }
     };
-    (record.checks.iter().map(|run| run.when.clone()).collect(), ids.into_iter().map(row).collect())
+    // The page speaks of restarts: what is no reboot must not be called one.
+    let when = |run: &super::record::Checks| run.when.trim_end_matches(" the reboot").to_owned();
+    (record.checks.iter().map(when).collect(), ids.into_iter().map(row).collect())
 }
 
 /// The findings, what the profile allows, and what is only different.

@@ -25,7 +25,7 @@ pub fn headline(record: &Record) -> String {
 }
 
 /// The restart by its right name: what is no reboot is not called one.
-fn its_restart(record: &Record) -> String {
+pub(super) fn its_restart(record: &Record) -> String {
     match record.via {
         None | Some(Mode::Guest | Mode::Acpi) => "its reboot".into(),
         Some(Mode::Kexec) => "a kexec (a new kernel, without a reset of the machine)".into(),

@@ -4,7 +4,7 @@ use super::parts::{Answer, CheckRow};
 use super::text::Told;
 use maud::{Markup, html};
 
-/// What a reboot did to a check.
+/// What a restart did to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Holds,
@@ -32,8 +32,8 @@ impl Change {
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Holds => ("holds", "soft"),
-            Self::Broken => ("broken by the reboot", "pill bad"),
-            Self::Mended => ("mended by the reboot", "pill good"),
+            Self::Broken => ("broken by the restart", "pill bad"),
+            Self::Mended => ("mended by the restart", "pill good"),
             Self::FailedAlready => ("failed already", "pill warn"),
             Self::Fails => ("fails", "pill bad"),
             Self::Unknown => ("not known", "soft"),
@@ -42,10 +42,10 @@ impl Change {
 }
 
 /// What became of the checks, in a few words; and whether that is good.
-pub(super) fn short(checks: &[CheckRow], reboot: Option<usize>) -> (String, Option<bool>) {
+pub(super) fn short(checks: &[CheckRow], restart: Option<usize>) -> (String, Option<bool>) {
     let failed = |change| {
         let judged = checks.iter().filter(|row| !row.hint);
-        judged.filter(|row| compared(row, reboot) == change).count()
+        judged.filter(|row| compared(row, restart) == change).count()
     };
     let broken = failed(Change::Broken);
     let red = broken + failed(Change::FailedAlready) + failed(Change::Fails);
@@ -53,19 +53,19 @@ pub(super) fn short(checks: &[CheckRow], reboot: Option<usize>) -> (String, Opti
         (true, ..) => ("did not run".into(), None),
         (_, 0, 0) => ("all hold".into(), Some(true)),
         (_, 0, red) => (format!("{red} of {} failed", checks.len()), Some(false)),
-        (_, broken, _) => (format!("{broken} of {} broken by the reboot", checks.len()), Some(false)),
+        (_, broken, _) => (format!("{broken} of {} broken by the restart", checks.len()), Some(false)),
     }
 }
 
-/// The last answer compared with that of the column before the reboot.
-fn compared(row: &CheckRow, reboot: Option<usize>) -> Change {
+/// The last answer compared with that of the column before the restart.
+fn compared(row: &CheckRow, restart: Option<usize>) -> Change {
     let answer = |column: usize| row.answers.get(column).and_then(Option::as_ref);
-    let before = reboot.and_then(|first_after| answer(first_after.checked_sub(1)?));
+    let before = restart.and_then(|first_after| answer(first_after.checked_sub(1)?));
     Change::of(before, row.answers.last().and_then(Option::as_ref))
 }
 
-/// The matrix. `reboot` is the first column after the reboot, if there is one.
-pub(super) fn matrix(times: &[String], checks: &[CheckRow], reboot: Option<usize>) -> Markup {
+/// The matrix. `restart` is the first column after the restart, if there is one.
+pub(super) fn matrix(times: &[String], checks: &[CheckRow], restart: Option<usize>) -> Markup {
     let columns = times.len() + 2;
     html! {
         table.matrix role="table" {
@@ -76,7 +76,7 @@ pub(super) fn matrix(times: &[String], checks: &[CheckRow], reboot: Option<usize
             } }
             tbody role="rowgroup" { @for row in checks {
                 @let said = row.answers.iter().rev().flatten().next().map(|answer| answer.said.trim()).filter(|s| !s.is_empty());
-                @let change = compared(row, reboot);
+                @let change = compared(row, restart);
                 tr.opened[said.is_some()] role="row" {
                     th scope="row" role="rowheader" { code { (row.id) } @if row.hint { " " span."soft small" { "hint" } } }
                     @for (column, time) in times.iter().enumerate() { td role="cell" {

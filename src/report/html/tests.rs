@@ -162,7 +162,7 @@ fn a_run_that_came_to_nothing_has_a_page_that_says_so() {
         "/dev/net/tun cannot be opened",
         "<code>boma-qemu doctor</code>",
         "The run did not get to its checks.",
-        "No reboot is proved in this run.",
+        "No restart is proved in this run.",
         "No boot came far enough to be asked for its figures.",
         "No playbook was run.",
     ] {
@@ -184,7 +184,7 @@ fn what_is_drawn_is_said_in_words_too() {
     }
     assert_eq!(tags.iter().filter(|tag| tag.starts_with("h1")).count(), 1);
     // Each colour has its word.
-    for word in ["failed", "broken by the reboot", "critical", "error", "warning"] {
+    for word in ["failed", "broken by the restart", "critical", "error", "warning"] {
         assert!(page.contains(word), "{word}");
     }
 }
@@ -212,10 +212,10 @@ fn a_check_says_what_the_reboot_did_to_it() {
         let from = body.split(&format!("<code>{id}</code>")).nth(1).unwrap();
         from.split("</tr>").next().unwrap().to_owned()
     };
-    assert!(after("port").contains("broken by the reboot"));
-    assert!(after("disk").contains("mended by the reboot"));
+    assert!(after("port").contains("broken by the restart"));
+    assert!(after("disk").contains("mended by the restart"));
     assert!(after("mail").contains("failed already"));
     assert!(after("new").contains("not run") && after("new").contains("fails"));
     assert!(after("docker").contains("holds"));
-    assert!(body.contains("1 of 5 broken by the reboot"));
+    assert!(body.contains("1 of 5 broken by the restart"));
 }

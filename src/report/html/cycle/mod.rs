@@ -31,15 +31,15 @@ pub struct CyclePage {
     pub phases: Vec<Phase>,
     /// The boots that systemd gave figures of, in order.
     pub boots: Vec<Boot>,
-    /// The reboot, if it is proved.
+    /// The restart, if it is proved.
     pub proof: Option<Proof>,
     /// When the checks ran: the columns of the matrix.
     pub check_times: Vec<String>,
-    /// The first column after the reboot, if there is one after it and one before it.
+    /// The first column after the restart, if there is one after it and one before it.
     pub first_after: Option<usize>,
     /// The checks.
     pub checks: Vec<CheckRow>,
-    /// The differences of state across the reboot; none where it was not observed both times.
+    /// The differences of state across the restart; none where it was not observed both times.
     pub state: Option<Vec<StateFinding>>,
     /// What is not known of the state.
     pub state_notes: Vec<String>,
@@ -71,7 +71,7 @@ pub struct Phase {
 /// One boot, by systemd's own figures.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
-    /// Which one (`before the reboot`).
+    /// Which one (`After its reboot`).
     pub when: String,
     /// Its boot id.
     pub boot_id: String,
@@ -100,7 +100,7 @@ pub struct Unit {
     pub failed: bool,
 }
 
-/// What proves the reboot.
+/// What proves the restart.
 #[derive(Clone, Debug)]
 pub struct Proof {
     /// How it was brought about (`guest: systemctl reboot`).
@@ -117,7 +117,7 @@ pub struct Proof {
     pub failed_units: Vec<String>,
 }
 
-/// One witness of the reboot.
+/// One witness of the restart.
 #[derive(Clone, Debug)]
 pub struct Witness {
     /// Seconds from asking, where known.
@@ -187,20 +187,80 @@ pub struct FailedTask {
     pub went_on: bool,
 }
 
-/// The page without its frame. The order is that of the questions: what happened, what broke, what else is
-/// different, was it a reboot, where did the time go, what did the machine say.
+/// A part of the page; what the run did not get to has a sentence instead of its matter.
+struct Part {
+    id: &'static str,
+    name: &'static str,
+    remark: &'static str,
+    matter: Result<Markup, &'static str>,
+}
+
+/// The parts in the order of the questions: what broke, what else is different, was it a restart, where did the
+/// time go, what did the machine say.
+fn parts(page: &CyclePage) -> [Part; 7] {
+    let part = |id, name, remark, matter| Part { id, name, remark, matter };
+    let there =
+        |there: bool, matter: &dyn Fn() -> Markup, else_: &'static str| if there { Ok(matter()) } else { Err(else_) };
+    let checks = || checks::matrix(&page.check_times, &page.checks, page.first_after);
+    [
+        part(
+            "checks",
+            "Checks",
+            "Only what held before the restart and fails after it was broken by it.",
+            there(!page.checks.is_empty(), &checks, "The run did not get to its checks."),
+        ),
+        part(
+            "state",
+            "State",
+            "What was there before the restart and is not as it was after it, whether a check asks for it or not.",
+            state_part(page).ok_or("The state was not observed on both sides of a restart."),
+        ),
+        part(
+            "proof",
+            "The restart",
+            "It counts only with all of its witnesses.",
+            page.proof.as_ref().map(proof::shown).ok_or("No restart is proved in this run."),
+        ),
+        part("phases", "Phases", "", Ok(phases::table(&page.phases))),
+        part(
+            "boots",
+            "Boots",
+            "By systemd's own figures, on one scale; seconds since the kernel's start.",
+            there(
+                !page.boots.is_empty(),
+                &|| boots::shown(&page.boots),
+                "No boot came far enough to be asked for its figures.",
+            ),
+        ),
+        part(
+            "console",
+            "Console",
+            "What the rules found on the serial console, with the lines around.",
+            Ok(console_part(page)),
+        ),
+        part(
+            "playbooks",
+            "Playbooks",
+            "",
+            there(!page.playbooks.is_empty(), &|| playbooks::shown(&page.playbooks), "No playbook was run."),
+        ),
+    ]
+}
+
+/// The page without its frame.
 pub(super) fn body(page: &CyclePage) -> Markup {
+    let parts = parts(page);
+    let missing: Vec<_> = parts.iter().filter_map(|part| Some((part.id, part.matter.as_ref().err()?))).collect();
     html! {
         (head::head(&page.command, &page.started, &page.verdict, &strip(page)))
-        (part("checks", "Checks", "Only what held before the reboot and fails after it was broken by it.", &checks_part(page)))
-        (part("state", "State", "What was there before the reboot and is not as it was after it, whether a check asks for it or not.", &state_part(page)))
-        (part("proof", "The reboot", "A reboot counts only with all of its witnesses.", &proof_part(page)))
-        (part("phases", "Phases", "", &phases::table(&page.phases)))
-        (part("boots", "Boots", "By systemd's own figures, on one scale; seconds since the kernel's start.", &boots_part(page)))
-        (part("console", "Console", "What the rules found on the serial console, with the lines around.", &console_part(page)))
-        (part("playbooks", "Playbooks", "", &playbooks_part(page)))
+        @for Part { id, name, remark, matter } in &parts {
+            @if let Ok(matter) = matter { (part(id, name, remark, matter)) }
+        }
         @if !page.leaks.is_empty() {
             (part("leaks", "Left behind", "What the teardown could not remove from this host.", &head::leaks(&page.leaks)))
+        }
+        @if !missing.is_empty() {
+            (part("missing", "Not reached", "", &html! { @for (id, sentence) in missing { p id=(id) { (sentence) } } }))
         }
         (part("made-of", "Made of", "", &head::facts(&page.facts)))
         (part("evidence", "Evidence", "The files beside this page.", &head::files(&page.files)))
@@ -217,7 +277,7 @@ fn strip(page: &CyclePage) -> Vec<Short> {
             (count(page.console.len() + page.console_more, "place"), (worst >= Weight::Error).then_some(false))
         }
     };
-    let reboot = match (&page.proof, page.verdict.mood) {
+    let restart = match (&page.proof, page.verdict.mood) {
         (Some(_), _) => ("proved".into(), Some(true)),
         (None, Mood::Good) => ("left out".into(), None),
         (None, _) => ("not proved".into(), Some(false)),
@@ -231,7 +291,7 @@ fn strip(page: &CyclePage) -> Vec<Short> {
     let mut strip = vec![
         short("checks", "Checks", checks::short(&page.checks, page.first_after)),
         short("state", "State", findings::short(page.state.as_deref())),
-        short("proof", "Reboot", reboot),
+        short("proof", "Restart", restart),
         short("phases", "Phases", phases),
         short("console", "Console", console),
     ];
@@ -242,35 +302,12 @@ fn strip(page: &CyclePage) -> Vec<Short> {
     strip
 }
 
-fn checks_part(page: &CyclePage) -> Markup {
-    match page.checks.is_empty() {
-        true => html! { p { "The run did not get to its checks." } },
-        false => checks::matrix(&page.check_times, &page.checks, page.first_after),
-    }
-}
-
-fn state_part(page: &CyclePage) -> Markup {
-    match &page.state {
-        Some(findings) => html! {
-            (findings::list(findings))
-            @for note in &page.state_notes { p."small soft" { (Told(note)) } }
-        },
-        None => html! { p { "The state was not observed on both sides of a reboot, so there is nothing to compare." } },
-    }
-}
-
-fn proof_part(page: &CyclePage) -> Markup {
-    match &page.proof {
-        Some(proof) => proof::shown(proof),
-        None => html! { p { "No reboot is proved in this run." } },
-    }
-}
-
-fn boots_part(page: &CyclePage) -> Markup {
-    match page.boots.is_empty() {
-        true => html! { p { "No boot came far enough to be asked for its figures." } },
-        false => boots::shown(&page.boots),
-    }
+fn state_part(page: &CyclePage) -> Option<Markup> {
+    let findings = page.state.as_deref()?;
+    Some(html! {
+        (findings::list(findings))
+        @for note in &page.state_notes { p."small soft" { (Told(note)) } }
+    })
 }
 
 fn console_part(page: &CyclePage) -> Markup {
@@ -280,12 +317,5 @@ fn console_part(page: &CyclePage) -> Markup {
             @for highlight in &page.console { (console::shown(highlight)) }
             @if page.console_more > 0 { p.soft { "And " (count(page.console_more, "place")) " more, in events.ndjson." } }
         },
-    }
-}
-
-fn playbooks_part(page: &CyclePage) -> Markup {
-    match page.playbooks.is_empty() {
-        true => html! { p { "No playbook was run." } },
-        false => playbooks::shown(&page.playbooks),
     }
 }

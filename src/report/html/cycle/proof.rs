@@ -1,4 +1,4 @@
-//! The proof of the reboot: who said what, and when.
+//! The proof of the restart: who said what, and when.
 
 use super::super::text::{Told, count, seconds};
 use super::Proof;
