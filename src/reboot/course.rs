@@ -38,12 +38,8 @@ pub(super) struct Course<'a> {
 impl<'a> Course<'a> {
     /// Begin: what is in the journal by now can never count.
     pub(super) async fn begin(vm: &'a VmDir, mode: Mode, limit: Duration) -> Result<Self, RebootError> {
-        let client = Client::new(vm);
-        let noted = client.note(ASKED, json!({ "mode": mode })).await;
-        let seq = noted.map_err(|source| RebootError::Monitor { what: "write into the journal", source })?;
-        let watch = Watch::since(vm, seq)?;
-        let asked = events_since(vm, seq - 1)?.into_iter().next();
-        let asked = asked.ok_or_else(|| other(format!("its mark {ASKED}"), "a journal without it".into()))?;
+        let (client, asked) = (Client::new(vm), mark(vm, ASKED, json!({ "mode": mode })).await?);
+        let (seq, watch) = (asked.seq, Watch::since(vm, asked.seq)?);
         let (deadline, evidence) = (Deadline::after(limit), Evidence::of(mode));
         Ok(Self { vm, mode, client, watch, deadline, asked, evidence, at: seq, cut: None })
     }
@@ -158,6 +154,14 @@ impl<'a> Course<'a> {
     pub(super) fn cut(&self) -> Option<u64> {
         self.cut
     }
+}
+
+/// Write a mark into the journal, and read it back: where it stands, when it was, and where the console stood.
+pub(super) async fn mark(vm: &VmDir, kind: &str, data: Value) -> Result<Event, RebootError> {
+    let noted = Client::new(vm).note(kind, data).await;
+    let seq = noted.map_err(|source| RebootError::Monitor { what: "write into the journal", source })?;
+    let found = events_since(vm, seq - 1)?.into_iter().next();
+    found.ok_or_else(|| other(format!("its mark {kind}"), "a journal without it".into()))
 }
 
 pub(super) fn other(asked: String, saw: String) -> RebootError {

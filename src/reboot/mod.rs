@@ -29,14 +29,13 @@ pub use row::Seen;
 use crate::console::times::Times;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::monitor::events::monotonic;
+use crate::monitor::events::{monotonic, read_all};
 use crate::names::{BadName, BootId};
 use crate::ready::{self, Settled};
 use crate::ssh::{Session, Ssh, SshError};
-use crate::wait::Watch;
+use crate::wait::{WaitError, Watch};
 use course::{Course, other};
 use std::time::Duration;
-use trigger::Requested;
 
 const ASK_LIMIT: Duration = Duration::from_secs(20);
 const LOGIN_LIMIT: Duration = Duration::from_secs(60);
@@ -77,8 +76,7 @@ pub async fn run_after(
     last: impl AsyncFnOnce(&Session) -> Result<(), SshError>,
 ) -> Result<Restart, RebootError> {
     let mode = request.mode;
-    let requested = Requested::now(vm, limit)?;
-    let seq = requested.seq;
+    let seq = read_all(&vm.events()).map_err(WaitError::Journal)?.last().map_or(0, |event| event.seq);
     // 1. Who is running now, and whether it can do what it will be asked.
     let session = ssh.session(LOGIN_LIMIT).await.map_err(RebootError::Before)?;
     let before = identity(&session).await.map_err(RebootError::Before)?;
@@ -86,7 +84,7 @@ pub async fn run_after(
     let prepared = needs::prepare(mode, &session).await?;
     // 2. The moment.
     let mut session = Some(session);
-    let triggered = trigger::moment(vm, request, &mut session, requested).await?;
+    let triggered = trigger::moment(vm, request, &mut session, limit).await?;
     if triggered.is_some() && !mode.row().done_to {
         session = Some(still_there(ssh, session, &before).await?);
     }

@@ -1,6 +1,6 @@
 //! Waiting for the moment of the act.
 
-use super::course::Course;
+use super::course::{Course, mark};
 use super::error::RebootError;
 use super::mode::Mode;
 use super::needs::prepare;
@@ -10,57 +10,42 @@ use super::row::Seen;
 use crate::console::follow::Follow;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::monitor::events::read_all;
 use crate::ssh::Session;
 use crate::wait::{WaitError, Watch};
+use serde_json::json;
 use std::time::Duration;
 
-/// The moment of the request: when it was, and where journal and console stood.
-pub(super) struct Requested {
-    at: Deadline,
-    pub(super) seq: u64,
-    console: u64,
-}
+/// The journal's mark for the moment from which an act is waited for.
+const ARMED: &str = "restart-armed";
 
-impl Requested {
-    /// Now. `limit` is how long the moment of the act may be waited for.
-    pub(super) fn now(vm: &VmDir, limit: Duration) -> Result<Self, RebootError> {
-        let events = read_all(&vm.events()).map_err(WaitError::Journal)?;
-        let console = std::fs::metadata(vm.console()).map_err(RebootError::Console)?.len();
-        Ok(Self { at: Deadline::after(limit), seq: events.last().map_or(0, |event| event.seq), console })
-    }
-}
-
-/// Where waiting begins.
+/// Where waiting begins: when, and where the console stood.
 struct Begin {
-    from: Requested,
+    at: Deadline,
+    console: u64,
     watch: Watch,
     during: Option<Mode>,
     evidence: Vec<Seen>,
 }
 
 /// Wait for the request's moment; none if it is at once. With [`Request::during`] the machine is restarted by
-/// that mode first.
+/// that mode first. `limit` is how long the moment may be waited for.
 pub(super) async fn moment(
     vm: &VmDir,
     request: &Request,
     session: &mut Option<Session>,
-    requested: Requested,
+    limit: Duration,
 ) -> Result<Option<Triggered>, RebootError> {
     if request.trigger == Trigger::Now {
         return Ok(None);
     }
-    let Begin { from, mut watch, during, evidence } = match request.during {
-        Some(mode) => begin_a_boot(vm, mode, session, requested.at.limit()).await?,
-        None => {
-            let watch = Watch::since(vm, requested.seq)?;
-            Begin { from: requested, watch, during: None, evidence: Vec::new() }
-        }
+    let Begin { at, console, mut watch, during, evidence } = match request.during {
+        Some(mode) => begin_a_boot(vm, mode, session, limit).await?,
+        None => arm(vm, request, limit).await?,
     };
     let line = match &request.trigger {
         Trigger::Now => None,
         Trigger::At(after) => {
-            let left = after.saturating_sub(from.at.waited());
+            let left = after.saturating_sub(at.waited());
             let sleep = async {
                 tokio::time::sleep(left).await;
                 Ok::<(), WaitError>(())
@@ -70,14 +55,22 @@ pub(super) async fn moment(
             None
         }
         Trigger::OnConsole(pattern) => {
-            let mut console = Follow::open(&vm.console(), from.console).map_err(RebootError::Console)?;
+            let mut lines = Follow::open(&vm.console(), console).map_err(RebootError::Console)?;
             let what = format!("a line of the console that matches {pattern}");
-            let line = async || Ok(console.line(|line| pattern.matches(line)).await);
-            let line = watch.until(&what, &from.at, line).await.map_err(RebootError::NoMoment)?;
+            let line = async || Ok(lines.line(|line| pattern.matches(line)).await);
+            let line = watch.until(&what, &at, line).await.map_err(RebootError::NoMoment)?;
             Some(line.map_err(RebootError::Console)?.text)
         }
     };
-    Ok(Some(Triggered { during, evidence, waited_s: from.at.waited().as_secs_f64(), line }))
+    Ok(Some(Triggered { during, evidence, waited_s: at.waited().as_secs_f64(), line }))
+}
+
+/// Say in the journal that from now on the moment is waited for, so that a script can wait for that before it sets
+/// off what the act is to hit.
+async fn arm(vm: &VmDir, request: &Request, limit: Duration) -> Result<Begin, RebootError> {
+    let armed = mark(vm, ARMED, json!({ "request": request })).await?;
+    let watch = Watch::since(vm, armed.seq)?;
+    Ok(Begin { at: Deadline::after(limit), console: armed.console, watch, during: None, evidence: Vec::new() })
 }
 
 /// Restart the machine by `mode`, and stop looking where its boot begins.
@@ -94,6 +87,5 @@ async fn begin_a_boot(
     course.act(session).await?;
     let evidence = course.conclude()?.seen().to_vec();
     let console = course.cut().unwrap_or(course.asked.console);
-    let from = Requested { at: Deadline::after(limit), seq: course.asked.seq, console };
-    Ok(Begin { from, watch: course.watch, during: Some(mode), evidence })
+    Ok(Begin { at: Deadline::after(limit), console, watch: course.watch, during: Some(mode), evidence })
 }

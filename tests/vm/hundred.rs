@@ -13,7 +13,7 @@ const GROWTH_KIB: u64 = 4096;
 fn a_hundred_guest_reboots_are_a_hundred_proofs() {
     let wanted = std::env::var("BOMA_REBOOTS").map_or(REBOOTS, |text| text.parse().unwrap());
     let lane = Lane::new(User::Caller);
-    lane.boma(&["up", "askari", "--timeout", "1800"]).exits(0);
+    lane.boma(&["up", "askari", "--timeout", "3600"]).exits(0);
     // The shorter the boot, the more of them: neither is what is tested here.
     lane.guest_as_root(
         "touch /etc/cloud/cloud-init.disabled; systemctl disable docker.service docker.socket containerd.service",
@@ -24,7 +24,7 @@ fn a_hundred_guest_reboots_are_a_hundred_proofs() {
     let mut sizes = Vec::new();
     println!("   n  boot id   RESET event   down s   ssh s  settled s  monitor KiB");
     for n in 1..=wanted {
-        lane.quiet(&["reboot", "askari", "--timeout", "1800"]).exits(0);
+        lane.quiet(&["reboot", "askari", "--timeout", "3600"]).exits(0);
         let reboot = &lane.result()["reboot"];
         let text = |key: &str| reboot[key].as_str().unwrap().to_owned();
         let number = |key: &str| reboot[key].as_f64().unwrap();
