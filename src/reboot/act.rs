@@ -34,7 +34,7 @@ impl Course<'_> {
             // Nothing is synced first: what a crash loses is what this mode is there to show.
             Mode::Panic => self.order(guest()?, "sudo -n sh -c 'echo c >/proc/sysrq-trigger'", signs).await?,
             Mode::Watchdog => self.starve_the_watchdog(guest()?).await?,
-            Mode::Kexec => self.order(guest()?, "sudo -n systemctl kexec", signs).await?,
+            Mode::Kexec => self.start_the_loaded_kernel(guest()?).await?,
             Mode::SoftReboot => self.order(guest()?, "sudo -n systemctl soft-reboot", signs).await?,
         }
         self.signs(signs).await?;
@@ -55,6 +55,16 @@ impl Course<'_> {
         }
         self.qmp("reset the machine", "system_reset", Value::Null).await?;
         self.qmp("let the machine go on", "cont", Value::Null).await
+    }
+
+    /// A kernel that stays loaded would turn the next `systemctl reboot` into a kexec.
+    async fn start_the_loaded_kernel(&mut self, guest: &Session) -> Result<(), RebootError> {
+        let started = self.order(guest, "sudo -n systemctl kexec", 0).await;
+        if let Err(RebootError::Refused { .. }) = &started {
+            // The refusal is what has to be told, whatever comes of this.
+            let _ = guest.ask("sudo -n kexec -u", BUTTON_LIMIT).await;
+        }
+        started
     }
 
     /// The machine's watchdog resets it, as a real one does: if QEMU only told us and we did it, the guest would

@@ -93,7 +93,10 @@ pub async fn run_after(
     }
     // 3. The act, and the machine's own word.
     let mut course = Course::begin(vm, mode, limit).await?;
-    course.act(&mut session).await?;
+    if let Err(error) = course.act(&mut session).await {
+        drop(session);
+        return Err(instead(error, ssh, mode, &before).await);
+    }
     // 4. Who answers then, and how the old boot ended.
     let asked_mono = course.asked.mono;
     let back =
@@ -126,13 +129,13 @@ pub async fn run_after(
 /// A login on the boot that was running at the request: the guest is asked for its own end and no other.
 async fn still_there(ssh: &Ssh, session: Option<Session>, before: &Identity) -> Result<Session, RebootError> {
     let known = match &session {
-        Some(session) => identity(session).await.ok(),
+        Some(open) => identity(open).await.ok(),
         None => None,
     };
-    let (session, now) = match (session, known) {
-        (Some(session), Some(now)) => (session, now),
+    let (session, now) = match session.zip(known) {
+        Some(known) => known,
         // The connection may have died, and the guest be as it was.
-        _ => {
+        None => {
             let session = ssh.session(LOGIN_LIMIT).await.map_err(RebootError::Before)?;
             let now = identity(&session).await.map_err(RebootError::Before)?;
             (session, now)
@@ -146,6 +149,19 @@ async fn still_there(ssh: &Ssh, session: Option<Session>, before: &Identity) -> 
         }
         Err(source) => Err(RebootError::BootId { when: "before", source }),
     }
+}
+
+/// The machine showed nothing in time; the guest may know what happened in the place of it. (`systemctl reboot`
+/// makes a soft reboot where another root was put under /run/nextroot.)
+async fn instead(error: RebootError, ssh: &Ssh, mode: Mode, before: &Identity) -> RebootError {
+    let RebootError::NotDown(WaitError::TimedOut { .. }) = &error else { return error };
+    let Ok(session) = ssh.session(LOGIN_LIMIT).await else { return error };
+    let saw = match identity(&session).await {
+        Ok(Ok(now)) if now.boot_id != before.boot_id => format!("another boot ({}) and no event", now.boot_id),
+        Ok(Ok(now)) if now.soft_reboots > before.soft_reboots => "a soft reboot: the same boot id".into(),
+        _ => return error,
+    };
+    other(mode.row().to_string(), saw)
 }
 
 /// The machine after its restart.
