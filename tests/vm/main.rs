@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
 mod hundred;
+#[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
 mod modes;
 mod state;

@@ -1,0 +1,103 @@
+//! The VM that the tests share.
+
+use crate::lane::{Lane, Ran, User};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+static SHARED: Mutex<Option<Applied>> = Mutex::new(None);
+
+/// The VM, as `apply` left it.
+pub(crate) struct Applied {
+    pub(crate) lane: Lane,
+}
+
+/// The one VM, brought back to where `apply` had ended. A test that failed with it does no harm to the next.
+pub(crate) fn applied() -> impl std::ops::Deref<Target = Applied> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*shared {
+        Some(applied) => drop(applied.lane.boma(&["reset", "askari"]).exits(0)),
+        None => *shared = Some(Applied::make()),
+    }
+    Guard(shared)
+}
+
+struct Guard(MutexGuard<'static, Option<Applied>>);
+
+impl std::ops::Deref for Guard {
+    type Target = Applied;
+    fn deref(&self) -> &Applied {
+        self.0.as_ref().unwrap()
+    }
+}
+
+/// Statics are never dropped, and the test harness ends by `exit`.
+extern "C" fn remove() {
+    if let Some(applied) = SHARED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        applied.lane.boma(&["down", "askari"]);
+    }
+}
+
+impl Applied {
+    fn make() -> Self {
+        let lane = Lane::new(User::Caller);
+        // SAFETY: the handler is a plain function that stays.
+        unsafe { nix::libc::atexit(remove) };
+        let applied = Self { lane };
+        applied.boma(&["up", "askari"]).exits(0);
+        applied.boma(&["reset", "askari"]).exits(2).says(&["no snapshot", "boma-qemu apply"]);
+        applied.boma(&["apply", "askari"]).exits(0).says(&["snapshot   ok"]);
+        applied
+    }
+
+    pub(crate) fn boma(&self, args: &[&str]) -> Ran {
+        self.lane.boma(args)
+    }
+
+    /// The VM's folder.
+    pub(crate) fn folder(&self) -> camino::Utf8PathBuf {
+        self.lane.dir.join("s/vms/askari")
+    }
+
+    /// Run a command in the guest as root, which must succeed; what it printed.
+    pub(crate) fn root(&self, command: &str) -> String {
+        let quoted = command.replace('\'', "'\\''");
+        let ran = self.boma(&["ssh", "askari", "--", &format!("sudo -n sh -c '{quoted}'")]);
+        ran.exits(0).out().trim().to_owned()
+    }
+
+    /// The journal's events after a number.
+    pub(crate) fn events(&self, since: u64) -> Vec<serde_json::Value> {
+        let ran = self.boma(&["events", "askari", "--since", &since.to_string()]);
+        ran.exits(0).out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The number of the last event.
+    pub(crate) fn last_event(&self) -> u64 {
+        self.events(0).last().unwrap()["seq"].as_u64().unwrap()
+    }
+
+    /// QEMU's process.
+    pub(crate) fn qemu(&self) -> i32 {
+        let events = self.events(0);
+        let started = events.iter().rfind(|event| event["kind"] == "qemu-started").unwrap();
+        started["data"]["pid"].as_i64().unwrap().try_into().unwrap()
+    }
+
+    /// Wait until QEMU says that the machine is in a state.
+    pub(crate) fn until_state(&self, state: &str) {
+        let start = Instant::now();
+        loop {
+            let said = self.boma(&["qmp", "askari", "query-status"]).exits(0).out().to_owned();
+            if said.contains(&format!("\"{state}\"")) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(180), "not {state}, but {said}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// A signal to a process.
+pub(crate) fn signal(pid: i32, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}

@@ -1,0 +1,13 @@
+//! One VM of askari, with everything applied, for many tests: each begins where `apply` had ended, by `reset`,
+//! which takes seconds where a boot takes a minute.
+//!
+//! One test at a time (`--test-threads=1`). The VM is removed when the program ends.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
+
+mod applied;
+mod disk;
+#[allow(dead_code, reason = "shared with vm, which uses other parts")]
+#[path = "../vm/lane.rs"]
+mod lane;
+mod snapshot;
