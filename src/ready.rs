@@ -69,6 +69,12 @@ pub async fn settle(
                 }
                 let Some(open) = &session else { return Err("no connection".into()) };
                 match open.ask(command, deadline.left()).await {
+                    // None of these commands ends with 255: that is ssh's own, for a connection that broke after
+                    // the command had said something (cloud-init prints a dot each time that it looks).
+                    Ok(answer) if answer.code == 255 => {
+                        session = None;
+                        Err("the connection broke".into())
+                    }
                     Ok(answer) => Ok(answer),
                     Err(SshError::TimedOut { .. }) => Err("it is still running".into()),
                     Err(lost) => {
