@@ -191,41 +191,10 @@ fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Planted;
-    use crate::jobs::experiment::expect::{Deviation, of_markers};
-    use crate::jobs::experiment::record::Fates;
-
-    fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3]) -> OneRun {
-        let planted = Planted {
-            uptime_s: 1.0,
-            open_s: 0.04,
-            attempts: 1,
-            file_system: "ext2/ext3".into(),
-            dirty_expire_s: 30.0,
-            flushes: Some(7),
-        };
-        let mut each = fates.into_iter();
-        let fates = Marker::ALL.iter().map(|marker| (*marker, each.next().unwrap())).collect::<Vec<_>>();
-        let mut run = OneRun::begin(number, 1, mode);
-        run.milestones.pass(Milestone::Settled, settled);
-        run.deviations = of_markers(mode, &fates, "planted 0.05 s before asking");
-        run.markers = Some(Fates { planted, before_asking_s: 0.05, fates });
-        run.checks = Some(Vec::new());
-        run
-    }
 
     #[test]
     fn the_tables_say_what_is_not_as_it_must_be() {
-        use Fate::{Lost, Survived};
-        let record = serde_json::from_str(include_str!("../../tests/fixtures/record.json")).unwrap();
-        let wanted =
-            Wanted { modes: vec![Mode::Reset, Mode::PowerLoss], runs: 2, seed: 1, strict: false, timeout_s: None };
-        let mut all = Experiment::begin(&wanted, &record);
-        all.add(run(1, Mode::Reset, 41.0, [Survived, Lost, Survived]));
-        all.add(run(2, Mode::PowerLoss, 50.0, [Survived, Lost, Survived]));
-        let mut bad = run(3, Mode::Reset, 43.0, [Survived, Lost, Survived]);
-        bad.deviations.push(Deviation { id: "check/docker".into(), expected: "ok".into(), saw: "dead".into() });
-        all.add(bad);
+        let all = crate::jobs::experiment::sample::experiment();
         insta::assert_snapshot!(text(&all, "/runs/x/experiment-1"));
     }
 }

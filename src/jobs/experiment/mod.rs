@@ -3,6 +3,8 @@
 pub mod expect;
 mod one;
 pub mod record;
+#[cfg(test)]
+pub(crate) mod sample;
 mod steps;
 
 use super::run::Run;
@@ -120,11 +122,15 @@ impl Run<'_> {
             let one = OneRun::begin(number, place / all.modes.len() + 1, *mode);
             steps.begin_run(format!("{number}/{} {mode}", order.len()));
             let own = RunFolder::open(folder.path().join(&one.folder));
+            let started = Instant::now();
             let one = self.one(one, &Terms { seed: all.seed, strict: all.strict, folder: &own }).await;
             if one.as_ref().is_ok_and(|one| !one.passed()) && !asked() {
                 steps.note(&self.diagnose(&own).await);
             }
-            let one = one.inspect_err(|failure| steps.end_run(0.0, &failure.chain.join(": "), false))?;
+            let stopped = |failure: &Failure| {
+                steps.end_run(started.elapsed().as_secs_f64(), &failure.chain.join(": "), false);
+            };
+            let one = one.inspect_err(stopped)?;
             let (seconds, passed, outcome) = (one.seconds, one.passed(), outcome(&one));
             told(&one);
             all.add(one);

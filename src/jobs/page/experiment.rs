@@ -144,3 +144,30 @@ fn row(check: &Check) -> CheckRow {
     let answer = Answer { ok: check.ok, said: check.detail.clone() };
     CheckRow { id: check.id.clone(), hint: check.hint, answers: vec![Some(answer)] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_it_must_be_is_shown_beside_what_it_must_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(dir.path()).unwrap();
+        std::fs::write(folder.join("started"), "2026-11-21T10:00:00Z\nexperiment askari --modes reset\n").unwrap();
+        let page = of(&crate::jobs::experiment::sample::experiment(), folder);
+        assert_eq!(page.command, "experiment askari --modes reset");
+        assert_eq!(page.verdict.mood, Mood::Bad);
+        assert_eq!(page.verdict.failed_in.as_deref(), Some("run 2 (power-loss)"));
+        let (reset, loss) = (&page.modes[0], &page.modes[1]);
+        let told = |seen: &Seen| (seen.said.clone(), seen.must.clone(), seen.ok);
+        assert_eq!(told(&reset.runs[0].markers[1]), ("lost".into(), "lost".into(), Some(true)));
+        assert_eq!(told(&loss.runs[0].markers[2]), ("survived".into(), "lost".into(), Some(false)));
+        assert_eq!(told(&reset.runs[0].unclean), ("journal replayed".into(), "journal replayed".into(), Some(true)));
+        assert_eq!(told(&loss.runs[0].unclean), ("none".into(), "journal replayed".into(), Some(false)));
+        assert_eq!((reset.runs[1].number, reset.runs[1].place), (2, 3));
+        assert_eq!(reset.runs[1].wrong, ["check/docker: must be ok, is dead"]);
+        let settled = reset.summary[Milestone::Settled as usize].unwrap();
+        assert_eq!((settled.n, settled.median_s, settled.min_s, settled.max_s), (2, 42.0, 41.0, 43.0));
+        assert!(crate::report::html::experiment(&page).contains("power-loss"));
+    }
+}
