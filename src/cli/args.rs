@@ -331,9 +331,9 @@ pub(crate) enum Command {
     },
     /// What is running
     Status,
-    /// Write a run's report.html again from its evidence, and print where it is
+    /// Write the report.html of a run or an experiment again from its evidence, and print where it is
     Report {
-        /// The run's folder; the newest otherwise
+        /// The folder of the run or the experiment; the newest run otherwise
         run: Option<Utf8PathBuf>,
     },
     /// A shell or a command in the guest, with its exit code

@@ -25,7 +25,7 @@ pub fn of(all: &Experiment, folder: &Utf8Path) -> ExperimentPage {
         markers: Marker::ALL.iter().map(ToString::to_string).collect(),
         modes: all.figures.iter().map(|figures| mode(figures, &all.runs)).collect(),
         leaks: all.leaks.iter().map(|leak| (leak.what.clone(), leak.why.clone())).collect(),
-        files: files::all(folder),
+        files: files::of_experiment(folder),
     }
 }
 

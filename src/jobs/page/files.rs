@@ -4,7 +4,8 @@ use crate::report::html::parts::FileLink;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// What tells most, in the order in which it is worth reading.
-const KNOWN: [(&str, &str); 9] = [
+const KNOWN: [(&str, &str); 10] = [
+    ("experiment.json", "everything on this page, for programs"),
     ("result.json", "everything on this page, for programs"),
     ("ansible.log", "every ansible-playbook command line and all of its output"),
     ("console.log", "the serial console, every byte"),
@@ -16,34 +17,51 @@ const KNOWN: [(&str, &str); 9] = [
     ("started", "when this run began, and by which command"),
 ];
 
-/// Written after the page, so that it is not there yet.
-const LAST: &str = "result.json";
-
-/// All files of a run's folder but the page itself.
+/// All files of a run's folder but the page itself. An experiment in it has a page of its own, which stands for it.
 pub(super) fn all(folder: &Utf8Path) -> Vec<FileLink> {
     let mut found = Vec::new();
     walk(folder, folder, &mut found);
+    // It is written after the page, so that it is not there yet; the size of an earlier stage's would soon be wrong.
+    links(folder, found, Some("result.json"))
+}
+
+/// The files of an experiment's folder; those of each run are a link away.
+pub(super) fn of_experiment(folder: &Utf8Path) -> Vec<FileLink> {
+    let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let names = files.map(|entry| Utf8PathBuf::from(entry.file_name()));
+    links(folder, names.filter(|name| name != super::PAGE && name.extension() != Some("part")).collect(), None)
+}
+
+fn links(folder: &Utf8Path, mut found: Vec<Utf8PathBuf>, last: Option<&str>) -> Vec<FileLink> {
+    found.retain(|path| last.is_none_or(|last| path != last));
     found.sort();
-    let tells = |path: &str| KNOWN.iter().find(|(name, _)| *name == path).map_or("", |(_, tells)| tells);
-    let size = |path: &Utf8PathBuf| std::fs::metadata(folder.join(path)).ok().map(|meta| meta.len());
-    let link = |path: &Utf8PathBuf| FileLink {
-        path: path.to_string(),
-        tells: tells(path.as_str()).to_owned(),
-        // The size of an earlier stage's result would be wrong in a moment.
-        bytes: size(path).filter(|_| path != LAST),
+    let tells = |path: &Utf8Path| match path.file_name() {
+        Some(super::PAGE) => "the page of an experiment",
+        _ => KNOWN.iter().find(|(name, _)| *name == path).map_or("", |(_, tells)| tells),
     };
-    let known = KNOWN.iter().map(|(name, _)| Utf8PathBuf::from(*name));
-    let known = known.filter(|path| path == LAST || found.contains(path));
-    let rest = found.iter().filter(|path| tells(path.as_str()).is_empty());
-    known.map(|path| link(&path)).chain(rest.map(link)).collect()
+    let link =
+        |path: &Utf8Path, bytes: Option<u64>| FileLink { path: path.to_string(), tells: tells(path).to_owned(), bytes };
+    let there = |path: &Utf8PathBuf| link(path, std::fs::metadata(folder.join(path)).ok().map(|meta| meta.len()));
+    let place = |path: &Utf8Path| KNOWN.iter().position(|(name, _)| *name == path).unwrap_or(KNOWN.len());
+    let mut links: Vec<_> = found.iter().map(there).chain(last.map(|last| link(last.into(), None))).collect();
+    links.sort_by_key(|file| place(Utf8Path::new(&file.path)));
+    links
 }
 
 fn walk(root: &Utf8Path, folder: &Utf8Path, found: &mut Vec<Utf8PathBuf>) {
     for entry in folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok) {
+        let place = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_owned();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => walk(root, entry.path(), found),
+            Ok(kind) if kind.is_dir() => {
+                let page = entry.path().join(super::PAGE);
+                match page.exists() {
+                    true => found.push(place(&page)),
+                    false => walk(root, entry.path(), found),
+                }
+            }
             Ok(kind) if kind.is_file() => {
-                let path = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned();
+                let path = place(entry.path());
                 if path != super::PAGE && path.extension() != Some("part") {
                     found.push(path);
                 }

@@ -9,6 +9,7 @@ mod verdict;
 
 pub use verdict::headline;
 
+use super::experiment::record::Experiment;
 use super::record::{BootSeen, MadeOf, Playbook, Record};
 use crate::ansible::events::Recap;
 use crate::failure::{Exit, Failure};
@@ -20,20 +21,29 @@ use crate::report::html::cycle::{self, CyclePage, Proof, Witness};
 use crate::report::html::parts::{Answer, CheckRow, Fact, StateFinding, Weight};
 use crate::timeline::Timeline;
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::DeserializeOwned;
 
 /// How many units of a boot are shown.
 const SLOWEST: usize = 12;
 
-/// Write the page of a run again from its evidence; where it is.
+/// Write the page of a run or of an experiment again from its evidence; where it is.
 pub fn again(folder: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
-    let result = folder.join("result.json");
-    let bad = |why: String| Failure::new(Exit::Usage, format!("{result} is no result of a run: {why}"));
-    let text = std::fs::read(&result).map_err(|e| {
-        bad(e.to_string()).next("name the folder of a run that has ended; `result.json` is its last file")
-    })?;
-    let record: Record = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
-    RunFolder::open(folder).write(PAGE, html::cycle(&of(&record, folder)))?;
+    let (of_run, of_experiment) = (folder.join("result.json"), folder.join("experiment.json"));
+    let text = match of_experiment.exists() {
+        true => html::experiment(&experiment::of(&read::<Experiment>(&of_experiment)?, folder)),
+        false => html::cycle(&of(&read::<Record>(&of_run)?, folder)),
+    };
+    RunFolder::open(folder).write(PAGE, text)?;
     Ok(folder.join(PAGE))
+}
+
+fn read<T: DeserializeOwned>(file: &Utf8Path) -> Result<T, Failure> {
+    let bad = |why: String| Failure::new(Exit::Usage, format!("{file} is no result of a run: {why}"));
+    let text = std::fs::read(file).map_err(|e| {
+        bad(e.to_string())
+            .next("name the folder of a run that has ended (`result.json` is its last file) or of an experiment")
+    })?;
+    serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))
 }
 
 /// The page's file in the evidence.

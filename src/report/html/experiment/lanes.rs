@@ -1,7 +1,7 @@
 //! The modes in time, on one scale: where each spends it.
 
 use super::super::scale::Scale;
-use super::super::text::seconds;
+use super::super::text::{Told, seconds};
 use super::{ExperimentPage, ModeResult, RunResult};
 use maud::{Markup, html};
 
@@ -11,7 +11,8 @@ const LINE: usize = 9;
 
 pub(super) fn shown(page: &ExperimentPage) -> Markup {
     let reached = page.modes.iter().flat_map(|mode| &mode.runs).flat_map(|run| run.at_s.iter().flatten());
-    let scale = Scale::to(reached.copied().fold(0.0, f64::max));
+    let Some(last) = reached.copied().reduce(f64::max) else { return html! { p { "No run reached a milestone." } } };
+    let scale = Scale::to(last);
     html! {
         ol.legend aria-label="The pieces of a bar, by the milestone that each ends with" {
             @for (n, name) in page.milestones.iter().enumerate() {
@@ -33,7 +34,7 @@ fn lane(page: &ExperimentPage, mode: &ModeResult, scale: Scale) -> Markup {
     let last = mode.summary.iter().flatten().map(|spread| spread.median_s).next_back();
     html! {
         tr role="row" {
-            th scope="row" role="rowheader" { (mode.name) br; span."small soft" { (mode.how) } }
+            th scope="row" role="rowheader" { (mode.name) br; span."small soft" { (Told(&mode.how)) } }
             td.num role="cell" { @if let Some(last) = last { (seconds(last)) } @else { "–" } }
             td.bar role="cell" {
                 svg role="img" aria-label=(in_words(page, mode)) style=(format!("--height: {}px", BAR + LINE * mode.runs.len() + 4)) {

@@ -141,7 +141,7 @@ fn strip(page: &ExperimentPage) -> Vec<Short> {
     let proved = match (all, evidence) {
         (0, _) => ("none".into(), None),
         (_, 0) => ("as asked for, each time".into(), Some(true)),
-        (_, n) => (format!("another in {}", count(n, "run")), Some(false)),
+        (_, n) => (format!("not shown in {}", count(n, "run")), Some(false)),
     };
     let short = |id, name, (says, mood): (String, Option<bool>)| Short { id, name, says, mood };
     vec![

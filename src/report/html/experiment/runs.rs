@@ -36,7 +36,7 @@ pub(super) fn table(page: &ExperimentPage) -> Markup {
 
 fn outcome(run: &RunResult) -> Markup {
     html! {
-        span."small soft" { (Told(&run.evidence.said)) }
+        @if run.evidence.ok { span."small soft" { (Told(&run.evidence.said)) } }
         @for wrong in &run.wrong {
             div.small { span.bad { span aria-hidden="true" { "✗ " } span.hidden { "wrong: " } } (Told(wrong)) }
         }
