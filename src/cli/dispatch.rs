@@ -9,7 +9,7 @@ use crate::jobs::cycle::{Choices, Outcome, cycle};
 use crate::jobs::down::{self, Removed, down, prune};
 use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
-use crate::jobs::{Context, guards, stop};
+use crate::jobs::{Context, guards, snapshot, stop};
 use crate::names::HostName;
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -84,12 +84,15 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 }
             })
         }
-        Command::Reset { host } => stage(ctx, &host, "reset", say, async |run| {
-            let restore = run.restore().await?;
-            say.object(&serde_json::json!({"event": "restore", "restore": restore}));
-            say.result(verdict::restore(&run.plan.host, &restore));
-            Ok(())
-        }),
+        Command::Reset { host } => {
+            snapshot::wanted(ctx.dirs, &host)?;
+            stage(ctx, &host, "reset", say, async |run| {
+                let restore = run.restore().await?;
+                say.object(&serde_json::json!({"event": "restore", "restore": restore}));
+                say.result(verdict::restore(&run.plan.host, &restore));
+                Ok(())
+            })
+        }
         Command::Reboot { host, via, timeout } => {
             let choice = Choice::from(via);
             // What can be refused without the VM is: the mode that `up` resolved matters only where none is given.

@@ -1,18 +1,29 @@
 //! The snapshot stage, and the way back to it.
 
 use super::record::Record;
-use super::run::Run;
+use super::run::{Run, alive};
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::Deadline;
+use crate::host::dirs::Dirs;
+use crate::machine::VmDir;
 use crate::monitor::Client;
+use crate::names::HostName;
 use crate::network::{NetDir, lease};
-use crate::snapshot::{self, Restore};
+use crate::snapshot::{self, Restore, Taken};
 use std::time::Duration;
 
 /// How long a snapshot may take; 2 s on an idle machine.
 const SAVE_LIMIT: Duration = Duration::from_secs(180);
 /// How long a restored guest may take to renew its lease.
 const LEASE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Refuse to go back where there is nothing to go back to, before anything is done.
+pub fn wanted(dirs: &Dirs, host: &HostName) -> Result<(), Failure> {
+    let vm = VmDir::of(dirs, host);
+    alive(&vm, host)?;
+    Taken::load(&vm)?;
+    Ok(())
+}
 
 impl Run<'_> {
     /// Take the snapshot of the machine as it is after `apply`, with the record of this moment.

@@ -87,7 +87,7 @@ impl<'a> Course<'a> {
         match answer {
             // 255 is ssh's own: the connection broke.
             Ok(answer) if answer.code != 0 && answer.code != 255 => {
-                let said = answer.stderr.trim().to_owned();
+                let said = [answer.stderr.trim(), &masked(session).await].concat();
                 return Err(RebootError::Refused { command: command.to_owned(), code: answer.code, said });
             }
             Ok(_) | Err(SshError::Login { .. } | SshError::TimedOut { .. }) => {}
@@ -166,6 +166,19 @@ pub(super) async fn mark(vm: &VmDir, kind: &str, data: Value) -> Result<Event, R
 
 pub(super) fn other(asked: String, saw: String) -> RebootError {
     RebootError::Other { asked, saw }
+}
+
+/// Which of the targets that restart a machine are masked. systemd's own word for an order that it refuses because of
+/// that is "Access denied".
+async fn masked(session: &Session) -> String {
+    let question = "systemctl list-unit-files --state=masked --plain --no-legend \
+                    reboot.target kexec.target soft-reboot.target halt.target poweroff.target";
+    let Ok(answer) = session.ask(question, ASK_LIMIT).await else { return String::new() };
+    let units: Vec<_> = answer.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    match units.is_empty() {
+        true => String::new(),
+        false => format!("; masked in the guest: {}", units.join(", ")),
+    }
 }
 
 fn told(seen: &[Seen]) -> String {

@@ -74,7 +74,7 @@ impl Lane {
         Ran::new(args, out)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let program = self.dir.join("boma-qemu");
         let mut command = match self.user {
             User::Caller => Command::new(&program),
@@ -124,17 +124,6 @@ impl Lane {
     pub(crate) fn evidence(&self, name: &str) -> String {
         let path = self.dir.join("runs/latest").join(name);
         String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).into_owned()
-    }
-
-    /// Make a playbook of the other fixtures the only one that the profile applies.
-    pub(crate) fn add_playbook(&self, name: &str) {
-        let fixtures = self.dir.join("tests/fixtures");
-        let file = Utf8Path::new(name).file_name().unwrap();
-        std::fs::copy(fixtures.join(name), fixtures.join("boma/playbooks").join(file)).unwrap();
-        let path = self.dir.join("profiles/askari.json");
-        let mut profile: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        profile["applies"] = serde_json::json!([{"playbook": format!("playbooks/{file}")}]);
-        std::fs::write(path, serde_json::to_string_pretty(&profile).unwrap()).unwrap();
     }
 
     /// The process of the VM's monitor, by the VM's own ledger.

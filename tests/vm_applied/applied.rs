@@ -1,10 +1,13 @@
 //! The VM that the tests share.
 
 use crate::lane::{Lane, Ran, User};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 static SHARED: Mutex<Option<Applied>> = Mutex::new(None);
+/// Making it takes minutes: if that failed once, nobody tries again.
+static TRIED: AtomicBool = AtomicBool::new(false);
 
 /// The VM, as `apply` left it.
 pub(crate) struct Applied {
@@ -16,7 +19,10 @@ pub(crate) fn applied() -> impl std::ops::Deref<Target = Applied> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*shared {
         Some(applied) => drop(applied.lane.boma(&["reset", "askari"]).exits(0)),
-        None => *shared = Some(Applied::make()),
+        None => {
+            assert!(!TRIED.swap(true, Ordering::Relaxed), "the VM could not be made: see the first test's output");
+            *shared = Some(Applied::make());
+        }
     }
     Guard(shared)
 }
@@ -43,7 +49,8 @@ impl Applied {
         // SAFETY: the handler is a plain function that stays.
         unsafe { nix::libc::atexit(remove) };
         let applied = Self { lane };
-        applied.boma(&["up", "askari"]).exits(0);
+        // A machine that is busy with other things boots slowly, and is none the worse for it.
+        applied.boma(&["up", "askari", "--timeout", "1800"]).exits(0);
         applied.boma(&["reset", "askari"]).exits(2).says(&["no snapshot", "boma-qemu apply"]);
         applied.boma(&["apply", "askari"]).exits(0).says(&["snapshot   ok"]);
         applied

@@ -7,7 +7,12 @@
 
 mod applied;
 mod disk;
+mod faults;
+mod guests;
 #[allow(dead_code, reason = "shared with vm, which uses other parts")]
 #[path = "../vm/lane.rs"]
 mod lane;
+mod modes;
+mod scripts;
+mod seeded;
 mod snapshot;

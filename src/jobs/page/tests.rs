@@ -70,7 +70,7 @@ fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
     let mut record = record();
     let phase = |name: &str, ok| Phase { name: name.into(), seconds: 1.0, ok, outcome: "o".into() };
     record.phases = vec![phase("check", false), phase("reboot", true), phase("assert", false), phase("down", false)];
-    record.fail(&Failure::new(Exit::Verify, "1 of 1 checks failed after the reboot: port"));
+    record.fail(&Failure::new(Exit::Verify, "1 of 1 checks failed after the reboot: port").next("look at the port"));
     let check = |ok| crate::ansible::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into() };
     let checks = |when: &str, ok| Checks { when: when.into(), checks: vec![check(ok)] };
     record.checks = vec![checks("before the reboot", true), checks("after the reboot", false)];
@@ -81,6 +81,8 @@ fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
     assert_eq!(verdict.signs.len(), 1, "{:?}", verdict.signs);
     assert!(verdict.signs[0].contains("boot 2") && verdict.signs[0].contains("Failed to start caddy.service"));
     assert!(verdict.commands.is_empty(), "the VM is gone");
+    assert_eq!(verdict.next[0], "Look at the port.");
+    assert!(verdict.next[1].starts_with("The change does not survive"));
     assert_eq!((page.first_after, page.checks[0].answers.len()), (Some(1), 2));
 }
 

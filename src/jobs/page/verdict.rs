@@ -76,14 +76,22 @@ fn next(record: &Record) -> Vec<String> {
         }
         Exit::Apply => "Mend the playbook; on a kept VM, `boma-qemu apply` tries again.",
         Exit::Verify => {
-            "The change does not survive the reboot: do not apply it. guest/ has what the guest said of itself."
+            "The change does not survive the restart: do not apply it. guest/ has what the guest said of itself."
         }
         Exit::Leaked => "Run `boma-qemu prune`, or remove by hand what is named.",
         Exit::Guest => "Read the console of the last boot; the real host would have needed its break-glass.",
         Exit::Unfaithful => "Trust no green result until this is mended.",
         Exit::Interrupted => "Nothing: it was stopped. The VM may still be there.",
     };
-    own.into_iter().chain([class.to_owned()]).collect()
+    own.map(|step| sentence(&step)).into_iter().chain([class.to_owned()]).collect()
+}
+
+/// An error's advice as a sentence of its own: errors are fragments, which begin small.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '!', '?', '`']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 /// What looks at the VM that was kept.

@@ -1,6 +1,7 @@
 //! Every way to restart a machine, told apart by what it shows; and guests that make it hard to tell.
 
-use crate::lane::{Lane, User};
+use crate::applied::applied;
+use crate::lane::Lane;
 use serde_json::Value;
 
 /// What `reboot` of a machine that is up has put into the evidence.
@@ -29,12 +30,11 @@ fn is_a_reboot(restart: &Value, before: &str, after: &str) {
 
 #[test]
 fn a_reset_a_kexec_and_a_soft_reboot_are_told_apart() {
-    let lane = Lane::new(User::Caller);
-    lane.boma(&["up", "askari"]).exits(0);
-    reset_leaves_no_last_words(&lane);
-    kexec_shows_no_reset(&lane);
-    soft_reboot_is_no_reboot(&lane);
-    lane.boma(&["down", "askari"]).exits(0);
+    let vm = applied();
+    let lane = &vm.lane;
+    reset_leaves_no_last_words(lane);
+    kexec_shows_no_reset(lane);
+    soft_reboot_is_no_reboot(lane);
 }
 
 fn reset_leaves_no_last_words(lane: &Lane) {
@@ -69,9 +69,9 @@ fn soft_reboot_is_no_reboot(lane: &Lane) {
 #[test]
 #[ignore = "a boot per mode: make soak"]
 fn every_mode_shows_its_own_evidence_and_no_other() {
-    let lane = Lane::new(User::Caller);
-    lane.boma(&["up", "askari"]).exits(0);
-    let mut before = boot_id(&lane);
+    let vm = applied();
+    let lane = &vm.lane;
+    let mut before = boot_id(lane);
     for (mode, expected) in [
         ("guest", &["RESET guest-reset"][..]),
         ("acpi", &["POWERDOWN -", "SHUTDOWN guest-shutdown", "RESET host-qmp-system-reset"]),
@@ -80,8 +80,8 @@ fn every_mode_shows_its_own_evidence_and_no_other() {
         ("panic", &["GUEST_PANICKED run", "RESET guest-reset"]),
         ("watchdog", &["WATCHDOG reset", "RESET guest-reset"]),
     ] {
-        let restart = restart(&lane, &["--via", mode]);
-        let after = boot_id(&lane);
+        let restart = restart(lane, &["--via", mode]);
+        let after = boot_id(lane);
         is_a_reboot(&restart, &before, &after);
         let signs = signs(&restart);
         assert!(signs.iter().zip(expected).all(|(sign, start)| sign.starts_with(start)), "{mode}: {signs:?}");
@@ -92,40 +92,39 @@ fn every_mode_shows_its_own_evidence_and_no_other() {
         assert!(restart["down_s"].as_f64().unwrap() < restart["ssh_s"].as_f64().unwrap());
         before = after;
     }
-    reset_leaves_no_last_words(&lane);
-    kexec_shows_no_reset(&lane);
-    soft_reboot_is_no_reboot(&lane);
+    reset_leaves_no_last_words(lane);
+    kexec_shows_no_reset(lane);
+    soft_reboot_is_no_reboot(lane);
     // After a soft reboot the journal of this boot id tells of its end; a reset is still a reset.
-    reset_leaves_no_last_words(&lane);
-    lane.boma(&["down", "askari"]).exits(0);
+    reset_leaves_no_last_words(lane);
 }
 
 #[test]
 #[ignore = "two boots: make soak"]
 fn a_reset_in_the_middle_of_a_boot_is_proved_across_both() {
-    let lane = Lane::new(User::Caller);
-    lane.boma(&["up", "askari"]).exits(0);
-    let before = boot_id(&lane);
+    let vm = applied();
+    let lane = &vm.lane;
+    let before = boot_id(lane);
     let line = "Reached target .*local-fs.target";
-    let reset = restart(&lane, &["--via", "reset", "--on-console", line]);
-    is_a_reboot(&reset, &before, &boot_id(&lane));
+    let reset = restart(lane, &["--via", "reset", "--on-console", line]);
+    is_a_reboot(&reset, &before, &boot_id(lane));
     assert_eq!(signs(&reset), ["RESET host-qmp-system-reset"]);
     let triggered = &reset["triggered"];
     assert_eq!(triggered["during"], "guest");
     assert_eq!(triggered["evidence"][0]["reason"], "guest-reset");
     assert!(triggered["line"].as_str().unwrap().contains("local-fs.target"), "{triggered}");
     // The boot that was cut off came that far and no farther.
-    let cut_off = lane.evidence("console/boot-2.log");
+    let boots = lane.events("boot").len();
+    let cut_off = lane.evidence(&format!("console/boot-{}.log", boots - 1));
     assert!(cut_off.contains("Linux version") && !cut_off.contains("login:"), "{cut_off}");
-    assert!(!lane.evidence("console/boot-3.log").is_empty());
-    lane.boma(&["down", "askari"]).exits(0);
+    assert!(!lane.evidence(&format!("console/boot-{boots}.log")).is_empty());
 }
 
 #[test]
 #[ignore = "one boot, and a minute of shutdown: make soak"]
 fn a_shutdown_that_is_delayed_while_sshd_answers_is_not_taken_for_a_reboot_too_early() {
-    let lane = Lane::new(User::Caller);
-    lane.boma(&["up", "askari"]).exits(0);
+    let vm = applied();
+    let lane = &vm.lane;
     // sshd is exempt from the shutdown's first wave, and this holds the rest up.
     lane.guest_as_root(
         "mkdir -p /etc/systemd/system/ssh.service.d
@@ -135,22 +134,24 @@ fn a_shutdown_that_is_delayed_while_sshd_answers_is_not_taken_for_a_reboot_too_e
     );
     // A clock that goes back in between changes nothing: durations are the host's.
     lane.guest_as_root("timedatectl set-ntp false; date -s '-2 hours'");
-    let before = boot_id(&lane);
-    let guest = restart(&lane, &["--via", "guest"]);
-    is_a_reboot(&guest, &before, &boot_id(&lane));
+    let before = boot_id(lane);
+    let guest = restart(lane, &["--via", "guest"]);
+    is_a_reboot(&guest, &before, &boot_id(lane));
     let down = guest["down_s"].as_f64().unwrap();
     assert!((60.0..400.0).contains(&down), "{down}");
     assert!(guest["last_words"]["journal"].is_string(), "{}", guest["last_words"]);
-    lane.boma(&["down", "askari"]).exits(0);
 }
 
 #[test]
 fn a_guest_that_will_not_reboot_is_a_failure_with_its_words_and_not_a_timeout() {
-    let lane = Lane::new(User::Caller);
-    lane.boma(&["up", "askari"]).exits(0);
+    let vm = applied();
+    let lane = &vm.lane;
+    let resets = lane.events("RESET").len();
     let start = std::time::Instant::now();
     lane.guest_as_root("systemctl mask reboot.target");
-    lane.boma(&["reboot", "askari"]).exits(6).says(&["refused `sudo -n systemctl reboot`", "masked"]);
+    lane.boma(&["reboot", "askari"])
+        .exits(6)
+        .says(&["refused `sudo -n systemctl reboot`", "masked in the guest: reboot.target"]);
     assert!(start.elapsed().as_secs() < 60, "it refused at once");
     lane.guest_as_root(
         "mkdir -p /etc/systemd/logind.conf.d
@@ -159,6 +160,15 @@ fn a_guest_that_will_not_reboot_is_a_failure_with_its_words_and_not_a_timeout() 
     lane.boma(&["reboot", "askari", "--via", "acpi"]).exits(6).says(&["ignores the power button", "HandlePowerKey"]);
     lane.guest_as_root("mv /usr/sbin/kexec /usr/sbin/kexec.gone");
     lane.boma(&["reboot", "askari", "--via", "kexec"]).exits(2).says(&["kexec-tools", "choose another --via"]);
-    assert!(lane.events("RESET").is_empty(), "none of these touched the machine");
-    lane.boma(&["down", "askari"]).exits(0);
+    assert_eq!(lane.events("RESET").len(), resets, "none of these touched the machine");
+}
+
+#[test]
+fn a_guest_without_ssh_and_root_is_asked_over_its_console() {
+    let vm = applied();
+    // All is well until the next boot: then no SSH daemon starts, and root has no password to come in by.
+    vm.root("systemctl disable --quiet ssh.service ssh.socket; passwd --quiet --lock root");
+    vm.boma(&["reboot", "askari", "--timeout", "75"]).exits(6).says(&["did not come back", "console"]);
+    assert!(vm.lane.evidence("guest/failed-units.txt").contains("[exit"), "asked over the console");
+    assert!(vm.lane.evidence("guest/nft.txt").contains("[exit 0]"));
 }

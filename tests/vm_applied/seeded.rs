@@ -1,0 +1,57 @@
+//! Faults that only a reboot shows, and that no check looks for: the difference of the state finds each.
+
+use crate::applied::applied;
+
+/// What was done to the guest, and a word by which its finding is known.
+const FAULTS: [(&str, &str, &str); 11] = [
+    (
+        "a service is started and not enabled",
+        "seeded-worker.service",
+        "printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-worker.service
+         systemctl daemon-reload; systemctl start seeded-worker.service",
+    ),
+    ("a sysctl is set at run time only", "net.core.somaxconn", "sysctl -q -w net.core.somaxconn=8191"),
+    ("a route is added by hand", "203.0.113.0/24", "ip route add 203.0.113.0/24 via 10.213.77.1"),
+    ("an address is added by hand", "192.0.2.10", "ip address add 192.0.2.10/24 dev enp0s2"),
+    ("a rule of the firewall is not saved", "dport 8443", "nft add rule inet filter input tcp dport 8443 accept"),
+    (
+        "a container has no restart policy",
+        "seeded-job",
+        "docker run --detach --name seeded-job --entrypoint /bin/sleep \"$(docker ps --format '{{.Image}}' | head -n 1)\" infinity \
+         || docker run --detach --name seeded-job \"$(docker ps --format '{{.Image}}' | head -n 1)\"",
+    ),
+    ("a file system is mounted by hand", "/srv/seeded", "mkdir -p /srv/seeded; mount -t tmpfs seeded /srv/seeded"),
+    ("a module is loaded by hand", "wireguard", "modprobe wireguard"),
+    ("the host name is not made to last", "seeded-name", "hostname seeded-name"),
+    (
+        "resolv.conf is written over",
+        "192.0.2.53",
+        "echo 'nameserver 192.0.2.53' >>/etc/resolv.conf",
+    ),
+    (
+        "a service listens on an address that comes late",
+        ":8099",
+        "printf '[Service]\\nType=oneshot\\nExecStartPre=/bin/sleep 25\\nExecStart=/sbin/ip address replace 198.18.0.1/32 dev lo\\nRemainAfterExit=yes\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-address.service
+         printf '[Service]\\nExecStart=/usr/bin/python3 -m http.server --bind 198.18.0.1 8099\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-listener.service
+         systemctl daemon-reload; systemctl enable --quiet seeded-address.service seeded-listener.service
+         systemctl start seeded-address.service; systemctl start seeded-listener.service",
+    ),
+];
+
+#[test]
+fn faults_that_no_check_looks_for_are_found_by_the_difference() {
+    let vm = applied();
+    for (what, _, script) in FAULTS {
+        eprintln!("seeded: {what}");
+        vm.root(&format!("set -e\n{script}"));
+    }
+    vm.boma(&["reboot", "askari"]).exits(0);
+    let result = vm.lane.result();
+    let findings = result["state"]["judged"]["findings"].as_array().unwrap();
+    let text: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    let missed: Vec<_> = FAULTS.iter().filter(|(_, word, _)| !text.iter().any(|said| said.contains(word))).collect();
+    assert!(missed.is_empty(), "not found: {missed:#?}\nfound: {text:#?}");
+    // The checks, which look for none of this, are green.
+    vm.boma(&["assert", "askari"]).exits(0);
+    vm.boma(&["assert", "askari", "--strict"]).exits(6);
+}
