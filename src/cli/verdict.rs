@@ -2,7 +2,7 @@
 
 use crate::ansible::checks::Check;
 use crate::jobs::page::headline;
-use crate::jobs::record::{Checks, Record};
+use crate::jobs::record::{Checks, Phase, Record};
 use crate::names::{BootId, HostName};
 use crate::reboot::{Proof, Restart};
 use crate::snapshot::Restore;
@@ -35,11 +35,7 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  vm         {}, {}", record.vm, made.accel)?;
     writeln!(out, "  image      {}", made.image)?;
     writeln!(out, "  network    {}, egress {}, certs {}", made.net, made.egress, made.certs)?;
-    write!(out, "  phases    ")?;
-    for phase in &record.phases {
-        write!(out, " {} {:.1} s{}", phase.name, phase.seconds, if phase.ok { "" } else { " (FAILED)" })?;
-        write!(out, "{}", if std::ptr::eq(phase, &record.phases[record.phases.len() - 1]) { "\n" } else { "," })?;
-    }
+    write_phases(&record.phases, out)?;
     if let Some(restart) = &record.reboot {
         write_restart(restart, out)?;
     }
@@ -49,6 +45,31 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
     }
     writeln!(out, "  evidence   {}", record.run)
+}
+
+/// The newest phases only: a VM on which somebody works all day has hundreds.
+fn write_phases(phases: &[Phase], out: &mut String) -> std::fmt::Result {
+    let hidden = phases.len().saturating_sub(SHOWN_PHASES);
+    let seconds = |phase: &Phase| match phase.ok {
+        true => format!("{} {:.1} s", phase.name, phase.seconds),
+        false => format!("{} {:.1} s (FAILED)", phase.name, phase.seconds),
+    };
+    let mut words: Vec<_> = phases[hidden..].iter().map(seconds).collect();
+    if hidden > 0 {
+        words.insert(0, format!("{hidden} earlier"));
+    }
+    write!(out, "  {:<10}", "phases")?;
+    let mut column = 12;
+    for (n, word) in words.iter().enumerate() {
+        let comma = if n + 1 < words.len() { "," } else { "" };
+        if column + word.len() + 2 > WIDTH {
+            write!(out, "\n{:12}", "")?;
+            column = 12;
+        }
+        write!(out, " {word}{comma}")?;
+        column += word.len() + 2;
+    }
+    writeln!(out)
 }
 
 fn write_restart(restart: &Restart, out: &mut String) -> std::fmt::Result {
@@ -120,6 +141,10 @@ fn word(check: &Check) -> &'static str {
     }
 }
 
+/// How many phases the verdict shows; all of them are in `result.json`.
+const SHOWN_PHASES: usize = 16;
+/// How wide the verdict's lists are, in columns.
+const WIDTH: usize = 100;
 /// How many findings the verdict shows; the rest is in `result.json`.
 const SHOWN: usize = 10;
 

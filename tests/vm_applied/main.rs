@@ -7,6 +7,7 @@
 
 mod applied;
 mod disk;
+mod experiment;
 mod faults;
 mod guests;
 #[allow(dead_code, reason = "shared with vm, which uses other parts")]
