@@ -105,7 +105,7 @@ impl Lane {
 
     /// The same for a script, as root.
     pub(crate) fn guest_as_root(&self, script: &str) -> String {
-        self.guest(&format!("sudo -n sh -ec \"{}\"", script.replace('"', "\\\"")))
+        self.guest(&format!("sudo -n sh -ec '{}'", script.replace('\'', "'\\''")))
     }
 
     /// The events of one kind in the journal of the VM.
