@@ -86,6 +86,15 @@ fn a_unit_that_is_skipped_by_its_own_conditions_is_lost_only_if_that_is_not_so()
 }
 
 #[test]
+fn what_the_boot_loader_says_of_itself_is_not_missed_after_a_kexec() {
+    let kexec = but(AFTER, "BOOT_IMAGE=/boot/vmlinuz-6.12.117+deb13-cloud-amd64 ", "");
+    assert_eq!(
+        lost(BEFORE, &but(&kexec, "./kernel/bootloader_type:114", "./kernel/bootloader_type:208")),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn each_loss_has_a_name_and_says_why() {
     let word = |look: &str, old: &str, new: &str| but(look, old, new);
     let sysctl = "./net/ipv4/ip_forward:";

@@ -5,13 +5,15 @@ use crate::observe::state::{Fact, Facts};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Parameters that count, measure or draw something: their value says nothing about how the machine is set up.
-const MEASURED: [&str; 18] = [
+const MEASURED: [&str; 19] = [
     "fs.aio-nr",
     "fs.dentry-state",
     "fs.file-nr",
     "fs.inode-nr",
     "fs.inode-state",
     "fs.quota.",
+    // The boot loader's own number, which kexec changes and nobody can set.
+    "kernel.bootloader_",
     "kernel.ns_last_pid",
     "kernel.pty.nr",
     "kernel.tainted",
@@ -209,7 +211,9 @@ pub(super) fn system(files: &Files, links: &str, chrony: &str) -> Facts {
 pub(super) fn kernel(files: &Files) -> Facts {
     let mut facts = Facts::new();
     there(&mut facts, "release", files.text("/proc/sys/kernel/osrelease").trim());
-    let words = files.text("/proc/cmdline").split_whitespace().map(str::to_owned).collect();
+    // What the boot loader adds to tell where the kernel came from is not the system's; kexec takes it away.
+    let line = files.text("/proc/cmdline");
+    let words = line.split_whitespace().filter(|word| !word.starts_with("BOOT_IMAGE=")).map(str::to_owned).collect();
     facts.insert("command-line".into(), Fact::List(words));
     facts
 }
