@@ -60,7 +60,11 @@ async fn in_guest(ssh: &Ssh, tty: &[&str], command: &[String]) -> Result<u8, Fai
     let code = code(status);
     if code == 255 {
         let text = std::fs::read(&log).unwrap_or_default();
-        anstream::eprintln!("boma-qemu: {}", explained(&String::from_utf8_lossy(&text)));
+        let text = String::from_utf8_lossy(&text);
+        if let Some(number) = killed_by(&text) {
+            return Ok(128 + number);
+        }
+        anstream::eprintln!("boma-qemu: {}", explained(&text));
     }
     Ok(code)
 }
@@ -69,6 +73,12 @@ async fn in_guest(ssh: &Ssh, tty: &[&str], command: &[String]) -> Result<u8, Fai
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+/// The signal that ended ssh itself: it catches it to clean up, and then ends with 255.
+fn killed_by(log: &str) -> Option<u8> {
+    let number = log.lines().find_map(|line| line.trim_end().strip_prefix("Killed by signal "))?;
+    number.trim_end_matches('.').parse().ok()
 }
 
 /// Whose 255 it was, from ssh's log at DEBUG1.
@@ -136,6 +146,8 @@ mod tests {
         assert!(explained(signal).contains("by a signal"));
         let failed = "OpenSSH_9.2p1\r\ndebug1: Connecting to 10.213.77.10\r\nssh: connect to host 10.213.77.10 port 22: No route to host\r\n";
         assert!(explained(failed).ends_with("ssh: connect to host 10.213.77.10 port 22: No route to host"));
+        assert_eq!(killed_by("debug1: channel 0: free\r\nKilled by signal 15.\r\n"), Some(15));
+        assert_eq!(killed_by(failed), None);
         let broken = "debug1: Exit status 0\r\nTimeout, server 10.213.77.10 not responding.\r\n";
         assert!(explained(broken).contains("not responding"));
     }
