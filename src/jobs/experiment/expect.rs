@@ -49,9 +49,11 @@ fn end(mode: Mode) -> End {
     }
 }
 
-/// Whether a marker must survive a mode.
+/// Whether a marker must survive a mode. A guest whose watchdog nobody feeds runs on for the seconds that the watchdog
+/// waits, and its file system commits every 5 s: what was in the page cache may have got to the disk by then.
 pub fn survives(mode: Mode, marker: Marker) -> Expected {
     match (end(mode), marker) {
+        (_, Marker::PageCache) if mode == Mode::Watchdog => Expected::Either,
         (End::Orderly, _) | (_, Marker::Fsynced) | (End::Cut, Marker::Direct) => Expected::Yes,
         (End::Cut | End::PowerLoss, Marker::PageCache) | (End::PowerLoss, Marker::Direct) => Expected::No,
     }
@@ -140,7 +142,9 @@ mod tests {
             };
             assert_eq!(of_markers(mode, &fates(right), ""), [], "{mode}");
             let other = |fate| if fate == Survived { Lost } else { Survived };
-            assert_eq!(of_markers(mode, &fates(right.map(other)), "").len(), 3, "{mode}");
+            // A starved guest runs on for a while, which may be long enough for the page cache.
+            let wrong = if mode == Mode::Watchdog { 2 } else { 3 };
+            assert_eq!(of_markers(mode, &fates(right.map(other)), "").len(), wrong, "{mode}");
         }
     }
 
