@@ -58,7 +58,7 @@ image:
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image
-	$(CARGO) test --test image_build --test vm_seed --test vm_monitor --test vm -- --test-threads=1 --nocapture
+	$(CARGO) test --test image_build --test vm_seed --test vm_monitor --test vm_applied --test vm -- --test-threads=1 --nocapture
 
 check:
 	$(CARGO) fmt --check
@@ -68,5 +68,4 @@ bench: build
 	$(CARGO) bench
 
 soak: venv image
-	$(CARGO) test --test image_build --test vm -- --test-threads=1 --nocapture --ignored
-	$(CARGO) test --test vm_applied -- --test-threads=1 --nocapture
+	$(CARGO) test --test image_build --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored

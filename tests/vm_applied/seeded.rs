@@ -13,7 +13,7 @@ const FAULTS: [(&str, &str, &str); 11] = [
     ("a sysctl is set at run time only", "net.core.somaxconn", "sysctl -q -w net.core.somaxconn=8191"),
     ("a route is added by hand", "203.0.113.0/24", "ip route add 203.0.113.0/24 via 10.213.77.1"),
     ("an address is added by hand", "192.0.2.10", "ip address add 192.0.2.10/24 dev enp0s2"),
-    ("a rule of the firewall is not saved", "dport 8443", "nft add rule inet filter input tcp dport 8443 accept"),
+    ("a rule of the firewall is not saved", "dport 8443", "nft insert rule ip filter DOCKER-USER tcp dport 8443 accept"),
     (
         "a container has no restart policy",
         "seeded-job",
@@ -23,17 +23,18 @@ const FAULTS: [(&str, &str, &str); 11] = [
     ("a module is loaded by hand", "wireguard", "modprobe wireguard"),
     ("the host name is not made to last", "seeded-name", "hostname seeded-name"),
     (
-        "resolv.conf is written over",
-        "192.0.2.53",
-        "echo 'nameserver 192.0.2.53' >>/etc/resolv.conf",
-    ),
-    (
         "a service listens on an address that comes late",
         ":8099",
         "printf '[Service]\\nType=oneshot\\nExecStartPre=/bin/sleep 25\\nExecStart=/sbin/ip address replace 198.18.0.1/32 dev lo\\nRemainAfterExit=yes\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-address.service
          printf '[Service]\\nExecStart=/usr/bin/python3 -m http.server --bind 198.18.0.1 8099\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-listener.service
          systemctl daemon-reload; systemctl enable --quiet seeded-address.service seeded-listener.service
          systemctl start seeded-address.service; systemctl start seeded-listener.service",
+    ),
+    // The last: systemd-resolved writes its file anew whenever an address comes or goes.
+    (
+        "resolv.conf is written over",
+        "192.0.2.53",
+        "echo 'nameserver 192.0.2.53' >>/etc/resolv.conf; sleep 3; grep -q 192.0.2.53 /etc/resolv.conf",
     ),
 ];
 
