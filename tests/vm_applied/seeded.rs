@@ -22,11 +22,12 @@ const FAULTS: [(&str, &str, &str); 11] = [
     ("a file system is mounted by hand", "/srv/seeded", "mkdir -p /srv/seeded; mount -t tmpfs seeded /srv/seeded"),
     ("a module is loaded by hand", "wireguard", "modprobe wireguard"),
     ("the host name is not made to last", "seeded-name", "hostname seeded-name"),
+    // Its failure is taken for an end like any other, as by many a unit: no check for failed units sees it.
     (
         "a service listens on an address that comes late",
         ":8099",
         "printf '[Service]\\nType=oneshot\\nExecStartPre=/bin/sleep 25\\nExecStart=/sbin/ip address replace 198.18.0.1/32 dev lo\\nRemainAfterExit=yes\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-address.service
-         printf '[Service]\\nExecStart=/usr/bin/python3 -m http.server --bind 198.18.0.1 8099\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-listener.service
+         printf '[Service]\\nExecStart=-/usr/bin/python3 -m http.server --bind 198.18.0.1 8099\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/seeded-listener.service
          systemctl daemon-reload; systemctl enable --quiet seeded-address.service seeded-listener.service
          systemctl start seeded-address.service; systemctl start seeded-listener.service",
     ),
