@@ -61,8 +61,8 @@ async fn in_guest(ssh: &Ssh, tty: &[&str], command: &[String]) -> Result<u8, Fai
     if code == 255 {
         let text = std::fs::read(&log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        if let Some(number) = killed_by(&text) {
-            return Ok(128 + number);
+        if let Some(code) = killed(&text) {
+            return Ok(code);
         }
         anstream::eprintln!("boma-qemu: {}", explained(&text));
     }
@@ -75,10 +75,10 @@ fn code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// The signal that ended ssh itself: it catches it to clean up, and then ends with 255.
-fn killed_by(log: &str) -> Option<u8> {
+/// The exit code, as a shell tells it, of an ssh that a signal ended: it catches it to clean up, and then ends with 255.
+fn killed(log: &str) -> Option<u8> {
     let number = log.lines().find_map(|line| line.trim_end().strip_prefix("Killed by signal "))?;
-    number.trim_end_matches('.').parse().ok()
+    number.trim_end_matches('.').parse::<u8>().ok()?.checked_add(128)
 }
 
 /// Whose 255 it was, from ssh's log at DEBUG1.
@@ -146,8 +146,9 @@ mod tests {
         assert!(explained(signal).contains("by a signal"));
         let failed = "OpenSSH_9.2p1\r\ndebug1: Connecting to 10.213.77.10\r\nssh: connect to host 10.213.77.10 port 22: No route to host\r\n";
         assert!(explained(failed).ends_with("ssh: connect to host 10.213.77.10 port 22: No route to host"));
-        assert_eq!(killed_by("debug1: channel 0: free\r\nKilled by signal 15.\r\n"), Some(15));
-        assert_eq!(killed_by(failed), None);
+        assert_eq!(killed("debug1: channel 0: free\r\nKilled by signal 15.\r\n"), Some(143));
+        assert_eq!(killed("Killed by signal 200.\r\n"), None);
+        assert_eq!(killed(failed), None);
         let broken = "debug1: Exit status 0\r\nTimeout, server 10.213.77.10 not responding.\r\n";
         assert!(explained(broken).contains("not responding"));
     }
