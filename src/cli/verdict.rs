@@ -1,6 +1,7 @@
 //! The verdict: one screen that says what happened, on what evidence, and where the rest is.
 
 use crate::ansible::checks::Check;
+use crate::doctor::wrap;
 use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Phase, Record};
 use crate::names::{BootId, HostName};
@@ -54,22 +55,10 @@ fn write_phases(phases: &[Phase], out: &mut String) -> std::fmt::Result {
         true => format!("{} {:.1} s", phase.name, phase.seconds),
         false => format!("{} {:.1} s (FAILED)", phase.name, phase.seconds),
     };
-    let mut words: Vec<_> = phases[hidden..].iter().map(seconds).collect();
-    if hidden > 0 {
-        words.insert(0, format!("{hidden} earlier"));
-    }
-    write!(out, "  {:<10}", "phases")?;
-    let mut column = 12;
-    for (n, word) in words.iter().enumerate() {
-        let comma = if n + 1 < words.len() { "," } else { "" };
-        if column + word.len() + 2 > WIDTH {
-            write!(out, "\n{:12}", "")?;
-            column = 12;
-        }
-        write!(out, " {word}{comma}")?;
-        column += word.len() + 2;
-    }
-    writeln!(out)
+    let earlier = (hidden > 0).then(|| format!("{hidden} earlier"));
+    let mut words: Vec<_> = earlier.into_iter().chain(phases[hidden..].iter().map(seconds)).collect();
+    words.iter_mut().rev().skip(1).for_each(|word| word.push(','));
+    writeln!(out, "  {:<10} {}", "phases", wrap(words.iter().map(String::as_str), 13, ""))
 }
 
 fn write_restart(restart: &Restart, out: &mut String) -> std::fmt::Result {
@@ -143,8 +132,6 @@ fn word(check: &Check) -> &'static str {
 
 /// How many phases the verdict shows; all of them are in `result.json`.
 const SHOWN_PHASES: usize = 16;
-/// How wide the verdict's lists are, in columns.
-const WIDTH: usize = 100;
 /// How many findings the verdict shows; the rest is in `result.json`.
 const SHOWN: usize = 10;
 

@@ -18,6 +18,7 @@ mod version;
 
 pub use early::{CannotStart, Start, refuse_early};
 pub use table::table;
+pub(crate) use table::wrap;
 
 use crate::host::dirs::Dirs;
 use crate::names::MiB;

@@ -17,11 +17,11 @@ pub fn table(checks: &[Check]) -> String {
     let mut text = String::new();
     for check in checks {
         let (word, style) = word(check.result);
-        let seen = wrap(&check.probed, indent, "");
+        let seen = wrap(check.probed.split_whitespace(), indent, "");
         // Writing into a String cannot fail, here and below.
         let _ = writeln!(text, "{style}{word:<6}{style:#}{id:<widest$}  {seen}", id = check.id);
         if let (Outcome::Warn | Outcome::Fail, Some(fix)) = (check.result, &check.fix) {
-            let _ = writeln!(text, "{:indent$}{}", "", wrap(&format!("fix: {fix}"), indent, "     "));
+            let _ = writeln!(text, "{:indent$}{}", "", wrap(format!("fix: {fix}").split_whitespace(), indent, "     "));
         }
     }
     let bold = Style::new().bold();
@@ -30,7 +30,7 @@ pub fn table(checks: &[Check]) -> String {
         true => "a VM can run here".to_owned(),
         false => format!("a VM cannot run here: {}", ids.join(", ")),
     };
-    let _ = write!(text, "\n{bold}{}{bold:#}", wrap(&last, 0, "  "));
+    let _ = write!(text, "\n{bold}{}{bold:#}", wrap(last.split_whitespace(), 0, "  "));
     text
 }
 
@@ -44,12 +44,12 @@ fn word(result: Outcome) -> (&'static str, Style) {
     }
 }
 
-/// Break at spaces; every line but the first starts with `indent` spaces and `hang`. A word that is
+/// Words in lines; every line but the first starts with `indent` spaces and `hang`. A word that is
 /// longer than a line stays whole: it is a path or a command to be copied.
-fn wrap(text: &str, indent: usize, hang: &str) -> String {
+pub(crate) fn wrap<'a>(words: impl IntoIterator<Item = &'a str>, indent: usize, hang: &str) -> String {
     let mut out = String::new();
     let mut column = indent;
-    for word in text.split_whitespace() {
+    for word in words {
         let length = word.chars().count();
         let first = column == indent;
         if !first && column + 1 + length > WIDTH {
