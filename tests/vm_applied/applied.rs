@@ -92,15 +92,19 @@ impl Applied {
 
     /// Wait until QEMU says that the machine is in a state.
     pub(crate) fn until_state(&self, state: &str) {
-        let start = Instant::now();
-        loop {
+        until(Duration::from_secs(180), || {
             let said = self.boma(&["qmp", "askari", "query-status"]).exits(0).out().to_owned();
-            if said.contains(&format!("\"{state}\"")) {
-                return;
-            }
-            assert!(start.elapsed() < Duration::from_secs(180), "not {state}, but {said}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            said.contains(&format!("\"{state}\"")).then_some(()).ok_or_else(|| format!("not {state}, but {said}"))
+        });
+    }
+}
+
+/// Look again and again until all is well; what the last look said, if it never is.
+pub(crate) fn until(limit: Duration, mut look: impl FnMut() -> Result<(), String>) {
+    let start = Instant::now();
+    while let Err(said) = look() {
+        assert!(start.elapsed() < limit, "{said}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -11,7 +11,7 @@ fn restart(lane: &Lane, args: &[&str]) -> Value {
 }
 
 /// The signs of a restart, without the firmware's own resets.
-fn signs(restart: &Value) -> Vec<String> {
+pub(crate) fn signs(restart: &Value) -> Vec<String> {
     let seen = restart["evidence"].as_array().unwrap().iter().filter(|seen| seen["firmware"] != true);
     let told = |seen: &Value| format!("{} {}", seen["kind"].as_str().unwrap(), seen["reason"].as_str().unwrap_or("-"));
     seen.map(told).collect()

@@ -1,8 +1,8 @@
 //! `reset`: back to the snapshot, from every state, and never a reboot.
 
-use crate::applied::{Applied, applied, signal};
+use crate::applied::{Applied, applied, signal, until};
 use nix::sys::signal::Signal;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bring it back, and see that it is the very machine.
 fn comes_back(vm: &Applied) {
@@ -62,11 +62,10 @@ fn the_clock_is_right_again_and_the_lease_is_back() {
     assert!(leases().contains(address));
     // The guest gives its lease back and stands still: nobody can renew it but a restored guest.
     vm.root(RELEASE);
-    let start = std::time::Instant::now();
-    while leases().contains(address) {
-        assert!(start.elapsed().as_secs() < 60, "the lease is still there: {}", leases());
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    until(Duration::from_secs(60), || match leases() {
+        left if left.contains(address) => Err(format!("the lease is still there: {left}")),
+        _ => Ok(()),
+    });
     vm.boma(&["qmp", "askari", "stop"]).exits(0);
     comes_back(&vm);
     assert!(leases().contains(address), "{:?}", leases());
@@ -108,11 +107,7 @@ fn a_panicked_machine_comes_back() {
     let vm = applied();
     vm.root("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &");
     let panicked = || vm.events(0).iter().any(|event| event["kind"] == "GUEST_PANICKED");
-    let start = std::time::Instant::now();
-    while !panicked() {
-        assert!(start.elapsed().as_secs() < 60, "no panic");
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    until(Duration::from_secs(60), || panicked().then_some(()).ok_or_else(|| "no panic".into()));
     comes_back(&vm);
 }
 
