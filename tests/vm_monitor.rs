@@ -16,7 +16,7 @@ use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, console_cuts, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
 use boma_qemu::names::MiB;
-use boma_qemu::qemu::{self, Accel, Machine};
+use boma_qemu::qemu::{self, Accel, Backing, Machine};
 use boma_qemu::seed::iso;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
@@ -74,6 +74,8 @@ fn machine(dir: &VmDir) -> Machine {
         vcpus: 2,
         accel: Accel::Tcg,
         disk: dir.disk(),
+        golden: Some(Backing { path: golden::golden(), format: "qcow2".into() }),
+        user: qemu::user::of_its_own(&"boma-it-monitor".parse().unwrap()),
         memory: dir.memory(),
         seed: dir.seed(),
         mac: "52:54:00:12:34:56".parse().unwrap(),

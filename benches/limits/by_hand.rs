@@ -83,16 +83,23 @@ impl ByHand {
         qemu::disk::make(&self.machine, Utf8Path::new(&image), &format, &size).unwrap();
     }
 
-    /// The program's own command line; where it hands over descriptors, a tap by its name, the disk as a plain
-    /// file, and a file for the console. It runs at once, since nobody is there to say go.
+    /// The program's own command line; where it hands over descriptors, a tap by its name, the disk and the other
+    /// files by their paths, and a file for the console. It runs at once, since nobody is there to say go.
     fn command_line(&self) -> Vec<String> {
-        let all = argv(&self.machine, &Fds { qmp: 3, serial: 4, tap: 5, drive: 6 });
+        let all = argv(&self.machine, &Fds::SHOWN);
+        let golden = self.machine.golden.as_ref().map_or("", |golden| golden.path.as_str());
+        let open = [
+            (Fds::SHOWN.golden, golden),
+            (Fds::SHOWN.memory, self.machine.memory.as_str()),
+            (Fds::SHOWN.seed, self.machine.seed.as_str()),
+        ];
         let (tap, log) = (&self.machine.tap, self.vm.console());
         let is_qmp = |value: &str| value.starts_with("socket,id=qmp0") || value.starts_with("chardev=qmp0");
         let mut line = Vec::new();
         for word in all {
             match word.as_str() {
-                "-S" => {}
+                "-S" | "-add-fd" => {}
+                value if value.starts_with("fd=") => {}
                 value if is_qmp(value) => drop(line.pop()),
                 value if value.starts_with("tap,id=net0") => {
                     line.push(format!("tap,id=net0,ifname={tap},script=no,downscript=no"));
@@ -101,7 +108,8 @@ impl ByHand {
                     line.push(format!("driver=file,node-name=drive,filename={}", self.machine.disk));
                 }
                 value if value.starts_with("socket,id=serial0") => line.push(format!("file,id=serial0,path={log}")),
-                _ => line.push(word),
+                _ => line
+                    .push(open.iter().fold(word, |word, (fd, path)| word.replace(&format!("/dev/fdset/{fd}"), path))),
             }
         }
         line

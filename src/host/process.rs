@@ -4,7 +4,7 @@ use super::deadline::Deadline;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A process for certain: a pid is recycled, a pid with its start time is not.
@@ -90,6 +90,17 @@ fn start_time(pid: i32) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+/// Mark everything but the standard streams as not to be inherited: a descriptor is a way out, too, and whoever started
+/// us may have left some open.
+pub fn inherit_nothing() {
+    let fds = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(Result::ok);
+    for fd in fds.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2) {
+        // SAFETY: borrowed for one call, which fails harmlessly if the descriptor is closed by then.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
+    }
 }
 
 #[cfg(test)]

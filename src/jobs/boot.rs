@@ -20,7 +20,7 @@ impl Run<'_> {
         let net = self.network()?;
         let exe = crate::host::process::own_exe()
             .map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;
-        match monitor::spawn(&exe, &net.enter_net_admin(), &self.vm) {
+        match monitor::spawn(&exe, &net.enter_as_monitor(), &self.vm) {
             Err(MonitorError::Start(error)) if self.may_fall_back() => self.fall_back(&error.to_string()).await?,
             other => drop(other?),
         }

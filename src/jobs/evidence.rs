@@ -43,8 +43,7 @@ impl Run<'_> {
     fn keep_files(&self) {
         let (run, vm) = (self.folder(), &self.vm);
         let net = NetDir::of(self.ctx.dirs, &self.plan.net.name);
-        let fds = Fds { qmp: 3, serial: 4, tap: 5, drive: 6 };
-        let argv = qemu::argv(&self.plan.machine, &fds).join("\n");
+        let argv = qemu::argv(&self.plan.machine, &Fds::SHOWN).join("\n");
         let mut kept = vec![
             run.write("qemu-argv.txt", argv),
             run.copy(&vm.console(), "console.log"),

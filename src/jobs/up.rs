@@ -11,7 +11,7 @@ use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
 use crate::network;
-use crate::qemu::{self, Machine};
+use crate::qemu::{self, Backing, Machine};
 use crate::seed::{self, Seed};
 use camino::Utf8Path;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -82,6 +82,9 @@ impl Run<'_> {
         make_private(self.vm.path())?;
         let mut ledger = Ledger::open(&self.vm.ledger())?;
         ledger.do_(Change::Folder { path: self.vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
+        let backing = Backing { path: golden.path.clone(), format: golden.format.name().into() };
+        self.plan.machine.golden = Some(backing);
+        self.plan.machine.user = qemu::user::of_its_own(&self.plan.vm);
         write_private(&self.vm.plan(), json(&self.plan))?;
         self.plan.machine.save(&self.vm.machine())?;
         write_private(&self.vm.console_allowed(), json(&self.plan.profile.console.allow))?;

@@ -1,5 +1,6 @@
 //! QEMU's process: started on descriptors that are connected already, spoken to over QMP.
 
+use super::confine::{Confine, Confinement};
 use crate::drive::Drive;
 use crate::failure::{Blame, Exit};
 use crate::host::process::ProcessId;
@@ -8,19 +9,19 @@ use crate::qemu::{Accel, Fds, Machine, accel, argv};
 use crate::qmp::job::{self, JobError};
 use crate::qmp::{Incoming, Qmp, QmpError};
 use camino::Utf8Path;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::{Mutex, mpsc};
 
 /// The time that QEMU has from its start to its QMP greeting. It takes 0.2 s on an idle machine.
@@ -113,10 +114,34 @@ pub(crate) enum FromGuest {
     Exited(std::io::Result<ExitStatus>),
 }
 
+/// The files that QEMU gets, open: it could not open them itself.
+struct Files {
+    golden: Option<File>,
+    memory: File,
+    seed: File,
+}
+
+impl Files {
+    fn open(machine: &Machine) -> Result<Self, StartError> {
+        let open = |path: &Utf8Path, options: &OpenOptions| {
+            let why = |e: std::io::Error| StartError::Machine { why: format!("its file {path} cannot be opened: {e}") };
+            options.open(path).map_err(why)
+        };
+        let (mut read, mut both) = (OpenOptions::new(), OpenOptions::new());
+        let (read, both) = (read.read(true), both.read(true).write(true));
+        Ok(Self {
+            golden: machine.golden.as_ref().map(|golden| open(&golden.path, read)).transpose()?,
+            memory: open(&machine.memory, both)?,
+            seed: open(&machine.seed, read)?,
+        })
+    }
+}
+
 /// A running QEMU.
 pub(crate) struct Guest {
     pub(crate) process: ProcessId,
     pub(crate) accel: Accel,
+    pub(crate) confinement: Confinement,
     pub(crate) qmp: Qmp,
     pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
     pub(crate) drive: Drive,
@@ -148,16 +173,23 @@ impl Guest {
         let stderr = StderrFile::open(&dir.qemu_err()).map_err(spawn)?;
         let drive = Drive::start(&machine.disk, drive)
             .map_err(|e| StartError::Machine { why: format!("its disk {} cannot be used: {e}", machine.disk) })?;
+        let files = Files::open(&machine)?;
         let fds = Fds {
             qmp: qmp_theirs.as_raw_fd(),
             serial: console_theirs.as_raw_fd(),
             tap: tap.as_raw_fd(),
             drive: drive_theirs.as_raw_fd(),
+            golden: files.golden.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            memory: files.memory.as_raw_fd(),
+            seed: files.seed.as_raw_fd(),
         };
-        let inherited = [fds.qmp, fds.serial, fds.tap, fds.drive, alive.as_raw_fd()];
-        let mut child = command(&argv(&machine, &fds), inherited, &stderr.file).spawn().map_err(spawn)?;
-        // Our copies of QEMU's ends must go, or its death would not be an end of file.
-        drop((qmp_theirs, console_theirs, drive_theirs));
+        let inherited = fds.all().into_iter().chain([alive.as_raw_fd()]).filter(|fd| *fd >= 0).collect();
+        let confine = Confine::of(&machine);
+        let confinement = confine.in_force();
+        let mut child = confine.command(&argv(&machine, &fds), inherited, &stderr.file).spawn().map_err(spawn)?;
+        // Our copies of QEMU's ends must go, or its death would not be an end of file; and those of the files, whose
+        // locks are QEMU's.
+        drop((qmp_theirs, console_theirs, drive_theirs, files));
         let process = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
         let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot).await {
             Ok(talking) => talking,
@@ -169,7 +201,19 @@ impl Guest {
         };
         let keyboard = Arc::new(Mutex::new(keyboard));
         let accel = machine.accel;
-        Ok(Self { process, accel, qmp, keyboard, drive, child, incoming, console, console_open: true, stderr })
+        Ok(Self {
+            process,
+            accel,
+            confinement,
+            qmp,
+            keyboard,
+            drive,
+            child,
+            incoming,
+            console,
+            console_open: true,
+            stderr,
+        })
     }
 
     /// What comes next. It may be dropped and called again without losing anything.
@@ -250,31 +294,6 @@ fn lost(why: &str) -> QmpError {
 fn stream(std: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
     std.set_nonblocking(true)?;
     UnixStream::from_std(std)
-}
-
-fn command(argv: &[String], inherited: [RawFd; 5], stderr: &File) -> Command {
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true);
-    // Where the file cannot be duplicated, QEMU's words go to the monitor's own log.
-    if let (Ok(out), Ok(err)) = (stderr.try_clone(), stderr.try_clone()) {
-        command.stdout(out).stderr(err);
-    }
-    let parent = std::process::id().cast_signed();
-    let before_exec = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
-            return Err(std::io::Error::other("the monitor died first"));
-        }
-        for fd in inherited {
-            // SAFETY: the parent keeps these descriptors open until the spawn has returned.
-            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
-        }
-        Ok(())
-    };
-    // SAFETY: prctl, getppid and fcntl are async-signal-safe, and nothing is allocated on success.
-    unsafe { command.pre_exec(before_exec) };
-    command
 }
 
 /// Greeting, actions, the snapshot if there is one, and only then the next instruction.

@@ -70,7 +70,7 @@ impl Keeper {
         let Parts { dir, tap, alive, .. } = &self.parts;
         match Guest::start(dir, tap.as_fd(), alive.file().as_fd(), snapshot).await {
             Ok(guest) => {
-                let data = json!({"pid": guest.process.pid, "accel": guest.accel});
+                let data = json!({"pid": guest.process.pid, "accel": guest.accel, "confined": guest.confinement});
                 self.guest = Some(guest);
                 self.note(Source::Process, "qemu-started", data);
                 match snapshot {

@@ -7,6 +7,7 @@
 //! keeps the journal and the network interface.
 
 mod client;
+mod confine;
 mod console_log;
 mod control;
 pub mod events;

@@ -5,7 +5,7 @@ use super::keeper::{Keeper, Parts};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::ledger::{Change, Ledger};
 use crate::host::lock::Lock;
-use crate::host::process::ProcessId;
+use crate::host::process::{ProcessId, inherit_nothing};
 use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::Machine;
@@ -72,6 +72,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let io = |what| move |source| Trouble::Io { what, source };
     let [path] = args else { return Err(Trouble::Arguments.into()) };
     let dir = VmDir::at(path.as_str());
+    inherit_nothing();
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
     let _ = nix::unistd::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -85,10 +86,10 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let me = ProcessId::own();
     Ledger::open(&dir.ledger())?.adopt(Change::Process { role: "monitor".into(), id: me })?;
     bind(None)?;
-    // 3. All that needs a capability; then none is left, for QEMU neither. One thread until here.
+    // 3. All that needs the network's capability; then it is gone for good. One thread until here.
     let machine = Machine::load(&dir.machine())?;
     let tap = network::tap::open(&machine.tap, &machine.bridge)?;
-    network::drop_all_capabilities()?;
+    network::drop_capabilities_of_the_monitor()?;
     // 4. A socket file that is there belongs to a monitor that is not: we have the lock.
     let _ = std::fs::remove_file(dir.control());
     let runtime =

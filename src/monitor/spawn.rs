@@ -73,8 +73,8 @@ impl Blame for MonitorError {
 }
 
 /// Start the monitor of the VM in `dir`, and QEMU under it. `exe` is this program; `prefix` is an argv
-/// that enters the network's namespaces with `CAP_NET_ADMIN` and becomes the command that follows it
-/// ([`crate::network::Network::enter_net_admin`]).
+/// that enters the network's namespaces with a monitor's capabilities and becomes the command that follows it
+/// ([`crate::network::Network::enter_as_monitor`]).
 ///
 /// The monitor writes itself to the VM's ledger before it does anything else, and until then it dies with the calling
 /// thread: so close your own [`crate::host::ledger::Ledger`] before, and open it again after.

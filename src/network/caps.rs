@@ -1,6 +1,7 @@
 //! Capabilities: what a process may do beyond its user. Everything here runs with as few as it can.
 
 use super::NetError;
+use rustix::process::geteuid;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -15,6 +16,11 @@ pub(crate) enum Keep {
     NetAdmin,
     /// What dnsmasq needs: ports 53 and 67, raw sockets, answers to clients that have no address yet.
     Dnsmasq,
+    /// What a VM's monitor needs: for the tap `CAP_NET_ADMIN`, and, where we are root, what starts QEMU as a user of
+    /// its own and ends it again.
+    Monitor,
+    /// The same once the tap is there.
+    Switch,
     /// Whatever it has.
     All,
 }
@@ -26,13 +32,16 @@ impl Keep {
             Self::None => "none",
             Self::NetAdmin => "net-admin",
             Self::Dnsmasq => "dnsmasq",
+            Self::Monitor => "monitor",
+            Self::Switch => "switch",
             Self::All => "all",
         }
     }
 
     /// The reverse of [`Keep::word`].
     pub(crate) fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::NetAdmin, Self::Dnsmasq, Self::All].into_iter().find(|keep| keep.word() == word)
+        let all = [Self::None, Self::NetAdmin, Self::Dnsmasq, Self::Monitor, Self::Switch, Self::All];
+        all.into_iter().find(|keep| keep.word() == word)
     }
 
     fn set(self) -> CapabilitySet {
@@ -40,6 +49,10 @@ impl Keep {
             Self::None => CapabilitySet::empty(),
             Self::NetAdmin => CapabilitySet::NET_ADMIN,
             Self::Dnsmasq => CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW | CapabilitySet::NET_BIND_SERVICE,
+            Self::Monitor => CapabilitySet::NET_ADMIN | Self::Switch.set(),
+            // Only root has other users to switch to; anybody else's namespace holds nobody but them.
+            Self::Switch if geteuid().is_root() => CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL,
+            Self::Switch => CapabilitySet::empty(),
             Self::All => CapabilitySet::all(),
         }
     }
@@ -96,10 +109,11 @@ fn raise(set: CapabilitySet) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Drop every capability for good, also for all that this process starts: permitted, inheritable,
-/// ambient and bounding sets emptied, `no_new_privs` set. Call it before a second thread exists.
-pub fn drop_all_capabilities() -> Result<(), NetError> {
-    Keep::None.apply()
+/// Drop every capability for good that a monitor does not need any more once it has the tap: all of them for an
+/// ordinary user; root's keeps those that start QEMU as another user and end it. Also for all that this process
+/// starts, and with `no_new_privs`. Call it before a second thread exists.
+pub fn drop_capabilities_of_the_monitor() -> Result<(), NetError> {
+    Keep::Switch.apply()
 }
 
 /// Threads of this process.

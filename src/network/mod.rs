@@ -23,7 +23,7 @@ pub mod plan;
 pub mod tap;
 mod watch;
 
-pub use caps::drop_all_capabilities;
+pub use caps::drop_capabilities_of_the_monitor;
 pub use dir::NetDir;
 pub use error::NetError;
 pub use plan::{Egress, Mode, NetFile, NetPlan};
@@ -77,6 +77,11 @@ impl Network {
     /// Argv prefix that runs a command in the network with `CAP_NET_ADMIN` over it and nothing else.
     pub fn enter_net_admin(&self) -> Vec<String> {
         Enter { keeper: self.guest, keep: Keep::NetAdmin, bound: false }.prefix(&self.exe)
+    }
+
+    /// The same with what a VM's monitor needs besides.
+    pub fn enter_as_monitor(&self) -> Vec<String> {
+        Enter { keeper: self.guest, keep: Keep::Monitor, bound: false }.prefix(&self.exe)
     }
 
     /// As [`Network::enter`], for a child of this process that must die with it. Never empty.

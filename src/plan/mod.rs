@@ -220,6 +220,8 @@ fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: 
         vcpus: profile.vcpus,
         accel,
         disk: place.disk(),
+        golden: None,
+        user: None,
         memory: place.memory(),
         seed: place.seed(),
         mac: net.vm.mac.clone(),

@@ -53,8 +53,7 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
         writeln!(out, "{}", String::from_utf8_lossy(&file.bytes).trim_end())?;
     }
     heading(out, "qemu")?;
-    let fds = Fds { qmp: 3, serial: 4, tap: 5, drive: 6 };
-    writeln!(out, "{}", qemu::argv(&plan.machine, &fds).join(" \\\n  ").replace(" \\\n  -", "\n  -"))?;
+    writeln!(out, "{}", qemu::argv(&plan.machine, &Fds::SHOWN).join(" \\\n  ").replace(" \\\n  -", "\n  -"))?;
     writeln!(out, "(behind descriptor 6: {}, and a write cache that loses what was not flushed)", plan.machine.disk)?;
     write_ansible(plan, dirs, out)
 }

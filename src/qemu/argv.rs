@@ -18,6 +18,23 @@ pub struct Fds {
     pub tap: RawFd,
     /// The drive that the disk image is on, over NBD.
     pub drive: RawFd,
+    /// The golden image below the disk image, open for reading.
+    pub golden: RawFd,
+    /// The file for the memory of snapshots, open for both.
+    pub memory: RawFd,
+    /// The seed, open for reading.
+    pub seed: RawFd,
+}
+
+impl Fds {
+    /// The numbers in a command line that is shown: the first that are free.
+    pub const SHOWN: Self = Self { qmp: 3, serial: 4, tap: 5, drive: 6, golden: 7, memory: 8, seed: 9 };
+
+    /// All of them.
+    pub fn all(self) -> [RawFd; 7] {
+        let Self { qmp, serial, tap, drive, golden, memory, seed } = self;
+        [qmp, serial, tap, drive, golden, memory, seed]
+    }
 }
 
 /// The disk that the guest boots from, as a device.
@@ -47,6 +64,7 @@ pub fn snapshot(tag: &str) -> serde_json::Value {
 ///   ([`crate::drive`]). A file in the host's memory keeps everything, flushed or not.
 /// - Snapshots put the memory into a plain file of its own: QEMU writes it in small pieces and waits for each,
 ///   which takes 0.5 s there and many times that where the disk is.
+/// - Files come open: QEMU itself may open nothing but its own program, libraries and firmware.
 /// - The seed is a disk, not a CD-ROM: the cloud kernel has virtio built in, and NoCloud finds it by label.
 /// - The sandbox forbids QEMU to start programs, gain privileges or change scheduling.
 pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
@@ -65,11 +83,18 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("netdev", format!("tap,id={NETDEV},fd={}", fds.tap));
     option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
     option("blockdev", format!("driver=nbd,node-name=drive,server.type=fd,server.str={},discard=unmap", fds.drive));
-    option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap"));
+    match &machine.golden {
+        Some(golden) => {
+            opened(&mut option, "golden-file", fds.golden, "read-only=on");
+            option("blockdev", format!("driver={},node-name=golden,file=golden-file,read-only=on", golden.format));
+            option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,backing=golden,discard=unmap"));
+        }
+        None => option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap")),
+    }
     option("device", format!("virtio-blk-pci,id={DISK_DEVICE},drive={DISK},serial=disk,bootindex=1,addr=0x3"));
-    option("blockdev", file("memory-file", machine.memory.as_str(), "cache.no-flush=on"));
+    opened(&mut option, "memory-file", fds.memory, "cache.no-flush=on");
     option("blockdev", format!("driver=qcow2,node-name={MEMORY},file=memory-file,cache.no-flush=on"));
-    option("blockdev", file("seed", machine.seed.as_str(), "read-only=on"));
+    opened(&mut option, "seed", fds.seed, "read-only=on");
     option("device", "virtio-blk-pci,drive=seed,serial=seed,addr=0x4".into());
     option("object", "rng-builtin,id=rng0".into());
     option("device", "virtio-rng-pci,rng=rng0,addr=0x5".into());
@@ -96,8 +121,10 @@ fn accelerator(accel: Accel) -> [(&'static str, &'static str); 2] {
     }
 }
 
-fn file(node: &str, path: &str, more: &str) -> String {
-    format!("driver=file,node-name={node},filename={},locking=on,{more}", escape(path))
+/// A file that is open already, as a node. QEMU looks for a descriptor with the right access in the set.
+fn opened(option: &mut impl FnMut(&str, String), node: &str, fd: RawFd, more: &str) {
+    option("add-fd", format!("fd={fd},set={fd},opaque={node}"));
+    option("blockdev", format!("driver=file,node-name={node},filename=/dev/fdset/{fd},locking=on,{more}"));
 }
 
 /// In QEMU's `key=value,…` syntax a comma in a value is doubled.
@@ -109,6 +136,7 @@ fn escape(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::names::MiB;
+    use crate::qemu::Backing;
 
     fn askari() -> Machine {
         Machine {
@@ -118,6 +146,8 @@ mod tests {
             vcpus: 2,
             accel: Accel::Tcg,
             disk: "/var/lib/boma-qemu/vms/askari/disk.qcow2".into(),
+            golden: Some(Backing { path: "/var/lib/boma-integration/debian-13.qcow2".into(), format: "qcow2".into() }),
+            user: None,
             memory: "/var/lib/boma-qemu/vms/askari/memory.qcow2".into(),
             seed: "/var/lib/boma-qemu/vms/askari/seed.iso".into(),
             mac: "52:54:00:12:34:56".parse().unwrap(),
@@ -127,7 +157,7 @@ mod tests {
         }
     }
 
-    const FDS: Fds = Fds { qmp: 7, serial: 8, tap: 9, drive: 10 };
+    const FDS: Fds = Fds { qmp: 7, serial: 8, tap: 9, drive: 10, golden: 11, memory: 12, seed: 13 };
 
     /// One option with its value to a line.
     fn lines(machine: &Machine) -> String {
@@ -148,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_a_path_does_not_start_a_new_option() {
-        let odd = Machine { seed: "/tmp/a,readonly=off/seed".into(), ..askari() };
-        assert!(lines(&odd).contains("filename=/tmp/a,,readonly=off/seed,locking=on"));
+    fn a_comma_in_a_value_does_not_start_a_new_option() {
+        let odd = Machine { smbios_serial: "a,uuid=b".into(), ..askari() };
+        assert!(lines(&odd).contains("serial=a,,uuid=b"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod accel;
 mod argv;
 pub mod disk;
+pub mod user;
 
 pub use accel::Accel;
 pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, SNAPSHOT, argv, snapshot};
@@ -31,6 +32,12 @@ pub struct Machine {
     pub accel: Accel,
     /// The overlay (qcow2) that the guest boots from and writes to.
     pub disk: Utf8PathBuf,
+    /// The golden image that the overlay lies over; none until it is known which file that is.
+    #[serde(default)]
+    pub golden: Option<Backing>,
+    /// The user that QEMU runs as, if it is not the one who starts it: a number that nobody else has.
+    #[serde(default)]
+    pub user: Option<u32>,
     /// Where snapshots put the memory (qcow2); the guest does not see it.
     pub memory: Utf8PathBuf,
     /// The NoCloud seed, shown to the guest as a read-only disk.
@@ -43,6 +50,16 @@ pub struct Machine {
     pub bridge: IfName,
     /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
     pub smbios_serial: String,
+}
+
+/// The image that an overlay lies over. Nothing is ever written to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backing {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// Its format, as QEMU's driver is called.
+    pub format: String,
 }
 
 /// Why a machine description cannot be used.

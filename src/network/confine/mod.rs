@@ -15,11 +15,10 @@ use super::caps::Keep;
 use super::{NetError, Network, enter};
 use crate::failure::Failure;
 use crate::host::dirs::write_private;
-use crate::host::process::ProcessId;
+use crate::host::process::{ProcessId, inherit_nothing};
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
-use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 
 /// The hidden subcommand's name.
@@ -101,7 +100,7 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     let spec: Spec = super::read_json(Utf8Path::new(path))?;
     let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     let cwd = std::env::current_dir().map_err(|source| NetError::File { path: ".".into(), source })?;
-    close_inherited();
+    inherit_nothing();
     // Seen from the host's side, which is left in a moment.
     let folders = sockets::folders();
     enter::join(&spec.keeper)?;
@@ -119,14 +118,4 @@ fn run(args: &[String]) -> Result<u8, NetError> {
 
 fn cwd_name(cwd: &std::path::Path) -> Utf8PathBuf {
     Utf8PathBuf::from(cwd.to_string_lossy().into_owned())
-}
-
-/// Mark everything but the standard streams as not to be inherited: a descriptor is a way out, too.
-fn close_inherited() {
-    let fds = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(Result::ok);
-    for fd in fds.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2) {
-        // SAFETY: borrowed for one call, which fails harmlessly if the descriptor is closed by then.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
-    }
 }

@@ -1,0 +1,223 @@
+//! QEMU's process, and what it may do. The guest's devices are what an attacker in the guest talks to, so the
+//! process that emulates them is taken to be hostile: whatever it becomes, it has the descriptors that it was
+//! started with, and nothing else.
+//!
+//! - No capability, `no_new_privs`, and a user of its own where we are root.
+//! - No network but the tap, and no System V or POSIX message queue: namespaces of its own, and empty.
+//! - No file but its program, libraries and firmware, and these only to be read and run (Landlock). What belongs
+//!   to the VM comes as open descriptors. Landlock also keeps it from tracing and signalling others of its user.
+//! - QEMU's own filter of system calls on top (`-sandbox`): no program started, no thread's scheduling changed.
+
+use crate::qemu::{Accel, Machine, PROGRAM};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+};
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// What QEMU may read and run: where distributions keep programs, libraries and firmware.
+const READ: [&str; 9] =
+    ["/usr", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/etc/ld.so.cache", "/etc/alternatives", "/proc"];
+/// The devices that it may open.
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/kvm"];
+
+/// What of the confinement is in force; it goes into the journal with the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    /// The user that it runs as.
+    pub user: u32,
+    /// Whether it has a network of its own, with nothing in it.
+    pub own_network: bool,
+    /// Whether it can open no file of anybody's.
+    pub no_files: bool,
+}
+
+/// How QEMU's process will be confined, with what has to be made before.
+pub(crate) struct Confine {
+    user: Option<(Uid, Vec<Gid>)>,
+    own_network: bool,
+    rules: Option<OwnedFd>,
+}
+
+impl Confine {
+    /// As strictly as this host can.
+    pub(crate) fn of(machine: &Machine) -> Self {
+        let user = machine.user.map(|uid| (Uid::from_raw(uid), groups(machine.accel)));
+        let mut confine = Self { user, own_network: false, rules: rules().ok().flatten() };
+        // Whether a user namespace may be made is up to sysctls, AppArmor and seccomp: it is tried, as it will be done.
+        confine.own_network = confine.tried();
+        confine
+    }
+
+    /// What is in force.
+    pub(crate) fn in_force(&self) -> Confinement {
+        Confinement {
+            user: self.user.as_ref().map_or(Uid::effective(), |(uid, _)| *uid).as_raw(),
+            own_network: self.own_network,
+            no_files: self.rules.is_some(),
+        }
+    }
+
+    fn tried(&self) -> bool {
+        let mut command = std::process::Command::new("true");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let user = self.user.clone();
+        // SAFETY: as in `command` below.
+        unsafe { command.pre_exec(move || become_user(user.as_ref()).and_then(|()| leave_network())) };
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// QEMU's process, not started yet. It inherits `fds` and nothing else, and dies with the calling thread.
+    pub(crate) fn command(self, argv: &[String], fds: Vec<RawFd>, stderr: &File) -> Command {
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true);
+        // Where the file cannot be duplicated, QEMU's words go to the monitor's own log.
+        if let (Ok(out), Ok(err)) = (stderr.try_clone(), stderr.try_clone()) {
+            command.stdout(out).stderr(err);
+        }
+        let parent = std::process::id().cast_signed();
+        let before_exec = move || {
+            become_user(self.user.as_ref())?;
+            if self.own_network {
+                leave_network()?;
+            }
+            if let Some(rules) = &self.rules {
+                restrict(rules)?;
+            }
+            // After the last change of credentials, which clears it.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
+                return Err(std::io::Error::other("the monitor died first"));
+            }
+            for fd in &fds {
+                // SAFETY: the parent keeps these descriptors open until the spawn has returned.
+                let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
+                rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec there are only system calls; what they need was allocated before, but for
+        // two short strings, which glibc's allocator allows after a fork.
+        unsafe { command.pre_exec(before_exec) };
+        command
+    }
+}
+
+/// The groups that a user of its own needs: the one that may use KVM.
+fn groups(accel: Accel) -> Vec<Gid> {
+    match accel {
+        Accel::Kvm => std::fs::metadata("/dev/kvm").map(|kvm| Gid::from_raw(kvm.gid())).into_iter().collect(),
+        Accel::Tcg => Vec::new(),
+    }
+}
+
+/// The Landlock rules; none on a kernel without Landlock (before 5.13, or not in its list of security modules).
+fn rules() -> Result<Option<OwnedFd>, RulesetError> {
+    let newest = ABI::V6;
+    let program =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let program: Vec<_> = program.filter(|folder| folder.join(PROGRAM).exists()).collect();
+    let created = Ruleset::default()
+        .handle_access(AccessFs::from_all(newest))?
+        .handle_access(AccessNet::from_all(newest))?
+        .scope(Scope::from_all(newest))?
+        .create()?
+        .add_rules(path_beneath_rules(READ, AccessFs::from_read(newest)))?
+        .add_rules(path_beneath_rules(program, AccessFs::from_read(newest)))?
+        .add_rules(path_beneath_rules(
+            DEVICES,
+            AccessFs::from_read(newest) | AccessFs::WriteFile | AccessFs::IoctlDev,
+        ))?;
+    Ok(created.into())
+}
+
+/// From root to a user of its own, which loses every capability.
+fn become_user(user: Option<&(Uid, Vec<Gid>)>) -> std::io::Result<()> {
+    let Some((uid, groups)) = user else { return Ok(()) };
+    let gid = Gid::from_raw(uid.as_raw());
+    setgroups(groups)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(*uid, *uid, *uid)?;
+    Ok(())
+}
+
+/// Into a network and an IPC namespace with nothing in them, which takes a user namespace with nobody else in it.
+fn leave_network() -> std::io::Result<()> {
+    let (uid, gid) = (Uid::current(), Gid::current());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)?;
+    // A process that changed its user has files in /proc that are root's; exec would give them back.
+    nix::sys::prctl::set_dumpable(true)?;
+    for (file, text) in [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
+        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
+    ] {
+        File::options().write(true).open(file)?.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// landlock_restrict_self(2); `no_new_privs`, which it takes, is the monitor's already.
+fn restrict(rules: &OwnedFd) -> std::io::Result<()> {
+    // SAFETY: the call reads nothing of ours.
+    match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qemu::user;
+
+    /// What a program says that has QEMU's place.
+    fn in_its_place(script: &str) -> (String, Confinement) {
+        let confine = Confine { user: None, own_network: false, rules: rules().unwrap() };
+        let user = user::of_its_own(&"boma-it-askari-7f3a".parse().unwrap());
+        let mut confine = Confine { user: user.map(|uid| (Uid::from_raw(uid), Vec::new())), ..confine };
+        confine.own_network = confine.tried();
+        let in_force = confine.in_force();
+        let stderr = tempfile::tempfile().unwrap();
+        let argv = ["sh", "-c", script].map(str::to_owned);
+        let mut command = confine.command(&argv, Vec::new(), &stderr);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let out = runtime.block_on(async { command.stdout(Stdio::piped()).output().await.unwrap() });
+        (String::from_utf8(out.stdout).unwrap(), in_force)
+    }
+
+    #[test]
+    fn what_has_qemus_place_finds_no_file_no_network_and_nobody_to_signal() {
+        let own = tempfile::NamedTempFile::new().unwrap();
+        let (path, pid) = (own.path().display(), std::process::id());
+        let (said, in_force) = in_its_place(&format!(
+            "cat /etc/passwd {path} 2>/dev/null && echo reads
+            (echo x >{path}) 2>/dev/null && echo writes
+            (: >/tmp/made-by-qemu) 2>/dev/null && echo makes
+            kill -0 {pid} 2>/dev/null && echo signals
+            cat /proc/{pid}/environ 2>/dev/null | grep -q . && echo looks
+            echo links $(tail -n +3 /proc/self/net/dev | cut -d: -f1)
+            grep -E '^(Uid|CapEff|NoNewPrivs):' /proc/self/status"
+        ));
+        assert!(
+            in_force.own_network && in_force.no_files,
+            "this host has neither Landlock nor namespaces: {in_force:?}"
+        );
+        let words: Vec<_> = said.split_whitespace().collect();
+        let uid = in_force.user.to_string();
+        assert_eq!(words[..3], ["links", "lo", "Uid:"], "{said}");
+        assert!(words[3..7].iter().all(|word| *word == uid), "{said}");
+        assert_eq!(words[7..9], ["CapEff:", "0000000000000000"], "{said}");
+        assert_eq!(Uid::effective().is_root(), in_force.user != 0 && in_force.user != Uid::effective().as_raw());
+    }
+}
