@@ -1,10 +1,16 @@
 //! Locks on files. A lock lives as long as its open file description: a child that inherits the
 //! descriptor keeps it, and the kernel drops it with the last holder, even on SIGKILL.
 
+use super::deadline::Deadline;
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+/// How often a lock that is waited for is tried.
+const PERIOD: Duration = Duration::from_millis(20);
 
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
@@ -68,6 +74,27 @@ impl Lock {
         Self::sign(file, who).map_err(io)
     }
 
+    /// Wait for the lock, for `limit` at most; then the error says who has it.
+    pub fn take_within(path: &Utf8Path, who: &str, limit: Duration) -> Result<Self, LockError> {
+        let deadline = Deadline::after(limit);
+        loop {
+            match Self::try_take(path, who) {
+                Err(LockError::Held { .. }) if !deadline.left().is_zero() => std::thread::sleep(PERIOD),
+                done => return done,
+            }
+        }
+    }
+
+    /// Whether what is locked is still the file at `path`. If not, its folder was deleted or moved away under the
+    /// holder, and nobody can find the holder any more.
+    pub fn is_at(&self, path: &Utf8Path) -> bool {
+        match (self.file.metadata(), path.metadata()) {
+            (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+            (_, Err(e)) => e.kind() != std::io::ErrorKind::NotFound,
+            (Err(_), _) => true,
+        }
+    }
+
     /// Whether somebody holds it now. A file that does not exist is held by nobody.
     pub fn is_held(path: &Utf8Path) -> bool {
         let Ok(file) = File::open(path) else { return false };
@@ -106,5 +133,26 @@ mod tests {
         drop(first);
         assert!(!Lock::is_held(&path));
         Lock::try_take(&path, "second").unwrap();
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_deleted_or_replaced_stands_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        let lock = Lock::try_take(&path, "first").unwrap();
+        assert!(lock.is_at(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!lock.is_at(&path));
+        std::fs::write(&path, "").unwrap();
+        assert!(!lock.is_at(&path));
+    }
+
+    #[test]
+    fn a_lock_that_is_not_let_go_in_time_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        let _held = Lock::try_take(&path, "pid 7").unwrap();
+        let error = Lock::take_within(&path, "second", Duration::from_millis(50)).unwrap_err();
+        assert!(error.to_string().contains("pid 7"), "{error}");
     }
 }

@@ -7,4 +7,6 @@ pub mod ledger;
 pub mod lock;
 pub mod process;
 pub mod programs;
+pub mod stop_at;
 pub mod tail;
+pub mod turn;

@@ -117,6 +117,19 @@ mod tests {
     }
 
     #[test]
+    fn a_start_time_counts_from_the_boot_whatever_the_clock_on_the_wall_says() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let id = ProcessId::of(child.id().cast_signed()).unwrap();
+        // CLOCK_BOOTTIME is the one that nobody can set.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now = u64::try_from(now.tv_sec).unwrap();
+        let started = id.start_time / rustix::param::clock_ticks_per_second();
+        assert!((now.saturating_sub(60)..=now).contains(&started), "started {started} s, now {now} s after the boot");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn a_child_that_ignores_sigterm_is_killed() {
         let mut child = std::process::Command::new("sh")
             .args(["-c", "trap '' TERM; echo; while :; do sleep 1; done"])

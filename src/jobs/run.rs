@@ -3,6 +3,7 @@
 use super::Context;
 use super::record::{MadeOf, Phase, Record};
 use crate::failure::{Exit, Failure};
+use crate::host::stop_at;
 use crate::machine::VmDir;
 use crate::names::HostName;
 use crate::network::{self, Egress, Mode, Network};
@@ -104,6 +105,7 @@ impl<'a> Run<'a> {
         // A failure is printed whole at the end of the run; here its first line is enough.
         self.ctx.progress.end(name, seconds, outcome.lines().next().unwrap_or_default(), ok);
         self.record.phases.push(Phase { name: name.to_owned(), seconds, ok, outcome });
+        stop_at::reached(stop_at::Point::Phase(name));
         done.map(|(made, _)| made)
     }
 

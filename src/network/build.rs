@@ -11,6 +11,7 @@ use crate::host::cmd::Cmd;
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Ledger, Netns};
 use crate::host::process::ProcessId;
+use crate::host::turn;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt::Write;
 
@@ -37,6 +38,10 @@ struct Site<'a> {
 /// waited for last), filters before the bridge that they guard, the bridge, forwarding, the
 /// controller's side, DHCP and DNS.
 pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &mut Ledger) -> Result<Built, NetError> {
+    let _turn = match plan.mode {
+        Mode::Namespace => None,
+        Mode::Host => turn::turn()?,
+    };
     let host = host_facts::gather()?;
     if plan.mode == Mode::Host
         && let Some(clash) = host.iter().find(|network| network.to.overlaps(&plan.subnet))
@@ -79,6 +84,16 @@ impl Site<'_> {
         Ok(self.ledger.adopt(Change::Process { role: role.into(), id })?)
     }
 
+    /// Into the ledger with something that is known by its name alone. What bears that name on the host already is
+    /// somebody else's, and would be removed as ours.
+    fn claim(&mut self, change: Change) -> Result<(), NetError> {
+        let on_the_host = self.plan.mode == Mode::Host;
+        if on_the_host && change.is_there() {
+            return Err(NetError::Taken { what: change.to_string() });
+        }
+        Ok(self.ledger.adopt(change)?)
+    }
+
     /// A short command with `CAP_NET_ADMIN` in the namespaces of `at`.
     fn admin(&self, at: Option<ProcessId>, program: &str) -> Cmd {
         let prefix = Enter { keeper: at, keep: Keep::NetAdmin, bound: true }.prefix(self.exe);
@@ -111,8 +126,8 @@ impl Site<'_> {
         let table = |family: &str| Change::NftTable { family: family.into(), name: self.plan.name.to_string(), netns };
         let (ports, guest) = (table("bridge"), table("inet"));
         let text = nft::ports(self.plan) + &nft::guest(self.plan);
-        self.ledger.adopt(ports)?;
-        self.ledger.adopt(guest)?;
+        self.claim(ports)?;
+        self.claim(guest)?;
         self.nft(at, text)
     }
 
@@ -129,7 +144,7 @@ impl Site<'_> {
         if *mode == Mode::Namespace {
             lines.push_str("link set dev lo up\n");
         }
-        self.ledger.adopt(Change::Link { name: bridge.to_string(), netns: netns(at) })?;
+        self.claim(Change::Link { name: bridge.to_string(), netns: netns(at) })?;
         self.ip(at, lines)?;
         match mode {
             // The keeper has switched it on in its own.
@@ -142,11 +157,16 @@ impl Site<'_> {
         let key = "net/ipv4/ip_forward";
         let path = Utf8PathBuf::from(format!("/proc/sys/{key}"));
         let file = |source| NetError::File { path: path.clone(), source };
-        let old = std::fs::read_to_string(&path).map_err(file)?.trim().to_owned();
+        let now = std::fs::read_to_string(&path).map_err(file)?;
+        let old = turn::before(key, now.trim());
         if old == "1" {
             return Ok(());
         }
-        self.ledger.adopt(Change::Sysctl { key: key.into(), old, new: "1".into(), netns: Netns::Host })?;
+        let user = ProcessId::own();
+        let change =
+            Change::Sysctl { key: key.into(), old: old.clone(), new: "1".into(), netns: Netns::Host, user: Some(user) };
+        self.ledger.adopt(change)?;
+        turn::join(key, &old, user);
         std::fs::write(&path, "1").map_err(file)
     }
 
@@ -158,7 +178,7 @@ impl Site<'_> {
         };
         let keeper = self.keeper("controller keeper", &prefix, space)?;
         let port = self.plan.controller_port();
-        self.ledger.adopt(Change::Link { name: port.clone(), netns: netns(at) })?;
+        self.claim(Change::Link { name: port.clone(), netns: netns(at) })?;
         self.ip(
             at,
             format!(

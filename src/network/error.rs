@@ -168,6 +168,12 @@ pub enum NetError {
         /// The interface.
         device: String,
     },
+    /// Something of our name is on the host that is not in our ledger.
+    #[error("the name is taken on this host: there is a {what} that is not ours")]
+    Taken {
+        /// What there is.
+        what: String,
+    },
     /// Somebody else answers DNS or DHCP on the bridge's address.
     #[error("port 53 or 67 is taken on the bridge's address {address}; dnsmasq said: {said}")]
     PortBusy {
@@ -249,6 +255,9 @@ impl Blame for NetError {
                 "`ss -lntup 'sport = 53 or sport = 67'` names the program; let it listen on its own addresses only, or use --net namespace"
             }
             Self::Clash { .. } => "choose another subnet in net/, or use --net namespace, where it cannot clash",
+            Self::Taken { .. } => {
+                "if no other run is at work, remove it by hand; else wait, use other names in net/, or use --net namespace"
+            }
             Self::NoWayOut { .. } => "`down` the VM and start it with `up --egress nat`",
             Self::Ledger(error) => return error.next(),
             _ => return None,

@@ -30,7 +30,7 @@ pub use plan::{Egress, Mode, NetFile, NetPlan};
 
 use crate::host::deadline::Deadline;
 use crate::host::dirs::{Dirs, make_private, write_private};
-use crate::host::ledger::{Leak, Ledger};
+use crate::host::ledger::{Change, Leak, Ledger, LedgerError};
 use crate::host::lock::Lock;
 use crate::host::process::{self, ProcessId};
 use crate::names::IfName;
@@ -44,6 +44,8 @@ use std::time::Duration;
 
 /// How long a network may take to be up; measured: 0.1 s.
 const LIMIT: Duration = Duration::from_secs(20);
+/// How long its holder may take to end when it is asked to; measured: 5 ms.
+const HOLDER_GRACE: Duration = Duration::from_secs(2);
 
 /// A network that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +181,7 @@ fn clear(dir: &NetDir) -> Vec<Leak> {
     if !dir.path().exists() {
         return Vec::new();
     }
-    let leaks = match Ledger::open(&dir.ledger()) {
+    let leaks = match end_holder(dir).and_then(|()| Ledger::open(&dir.ledger())) {
         Ok(ledger) => ledger.undo(),
         Err(error) => vec![Leak { what: format!("network {}", dir.path()), why: error.to_string() }],
     };
@@ -188,6 +190,16 @@ fn clear(dir: &NetDir) -> Vec<Leak> {
         let _ = std::fs::remove_dir_all(dir.path());
     }
     leaks
+}
+
+/// End the holder before the undo begins. One whose starter was killed may still be making things, and what it made
+/// after its ledger was read would stay.
+fn end_holder(dir: &NetDir) -> Result<(), LedgerError> {
+    if let Some(Change::Process { id, .. }) = Ledger::open(&dir.ledger())?.changes().next() {
+        // If it does not end, the undo says so.
+        id.end(HOLDER_GRACE);
+    }
+    Ok(())
 }
 
 fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {

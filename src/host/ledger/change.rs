@@ -1,0 +1,245 @@
+//! What can be changed on the host, how it is put back, and whether it is still there.
+
+use crate::host::cmd::{Cmd, CmdError};
+use crate::host::process::ProcessId;
+use crate::host::turn;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// One change to the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Change {
+    /// A process of ours; `role` is the word for it (`monitor`, `network holder`, `pasta`).
+    Process {
+        /// What it is for.
+        role: String,
+        /// Its identity.
+        id: ProcessId,
+    },
+    /// A network link (bridge, tap, one end of a veth pair).
+    Link {
+        /// Its name.
+        name: String,
+        /// The network namespace it is in.
+        netns: Netns,
+    },
+    /// An nftables table.
+    NftTable {
+        /// `inet`, `bridge`, `ip`, …
+        family: String,
+        /// Its name.
+        name: String,
+        /// The network namespace it is in.
+        netns: Netns,
+    },
+    /// A kernel setting below `/proc/sys`.
+    Sysctl {
+        /// The path below `/proc/sys`, with slashes: `net/ipv4/ip_forward`.
+        key: String,
+        /// The value to put back.
+        old: String,
+        /// The value that we set; if it is another one later, somebody else owns it.
+        new: String,
+        /// Whose life stands for the need of it. The last one who needs it puts it back.
+        #[serde(default)]
+        user: Option<ProcessId>,
+        /// The network namespace it is in.
+        netns: Netns,
+    },
+    /// A file.
+    File {
+        /// Its absolute path.
+        path: Utf8PathBuf,
+    },
+    /// A folder of our own with all that is in it.
+    Folder {
+        /// Its absolute path.
+        path: Utf8PathBuf,
+    },
+}
+
+/// A fieldless enum that knows all its values and a word for each.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $value:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$of])* $value),* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: [Self; [$($word),*].len()] = [$(Self::$value),*];
+
+            /// The word for it.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$value => $word),* }
+            }
+        }
+    };
+}
+
+words! {
+    /// The kinds of change.
+    Kind {
+        /// [`Change::Process`].
+        Process = "process",
+        /// [`Change::Link`].
+        Link = "link",
+        /// [`Change::NftTable`].
+        NftTable = "nft-table",
+        /// [`Change::Sysctl`].
+        Sysctl = "sysctl",
+        /// [`Change::File`].
+        File = "file",
+        /// [`Change::Folder`].
+        Folder = "folder",
+    }
+}
+
+words! {
+    /// Where in its life a change is.
+    Step {
+        /// It is written down and not made.
+        Intent = "intent",
+        /// It is made, and that is written down.
+        Done = "done",
+        /// It is the next to be put back.
+        Undoing = "undoing",
+        /// It is put back, and that is written down.
+        Undone = "undone",
+    }
+}
+
+/// Which network namespace a change was made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Netns {
+    /// The one that the program itself was started in.
+    Host,
+    /// One of our own, which goes, with all that is in it, when its keeper ends.
+    Kept(ProcessId),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { role, id } => write!(f, "process {} ({role})", id.pid),
+            Self::Link { name, .. } => write!(f, "network link {name}"),
+            Self::NftTable { family, name, .. } => write!(f, "nft table {family} {name}"),
+            Self::Sysctl { key, old, .. } => write!(f, "sysctl {key} (was {old})"),
+            Self::File { path } => write!(f, "file {path}"),
+            Self::Folder { path } => write!(f, "folder {path}"),
+        }
+    }
+}
+
+impl Change {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Process { .. } => Kind::Process,
+            Self::Link { .. } => Kind::Link,
+            Self::NftTable { .. } => Kind::NftTable,
+            Self::Sysctl { .. } => Kind::Sysctl,
+            Self::File { .. } => Kind::File,
+            Self::Folder { .. } => Kind::Folder,
+        }
+    }
+
+    /// What tells it from others of its kind, the same in every run.
+    #[cfg(debug_assertions)]
+    pub(crate) fn label(&self) -> &str {
+        match self {
+            Self::Process { role, .. } => role,
+            Self::Link { name, .. } => name,
+            Self::NftTable { family, .. } => family,
+            Self::Sysctl { key, .. } => key,
+            Self::File { path } | Self::Folder { path } => path.file_name().unwrap_or_default(),
+        }
+    }
+
+    /// Whether it is in what all users of the host share.
+    pub(super) fn is_on_the_host(&self) -> bool {
+        matches!(
+            self,
+            Self::Link { netns: Netns::Host, .. }
+                | Self::NftTable { netns: Netns::Host, .. }
+                | Self::Sysctl { netns: Netns::Host, .. }
+        )
+    }
+
+    /// Whether it is still there when the host has booted again.
+    pub(super) fn outlives_a_boot(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Folder { .. })
+    }
+
+    /// Whether it ends with the namespace that it is in, whose keeper is an older entry of the same ledger.
+    pub(super) fn goes_with_its_keeper(&self) -> bool {
+        matches!(
+            self,
+            Self::Link { netns: Netns::Kept(_), .. }
+                | Self::NftTable { netns: Netns::Kept(_), .. }
+                | Self::Sysctl { netns: Netns::Kept(_), .. }
+        )
+    }
+
+    /// Put it back. "Already gone" is success. Of a folder, `ledger` goes last if it is in there: what is left of a
+    /// folder when that is cut short is still known.
+    pub(super) fn undo(&self, ledger: &Utf8Path) -> Result<(), String> {
+        if let Self::Sysctl { key, user: Some(user), netns: Netns::Host, .. } = self
+            && !turn::leave(key, *user)
+        {
+            return Ok(());
+        }
+        if !self.is_there() {
+            return Ok(());
+        }
+        let text = |e: CmdError| e.to_string();
+        match self {
+            Self::Process { id, .. } => match id.end(Duration::from_secs(5)) {
+                true => Ok(()),
+                false => Err("it survived SIGKILL for 5 s".into()),
+            },
+            kept if kept.goes_with_its_keeper() => Ok(()),
+            Self::Link { name, .. } => Cmd::new("ip").args(["link", "del", name]).run().map(drop).map_err(text),
+            Self::NftTable { family, name, .. } => {
+                Cmd::new("nft").args(["delete", "table", family, name]).run().map(drop).map_err(text)
+            }
+            Self::Sysctl { key, old, .. } => std::fs::write(format!("/proc/sys/{key}"), old).map_err(|e| e.to_string()),
+            Self::File { path } => std::fs::remove_file(path).map_err(|e| e.to_string()),
+            Self::Folder { path } => remove_folder(path, ledger).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Whether it is (still) there, or something else of its name.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Process { id, .. } => id.is_alive(),
+            Self::Link { netns: Netns::Kept(keeper), .. }
+            | Self::NftTable { netns: Netns::Kept(keeper), .. }
+            | Self::Sysctl { netns: Netns::Kept(keeper), .. } => keeper.is_alive(),
+            Self::Link { name, .. } => Utf8Path::new("/sys/class/net").join(name).exists(),
+            Self::NftTable { family, name, .. } => Cmd::new("nft").args(["list", "table", family, name]).run().is_ok(),
+            Self::Sysctl { key, user: Some(user), .. } if turn::is_needed(key, *user) => false,
+            Self::Sysctl { key, old, new, .. } => {
+                let now = std::fs::read_to_string(format!("/proc/sys/{key}")).unwrap_or_default();
+                old != new && now.trim() == new
+            }
+            Self::File { path } | Self::Folder { path } => path.symlink_metadata().is_ok(),
+        }
+    }
+}
+
+fn remove_folder(path: &Utf8Path, last: &Utf8Path) -> std::io::Result<()> {
+    for entry in path.read_dir_utf8()? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            _ if entry.path() == last => {}
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    std::fs::remove_dir_all(path)
+}

@@ -1,0 +1,258 @@
+//! The ledger: every change to the host is one value, written down before it is made.
+//!
+//! `do_` writes the intent, acts, and writes "done". Undo runs newest first, each entry at most once,
+//! goes on past errors, and counts "already gone" as success. Afterwards every entry is probed: what
+//! is still there is a leak and is reported by name. What is not in a ledger is never touched,
+//! whatever it is called.
+
+mod change;
+
+pub use change::{Change, Kind, Netns, Step};
+
+use super::process::ProcessId;
+use super::stop_at::{self, Point};
+use super::turn;
+use crate::failure::{Blame, Exit};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// Why the ledger could not be written, or the change not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The ledger cannot be read or written; then nothing may be changed.
+    #[error("cannot write the ledger {path}")]
+    Io {
+        /// The ledger file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line in the middle cannot be read.
+    #[error("the ledger {path} is damaged at line {line}")]
+    Damaged {
+        /// The ledger file.
+        path: Utf8PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why it cannot be read.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Blame for LedgerError {
+    fn exit(&self) -> Exit {
+        Exit::Host
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => Some("free some disk space, or check who owns the state folder".into()),
+            Self::Damaged { .. } => Some("read the file: it lists what to undo by hand; then remove it".into()),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+enum Line {
+    Intent {
+        seq: u64,
+        /// The boot of the host that it was written in.
+        #[serde(default = "this_boot")]
+        boot: String,
+        change: Change,
+    },
+    Done {
+        seq: u64,
+    },
+    Undone {
+        seq: u64,
+    },
+}
+
+impl Line {
+    fn step(&self) -> Step {
+        match self {
+            Self::Intent { .. } => Step::Intent,
+            Self::Done { .. } => Step::Done,
+            Self::Undone { .. } => Step::Undone,
+        }
+    }
+}
+
+/// The changes of one VM or one network, on disk.
+#[derive(Debug)]
+pub struct Ledger {
+    path: Utf8PathBuf,
+    file: File,
+    entries: Vec<(u64, Change)>,
+    next: u64,
+}
+
+/// Something of ours that is still there after the undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leak {
+    /// What it is.
+    pub what: String,
+    /// Why undoing it failed, if it said so.
+    pub why: String,
+}
+
+impl Ledger {
+    /// Open the ledger at `path`, made if it is not there. A torn last line (power loss in the
+    /// middle of a write) is dropped: its change was not begun.
+    pub fn open(path: &Utf8Path) -> Result<Self, LedgerError> {
+        let io = |source| LedgerError::Io { path: path.to_owned(), source };
+        // Not as text: what a power loss leaves at the end of a file can be anything.
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(io(e)),
+        };
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (mut entries, mut next, now) = (Vec::new(), 0, this_boot());
+        for (n, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let damaged = |source| LedgerError::Damaged { path: path.to_owned(), line: n + 1, source };
+            match serde_json::from_slice(line).map_err(damaged)? {
+                Line::Intent { seq, boot, change } => {
+                    // What bears its name since another boot of the host is somebody else's.
+                    if boot == now || change.outlives_a_boot() {
+                        entries.push((seq, change));
+                    }
+                    next = next.max(seq + 1);
+                }
+                Line::Done { .. } => {}
+                Line::Undone { seq } => entries.retain(|(s, _)| *s != seq),
+            }
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
+        if whole < bytes.len() {
+            file.set_len(whole as u64).map_err(io)?;
+        }
+        Ok(Self { path: path.to_owned(), file, entries, next })
+    }
+
+    /// Write the intent, act, write "done". If the act fails the entry stays: a half-made change is
+    /// undone like a whole one.
+    pub fn do_<T, E: From<LedgerError>>(&mut self, change: Change, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let seq = self.intend(change.clone())?;
+        let made = act()?;
+        self.write(&Line::Done { seq }, &change)?;
+        Ok(made)
+    }
+
+    /// Write down something that is there already: a process, which has no identity before it runs.
+    /// It must be bound to its parent until this returns.
+    pub fn adopt(&mut self, change: Change) -> Result<(), LedgerError> {
+        let seq = self.intend(change.clone())?;
+        self.write(&Line::Done { seq }, &change)
+    }
+
+    /// What is written down and not undone, oldest first.
+    pub fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> {
+        self.entries.iter().map(|(_, change)| change)
+    }
+
+    /// Undo everything, newest first, and report what is still there afterwards.
+    /// Without leaks the ledger file itself goes last.
+    pub fn undo(mut self) -> Vec<Leak> {
+        let leaks = self.undo_entries();
+        if leaks.is_empty() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        leaks
+    }
+
+    /// The same for the process that keeps this ledger, when nobody else can find the file any more: all but that
+    /// process itself, and no file, since what is at its path now is another's.
+    pub fn undo_beside_self(mut self) -> Vec<Leak> {
+        let own = ProcessId::own();
+        self.entries.retain(|(_, change)| !matches!(change, Change::Process { id, .. } if *id == own));
+        self.undo_entries()
+    }
+
+    fn undo_entries(&mut self) -> Vec<Leak> {
+        let newest_first: Vec<_> = std::mem::take(&mut self.entries).into_iter().rev().collect();
+        // What is removed by name on the host must not be somebody else's who has just taken the name.
+        let turn = match newest_first.iter().any(|(_, change)| change.is_on_the_host()) {
+            true => turn::turn(),
+            false => Ok(None),
+        };
+        if let Err(error) = &turn {
+            let leak = |(_, change): &(u64, Change)| Leak { what: change.to_string(), why: error.to_string() };
+            return newest_first.iter().filter(|(_, change)| change.is_there()).map(leak).collect();
+        }
+        let mut words = Vec::new();
+        let mut group = 0..0;
+        for (n, (_, change)) in newest_first.iter().enumerate() {
+            if !group.contains(&n) {
+                group = n..n + ask_together(&newest_first[n..]);
+            }
+            stop_at::reached(Point::Ledger(Step::Undoing, change));
+            words.push(change.undo(&self.path).err().unwrap_or_default());
+        }
+        // Probing comes after all undoing: a link can need its keeper's end to be gone.
+        let mut leaks = Vec::new();
+        for ((seq, change), said) in newest_first.into_iter().zip(words) {
+            if change.is_there() {
+                let why = if said.is_empty() { "it was undone and is still there".into() } else { said };
+                leaks.push(Leak { what: change.to_string(), why });
+            } else {
+                // The folder that holds the ledger may be among what was undone.
+                let _ = self.write(&Line::Undone { seq }, &change);
+            }
+        }
+        leaks
+    }
+
+    fn intend(&mut self, change: Change) -> Result<u64, LedgerError> {
+        let seq = self.next;
+        self.write(&Line::Intent { seq, boot: this_boot(), change: change.clone() }, &change)?;
+        self.next += 1;
+        self.entries.push((seq, change));
+        Ok(seq)
+    }
+
+    fn write(&mut self, line: &Line, change: &Change) -> Result<(), LedgerError> {
+        let io = |source| LedgerError::Io { path: self.path.clone(), source };
+        let mut text = serde_json::to_vec(line).map_err(|e| io(e.into()))?;
+        text.push(b'\n');
+        let before = self.file.metadata().map_err(io)?.len();
+        if let Err(full) = self.file.write_all(&text) {
+            // The next line would be added to the half that was written, and both be lost.
+            let _ = self.file.set_len(before);
+            return Err(io(full));
+        }
+        // Only an intent must be on disk before the world changes.
+        if let Line::Intent { .. } = line {
+            self.file.sync_data().map_err(io)?;
+        }
+        stop_at::reached(Point::Ledger(line.step(), change));
+        Ok(())
+    }
+}
+
+/// The host's boot id.
+fn this_boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Ask the processes at the head of `changes` to end, so that they do so side by side; the number of changes
+/// up to the first that is neither a process nor goes with one. What comes after it waits for its turn.
+fn ask_together(changes: &[(u64, Change)]) -> usize {
+    let needs_no_work = |change: &Change| matches!(change, Change::Process { .. }) || change.goes_with_its_keeper();
+    let head = changes.iter().take_while(|(_, change)| needs_no_work(change));
+    head.inspect(|(_, change)| {
+        if let Change::Process { id, .. } = change {
+            id.ask_to_end();
+        }
+    })
+    .count()
+}
+
+#[cfg(test)]
+mod tests;
