@@ -180,6 +180,15 @@ async fn qemu_dies_with_its_monitor() {
 }
 
 #[tokio::test]
+async fn a_monitor_whose_folder_is_deleted_ends_and_takes_qemu_along() {
+    let vm = Vm::start();
+    let qemu = vm.qemu().await;
+    std::fs::remove_dir_all(vm.dir.path()).unwrap();
+    let deadline = Deadline::after(SOON);
+    assert!(vm.monitor.wait_gone(&deadline) && qemu.wait_gone(&deadline));
+}
+
+#[tokio::test]
 async fn a_frozen_qemu_holds_nobody_up_and_is_killed_in_the_end() {
     let vm = Vm::start();
     let qemu = vm.qemu().await;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 /// The time that QEMU has to end after `quit`, and again after SIGTERM.
 const QUIT_LIMIT: Duration = Duration::from_secs(3);
@@ -28,6 +28,9 @@ const QUIT_LIMIT: Duration = Duration::from_secs(3);
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
 /// The time that QEMU has to say how it is.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often it looks whether the VM's folder is still there: without it, nobody can find the VM any more.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// What the monitor owns and hands to QEMU.
 pub(crate) struct Parts {
@@ -53,6 +56,7 @@ enum Next {
     Guest(FromGuest),
     Order(Order),
     State(String),
+    Look,
     Terminated,
 }
 
@@ -90,11 +94,13 @@ impl Keeper {
     /// Go on until somebody says stop.
     pub(crate) async fn run(&mut self) {
         let Ok(mut terminate) = signal(SignalKind::terminate()) else { return self.stop().await };
+        let mut look = interval(PERIOD);
         loop {
             let next = tokio::select! {
                 from = from_guest(&mut self.guest) => Next::Guest(from),
                 Some(order) = self.parts.queue.recv() => Next::Order(order),
                 Some(state) = self.states.1.recv() => Next::State(state),
+                _ = look.tick() => Next::Look,
                 _ = terminate.recv() => Next::Terminated,
             };
             match next {
@@ -107,6 +113,11 @@ impl Keeper {
                 }
                 Next::Order(order) => self.obey(order).await,
                 Next::State(state) => self.state(&state),
+                Next::Look if self.parts.alive.is_at(&self.parts.dir.alive()) => {}
+                Next::Look => {
+                    anstream::eprintln!("the VM's folder {} is gone: it ends", self.parts.dir.path());
+                    return self.stop().await;
+                }
                 Next::Terminated => return self.stop().await,
             }
         }

@@ -8,17 +8,19 @@ use super::watch::Watch;
 use super::{NetError, Network, handshake};
 use crate::failure::Failure;
 use crate::host::dirs::write_private;
-use crate::host::ledger::{Change, Ledger};
+use crate::host::ledger::{Change, Leak, Ledger};
 use crate::host::lock::Lock;
 use crate::host::process::ProcessId;
 use camino::Utf8PathBuf;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::process::ExitCode;
 
 /// The hidden subcommand's name.
 pub const NAME: &str = "@net";
+/// How often it looks whether its folder is still there.
+const PERIOD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The hidden subcommand: `@net FOLDER`, where FOLDER holds the plan.
 pub fn main(args: &[String]) -> ExitCode {
@@ -41,12 +43,23 @@ fn run(args: &[String]) -> Result<(), NetError> {
     let dir = NetDir::at(dir.as_str());
     // A session of its own: a terminal's Ctrl-C and its hanging up are not for it.
     let _ = rustix::process::setsid();
-    let _alive = Lock::try_take(&dir.alive(), &format!("the network's holder, pid {}", std::process::id()))?;
+    let alive = Lock::try_take(&dir.alive(), &format!("the network's holder, pid {}", std::process::id()))?;
     let mut ledger = Ledger::open(&dir.ledger())?;
+    let held = hold(&dir, &alive, &mut ledger);
+    if !alive.is_at(&dir.alive()) {
+        // Nobody can find the ledger any more, and what is on the host itself does not end with its maker.
+        for Leak { what, why } in ledger.undo_beside_self() {
+            anstream::eprintln!("{what} is still there: {why}");
+        }
+    }
+    held
+}
+
+fn hold(dir: &NetDir, alive: &Lock, ledger: &mut Ledger) -> Result<(), NetError> {
     ledger.adopt(Change::Process { role: "network holder".into(), id: ProcessId::own() })?;
     let mut plan: NetPlan = super::read_json(&dir.plan())?;
     let exe = super::own_exe()?;
-    let built = build(&exe, &dir, &mut plan, &mut ledger)?;
+    let built = build(&exe, dir, &mut plan, ledger)?;
     // Not before: the parts would inherit the blocked signals. Until now a signal simply ends it all.
     let signals = signals().map_err(|errno| NetError::Start { program: NAME.into(), source: errno.into() })?;
     let network = Network {
@@ -70,7 +83,7 @@ fn run(args: &[String]) -> Result<(), NetError> {
     handshake::ready(&()).map_err(file)?;
     let null = std::fs::File::open("/dev/null").map_err(file)?;
     rustix::stdio::dup2_stdout(&null).map_err(|errno| file(errno.into()))?;
-    serve(built, &dir, &signals, watch);
+    serve(built, dir, alive, &signals, watch);
     Ok(())
 }
 
@@ -89,9 +102,9 @@ fn signals() -> nix::Result<SignalFd> {
 }
 
 /// Wait for the order to end. A part that dies meanwhile is told to those who look; it is not started
-/// again, since what it knew (connections, leases given out) is gone.
-fn serve(mut built: Built, dir: &NetDir, signals: &SignalFd, mut watch: Watch) {
-    loop {
+/// again, since what it knew (connections, leases given out) is gone. A network whose folder is gone ends.
+fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut watch: Watch) {
+    while alive.is_at(&dir.alive()) {
         for part in &mut built.parts {
             if let Some(status) = part.ended() {
                 let error = NetError::Ended { program: part.name, status, said: part.last_words() };
@@ -100,7 +113,7 @@ fn serve(mut built: Built, dir: &NetDir, signals: &SignalFd, mut watch: Watch) {
         }
         built.parts.retain_mut(|part| part.ended().is_none());
         let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(watch.fd(), PollFlags::IN)];
-        match poll(&mut fds, None) {
+        match poll(&mut fds, Some(&PERIOD)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
         }

@@ -8,10 +8,12 @@ use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
 use boma_qemu::failure::Failure;
 use boma_qemu::host::dirs::Dirs;
+use boma_qemu::host::ledger::{Change, Ledger};
 use boma_qemu::names::IfName;
 use boma_qemu::network::{self, Egress, NetPlan, confine::Confinement};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
@@ -46,6 +48,8 @@ pub(crate) enum Job {
     /// Listen on Unix sockets as somebody who has the host's network: who connects causes a connection
     /// to `target`. A name that begins with `@` is an abstract one.
     Lure { names: Vec<String>, target: SocketAddr },
+    /// Write three changes to a ledger, on a disk that is full in the middle of the second.
+    HalfLine { ledger: Utf8PathBuf },
     /// Run a playbook on the VM as a cycle does; says how many tasks ran there, or what went wrong.
     Play(Box<Play>),
 }
@@ -170,8 +174,26 @@ pub(crate) fn main(job: Job) {
         }
         Job::Dhcp { device, mac } => answer(&dhcp(&device, &mac)),
         Job::Lure { names, target } => lure(&names, target),
+        Job::HalfLine { ledger } => {
+            half_line(&ledger);
+            answer(&());
+        }
         Job::Play(play) => answer(&play.run()),
     }
+}
+
+fn half_line(path: &Utf8Path) {
+    let mut ledger = Ledger::open(path).unwrap();
+    let mut adopt = |name: &str| ledger.adopt(Change::Folder { path: format!("/nonexistent/{name}").into() });
+    adopt("first").unwrap();
+    // SAFETY: to ignore a signal touches nothing.
+    unsafe { nix::libc::signal(nix::libc::SIGXFSZ, nix::libc::SIG_IGN) };
+    let full = std::fs::metadata(path).unwrap().len() + 20;
+    let limit = |soft| setrlimit(Resource::RLIMIT_FSIZE, soft, RLIM_INFINITY).unwrap();
+    limit(full);
+    assert!(adopt("second").is_err());
+    limit(RLIM_INFINITY);
+    adopt("third").unwrap();
 }
 
 fn lure(names: &[String], target: SocketAddr) {

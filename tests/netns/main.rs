@@ -8,11 +8,15 @@
 mod askari;
 #[path = "../ansible/at_hand.rs"]
 mod at_hand;
+mod broken;
 mod containment;
 mod controller;
 mod driver;
 mod egress;
 mod guest;
+mod kill;
+mod orphan;
+mod strangers;
 mod world;
 
 use boma_qemu::network::{Egress, Mode, NetPlan};

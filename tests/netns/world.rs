@@ -59,8 +59,9 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         // A copy of ping has no file capabilities: with them it would lose those that the test gives it.
         let script = format!(
-            "chmod 777 {0} && mkdir -m 777 {0}/state {0}/home && cp $(command -v ping) {0}/ping",
-            dir.path().display()
+            "chmod 777 {0} && mkdir -m 777 {0}/state {0}/home && chown {1} {0}/state && cp $(command -v ping) {0}/ping",
+            dir.path().display(),
+            if who == Who::User { UID } else { "0" },
         );
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
         for (from, to) in
@@ -204,6 +205,24 @@ E",
         self.job(&Job::Release { state: self.path("state"), name: plan.name.clone() })
     }
 
+    /// Run boma-qemu itself on the host, in a project of the world's own.
+    pub(crate) fn boma(&self, args: &[&str]) -> Output {
+        self.plain(&[self.as_who(), self.boma_argv(args)].concat()).output().unwrap()
+    }
+
+    fn boma_argv(&self, args: &[&str]) -> Vec<String> {
+        let root = self.path("project");
+        if !root.exists() {
+            let from = env!("CARGO_MANIFEST_DIR");
+            let script = format!("mkdir {root} && cp -r {from}/net {from}/profiles {root} && chmod -R a+rX {root}");
+            assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        }
+        let set = |name: &str, folder: &str| format!("{name}={}", self.path(folder));
+        let own = ["env".into(), set("BOMA_STATE", "state"), set("BOMA_RUNS", "runs"), set("BOMA_IT_CACHE", "cache")];
+        let program = [self.path("boma-qemu").to_string(), "--root".into(), root.to_string()];
+        [&own[..], &program[..], &args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()].concat()
+    }
+
     /// Do a job on the host as the one who runs boma-qemu, and hear its answer.
     pub(crate) fn job<T: DeserializeOwned>(&self, job: &Job) -> T {
         self.ask(&[enter(self.host.pid()), self.as_who()].concat(), job)
@@ -239,7 +258,7 @@ E",
         self.outside.pid()
     }
 
-    fn driver(&self, prefix: &[String], job: &Job) -> Command {
+    pub(crate) fn driver(&self, prefix: &[String], job: &Job) -> Command {
         let driver = self.path("driver").to_string();
         let argv: Vec<_> = prefix
             .iter()
@@ -288,7 +307,7 @@ impl Drop for World {
 }
 
 /// The prefix into a process's network and mount namespaces.
-fn enter(pid: u32) -> Vec<String> {
+pub(crate) fn enter(pid: u32) -> Vec<String> {
     ["nsenter", "-t", &pid.to_string(), "-n", "-m"].map(str::to_owned).to_vec()
 }
 
