@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// The oldest ansible-core that manages Debian 13: its support matrix names Python 3.13 from 2.18 on.
 const OLDEST: (u32, u32) = (2, 18);
 
+/// How the name of the folder of one look begins.
+const PREFIX: &str = "preflight-";
+
 /// What was learnt before anything booted.
 #[derive(Clone, Debug)]
 pub struct Preflight {
@@ -26,6 +29,14 @@ pub struct Preflight {
     pub inline: Inline,
     /// What the user should read: where the profile and the real inventory differ.
     pub notes: Vec<String>,
+}
+
+/// Remove what a look that was killed has left in its scratch folder. Only where no other can be at work.
+pub fn clear(scratch: &Utf8Path) {
+    let Ok(entries) = scratch.read_dir_utf8() else { return };
+    for left in entries.filter_map(Result::ok).filter(|entry| entry.file_name().starts_with(PREFIX)) {
+        let _ = std::fs::remove_dir_all(left.path());
+    }
 }
 
 /// Look at all inputs. `playbooks` are those of the profile and the verify playbook, absolute; `scratch` is a folder
@@ -41,8 +52,9 @@ pub fn check(
     if !scratch.exists() {
         make_private(scratch)?;
     }
+    clear(scratch);
     let dir = tempfile::Builder::new()
-        .prefix("preflight-")
+        .prefix(PREFIX)
         .tempdir_in(scratch)
         .map_err(|source| AnsibleError::Io { path: scratch.to_owned(), source })?;
     let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap_or_else(|_| scratch.to_owned());

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::record::Record;
+use crate::ansible::preflight;
 use crate::failure::{Exit, Failure};
 use crate::host::ledger::{Leak, Ledger};
 use crate::machine::VmDir;
@@ -64,6 +65,7 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Fai
 /// failed run for a look, or its run was killed.
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
+    preflight::clear(&ctx.dirs.state);
     for (host, vm) in VmDir::list(ctx.dirs) {
         let is_kept = Record::load(&vm).is_ok_and(|record| record.kept);
         if vm.is_alive() && is_kept && !all {
