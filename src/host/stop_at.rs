@@ -16,7 +16,7 @@ use std::fmt;
 pub(crate) enum Point<'a> {
     /// After a write to a ledger, or before a change is put back.
     Ledger(Step, &'a Change),
-    /// After a phase of a run.
+    /// After a phase of a run, or within one, when something was done that takes long to come to an end.
     Phase(&'a str),
 }
 

@@ -3,6 +3,7 @@
 use super::run::Run;
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::Deadline;
+use crate::host::stop_at;
 use crate::monitor::{self, Client, MonitorError};
 use crate::network::{NetDir, lease};
 use crate::qemu::Accel;
@@ -24,6 +25,7 @@ impl Run<'_> {
             Err(MonitorError::Start(error)) if self.may_fall_back() => self.fall_back(&error.to_string()).await?,
             other => drop(other?),
         }
+        stop_at::reached(stop_at::Point::Phase("switched on"));
         let deadline = Deadline::after(Duration::from_secs(self.plan.options.timeout_s));
         let mut watch = Watch::since(&self.vm, 0)?;
         let lease = match self.lease(&mut watch, &deadline).await {

@@ -68,7 +68,25 @@ pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &m
     for part in &mut parts {
         part.await_ready().map_err(|error| explain(error, &site))?;
     }
-    Ok(Built { guest, controller, parts })
+    let mut built = Built { guest, controller, parts };
+    // One can have died while another was waited for.
+    match built.dead() {
+        None => Ok(built),
+        Some(error) => Err(error),
+    }
+}
+
+impl Built {
+    /// The end of a part or a keeper, if one has ended: then the network no longer works.
+    pub(crate) fn dead(&mut self) -> Option<NetError> {
+        for part in &mut self.parts {
+            if let Some(status) = part.ended() {
+                return Some(NetError::Ended { program: part.name, status, said: part.last_words() });
+            }
+        }
+        let mut keepers = self.guest.iter().chain([&self.controller]);
+        keepers.find(|keeper| !keeper.id.is_alive()).map(|keeper| NetError::KeeperGone { pid: keeper.id.pid })
+    }
 }
 
 impl Site<'_> {
@@ -113,7 +131,7 @@ impl Site<'_> {
         let mut argv = Enter { keeper: None, keep: Keep::All, bound: true }.prefix(self.exe);
         argv.extend(pasta_argv(self.plan, guest.pid, is_superuser()));
         // No pid file: where AppArmor holds pasta, it may write in few places.
-        let sign = Sign::Route { of: guest.pid, through: self.plan.uplink.interface.clone() };
+        let sign = Sign::Route { of: guest, through: self.plan.uplink.interface.clone() };
         let part = Part::start("pasta", self.dir.path(), &argv, sign)?;
         if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
             self.process("pasta", id)?;

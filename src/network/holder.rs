@@ -104,14 +104,13 @@ fn signals() -> nix::Result<SignalFd> {
 /// Wait for the order to end. A part that dies meanwhile is told to those who look; it is not started
 /// again, since what it knew (connections, leases given out) is gone. A network whose folder is gone ends.
 fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut watch: Watch) {
+    let mut is_whole = true;
     while alive.is_at(&dir.alive()) {
-        for part in &mut built.parts {
-            if let Some(status) = part.ended() {
-                let error = NetError::Ended { program: part.name, status, said: part.last_words() };
-                tell_broken(dir, &error);
-            }
+        if is_whole && let Some(error) = built.dead() {
+            tell_broken(dir, &error);
+            // What ends after it may have ended because of it.
+            is_whole = false;
         }
-        built.parts.retain_mut(|part| part.ended().is_none());
         let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(watch.fd(), PollFlags::IN)];
         match poll(&mut fds, Some(&PERIOD)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

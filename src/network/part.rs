@@ -2,6 +2,7 @@
 
 use super::NetError;
 use crate::host::deadline::Deadline;
+use crate::host::process::ProcessId;
 use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
@@ -19,7 +20,7 @@ pub(crate) enum Sign {
     /// The network namespace of this process has a default route through this interface.
     Route {
         /// The process.
-        of: i32,
+        of: ProcessId,
         /// The interface.
         through: IfName,
     },
@@ -30,7 +31,7 @@ impl Sign {
         match self {
             Self::PidFile(path) => std::fs::metadata(path).is_ok_and(|file| file.len() > 0),
             // Interface and destination, in hexadecimal, come first (proc_pid_net(5)).
-            Self::Route { of, through } => std::fs::read_to_string(format!("/proc/{of}/net/route"))
+            Self::Route { of, through } => std::fs::read_to_string(format!("/proc/{}/net/route", of.pid))
                 .is_ok_and(|text| text.lines().any(|line| line.starts_with(&format!("{through}\t00000000\t")))),
         }
     }
@@ -72,6 +73,11 @@ impl Part {
         while !self.sign.shows() {
             if let Some(status) = self.ended() {
                 return Err(NetError::Ended { program: self.name, status, said: self.last_words() });
+            }
+            if let Sign::Route { of, .. } = &self.sign
+                && !of.is_alive()
+            {
+                return Err(NetError::KeeperGone { pid: of.pid });
             }
             if deadline.passed() {
                 // A part that spins would go on doing so.

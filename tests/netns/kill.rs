@@ -2,17 +2,18 @@
 //! go on, and then `prune` must leave the host as it was.
 
 use crate::driver::{ANSWER, Job};
+use crate::stop::{Stop, Victim};
 use crate::world::{Who, World};
 use boma_qemu::host::ledger::Kind;
-use boma_qemu::host::process::ProcessId;
 use boma_qemu::host::stop_at;
 use boma_qemu::network::{Mode, NetPlan};
-use camino::Utf8PathBuf;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
+use std::time::Duration;
+
+/// How long a run may take to a point.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// What a network's commands never do: no file is in a ledger of its own, and the only folder is a VM's.
 const NOT_OF_A_NETWORK: [Kind; 2] = [Kind::File, Kind::Folder];
@@ -63,6 +64,20 @@ fn every_step_of_every_kind_of_change_of_a_network_is_a_point() {
     assert_eq!(reached, all.iter().map(String::as_str).collect());
 }
 
+#[rstest]
+#[case::the_guests("guest")]
+#[case::the_controllers("controller")]
+fn a_keeper_that_is_killed_breaks_the_network_and_that_is_said(#[case] side: &str) {
+    let site = Site::new(Who::User, Mode::Namespace);
+    site.world.ensure(&site.plan).unwrap();
+    let keeper = site.world.ready(&site.plan)[side]["pid"].as_i64().unwrap();
+    site.world.root(&format!("kill -KILL {keeper}"));
+    let broken = site.world.path("state/net/boma-it/broken");
+    let said = || std::fs::read_to_string(&broken).unwrap_or_default();
+    site.world.until("the holder says it", || said().contains(&keeper.to_string()));
+    site.prune("after it");
+}
+
 /// A world, its plan, and what it looks like without a network.
 struct Site {
     world: World,
@@ -83,14 +98,8 @@ impl Site {
         for job in [self.making(), self.removing()] {
             assert!(self.start(&job, &stop).wait_with_output().unwrap().status.success());
         }
-        let mut points: Vec<String> = Vec::new();
-        for point in std::fs::read_to_string(stop.join("reached")).unwrap().lines() {
-            if !points.iter().any(|known| known == point) {
-                points.push(point.to_owned());
-            }
-        }
         self.is_clean("the run without a stop");
-        points
+        stop.reached()
     }
 
     /// Go to a point, kill the `n`th of those who live there, and look; none if there are not so many.
@@ -101,20 +110,18 @@ impl Site {
         }
         let stop = self.stop(point);
         let command = self.start(&if removes { self.removing() } else { self.making() }, &stop);
-        let pid = command.id().cast_signed();
-        let stopped: i32 = self.hear(&stop);
-        let victims = self.victims(pid);
-        let victim = victims.get(n).cloned();
-        if let Some((_, victim)) = &victim {
-            kill(Pid::from_raw(*victim), Signal::SIGKILL).unwrap();
+        let stopped = stop.wait(LIMIT, || false).unwrap();
+        let victim = stop.victims(&self.world.path(""), command.id().cast_signed()).get(n).cloned();
+        if let Some(victim) = &victim {
+            victim.kill();
         }
-        // It may be the victim.
-        let _ = kill(Pid::from_raw(stopped), Signal::SIGCONT);
+        Stop::go_on(stopped);
         let out = command.wait_with_output().unwrap();
-        let (name, _) = victim.or_else(|| {
+        let Some(Victim { name, .. }) = victim else {
             self.prune(point);
-            None
-        })?;
+            return None;
+        };
+        let ended = told(&out);
         // A plain new start, in every second row, goes over what is left.
         let again = match n % 2 == 1 {
             true => format!(", a new start {}", if self.world.ensure(&self.plan).is_ok() { "works" } else { "fails" }),
@@ -122,7 +129,6 @@ impl Site {
         };
         assert!(!again.ends_with("fails"), "{point}, {name} killed: a new start fails");
         let said = self.prune(&format!("{point}, {name} killed"));
-        let ended = told(&out);
         Some(format!("{point:<40} {name:<28} the command: {ended}{again}; prune: {said}; clean"))
     }
 
@@ -156,55 +162,14 @@ impl Site {
         Job::Release { state: self.world.path("state"), name: self.plan.name.clone() }
     }
 
-    /// A folder that says where to stop.
-    fn stop(&self, point: &str) -> Utf8PathBuf {
-        let folder = self.world.path("stop");
-        self.world.root(&format!("rm -rf {folder} && mkdir -m 777 {folder}"));
-        std::fs::write(folder.join("at"), point).unwrap();
-        folder
+    /// A run that stops at a point.
+    fn stop(&self, point: &str) -> Stop {
+        Stop::at(self.world.path("stop"), point)
     }
 
-    fn start(&self, job: &Job, stop: &Utf8PathBuf) -> std::process::Child {
+    fn start(&self, job: &Job, stop: &Stop) -> std::process::Child {
         let mut command = self.world.driver(&self.world.onto_host(), job);
-        command.env("BOMA_STOP", stop).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    /// The process that has stopped.
-    fn hear(&self, stop: &Utf8PathBuf) -> i32 {
-        let pid = || std::fs::read_to_string(stop.join("stopped")).ok()?.parse().ok();
-        let state = |pid| ProcessId::of(pid).and_then(|id| id.state());
-        self.world.until("the point is reached", || pid().is_some_and(|pid| state(pid) == Some('T')));
-        pid().unwrap()
-    }
-
-    /// Who lives now: the command, and every process of the network.
-    fn victims(&self, command: i32) -> Vec<(String, i32)> {
-        let mut found = vec![("the command".to_owned(), command)];
-        let dir = self.world.path("");
-        for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-            let text = |name: &str| {
-                let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
-                String::from_utf8_lossy(&bytes).replace('\0', " ")
-            };
-            let line = text("cmdline");
-            let stop = format!("BOMA_STOP={}", dir.join("stop"));
-            // Servers of the world are drivers, too; and the command may wear a prefix.
-            if line.contains("/driver")
-                || pid == command
-                || !text("environ").contains(&stop) && !line.contains(dir.as_str())
-            {
-                continue;
-            }
-            let words: Vec<_> = line.split_whitespace().collect();
-            let name = match words.as_slice() {
-                [_, word, ..] if word.starts_with('@') => format!("{word} ({})", words.last().unwrap_or(&"")),
-                [program, ..] => (*program).to_owned(),
-                [] => continue,
-            };
-            found.push((name.replace(dir.as_str(), ""), pid));
-        }
-        found
+        command.env("BOMA_STOP", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 }
 

@@ -16,6 +16,8 @@ mod egress;
 mod guest;
 mod kill;
 mod orphan;
+#[path = "../vm/stop.rs"]
+mod stop;
 mod strangers;
 mod world;
 

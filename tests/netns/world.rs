@@ -9,7 +9,7 @@ use boma_qemu::host::process::ProcessId;
 use boma_qemu::network::{Mode, NetFile, NetPlan};
 use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -240,8 +240,11 @@ E",
     /// Do a job behind a prefix until the test ends; returns when it is at work.
     pub(crate) fn held(&self, prefix: &[String], job: &Job) -> Held {
         let mut child = self.driver(prefix, job).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.starts_with(ANSWER)), "the job says that it is at work");
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines();
+        assert!(lines.any(|line| line.unwrap().starts_with(ANSWER)), "the job says that it is at work");
+        // The test harness has more to say after a minute, and must be able to.
+        child.stdout = Some(output.into_inner());
         Held(child)
     }
 
