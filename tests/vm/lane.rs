@@ -52,7 +52,10 @@ impl Lane {
     pub(crate) fn quiet(&self, args: &[&str]) -> Ran {
         let out = self.command(args).output().unwrap();
         match out.status.success() {
-            true => Ran { line: args.join(" "), code: 0, text: String::new(), out: String::new() },
+            true => {
+                let out = String::from_utf8_lossy(&out.stdout).into_owned();
+                Ran { line: args.join(" "), code: 0, text: String::new(), out }
+            }
             false => Ran::new(args, out),
         }
     }
@@ -160,13 +163,14 @@ impl Lane {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         assert_eq!(processes(&self.dir), Vec::<String>::new());
-        for folder in ["s/vms", "s/net"] {
-            let left: Vec<_> = match self.dir.join(folder).read_dir_utf8() {
-                Ok(entries) => {
-                    entries.map(|e| e.unwrap()).filter(|e| e.path().is_dir()).map(|e| e.into_path()).collect()
-                }
-                Err(_) => Vec::new(),
-            };
+        // Locks stay: one that is removed could be taken twice.
+        let is_lock = |path: &Utf8PathBuf| path.extension() == Some("lock");
+        for folder in ["s", "s/vms", "s/net", "/run/boma-qemu"] {
+            let path = self.dir.join(folder);
+            let entries = path.read_dir_utf8().into_iter().flatten().map(|entry| entry.unwrap().into_path());
+            let is_left =
+                |path: &Utf8PathBuf| !is_lock(path) && !["s/vms", "s/net"].iter().any(|own| path.ends_with(own));
+            let left: Vec<_> = entries.filter(is_left).collect();
             assert!(left.is_empty(), "left behind: {left:?}");
         }
     }

@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
 mod hundred;
+mod kill;
 #[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
 mod state;
+mod stop;
 
 use lane::{HostState, Lane, User};
 use nix::sys::signal::{Signal, kill as signal};
