@@ -181,6 +181,7 @@ fn stage(
     let _lock = guards::lock(&ctx, &format!("{name} {host}"))?;
     wait_on(async {
         let mut run = Run::resume(ctx, host)?;
+        run.network_is_whole()?;
         // Each stage is judged on its own: an earlier failure may have been mended by hand since.
         run.record.failure = None;
         run.record.exit = Exit::Passed;

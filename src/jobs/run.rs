@@ -77,6 +77,12 @@ impl<'a> Run<'a> {
         open_network(&self.ctx, &self.plan)
     }
 
+    /// Refuse to judge a guest in a network that has lost a part: without its DHCP server or its way out it would
+    /// fail for that, and not for what is tested.
+    pub fn network_is_whole(&self) -> Result<(), Failure> {
+        Ok(self.network()?.check()?)
+    }
+
     /// The way into the guest.
     pub fn ssh(&self) -> Result<Ssh, Failure> {
         Ok(Ssh::new(&self.vm, self.network()?.enter_bound()))
