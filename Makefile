@@ -67,5 +67,8 @@ check:
 bench: build
 	$(CARGO) bench
 
-soak: venv image
+# A program that is used has no points to be stopped at: those are for the tests' build.
+soak: venv image build
+	! grep --quiet --text BOMA_STOP $(BOMA)
+	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored
 	$(CARGO) test --test image_build --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
