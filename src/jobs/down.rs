@@ -37,7 +37,7 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
     }
     removed.leaks = match vm.is_alive() {
         // Only the ledger can end it, and the network stays until it has.
-        true => remove(&vm)?,
+        true => remove(&vm),
         false => return beside(ctx, host, &vm),
     };
     removed.vms.push(host.clone());
@@ -55,7 +55,7 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Fai
         let of_networks = networks(ctx, &mut removed.networks);
         (of_vm.join(), of_networks)
     });
-    removed.leaks = of_vm.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    removed.leaks = of_vm.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     removed.leaks.extend(of_networks?);
     Ok(removed)
 }
@@ -88,7 +88,7 @@ pub fn sweep(ctx: &Context<'_>) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     for (host, vm) in VmDir::list(ctx.dirs) {
         if !vm.is_alive() {
-            removed.leaks.extend(remove(&vm)?);
+            removed.leaks.extend(remove(&vm));
             removed.vms.push(host);
         }
     }
@@ -107,17 +107,21 @@ pub fn networks_only(ctx: &Context<'_>) -> Result<Removed, Failure> {
     Ok(removed)
 }
 
-/// Undo one VM's ledger. Its folder is the ledger's first entry, so it goes last.
-fn remove(vm: &VmDir) -> Result<Vec<Leak>, Failure> {
+/// Undo one VM's ledger. Its folder is the ledger's first entry, so it goes last. A ledger that cannot be read is a leak
+/// like any other: it holds up nothing else.
+fn remove(vm: &VmDir) -> Vec<Leak> {
     let leaks = match vm.ledger().exists() {
-        true => Ledger::open(&vm.ledger())?.undo(),
+        true => match Ledger::open(&vm.ledger()) {
+            Ok(ledger) => ledger.undo(),
+            Err(error) => vec![Leak { what: format!("VM {}", vm.path()), why: error.to_string() }],
+        },
         false => Vec::new(),
     };
     // Killed between making the folder and its first entry: then there is nothing in it but itself.
     if leaks.is_empty() && vm.path().exists() {
         let _ = std::fs::remove_dir(vm.path());
     }
-    Ok(leaks)
+    leaks
 }
 
 /// Release the networks that no living VM uses.

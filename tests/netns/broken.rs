@@ -88,3 +88,18 @@ fn a_folder_that_was_removed_in_part_is_removed_by_the_next_prune() {
     let out = world.boma(&["prune"]);
     assert!(out.status.success() && !vm.exists(), "{out:?}");
 }
+
+#[test]
+fn a_ledger_that_cannot_be_read_is_named_and_holds_up_nothing_else() {
+    let world = World::new(Who::Root);
+    let (plan, before) = (world.plan(Mode::Host), world.state());
+    world.ensure(&plan).unwrap();
+    let vm = world.path("state/vms/askari");
+    world.root(&format!("mkdir -p {vm} && echo nonsense > {vm}/ledger.ndjson"));
+    let out = world.boma(&["prune"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(7), "{said}");
+    assert!(said.contains("ledger.ndjson is damaged at line 1"), "{said}");
+    assert_eq!(world.state(), before, "the network is gone all the same");
+    assert!(vm.join("ledger.ndjson").exists(), "it stays, to be read");
+}
