@@ -5,7 +5,7 @@ use super::deadline::Deadline;
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Lock {
     pub fn is_at(&self, path: &Utf8Path) -> bool {
         match (self.file.metadata(), path.metadata()) {
             (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
-            (_, Err(e)) => e.kind() != std::io::ErrorKind::NotFound,
+            (_, Err(e)) => !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
             (Err(_), _) => true,
         }
     }
