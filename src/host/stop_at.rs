@@ -8,7 +8,6 @@
 //! tests use, and a release build has neither the code nor the words.
 
 use super::ledger::{Change, Kind, Step};
-#[cfg(debug_assertions)]
 use std::fmt;
 
 /// A point.
@@ -20,7 +19,6 @@ pub(crate) enum Point<'a> {
     Phase(&'a str),
 }
 
-#[cfg(debug_assertions)]
 impl fmt::Display for Point<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -149,7 +149,6 @@ impl Change {
     }
 
     /// What tells it from others of its kind, the same in every run.
-    #[cfg(debug_assertions)]
     pub(crate) fn label(&self) -> &str {
         match self {
             Self::Process { role, .. } => role,
