@@ -8,6 +8,7 @@
 
 mod hundred;
 mod kill;
+mod kill_booted;
 #[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
 mod state;
