@@ -90,6 +90,10 @@ impl VmDir {
         console_allowed = "console-allowed.json";
         /// When the console's bytes came.
         console_times = "console.times";
+        /// When it is removed by itself.
+        expiry = "expiry.json";
+        /// The folder of the network that it is in, for the monitor to watch.
+        network = "network";
         /// The monitor's control socket.
         control = "ctl.sock";
         /// Locked while the monitor lives.

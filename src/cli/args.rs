@@ -6,6 +6,7 @@ pub(crate) use choices::{AccelArg, Certs, EgressArg, Net, ViaArgs};
 
 use crate::fault::Fault;
 use crate::names::HostName;
+use crate::plan::options::Ttl;
 use crate::reboot::Mode;
 use crate::wait::condition::Condition;
 use camino::Utf8PathBuf;
@@ -81,6 +82,9 @@ pub(crate) struct RunArgs {
     /// How long a boot or a reboot may take until it has settled; emulation on a busy host needs minutes
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) timeout: u64,
+    /// Remove the VM by itself after this time, if nobody has by then (`90m`, `2days`); 0 or none: never
+    #[arg(long, value_name = "TIME|none", default_value = "12h")]
+    pub(crate) ttl: Ttl,
 }
 
 /// What an experiment is to do.

@@ -280,6 +280,7 @@ pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Opti
         accepted: run.accept_risk,
         min_free_mib: run.min_free_mib,
         timeout_s: run.timeout,
+        ttl: run.ttl,
         restart,
     })
 }

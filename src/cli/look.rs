@@ -10,6 +10,7 @@ use crate::host::dirs::Dirs;
 use crate::image::Cache;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
+use crate::jobs::ttl::Expiry;
 use crate::machine::VmDir;
 use crate::monitor::events::read_all;
 use crate::names::HostName;
@@ -90,6 +91,10 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             (_, false) => format!("{host}: dead; `boma-qemu prune` removes what is left of it"),
         };
         say.result(text);
+        let expiry = Expiry::of(&vm);
+        if let Some(expiry) = &expiry {
+            say.result(format!("  {}", expiry.told()));
+        }
         for InForce { fault, seq } in &faults {
             say.result(format!(
                 "  fault {fault} is in force since event {seq}; `boma-qemu fault {host} {}` undoes it",
@@ -100,6 +105,7 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             "event": "vm", "host": host, "alive": alive, "folder": vm.path(), "faults": faults,
             "since": events.last().map_or(0, |event| event.seq),
             "vm": plan.as_ref().map(|p| &p.vm), "address": plan.as_ref().map(|p| p.net.vm.ip),
+            "ttl_left_s": expiry.as_ref().map(|expiry| expiry.left().as_secs()),
         }));
     }
     for name in NetDir::list(dirs) {

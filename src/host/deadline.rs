@@ -1,5 +1,12 @@
 //! Deadlines: a point in time that a wait may not pass, carried down instead of a time-out per call.
+//!
+//! They are on CLOCK_MONOTONIC, which stands still while the host sleeps, as its guests do: a wait that was begun
+//! before a suspend has the same time left after it. Only a VM's life-time is on CLOCK_BOOTTIME.
 
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
 use std::time::{Duration, Instant};
 
 /// The longest time between two probes where nothing pushes.
@@ -47,4 +54,29 @@ impl Deadline {
     pub fn poll_ms(&self) -> u16 {
         u16::try_from(self.left().as_micros().div_ceil(1000)).unwrap_or(u16::MAX)
     }
+}
+
+/// The time since the host was booted, the time that it slept included, in seconds (CLOCK_BOOTTIME).
+pub fn boottime() -> f64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
+
+/// Sleep until [`boottime`] is `at`; at once, if it has been. A host that sleeps is not woken for it.
+pub fn sleep_until_boottime(at: f64) -> std::io::Result<()> {
+    let at = Timespec::try_from(Duration::try_from_secs_f64(at).unwrap_or_default()).unwrap_or_default();
+    let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
+    // A time of zero would switch it off.
+    let at = if at == Timespec::default() { Timespec { tv_sec: 0, tv_nsec: 1 } } else { at };
+    timerfd_settime(
+        &timer,
+        TimerfdTimerFlags::ABSTIME,
+        &Itimerspec { it_interval: Timespec::default(), it_value: at },
+    )?;
+    while let Err(error) = rustix::io::read(&timer, &mut [0; 8]) {
+        if error != rustix::io::Errno::INTR {
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }

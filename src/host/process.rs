@@ -1,6 +1,7 @@
 //! Processes that outlive a command: their identity, and ending them without ever hitting a stranger.
 
 use super::deadline::Deadline;
+use super::stop_at;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,28 @@ impl ProcessId {
 pub fn own_exe() -> std::io::Result<camino::Utf8PathBuf> {
     let path = std::env::current_exe()?;
     camino::Utf8PathBuf::from_path_buf(path).map_err(|_| std::io::Error::other("its path is not UTF-8"))
+}
+
+/// What a process of ours that lives on may know of the caller's environment, which can hold secrets.
+const KNOWN: [&str; 11] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "XDG_RUNTIME_DIR",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+];
+
+/// Leave a command nothing of this process's environment but what a long-lived process of ours needs.
+pub fn small_environment(command: &mut std::process::Command) {
+    let names = KNOWN.into_iter().chain(stop_at::VARIABLE);
+    let known = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.env_clear().envs(known);
 }
 
 /// Start time of a live process. The command name may hold spaces and parentheses, so fields are

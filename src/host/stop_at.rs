@@ -10,6 +10,12 @@
 use super::ledger::{Change, Kind, Step};
 use std::fmt;
 
+/// The variable that names the folder; none in a program that is used.
+#[cfg(debug_assertions)]
+pub(super) const VARIABLE: Option<&str> = Some("BOMA_STOP");
+#[cfg(not(debug_assertions))]
+pub(super) const VARIABLE: Option<&str> = None;
+
 /// A point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Point<'a> {
@@ -48,7 +54,7 @@ pub(crate) fn reached(_: Point<'_>) {}
 pub(crate) fn reached(point: Point<'_>) {
     use std::fs::OpenOptions;
     use std::io::Write;
-    let Ok(folder) = std::env::var("BOMA_STOP") else { return };
+    let Some(folder) = VARIABLE.and_then(|name| std::env::var(name).ok()) else { return };
     let folder = camino::Utf8Path::new(&folder);
     let (name, pid) = (point.to_string(), std::process::id());
     // A test that finds nothing there fails by itself.

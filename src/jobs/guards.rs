@@ -2,21 +2,27 @@
 
 use super::Context;
 use crate::failure::{Exit, Failure};
-use crate::host::dirs::make_private;
+use crate::host::dirs::{Dirs, make_private};
 use crate::host::lock::{Lock, LockError};
 use crate::machine::VmDir;
 use crate::names::HostName;
+use camino::Utf8PathBuf;
 
 /// Take the lock that a command holds while it changes VMs: one such command at a time.
 pub fn lock(ctx: &Context<'_>, what: &str) -> Result<Lock, Failure> {
     make_private(&ctx.dirs.state)?;
-    let path = ctx.dirs.state.join("run.lock");
+    let path = run_lock(ctx.dirs);
     let who = format!("`boma-qemu {what}`, pid {}", std::process::id());
     Lock::try_take(&path, &who).map_err(|error| match error {
         LockError::Held { holder, .. } => Failure::new(Exit::Usage, format!("another run is at work: {holder}"))
             .next("wait for it to end, or stop it with Ctrl-C; `boma-qemu status` shows what is running"),
         io => io.into(),
     })
+}
+
+/// The file of that lock.
+pub(super) fn run_lock(dirs: &Dirs) -> Utf8PathBuf {
+    dirs.state.join("run.lock")
 }
 
 /// One VM at a time; what a dead run left behind is removed first.

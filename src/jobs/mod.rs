@@ -17,6 +17,7 @@ pub mod run;
 pub mod snapshot;
 pub mod stop;
 pub mod timeline;
+pub mod ttl;
 pub mod up;
 pub mod wait;
 

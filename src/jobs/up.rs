@@ -1,12 +1,13 @@
 //! The first stage: everything that must be there before the machine can be switched on.
 
 use super::run::Run;
-use super::stop;
+use super::{stop, ttl};
 use crate::ansible::preflight::Preflight;
 use crate::failure::{Exit, Failure};
 use crate::host::cmd::Cmd;
 use crate::host::dirs::{make_private, write_private};
 use crate::host::ledger::{Change, Ledger, LedgerError};
+use crate::host::process;
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
@@ -105,11 +106,18 @@ impl Run<'_> {
         let controller = self.plan.controller(dirs);
         controller.write_folder(&self.plan.connection(dirs), &preflight.inline)?;
         self.record.save(&self.vm)?;
+        drop(ledger);
+        if let Some(after) = self.plan.options.ttl.0 {
+            let exe = process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("no own program: {e}")))?;
+            ttl::start(&exe, dirs, &self.plan.host, &self.plan.vm, after)?;
+        }
         Ok(((), format!("overlay of {} GiB over {}", self.plan.profile.disk_gib, golden.path)))
     }
 
     fn make_network(&mut self) -> Result<((), String), Failure> {
-        network::ensure(self.ctx.dirs, &self.plan.net)?;
+        let network = network::ensure(self.ctx.dirs, &self.plan.net)?;
+        // From its start on the monitor tells when a part of the network dies.
+        write_private(&self.vm.network(), network.dir().path().as_str())?;
         // The plan now holds the addresses that the names had: it is what `status` and the evidence show.
         write_private(&self.vm.plan(), json(&self.plan))?;
         let name: &IfName = &self.plan.net.name;

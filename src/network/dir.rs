@@ -49,6 +49,15 @@ impl NetDir {
         Lock::is_held(&self.alive())
     }
 
+    /// Why it does not work any more, if it does not.
+    pub fn broken_why(&self) -> Option<String> {
+        match std::fs::read_to_string(self.broken()) {
+            Ok(why) => Some(why),
+            Err(_) if !self.is_alive() => Some("its holder has ended, and all its parts with it".into()),
+            Err(_) => None,
+        }
+    }
+
     /// Locked while the holder lives.
     pub fn alive(&self) -> Utf8PathBuf {
         self.path.join("alive.lock")

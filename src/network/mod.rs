@@ -114,12 +114,9 @@ impl Network {
 
     /// Whether it still works. The error says which part has died, and its last words.
     pub fn check(&self) -> Result<(), NetError> {
-        if !self.holder.is_alive() {
-            return Err(NetError::KeeperGone { pid: self.holder.pid });
-        }
-        match std::fs::read_to_string(self.dir().broken()) {
-            Ok(why) => Err(NetError::Broken { why }),
-            Err(_) => Ok(()),
+        match self.dir().broken_why() {
+            Some(why) => Err(NetError::Broken { why }),
+            None => Ok(()),
         }
     }
 }
@@ -205,7 +202,9 @@ fn end_holder(dir: &NetDir) -> Result<(), LedgerError> {
 fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {
     let log = dir.holder_log();
     let to = File::create(&log).map_err(|source| NetError::File { path: log.clone(), source })?;
-    let mut child = Command::new(exe)
+    let mut command = Command::new(exe);
+    process::small_environment(&mut command);
+    let mut child = command
         .args([holder::NAME, dir.path().as_str()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -5,6 +5,7 @@ use crate::failure::{Blame, Exit, Failure};
 use crate::host::dirs::Dirs;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The name of the accepted risk that production certificates bring (docs/decisions.md).
 pub const CERT_RISK: &str = "R6";
@@ -32,9 +33,36 @@ pub struct Options {
     pub min_free_mib: u64,
     /// How long a boot, and a reboot, may take until it has settled, in seconds.
     pub timeout_s: u64,
+    /// How long the VM lives before it is removed by itself.
+    #[serde(default)]
+    pub ttl: Ttl,
     /// How the machine is restarted, where the user said so.
     #[serde(default)]
     pub restart: crate::reboot::Choice,
+}
+
+/// How long a VM lives before it is removed by itself; none: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ttl(pub Option<Duration>);
+
+impl std::str::FromStr for Ttl {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, humantime::DurationError> {
+        match text {
+            "none" | "0" => Ok(Self(None)),
+            text => humantime::parse_duration(text).map(|after| Self(Some(after).filter(|after| !after.is_zero()))),
+        }
+    }
+}
+
+impl std::fmt::Display for Ttl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(after) => write!(f, "after {}", humantime::format_duration(after)),
+            None => f.write_str("never"),
+        }
+    }
 }
 
 /// Certificate tiers, each an overlay in `certs/`.

@@ -27,6 +27,7 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
     writeln!(out, "image       {} (cache {})", plan.image, dirs.cache)?;
     writeln!(out, "overlay     {} ({} GiB, thin)", place.disk(), plan.profile.disk_gib)?;
     writeln!(out, "accelerator {} ({})", plan.machine.accel, plan.accel_why)?;
+    writeln!(out, "removed     {} by itself, if nobody has by then", plan.options.ttl)?;
     heading(out, "network")?;
     writeln!(out, "bridge {} {}, VM {} {}", net.bridge, net.subnet, net.vm.ip, net.vm.mac)?;
     writeln!(out, "never reached: every host of {} (looked up before the boot)", plan.profile.inventory)?;

@@ -7,8 +7,10 @@ use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
 use boma_qemu::failure::Failure;
-use boma_qemu::host::dirs::Dirs;
+use boma_qemu::host::dirs::{Dirs, make_private};
 use boma_qemu::host::ledger::{Change, Ledger};
+use boma_qemu::jobs::ttl;
+use boma_qemu::machine::VmDir;
 use boma_qemu::names::IfName;
 use boma_qemu::network::{self, Egress, NetPlan, confine::Confinement};
 use boma_qemu::profile::Apply;
@@ -50,6 +52,8 @@ pub(crate) enum Job {
     Lure { names: Vec<String>, target: SocketAddr },
     /// Write three changes to a ledger, on a disk that is full in the middle of the second.
     HalfLine { ledger: Utf8PathBuf },
+    /// Make a VM's folder with its ledger, and let the VM be removed after some time.
+    Ttl { exe: Utf8PathBuf, state: Utf8PathBuf, seconds: u64 },
     /// Run a playbook on the VM as a cycle does; says how many tasks ran there, or what went wrong.
     Play(Box<Play>),
 }
@@ -172,6 +176,7 @@ pub(crate) fn main(job: Job) {
             std::thread::park();
             drop(sockets);
         }
+        Job::Ttl { exe, state, seconds } => answer(&forget(&exe, state, seconds)),
         Job::Dhcp { device, mac } => answer(&dhcp(&device, &mac)),
         Job::Lure { names, target } => lure(&names, target),
         Job::HalfLine { ledger } => {
@@ -194,6 +199,18 @@ fn half_line(path: &Utf8Path) {
     assert!(adopt("second").is_err());
     limit(RLIM_INFINITY);
     adopt("third").unwrap();
+}
+
+/// As `up` does it.
+fn forget(exe: &Utf8Path, state: Utf8PathBuf, seconds: u64) {
+    let (dirs, host) = (dirs(state), "askari".parse().unwrap());
+    let vm = VmDir::of(&dirs, &host);
+    make_private(vm.path()).unwrap();
+    let mut ledger = Ledger::open(&vm.ledger()).unwrap();
+    ledger.adopt(Change::Folder { path: vm.path().to_owned() }).unwrap();
+    drop(ledger);
+    let name = "boma-it-askari-0000".parse().unwrap();
+    ttl::start(exe, &dirs, &host, &name, Duration::from_secs(seconds)).unwrap();
 }
 
 fn lure(names: &[String], target: SocketAddr) {

@@ -19,9 +19,11 @@ mod orphan;
 #[path = "../vm/stop.rs"]
 mod stop;
 mod strangers;
+mod ttl;
 mod world;
 
-use boma_qemu::network::{Egress, Mode, NetPlan};
+use boma_qemu::host::ledger::{Change, Ledger};
+use boma_qemu::network::{Egress, Mode, NetDir, NetPlan};
 use driver::Job;
 use guest::Guest;
 use rstest::rstest;
@@ -200,6 +202,27 @@ fn when_the_holder_is_killed_everything_ends_or_is_in_the_ledger(#[case] who: Wh
     assert_eq!(world.release(&plan), []);
     assert_eq!(world.state(), before);
     assert!(!world.path("state/net/boma-it").exists());
+}
+
+#[rstest]
+#[case::dnsmasq("dnsmasq", Mode::Namespace)]
+#[case::dnsmasq_on_the_host("dnsmasq", Mode::Host)]
+#[case::pasta("pasta", Mode::Namespace)]
+fn a_part_that_is_killed_is_told_by_name_within_a_second(#[case] part: &str, #[case] mode: Mode) {
+    let world = World::new(Who::Root);
+    let plan = world.plan(mode);
+    world.ensure(&plan).unwrap();
+    let network = NetDir::at(world.path("state/net/boma-it"));
+    assert_eq!(network.broken_why(), None);
+    let ledger = Ledger::open(&network.ledger()).unwrap();
+    let named = |change: &Change| match change {
+        Change::Process { role, id } if role == part => Some(*id),
+        _ => None,
+    };
+    assert!(ledger.changes().find_map(named).unwrap().end(std::time::Duration::ZERO));
+    let start = std::time::Instant::now();
+    world.until("it is told", || network.broken_why().is_some_and(|why| why.contains(part)));
+    assert!(start.elapsed().as_millis() < 500, "{:?}: the monitor looks every 250 ms", start.elapsed());
 }
 
 #[test]

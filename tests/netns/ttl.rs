@@ -1,0 +1,65 @@
+//! A VM that nobody takes down goes by itself, with its network, and never under a command's hands.
+//!
+//! The VM is a folder and a ledger here: what it has beyond that is taken down by the same undo.
+
+use crate::driver::Job;
+use crate::world::{Who, World, must};
+use boma_qemu::host::lock::Lock;
+use boma_qemu::network::{Mode, NetPlan};
+use rstest::rstest;
+use std::time::Duration;
+
+/// A world with a network, and a VM in it that lives so many seconds.
+fn forgotten(who: Who, mode: Mode, seconds: u64) -> (World, NetPlan, String) {
+    let world = World::new(who);
+    let (plan, before) = (world.plan(mode), world.state());
+    world.ensure(&plan).unwrap();
+    let (exe, state) = (world.path("boma-qemu"), world.path("state"));
+    world.job::<()>(&Job::Ttl { exe, state, seconds });
+    (world, plan, before)
+}
+
+fn is_gone(world: &World) -> bool {
+    !world.path("state/vms/askari").exists() && !world.path("state/net/boma-it").exists()
+}
+
+#[rstest]
+#[case::namespace_as_a_user(Who::User, Mode::Namespace)]
+#[case::host(Who::Root, Mode::Host)]
+fn a_forgotten_vm_goes_with_its_network_and_without_a_trace(#[case] who: Who, #[case] mode: Mode) {
+    let (world, _, before) = forgotten(who, mode, 1);
+    assert!(!is_gone(&world) && world.path("state/vms/askari/expiry.json").exists());
+    world.until("the VM is removed", || is_gone(&world));
+    world.until("no process is left, the keeper of the time not either", || world.processes().is_empty());
+    assert_eq!(world.state(), before);
+}
+
+#[test]
+fn nothing_is_removed_while_a_command_is_at_work() {
+    let (world, _, _) = forgotten(Who::Root, Mode::Namespace, 1);
+    let at_work = Lock::try_take(&world.path("state/run.lock"), "a command").unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(world.path("state/vms/askari").exists() && world.path("state/net/boma-it").exists());
+    drop(at_work);
+    world.until("the VM is removed when the command has ended", || is_gone(&world));
+}
+
+#[test]
+fn the_time_that_the_host_sleeps_counts() {
+    let (world, _, _) = forgotten(Who::Root, Mode::Namespace, 3600);
+    let wait = format!("echo | {} @ttl {}", world.path("boma-qemu"), world.path("state/vms/askari"));
+    // CLOCK_BOOTTIME is two hours further there and CLOCK_MONOTONIC is not: as on a host that has slept.
+    let slept = ["unshare", "--time", "--fork", "--boottime", "7200", "--"].map(str::to_owned);
+    must(&[world.onto_host(), slept.to_vec()].concat(), &wait);
+    assert!(is_gone(&world));
+}
+
+#[test]
+fn a_vm_that_is_taken_down_takes_its_keeper_along() {
+    let (world, plan, _) = forgotten(Who::Root, Mode::Namespace, 3600);
+    let root = env!("CARGO_MANIFEST_DIR");
+    let down = format!("cd {root}; BOMA_STATE={} {} down askari", world.path("state"), world.path("boma-qemu"));
+    assert!(world.run_as_who(&down).contains("removed: VM of askari, network boma-it"));
+    assert_eq!(world.processes(), Vec::<String>::new());
+    assert!(is_gone(&world), "{}", plan.name);
+}
