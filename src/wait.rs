@@ -65,6 +65,9 @@ pub enum Doom {
     /// The monitor has ended, and QEMU with it.
     #[error("the VM's monitor is gone")]
     MonitorGone,
+    /// A part of the VM's network has died; it is not started again.
+    #[error("the VM's network is broken: {0}")]
+    NetworkBroken(String),
     /// KVM gave up on the guest.
     #[error("KVM cannot run this guest (internal error)")]
     KvmBroken,
@@ -94,6 +97,7 @@ impl Doom {
                 let words = stderr.lines().last().map(|line| format!(", saying {line:?}")).unwrap_or_default();
                 Some(Self::QemuGone(format!("{status}{words}")))
             }
+            "network-broken" => Some(Self::NetworkBroken(text("why"))),
             "kvm-internal-error" => Some(Self::KvmBroken),
             "GUEST_PANICKED" => Some(Self::Panicked),
             "SHUTDOWN" => Some(Self::PoweredOff),

@@ -30,8 +30,8 @@ pub enum Source {
 
 /// Something that happened. QMP's events have their own names (`RESET`); the monitor's are
 /// `qemu-started`, `qemu-start-failed`, `qemu-exited`, `qmp-command`, `qmp-lost`, `qmp-garbage`, `boot`,
-/// `restore`, `console-rule`, `console-full`, `power-cycle`, `power-loss`, `drive-failed`, `stop` and
-/// `kvm-internal-error`; what a command did to the VM beside QMP (`fault`, `restart-armed`, `restart-asked`) comes from the command
+/// `restore`, `console-rule`, `console-full`, `power-cycle`, `power-loss`, `drive-failed`, `stop`,
+/// `network-broken` and `kvm-internal-error`; what a command did to the VM beside QMP (`fault`, `restart-armed`, `restart-asked`) comes from the command
 /// itself ([`Source::Command`]). A `boot` with `kernel: true` was begun by the kernel before it (kexec), without a
 /// reset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

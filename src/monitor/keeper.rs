@@ -10,6 +10,7 @@ use crate::host::deadline::Deadline;
 use crate::host::lock::Lock;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
+use crate::network::NetDir;
 use crate::qemu::{Accel, accel};
 use crate::qmp::{Incoming, Qmp};
 use rustix::process::Signal;
@@ -50,6 +51,8 @@ pub(crate) struct Keeper {
     ended: String,
     /// Run states that were asked for when the guest stopped.
     states: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
+    /// Why the network does not work any more, once it does not.
+    broken: mpsc::UnboundedReceiver<String>,
 }
 
 enum Next {
@@ -57,6 +60,7 @@ enum Next {
     Order(Order),
     State(String),
     Look,
+    NetworkBroken(String),
     Terminated,
 }
 
@@ -66,7 +70,11 @@ impl Keeper {
         let allowed = Allowed::read(&parts.dir.console_allowed())?;
         let console = ConsoleLog::open(&parts.dir.console(), &parts.dir.console_times(), allowed)?;
         let ended = "it was never started".into();
-        Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel() })
+        let (send, broken) = mpsc::unbounded_channel();
+        if let Ok(path) = std::fs::read_to_string(parts.dir.network()) {
+            tokio::spawn(super::network::watch(NetDir::at(path), send));
+        }
+        Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel(), broken })
     }
 
     /// Start QEMU: a boot, or a boot of some time before going on from a snapshot.
@@ -101,6 +109,7 @@ impl Keeper {
                 Some(order) = self.parts.queue.recv() => Next::Order(order),
                 Some(state) = self.states.1.recv() => Next::State(state),
                 _ = look.tick() => Next::Look,
+                Some(why) = self.broken.recv() => Next::NetworkBroken(why),
                 _ = terminate.recv() => Next::Terminated,
             };
             match next {
@@ -118,6 +127,7 @@ impl Keeper {
                     anstream::eprintln!("the VM's folder {} is gone: it ends", self.parts.dir.path());
                     return self.stop().await;
                 }
+                Next::NetworkBroken(why) => self.note(Source::Monitor, "network-broken", json!({"why": why})),
                 Next::Terminated => return self.stop().await,
             }
         }

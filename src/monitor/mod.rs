@@ -13,6 +13,7 @@ mod control;
 pub mod events;
 mod guest;
 mod keeper;
+mod network;
 mod process;
 mod spawn;
 mod wire;

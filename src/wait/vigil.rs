@@ -36,7 +36,10 @@ impl Standing {
     pub fn take(&mut self, event: &Event) {
         let text = |key: &str| event.text(key).unwrap_or_default();
         match event.kind.as_str() {
-            "RESET" | "boot" | "restore" | "qemu-started" => self.doom = None,
+            // No restart of the machine mends its network.
+            "RESET" | "boot" | "restore" | "qemu-started" => {
+                self.doom = self.doom.take().filter(|doom| matches!(doom, Doom::NetworkBroken(_)));
+            }
             // On purpose: it is started again, or the monitor ends, too.
             "qemu-exited" if event.data["asked"] == true => {}
             "qemu-start-failed" => self.doom = Some(Doom::QemuGone(text("why").to_owned())),
@@ -172,6 +175,13 @@ mod tests {
         for cure in ["RESET", "boot", "restore", "qemu-started"] {
             assert_eq!(standing(Panic::Ends, &[emergency.clone(), (cure, Value::Null)]), None, "{cure}");
         }
+    }
+
+    #[test]
+    fn a_broken_network_is_named_and_no_restart_mends_it() {
+        let broken = ("network-broken", json!({"why": "dnsmasq ended with signal: 9 (SIGKILL)"}));
+        let doom = standing(Panic::MayRestart, &[broken, ("RESET", Value::Null), ("boot", Value::Null)]);
+        assert_eq!(doom, Some(Doom::NetworkBroken("dnsmasq ended with signal: 9 (SIGKILL)".into())));
     }
 
     #[test]

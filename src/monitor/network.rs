@@ -1,0 +1,49 @@
+//! The network that the VM is in, watched: a part of it that dies is an event within half a second.
+
+use crate::network::NetDir;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often it is looked at: a file and a lock.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// Look at the network until it is broken, and say once why.
+pub(super) async fn watch(network: NetDir, broken: mpsc::UnboundedSender<String>) {
+    loop {
+        if let Some(why) = network.broken_why() {
+            // Nobody listens any more only when the monitor ends.
+            let _ = broken.send(why);
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::lock::Lock;
+    use camino::Utf8PathBuf;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn a_network_that_breaks_or_loses_its_holder_is_told_within_a_second() {
+        for holder_dies in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let network = NetDir::at(Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap());
+            let mut alive = Some(Lock::try_take(&network.alive(), "the holder").unwrap());
+            let (send, mut heard) = mpsc::unbounded_channel();
+            tokio::spawn(watch(network.clone(), send));
+            let early = tokio::time::timeout(Duration::from_millis(600), heard.recv()).await;
+            assert!(early.is_err(), "it is well: {early:?}");
+            let start = Instant::now();
+            match holder_dies {
+                true => drop(alive.take()),
+                false => std::fs::write(network.broken(), "dnsmasq ended with signal: 9 (SIGKILL)").unwrap(),
+            }
+            let why = heard.recv().await.unwrap();
+            assert!(why.contains(if holder_dies { "holder" } else { "dnsmasq" }), "{why}");
+            assert!(start.elapsed() < Duration::from_secs(1));
+        }
+    }
+}
