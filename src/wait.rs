@@ -68,6 +68,9 @@ pub enum Doom {
     /// A part of the VM's network has died; it is not started again.
     #[error("the VM's network is broken: {0}")]
     NetworkBroken(String),
+    /// The guest has filled the journal: what it does is not seen any more.
+    #[error("the guest floods the journal: {0}")]
+    Flooded(String),
     /// KVM gave up on the guest.
     #[error("KVM cannot run this guest (internal error)")]
     KvmBroken,
@@ -97,6 +100,7 @@ impl Doom {
                 let words = stderr.lines().last().map(|line| format!(", saying {line:?}")).unwrap_or_default();
                 Some(Self::QemuGone(format!("{status}{words}")))
             }
+            "journal-full" => Some(Self::Flooded(text("why"))),
             "network-broken" => Some(Self::NetworkBroken(text("why"))),
             "kvm-internal-error" => Some(Self::KvmBroken),
             "GUEST_PANICKED" => Some(Self::Panicked),
@@ -112,7 +116,9 @@ impl Doom {
 impl Blame for WaitError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Doomed { doom: Doom::Panicked | Doom::PoweredOff | Doom::Console { .. }, .. } => Exit::Guest,
+            Self::Doomed {
+                doom: Doom::Panicked | Doom::PoweredOff | Doom::Flooded(_) | Doom::Console { .. }, ..
+            } => Exit::Guest,
             _ => Exit::Lost,
         }
     }

@@ -3,6 +3,7 @@
 use super::args::Cli;
 use super::say::Say;
 use super::script;
+use crate::console::gap;
 use crate::doctor::DoctorInput;
 use crate::failure::{Exit, Failure};
 use crate::fault::{InForce, in_force};
@@ -158,6 +159,10 @@ pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, 
     let mut out = std::io::stdout();
     let mut buffer = vec![0; 65536];
     loop {
+        let gap = gap::mark(gap::skip(&file).map_err(read)?);
+        if out.write_all(&gap).is_err() {
+            return Ok(0);
+        }
         match file.read(&mut buffer) {
             Ok(0) if !follow || !vm.is_alive() || script::reader_is_gone() => return Ok(0),
             // A regular file cannot be polled; ten looks a second are enough for a reader.

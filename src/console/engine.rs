@@ -90,6 +90,13 @@ impl Engine {
     pub fn feed(&mut self, bytes: &[u8], mut out: impl FnMut(Line)) {
         let mut rest = bytes;
         while let Some(byte) = rest.first() {
+            // A gap in a log that was flooded is read as zeros, and can be long. They say nothing anyway.
+            if *byte == 0 && self.state == State::Text {
+                let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+                self.at.offset += zeros as u64;
+                rest = &rest[zeros..];
+                continue;
+            }
             // The usual case, many bytes at once.
             let plain = match self.state == State::Text && !self.after_cr && !self.line.is_empty() {
                 true => {

@@ -4,6 +4,7 @@
 
 use super::run::Run;
 use crate::console::boots::parts;
+use crate::console::gap;
 use crate::console::session::Session;
 use crate::console::terminal::TalkError;
 use crate::diagnose::{self, Shell};
@@ -46,7 +47,7 @@ impl Run<'_> {
         let argv = qemu::argv(&self.plan.machine, &Fds::SHOWN).join("\n");
         let mut kept = vec![
             run.write("qemu-argv.txt", argv),
-            run.copy(&vm.console(), "console.log"),
+            run.copy_console(&vm.console(), "console.log"),
             run.copy(&vm.console_times(), "console.times"),
             run.copy(&vm.events(), "events.ndjson"),
             run.copy(&vm.qemu_err(), "qemu-stderr.txt"),
@@ -55,9 +56,10 @@ impl Run<'_> {
             run.copy(&net.holder_log(), "net/holder.log"),
             run.write("net/nft.txt", self.live_rules()),
         ];
-        if let (Ok(log), Ok(events)) = (std::fs::read(vm.console()), read_all(&vm.events())) {
-            for part in parts(log.len(), &console_cuts(&events)) {
-                kept.push(run.write(&format!("console/{}.log", part.name()), &log[part.range]));
+        if let (Ok(log), Ok(events)) = (std::fs::metadata(vm.console()), read_all(&vm.events())) {
+            for part in parts(usize::try_from(log.len()).unwrap_or(usize::MAX), &console_cuts(&events)) {
+                let text = gap::text(&vm.console(), part.range.start as u64..part.range.end as u64);
+                kept.push(run.write(&format!("console/{}.log", part.name()), text.unwrap_or_default()));
             }
         }
         for error in kept.into_iter().filter_map(Result::err) {

@@ -2,6 +2,7 @@
 
 use super::events::monotonic;
 use crate::console::allow::Allowed;
+use crate::console::gap;
 use crate::console::rules::{Finding, Watcher};
 use crate::console::times::PERIOD_S;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,8 +11,21 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
-/// The largest log that is kept, in bytes. A guest that floods its console must not fill the host's disk.
-const LARGEST: u64 = 512 << 20;
+/// How much of a log is kept, in bytes. A guest that floods its console must not fill the host's disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From its beginning on.
+    head: u64,
+    /// Up to its end.
+    tail: u64,
+    /// How much more there may be before the oldest of it goes; whole blocks of every file system.
+    step: u64,
+    /// Where it ends on a file system that cannot have a gap.
+    most: u64,
+}
+
+/// A boot says some 100 KiB.
+const LIMITS: Limits = Limits { head: 16 << 20, tail: 16 << 20, step: 1 << 20, most: 64 << 20 };
 /// Events per rule and boot; a guest can repeat one line for ever.
 const EVENTS_PER_RULE: u32 = 20;
 
@@ -30,6 +44,9 @@ pub(crate) struct ConsoleLog {
     /// Whether a kernel has spoken in this part. One that speaks after it was started by it.
     kernel: bool,
     full: bool,
+    limits: Limits,
+    /// Where the gap ends; it begins behind the head.
+    gap_end: u64,
 }
 
 /// What is worth an event.
@@ -39,6 +56,8 @@ pub(crate) enum Note {
     Rule { finding: Finding, last: bool },
     /// Nothing more is written to the file, for this reason.
     Full(String),
+    /// From now on only the first `head` and the last `tail` bytes are kept.
+    Gap { head: u64, tail: u64 },
     /// A kernel began without a reset of the machine: boot `n`, whose first line stands at `offset`.
     Kernel { n: u64, offset: u64 },
 }
@@ -48,10 +67,23 @@ impl ConsoleLog {
     pub(crate) fn open(path: &Utf8Path, times: &Utf8Path, allowed: Allowed) -> std::io::Result<Self> {
         let append = |path| OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         let file = append(path)?;
-        let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY };
+        let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY, count: 0 };
         let at = file.metadata()?.len();
         let (path, watcher, counts) = (path.to_owned(), Watcher::new(at, allowed), HashMap::new());
-        Ok(Self { path, file, times, at, watcher, counts, boots: 0, boot_at: None, kernel: false, full: false })
+        Ok(Self {
+            path,
+            file,
+            times,
+            at,
+            watcher,
+            counts,
+            boots: 0,
+            boot_at: None,
+            kernel: false,
+            full: false,
+            limits: LIMITS,
+            gap_end: LIMITS.head,
+        })
     }
 
     /// Bytes in the log.
@@ -68,14 +100,11 @@ impl ConsoleLog {
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Note> {
         let mut notes = Vec::new();
         if !self.full {
-            let written = match self.at + bytes.len() as u64 > LARGEST {
-                true => Err(format!("{} has reached {LARGEST} bytes", self.path)),
-                false => self.file.write_all(bytes).map_err(|e| format!("cannot write {}: {e}", self.path)),
-            };
-            match written {
+            match self.file.write_all(bytes).map_err(|e| format!("cannot write {}: {e}", self.path)) {
                 Ok(()) => {
                     self.times.note(self.at);
                     self.at += bytes.len() as u64;
+                    notes.extend(self.bound());
                 }
                 Err(why) => {
                     self.full = true;
@@ -89,6 +118,26 @@ impl ConsoleLog {
             notes.extend(self.kernel(offset));
         }
         notes
+    }
+
+    /// Let go of what is neither the head nor the tail.
+    fn bound(&mut self) -> Option<Note> {
+        let Limits { head, tail, step, most } = self.limits;
+        if self.at < self.gap_end + tail + step {
+            return None;
+        }
+        let end = (self.at - tail) / step * step;
+        match gap::punch(&self.file, &(self.gap_end..end)) {
+            Ok(()) => {
+                let first = std::mem::replace(&mut self.gap_end, end) == head;
+                first.then_some(Note::Gap { head, tail })
+            }
+            Err(_) if self.at < most => None,
+            Err(e) => {
+                self.full = true;
+                Some(Note::Full(format!("{} has reached {most} bytes, and cannot have a gap: {e}", self.path)))
+            }
+        }
     }
 
     /// A kernel has said its first line at `offset`. After a reset that is the boot that began there; otherwise the
@@ -146,13 +195,20 @@ impl ConsoleLog {
 struct TimesFile {
     file: File,
     last: f64,
+    count: u64,
 }
+
+/// Times at the full rate: half an hour of a flood, some 4 MiB. Then one a second.
+const CLOSE_TIMES: u64 = 200_000;
+const LATE_PERIOD_S: f64 = 1.0;
 
 impl TimesFile {
     /// The byte at `offset` has come now. A time that cannot be written costs a time and nothing else.
     fn note(&mut self, offset: u64) {
         let now = monotonic();
-        if now - self.last >= PERIOD_S {
+        let period = if self.count < CLOSE_TIMES { PERIOD_S } else { LATE_PERIOD_S };
+        if now - self.last >= period {
+            self.count += 1;
             self.last = now;
             if let Err(error) = self.file.write_all(format!("{now:.6} {offset}\n").as_bytes()) {
                 anstream::eprintln!("the time of the console's byte {offset} is lost: {error}");
@@ -169,6 +225,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(dir.path().join("console.log")).unwrap();
         (dir, ConsoleLog::open(&path, &path.with_extension("times"), Allowed::default()).unwrap())
+    }
+
+    #[test]
+    fn a_flood_leaves_the_head_and_the_tail_where_they_came() {
+        let (keep, mut log) = scratch();
+        log.limits = Limits { head: 1 << 20, tail: 1 << 20, step: 65536, most: 4 << 20 };
+        log.gap_end = log.limits.head;
+        let path = Utf8PathBuf::from_path_buf(keep.path().join("console.log")).unwrap();
+        log.cut();
+        let chunk = b"0123456789abcde\n".repeat(1024);
+        let mut notes: Vec<_> = (0..2048).flat_map(|_| log.take(&chunk)).collect();
+        assert_eq!(notes, [Note::Gap { head: 1 << 20, tail: 1 << 20 }], "said once");
+        notes.clear();
+        let end = log.length();
+        assert_eq!((log.cut().1, end), (Some(2), 32 << 20));
+        log.take(b"the new boot\r\n");
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!(meta.len(), log.length());
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
+        assert!(blocks <= (2 << 20) + 4 * 65536, "{blocks} bytes on the disk");
+        let pieces = gap::pieces(&path, 0..u64::MAX).unwrap();
+        assert_eq!((pieces.len(), pieces[0].offset, pieces[0].bytes.len()), (2, 0, 1 << 20));
+        assert!(pieces[1].bytes.len() >= 1 << 20 && pieces[1].bytes.ends_with(b"the new boot\r\n"));
+        assert_eq!(gap::text(&path, end..u64::MAX).unwrap(), b"the new boot\r\n", "the boot is where its event says");
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub enum Source {
 
 /// Something that happened. QMP's events have their own names (`RESET`); the monitor's are
 /// `qemu-started`, `qemu-start-failed`, `qemu-exited`, `qmp-command`, `qmp-lost`, `qmp-garbage`, `boot`,
-/// `restore`, `console-rule`, `console-full`, `power-cycle`, `power-loss`, `drive-failed`, `stop`,
-/// `network-broken` and `kvm-internal-error`; what a command did to the VM beside QMP (`fault`, `restart-armed`, `restart-asked`) comes from the command
+/// `restore`, `console-rule`, `console-gap`, `console-full`, `power-cycle`, `power-loss`, `drive-failed`, `stop`,
+/// `network-broken`, `journal-full` and `kvm-internal-error`; what a command did to the VM beside QMP (`fault`, `restart-armed`, `restart-asked`) comes from the command
 /// itself ([`Source::Command`]). A `boot` with `kernel: true` was begun by the kernel before it (kexec), without a
 /// reset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,12 +98,19 @@ impl Blame for JournalError {
     }
 }
 
+/// The largest journal, in bytes: some 300 000 events. A cycle has a few hundred; a guest that resets itself in a
+/// loop could fill the host's disk.
+const LARGEST: u64 = 64 << 20;
+
 /// The writing end. There is one writer, so sequence numbers have no gaps.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: Utf8PathBuf,
     file: File,
     next: u64,
+    length: u64,
+    most: u64,
+    full: bool,
 }
 
 impl Journal {
@@ -115,7 +122,7 @@ impl Journal {
         let whole = whole_lines(&text);
         file.set_len(whole as u64).map_err(io)?;
         let next = parse(path, &text[..whole])?.last().map_or(1, |event| event.seq + 1);
-        Ok(Self { path: path.to_owned(), file, next })
+        Ok(Self { path: path.to_owned(), file, next, length: whole as u64, most: LARGEST, full: false })
     }
 
     /// Append an event; `console` is the length of the console log. It is one `write`, so a reader never
@@ -127,6 +134,17 @@ impl Journal {
         console: u64,
         data: Value,
     ) -> Result<u64, JournalError> {
+        if self.length < self.most || !can_be_endless(source, kind) {
+            return self.write(source, kind, console, data);
+        }
+        if !std::mem::replace(&mut self.full, true) {
+            let why = format!("the guest has filled it with {} bytes; what it does is not told any more", self.length);
+            self.write(Source::Monitor, "journal-full", console, serde_json::json!({"why": why}))?;
+        }
+        Ok(self.last())
+    }
+
+    fn write(&mut self, source: Source, kind: &str, console: u64, data: Value) -> Result<u64, JournalError> {
         let io = |source| JournalError::Io { path: self.path.clone(), source };
         let wall = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
         let event = Event { seq: self.next, wall, mono: monotonic(), source, kind: kind.to_owned(), console, data };
@@ -134,6 +152,7 @@ impl Journal {
         line.push(b'\n');
         self.file.write_all(&line).map_err(io)?;
         self.next += 1;
+        self.length += line.len() as u64;
         Ok(event.seq)
     }
 
@@ -141,6 +160,11 @@ impl Journal {
     pub(crate) fn last(&self) -> u64 {
         self.next - 1
     }
+}
+
+/// What a guest can cause as often as it likes; what a command or the host does is always told.
+fn can_be_endless(source: Source, kind: &str) -> bool {
+    matches!(source, Source::Qmp | Source::Console) || kind == "boot"
 }
 
 fn whole_lines(text: &[u8]) -> usize {
@@ -229,6 +253,23 @@ mod tests {
         assert_eq!(journal.append(Source::Monitor, "stop", 7, Value::Null).unwrap(), 2);
         let kinds: Vec<_> = read_all(&path).unwrap().into_iter().map(|e| (e.seq, e.kind)).collect();
         assert_eq!(kinds, [(1, "RESET".into()), (2, "stop".into())]);
+    }
+
+    #[test]
+    fn a_guest_cannot_fill_the_disk_with_events_and_what_the_host_does_is_still_told() {
+        let (_keep, path) = scratch();
+        let mut journal = Journal::open(&path).unwrap();
+        journal.most = 64 << 10;
+        for n in 0..2000 {
+            journal.append(Source::Qmp, "RESET", 0, json!({"guest": true})).unwrap();
+            journal.append(Source::Monitor, "boot", 0, json!({"n": n, "offset": 0})).unwrap();
+        }
+        journal.append(Source::Monitor, "stop", 0, Value::Null).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < 66 << 10);
+        let events = read_all(&path).unwrap();
+        let last: Vec<_> = events[events.len() - 2..].iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(last, ["journal-full", "stop"]);
+        assert!(events.iter().zip(1..).all(|(event, n)| event.seq == n), "no gaps");
     }
 
     #[test]

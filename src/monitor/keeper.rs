@@ -187,6 +187,11 @@ impl Keeper {
         for note in notes {
             match note {
                 Note::Full(why) => self.note(Source::Monitor, "console-full", json!({"why": why})),
+                Note::Gap { head, tail } => {
+                    let data = json!({"head": head, "tail": tail, "why": "the guest floods its console"});
+                    anstream::eprintln!("the console is flooded: only its first {head} and last {tail} bytes are kept");
+                    self.note(Source::Monitor, "console-gap", data);
+                }
                 Note::Kernel { n, offset } => {
                     self.note(Source::Monitor, "boot", json!({"n": n, "offset": offset, "kernel": true}));
                 }

@@ -8,10 +8,10 @@ use super::mode::Mode;
 use super::restart::LastWords;
 use super::row::{Ending, Words};
 use crate::console::engine::Engine;
+use crate::console::gap;
 use crate::machine::VmDir;
 use crate::names::BootId;
 use crate::ssh::Session;
-use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 const ASK_LIMIT: Duration = Duration::from_secs(60);
@@ -89,25 +89,19 @@ async fn journal(old: &Old<'_>, filter: &str, phrase: &str) -> Result<Option<Str
 
 /// The last line of the old boot's console that holds one of `phrases`, and where it stands.
 fn console(old: &Old<'_>, phrases: &[&str]) -> Result<Option<(String, u64)>, RebootError> {
-    let bytes = read(old).map_err(RebootError::Console)?;
+    let pieces = gap::pieces(&old.vm.console(), old.from..old.to.unwrap_or(u64::MAX)).map_err(RebootError::Console)?;
     let mut found = None;
     let mut look = |line: crate::console::engine::Line| {
         if phrases.iter().any(|phrase| line.text.contains(phrase)) {
             found = Some((line.text.trim().to_owned(), line.offset));
         }
     };
-    let mut engine = Engine::new(old.from);
-    engine.feed(&bytes, &mut look);
-    engine.flush(&mut look);
+    for piece in pieces {
+        let mut engine = Engine::new(piece.offset);
+        engine.feed(&piece.bytes, &mut look);
+        engine.flush(&mut look);
+    }
     Ok(found)
-}
-
-fn read(old: &Old<'_>) -> std::io::Result<Vec<u8>> {
-    let mut file = std::fs::File::open(old.vm.console())?;
-    file.seek(SeekFrom::Start(old.from))?;
-    let mut bytes = Vec::new();
-    file.take(old.to.map_or(u64::MAX, |to| to.saturating_sub(old.from))).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

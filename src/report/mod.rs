@@ -5,6 +5,7 @@
 pub mod html;
 pub mod junit;
 
+use crate::console::gap;
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
 use crate::names::HostName;
@@ -91,6 +92,16 @@ impl RunFolder {
             Ok(bytes) => self.write(name, bytes),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(ReportError { path: from.to_owned(), source }),
+        }
+    }
+
+    /// Copy a console's log into the folder, which can have a gap; one that is not there is left out.
+    pub fn copy_console(&self, from: &Utf8Path, name: &str) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        let temporary = path.with_extension("part");
+        match gap::copy(from, &temporary).and_then(|()| std::fs::rename(&temporary, &path)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(|source| ReportError { path, source }),
         }
     }
 

@@ -36,9 +36,9 @@ impl Standing {
     pub fn take(&mut self, event: &Event) {
         let text = |key: &str| event.text(key).unwrap_or_default();
         match event.kind.as_str() {
-            // No restart of the machine mends its network.
+            // No restart of the machine mends its network, or empties the journal.
             "RESET" | "boot" | "restore" | "qemu-started" => {
-                self.doom = self.doom.take().filter(|doom| matches!(doom, Doom::NetworkBroken(_)));
+                self.doom = self.doom.take().filter(|doom| matches!(doom, Doom::NetworkBroken(_) | Doom::Flooded(_)));
             }
             // On purpose: it is started again, or the monitor ends, too.
             "qemu-exited" if event.data["asked"] == true => {}

@@ -3,6 +3,7 @@
 use super::expect::{self, Deviation};
 use super::record::{Fates, OneRun};
 use crate::ansible::command::quote;
+use crate::console::gap;
 use crate::console::times::Times;
 use crate::experiment::marks::{self, since_uptime};
 use crate::experiment::{Markers, Milestone, Milestones, Planted, Traces, markers};
@@ -16,7 +17,6 @@ use crate::reboot::{self, Mode, Request, Restart};
 use crate::report::RunFolder;
 use crate::ssh::{Session, SshError};
 use std::cell::{Cell, RefCell};
-use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 /// How long a short script in the guest may take.
@@ -123,11 +123,12 @@ impl Run<'_> {
 
     fn console_since(&self, moment: Moment) -> Result<Vec<u8>, Failure> {
         let read = || {
-            let mut log = std::fs::File::open(self.vm.console())?;
-            log.seek(SeekFrom::Start(moment.console))?;
-            let mut bytes = Vec::new();
-            log.read_to_end(&mut bytes)?;
-            Ok(bytes)
+            let mut pieces = gap::pieces(&self.vm.console(), moment.console..u64::MAX)?;
+            // The times stand beside offsets, so what they belong to must be whole.
+            match pieces.len() {
+                0 | 1 => Ok(pieces.pop().map(|piece| piece.bytes).unwrap_or_default()),
+                _ => Err(std::io::Error::other("the guest flooded it, and its middle was not kept")),
+            }
         };
         read().map_err(|e: std::io::Error| Failure::new(Exit::Lost, format!("the console cannot be read: {e}")))
     }

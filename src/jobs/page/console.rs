@@ -2,10 +2,12 @@
 
 use crate::console::boots::{Part, parts};
 use crate::console::engine::{Engine, Line};
+use crate::console::gap;
 use crate::monitor::events::{Event, console_cuts, read_all};
 use crate::report::html::cycle::{ConsoleLine, Highlight, RuleMatch};
 use crate::report::html::parts::Weight;
 use camino::Utf8Path;
+use std::ops::Range;
 
 /// Lines that are shown before and after a match.
 const BEFORE: usize = 3;
@@ -15,16 +17,17 @@ const MOST: usize = 16;
 
 /// The first places, and how many more there are. The events tell what matched: they are what was seen live.
 pub(super) fn highlights(folder: &Utf8Path) -> (Vec<Highlight>, usize) {
-    let log = std::fs::read(folder.join("console.log")).unwrap_or_default();
+    let log = folder.join("console.log");
+    let length = std::fs::metadata(&log).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(usize::MAX));
     let events = read_all(&folder.join("events.ndjson")).unwrap_or_default();
-    let parts = parts(log.len(), &console_cuts(&events));
+    let parts = parts(length, &console_cuts(&events));
     let mut places: Vec<_> = parts.iter().flat_map(|part| in_part(part, &log, &events)).collect();
     let more = places.len().saturating_sub(MOST);
     places.truncate(MOST);
     (places, more)
 }
 
-fn in_part(part: &Part, log: &[u8], events: &[Event]) -> Vec<Highlight> {
+fn in_part(part: &Part, log: &Utf8Path, events: &[Event]) -> Vec<Highlight> {
     let offset = |event: &Event| event.data["offset"].as_u64().and_then(|at| usize::try_from(at).ok());
     let here =
         |event: &&Event| event.kind == "console-rule" && offset(event).is_some_and(|at| part.range.contains(&at));
@@ -32,7 +35,7 @@ fn in_part(part: &Part, log: &[u8], events: &[Event]) -> Vec<Highlight> {
     if matches.is_empty() {
         return Vec::new();
     }
-    let lines = lines(&log[part.range.clone()], part.range.start as u64);
+    let lines = lines(log, part.range.start as u64..part.range.end as u64);
     let line_of = |event: &Event| {
         let at = event.data["offset"].as_u64().unwrap_or_default();
         lines.partition_point(|line| line.offset <= at).saturating_sub(1)
@@ -75,10 +78,13 @@ fn weight(event: &Event) -> Weight {
 }
 
 /// The clean lines that are not empty, with their places in the log.
-fn lines(bytes: &[u8], offset: u64) -> Vec<Line> {
-    let (mut engine, mut lines) = (Engine::new(offset), Vec::new());
-    engine.feed(bytes, |line| lines.push(line));
-    engine.flush(|line| lines.push(line));
+fn lines(log: &Utf8Path, range: Range<u64>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for piece in gap::pieces(log, range).unwrap_or_default() {
+        let mut engine = Engine::new(piece.offset);
+        engine.feed(&piece.bytes, |line| lines.push(line));
+        engine.flush(|line| lines.push(line));
+    }
     lines.retain(|line| !line.text.trim().is_empty());
     // A line that the kernel split is handed out late; the log's order is that of the places.
     lines.sort_by_key(|line| line.offset);
