@@ -1,6 +1,7 @@
 //! The command lines of the playbook side and the environment that they run in: pure, so that `plan` can print them.
 
 use super::folder::Folder;
+use crate::host::secrets;
 use crate::names::HostName;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -94,12 +95,41 @@ impl fmt::Debug for UserVars {
 }
 
 impl UserVars {
+    /// What of it may be a secret: every value that was given here, and of a file in clear text those whose names
+    /// say so. What the vault holds is found when it is opened.
+    pub fn secrets(&self) -> Vec<String> {
+        match self {
+            Self::Pair { value, .. } => vec![value.clone()],
+            Self::Json(text) => {
+                let mut found = Vec::new();
+                strings(&serde_json::from_str(text).unwrap_or_default(), &mut found);
+                found
+            }
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                let named = |line: &&str| line.split_once(':').is_some_and(|(name, _)| secrets::is_secret_name(name));
+                text.lines().filter(named).flat_map(secrets::values_of).collect()
+            }
+        }
+    }
+
     /// The same, with a file's path made absolute: commands run in the repository, and the user stands elsewhere.
     pub fn from_here(self, here: &Utf8Path) -> Self {
         match self {
             Self::File(path) => Self::File(here.join(path)),
             other => other,
         }
+    }
+}
+
+/// Every string in a JSON value.
+fn strings(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => found.push(text.clone()),
+        serde_json::Value::Array(all) => all.iter().for_each(|value| strings(value, found)),
+        serde_json::Value::Object(all) => all.values().for_each(|value| strings(value, found)),
+        serde_json::Value::Number(number) => found.push(number.to_string()),
+        _ => {}
     }
 }
 

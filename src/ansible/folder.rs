@@ -60,6 +60,8 @@ impl Folder {
         control = "cp";
         /// Ansible's own temporary files on this side.
         tmp = "tmp";
+        /// What may not leave the program, for the commands that come later.
+        secrets = "secrets.json";
         /// The playbook that asks Ansible what it resolved.
         guard = "guard.yml";
         /// Where the verify playbook hands over what it found.

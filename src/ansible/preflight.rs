@@ -9,6 +9,7 @@ use super::overlay::{self, Overlay};
 use super::real::{self, Listing};
 use super::{Stage, local};
 use crate::host::dirs::make_private;
+use crate::host::secrets::values_of;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ pub struct Preflight {
     pub addresses: BTreeMap<String, Vec<String>>,
     /// What the real inventory says inline, for the transient one.
     pub inline: Inline,
+    /// What the vault holds for this inventory and in the files of extra-vars: it may not leave the program.
+    pub secrets: Vec<String>,
     /// What the user should read: where the profile and the real inventory differ.
     pub notes: Vec<String>,
 }
@@ -77,16 +80,18 @@ pub fn check(
         let known = whole.hosts().into_iter().collect::<Vec<_>>().join(", ");
         return Err(AnsibleError::NotInInventory { host: host.into(), path: controller.inventory.clone(), known });
     }
+    let mut secrets = Vec::new();
     for value in whole.vaulted() {
-        open_vault(&controller, &["decrypt"], value.into_bytes(), prefix)?;
+        secrets.push(open_vault(&controller, &["decrypt"], value.into_bytes(), prefix)?);
     }
     for file in encrypted {
-        open_vault(&controller, &["view", file.as_str()], Vec::new(), prefix)?;
+        secrets.extend(values_of(&open_vault(&controller, &["view", file.as_str()], Vec::new(), prefix)?));
     }
+    secrets.extend(vaulted_files(&controller, prefix));
     let inline = bare.inline(host);
     let notes = real::differences(host, &controller.groups, &whole, &inline);
     let addresses = resolved(&controller, whole.addresses(), prefix)?;
-    Ok(Preflight { version, addresses, inline, notes })
+    Ok(Preflight { version, addresses, inline, secrets, notes })
 }
 
 /// All named files are there, and extra-vars are mappings; the encrypted ones are handed back.
@@ -183,12 +188,37 @@ fn list(controller: &Controller, what: Listed, prefix: &[String]) -> Result<List
         .map_err(|error| AnsibleError::Inventory { path: controller.inventory.clone(), said: error.to_string() })
 }
 
-/// Open something encrypted and drop what it holds.
-fn open_vault(controller: &Controller, args: &[&str], stdin: Vec<u8>, prefix: &[String]) -> Result<(), AnsibleError> {
+/// What the encrypted files of the inventory's variables hold. One that does not open is of no host that Ansible
+/// reads variables for: it would have said so.
+fn vaulted_files(controller: &Controller, prefix: &[String]) -> Vec<String> {
+    let base = vars_base(&controller.inventory);
+    let files = overlay::suspects(&[base.join("group_vars"), base.join("host_vars")], true);
+    let view = |files: &[String]| {
+        let args: Vec<_> = ["view"].into_iter().chain(files.iter().map(String::as_str)).collect();
+        open_vault(controller, &args, Vec::new(), prefix)
+    };
+    // Each costs a Python start; only if one of them does not open are they opened one by one.
+    let texts = match files.is_empty() {
+        true => Vec::new(),
+        false => match view(&files) {
+            Ok(text) => vec![text],
+            Err(_) => files.chunks(1).filter_map(|file| view(file).ok()).collect(),
+        },
+    };
+    texts.iter().flat_map(|text| values_of(text)).collect()
+}
+
+/// Open something encrypted: what it holds.
+fn open_vault(
+    controller: &Controller,
+    args: &[&str],
+    stdin: Vec<u8>,
+    prefix: &[String],
+) -> Result<String, AnsibleError> {
     let invocation = controller.over_real_inventory("ansible-vault", args);
     let (status, output) = local::run(&invocation, prefix, stdin)?;
     match status.success() {
-        true => Ok(()),
+        true => Ok(output.stdout),
         false => Err(AnsibleError::VaultLocked { said: local::error_lines(&output.stderr) }),
     }
 }

@@ -3,6 +3,7 @@
 use super::command::Invocation;
 use super::error::AnsibleError;
 use crate::host::deadline::Deadline;
+use crate::host::secrets::mask;
 use camino::Utf8Path;
 use std::io::Write;
 use std::process::{ExitStatus, Stdio};
@@ -56,6 +57,7 @@ pub(super) async fn run(
             () = tokio::time::sleep(until.left()) => break,
         };
         let Some(line) = line else { continue };
+        let line = mask(&line).into_owned();
         writeln!(log_file, "{line}").map_err(io)?;
         on_line(&line);
         if is_err {

@@ -9,6 +9,8 @@ use super::error::{AnsibleError, FailedTask};
 use super::events::{self, Event, Recap, Status, TaskResult};
 use super::process::{self, Ended};
 use super::{Stage, local};
+use crate::host::dirs::write_private;
+use crate::host::secrets::mask;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::net::Ipv4Addr;
@@ -103,7 +105,8 @@ impl Runner<'_> {
     ) -> Result<(Seen, Outcome), AnsibleError> {
         let folder = &self.controller.folder;
         remove(&folder.events())?;
-        remove(&folder.logins())?;
+        // ssh appends to it, by a umask that is not ours.
+        write_private(&folder.logins(), "")?;
         // A connection that an earlier run left open would hide this run's login.
         let mut left = folder.control().read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
         left.try_for_each(|socket| remove(socket.path()))?;
@@ -115,13 +118,16 @@ impl Runner<'_> {
         }
         let seconds = start.elapsed().as_secs_f64();
         let read = |path: Utf8PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        // Results hold what a task said; what is kept of them holds no secret.
+        let told = mask(&read(folder.events())).into_owned();
+        write_private(&folder.events(), &told)?;
         let seen = Seen {
             host: self.controller.host.to_string(),
             address: self.address,
             command: invocation.to_string(),
             limit: self.limit,
             ended,
-            events: events::parse(&read(folder.events())),
+            events: events::parse(&told),
             logins: read(folder.logins()).lines().count(),
         };
         let outcome = seen.outcome(playbook, seconds);

@@ -5,6 +5,7 @@ use super::say::Say;
 use super::{check, experiment, image, look, script, shell, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
+use crate::host::secrets;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
 use crate::jobs::down::{self, Removed, down, prune};
 use crate::jobs::prove::prove;
@@ -286,7 +287,10 @@ pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Opti
 }
 
 fn parse_all(dirs: &Dirs, given: &[String]) -> Result<Vec<crate::ansible::UserVars>, Failure> {
-    given.iter().map(|text| extra_vars(text, dirs)).collect()
+    let vars = given.iter().map(|text| extra_vars(text, dirs)).collect::<Result<Vec<_>, _>>()?;
+    secrets::know(vars.iter().flat_map(crate::ansible::UserVars::secrets));
+    secrets::leave_the_process_list();
+    Ok(vars)
 }
 
 /// Run a future to its end on this thread. Children bind their life to the thread that starts them, so

@@ -12,6 +12,7 @@ mod shell;
 mod verdict;
 
 use crate::failure::{Exit, Failure};
+use crate::host::secrets::mask;
 use args::Cli;
 use clap::Parser;
 use say::Say;
@@ -42,9 +43,9 @@ pub fn main() -> ExitCode {
 /// One failure: what, why, what next. On standard error, and as an object with `--json`.
 fn tell(say: &Say, failure: &Failure) {
     let (red, bold, reset) = ("\x1b[1;31m", "\x1b[1m", "\x1b[0m");
-    anstream::eprintln!("{red}error:{reset} {}", failure.chain.join(": "));
+    anstream::eprintln!("{red}error:{reset} {}", mask(&failure.chain.join(": ")));
     if let Some(next) = &failure.next {
-        anstream::eprintln!("{bold}next:{reset}  {next}");
+        anstream::eprintln!("{bold}next:{reset}  {}", mask(next));
     }
     say.object(&serde_json::json!({"event": "failure", "code": failure.exit.code(), "failure": failure}));
 }

@@ -2,6 +2,7 @@
 //! per phase, elsewhere a plain line when a phase begins and one when it ends. Results go to standard
 //! output; with `--json` every line there is one JSON object.
 
+use crate::host::secrets::mask;
 use crate::jobs::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
@@ -42,10 +43,11 @@ impl Say {
     /// A line on standard output whatever the mode: what the command was asked to print.
     pub(crate) fn out(&self, line: &str) {
         // A reader that has gone away (`| head`) is not our failure.
-        let _ = writeln!(anstream::stdout(), "{line}");
+        let _ = writeln!(anstream::stdout(), "{}", mask(line));
     }
 
     fn err(&self, line: &str) {
+        let line = mask(line);
         match &*self.live.borrow() {
             Some((bar, _)) => bar.suspend(|| {
                 let _ = writeln!(anstream::stderr(), "{line}");
@@ -97,14 +99,14 @@ impl Progress for Say {
 
     fn output(&self, line: &str) {
         match &*self.live.borrow() {
-            Some((bar, _)) if !bar.is_hidden() && !self.verbose => bar.set_message(line.trim().to_owned()),
+            Some((bar, _)) if !bar.is_hidden() && !self.verbose => bar.set_message(mask(line.trim()).into_owned()),
             _ => self.err(&format!("  | {line}")),
         }
     }
 
     fn trace(&self, line: &str) {
         if let Some((bar, _)) = &*self.live.borrow() {
-            bar.set_message(line.trim().to_owned());
+            bar.set_message(mask(line.trim()).into_owned());
         }
     }
 }

@@ -3,10 +3,10 @@
 //! The gap is a hole in the file, so every byte that is kept stands where it came: offsets in the journal, in the
 //! times and in findings hold, and so do the readers that follow the log's end.
 
+use crate::host::secrets::masked;
 use camino::Utf8Path;
 use rustix::fs::{FallocateFlags, SeekFrom as Seek, fallocate, seek};
 use std::fs::File;
-use std::io::{Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
@@ -57,18 +57,14 @@ pub fn mark(bytes: u64) -> Vec<u8> {
     }
 }
 
-/// Copy a log, gap and all; what is copied is readable by its owner only.
+/// Copy a log, gap and all, with its secrets masked; what is copied is readable by its owner only.
 pub fn copy(from: &Utf8Path, to: &Utf8Path) -> std::io::Result<()> {
-    let source = File::open(from)?;
-    let end = source.metadata()?.len();
-    let mut copy = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(to)?;
-    for there in there(&source, 0..end)? {
-        seek(&source, Seek::Start(there.start))?;
-        seek(&copy, Seek::Start(there.start))?;
-        std::io::copy(&mut (&source).take(there.end - there.start), &mut copy)?;
+    let end = std::fs::metadata(from)?.len();
+    let copy = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(to)?;
+    for Piece { offset, bytes } in pieces(from, 0..end)? {
+        copy.write_all_at(&masked(&bytes), offset)?;
     }
-    copy.set_len(end)?;
-    copy.flush()
+    copy.set_len(end)
 }
 
 /// If a file's reader stands in a gap, go to its end; the bytes that were left out.

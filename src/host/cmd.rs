@@ -5,6 +5,7 @@
 //! dnsmasq, pasta, ansible-playbook) are not started here: they are owned by a process of their own.
 
 use super::deadline::Deadline;
+use super::process::small_environment;
 use crate::failure::{Blame, Exit};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::OsStr;
@@ -91,8 +92,10 @@ impl Cmd {
     /// A command without arguments, with a deadline of 30 s.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let program = program.as_ref();
+        let mut inner = Command::new(program);
+        small_environment(&mut inner);
         Self {
-            inner: Command::new(program),
+            inner,
             argv: vec![program.to_string_lossy().into_owned()],
             stdin: Vec::new(),
             limit: Duration::from_secs(30),
@@ -111,7 +114,7 @@ impl Cmd {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// An environment variable, added to those of this process.
+    /// An environment variable, added to the few that each gets of this process's own.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.inner.env(key, value);
         self

@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod lock;
 pub mod process;
 pub mod programs;
+pub mod secrets;
 pub mod stop_at;
 pub mod tail;
 pub mod turn;

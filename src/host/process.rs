@@ -80,8 +80,14 @@ pub fn own_exe() -> std::io::Result<camino::Utf8PathBuf> {
     camino::Utf8PathBuf::from_path_buf(path).map_err(|_| std::io::Error::other("its path is not UTF-8"))
 }
 
-/// What a process of ours that lives on may know of the caller's environment, which can hold secrets.
-const KNOWN: [&str; 11] = [
+/// What a program that we start may know of the caller's environment, which can hold secrets.
+const KNOWN: [&str; 17] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
     "PATH",
     "HOME",
     "USER",
@@ -95,7 +101,7 @@ const KNOWN: [&str; 11] = [
     "RUST_BACKTRACE",
 ];
 
-/// Leave a command nothing of this process's environment but what a long-lived process of ours needs.
+/// Leave a command nothing of this process's environment but what it can need.
 pub fn small_environment(command: &mut std::process::Command) {
     let names = KNOWN.into_iter().chain(stop_at::VARIABLE);
     let known = names.filter_map(|name| Some((name, std::env::var_os(name)?)));

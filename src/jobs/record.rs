@@ -7,6 +7,7 @@ use crate::ansible::events::Recap;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{DirError, write_private};
 use crate::host::ledger::Leak;
+use crate::host::secrets::mask;
 use crate::machine::VmDir;
 use crate::names::{HostName, VmName};
 use crate::observe::Across;
@@ -245,7 +246,7 @@ impl Record {
 
     fn json(&self) -> String {
         // Plain data with string keys: serialising it cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        mask(&serde_json::to_string_pretty(self).unwrap_or_default()).into_owned()
     }
 
     fn cases(&self) -> Vec<Case> {

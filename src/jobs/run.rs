@@ -2,7 +2,9 @@
 
 use super::Context;
 use super::record::{MadeOf, Phase, Record};
+use crate::ansible::UserVars;
 use crate::failure::{Exit, Failure};
+use crate::host::secrets;
 use crate::host::stop_at;
 use crate::machine::VmDir;
 use crate::names::HostName;
@@ -62,7 +64,11 @@ impl<'a> Run<'a> {
                 .next(format!("remove the VM with `boma-qemu down {host}`"))
         };
         let plan = std::fs::read(vm.plan()).and_then(|text| Ok(serde_json::from_slice(&text)?));
-        let plan = plan.map_err(|e| damaged("the plan", e))?;
+        let plan: Plan = plan.map_err(|e| damaged("the plan", e))?;
+        secrets::know(plan.options.extra_vars.iter().flat_map(UserVars::secrets));
+        // Written by `up`; a VM that did not get that far has run no playbook.
+        let vaulted = std::fs::read(plan.controller(ctx.dirs).folder.secrets()).unwrap_or_default();
+        secrets::know(serde_json::from_slice::<Vec<String>>(&vaulted).unwrap_or_default());
         let record = Record::load(&vm).map_err(|e| damaged("the record", e))?;
         Ok(Self { ctx, plan, vm, record })
     }

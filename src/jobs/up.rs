@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::host::cmd::Cmd;
 use crate::host::dirs::{make_private, write_private};
 use crate::host::ledger::{Change, Ledger, LedgerError};
-use crate::host::process;
+use crate::host::{process, secrets};
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
@@ -43,6 +43,7 @@ impl Run<'_> {
         let controller = self.plan.controller(self.ctx.dirs);
         let playbooks = self.plan.playbooks(self.ctx.dirs);
         let preflight = crate::ansible::preflight::check(&controller, &playbooks, &self.ctx.dirs.state, &offline())?;
+        secrets::know(preflight.secrets.clone());
         for note in &preflight.notes {
             self.ctx.progress.note(note);
         }
@@ -105,6 +106,7 @@ impl Run<'_> {
         overlay(golden, &self.plan.machine, self.plan.profile.disk_gib)?;
         let controller = self.plan.controller(dirs);
         controller.write_folder(&self.plan.connection(dirs), &preflight.inline)?;
+        write_private(&controller.folder.secrets(), json(&preflight.secrets))?;
         self.record.save(&self.vm)?;
         drop(ledger);
         if let Some(after) = self.plan.options.ttl.0 {

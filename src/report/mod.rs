@@ -8,9 +8,11 @@ pub mod junit;
 use crate::console::gap;
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
+use crate::host::secrets::masked;
 use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::time::SystemTime;
 
 /// The evidence folder of one run.
@@ -79,10 +81,13 @@ impl RunFolder {
         let path = self.path.join(name);
         let fail = |source| ReportError { path: path.clone(), source };
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(fail)?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
         }
         let temporary = path.with_extension("part");
-        std::fs::write(&temporary, bytes).map_err(fail)?;
+        // A file of an earlier run that was killed here is no longer wanted.
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
+        file.write_all(&masked(bytes.as_ref())).map_err(fail)?;
         std::fs::rename(&temporary, &path).map_err(fail)
     }
 

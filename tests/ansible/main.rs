@@ -9,4 +9,5 @@ mod at_hand;
 mod inputs;
 mod mirror;
 mod playbooks;
+mod secrets;
 mod world;

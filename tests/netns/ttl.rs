@@ -2,8 +2,9 @@
 //!
 //! The VM is a folder and a ledger here: what it has beyond that is taken down by the same undo.
 
-use crate::driver::Job;
+use crate::driver::{Job, Ways};
 use crate::world::{Who, World, must};
+use boma_qemu::failure::Failure;
 use boma_qemu::host::lock::Lock;
 use boma_qemu::network::{Mode, NetPlan};
 use rstest::rstest;
@@ -52,6 +53,29 @@ fn the_time_that_the_host_sleeps_counts() {
     let slept = ["unshare", "--time", "--fork", "--boottime", "7200", "--"].map(str::to_owned);
     must(&[world.onto_host(), slept.to_vec()].concat(), &wait);
     assert!(is_gone(&world));
+}
+
+#[test]
+fn no_process_that_stays_has_the_callers_environment() {
+    const TOKEN: &str = "A_TOKEN=tok-in-the-environment-5150";
+    let world = World::new(Who::User);
+    let plan = world.plan(Mode::Namespace);
+    let prefix = [world.onto_host(), vec!["env".into(), TOKEN.into()]].concat();
+    let (exe, state) = (world.path("boma-qemu"), world.path("state"));
+    let job = Job::Ensure { exe: exe.clone(), state: state.clone(), plan: Box::new(plan) };
+    world.ask::<Result<Ways, Failure>>(&prefix, &job).unwrap();
+    world.ask::<()>(&prefix, &Job::Ttl { exe, state, seconds: 3600 });
+    assert!(world.processes().len() > 4, "{:?}", world.processes());
+    for process in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&environment).contains(TOKEN), "{:?}", process.path());
+    }
+    world.root(&format!(
+        "cd {}; BOMA_STATE={} {} prune",
+        env!("CARGO_MANIFEST_DIR"),
+        world.path("state"),
+        world.path("boma-qemu")
+    ));
 }
 
 #[test]
