@@ -14,7 +14,7 @@ FIXTURE := tests/fixtures/boma
 BOMA := target/release/boma-qemu
 export BOMA_ROOT ?= $(CURDIR)
 
-.PHONY: build test-integration test-integration-clean test unit netns vm check bench soak deps venv image
+.PHONY: build test-integration test-integration-clean test unit netns vm check bench soak fuzz deps venv image
 
 build:
 	$(CARGO) build --release
@@ -47,7 +47,7 @@ $(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt
 test: deps venv unit netns vm
 
 unit:
-	$(CARGO) test --lib --bins --test seed_iso
+	$(CARGO) test --lib --bins --test seed_iso --test corpus
 
 netns: venv
 	$(CARGO) test --test cli --test doctor --test page --test ansible --test netns
@@ -68,7 +68,24 @@ bench: build
 	$(CARGO) bench
 
 # A program that is used has no points to be stopped at: those are for the tests' build.
-soak: venv image build
+soak: venv image build fuzz
 	! grep --quiet --text BOMA_STOP $(BOMA)
 	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored
 	$(CARGO) test --test image_build --test vm_tiny --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
+
+# Ten minutes each, or FUZZ_SECONDS; KINDS names fewer. What is found stays in fuzz/artifacts and ends the run. New inputs
+# go to fuzz/found: what is worth keeping is copied into fuzz/corpus, which `make unit` replays.
+FUZZ_SECONDS ?= 600
+KINDS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+# The coverage that libFuzzer steers by, and the address sanitizer's runtime is not needed for it: a stable compiler does.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares
+
+fuzz:
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --target x86_64-unknown-linux-gnu
+	@mkdir -p fuzz/artifacts
+	@for kind in $(KINDS); do mkdir -p fuzz/found/$$kind; echo "== $$kind, $(FUZZ_SECONDS) s"; \
+	  fuzz/target/x86_64-unknown-linux-gnu/debug/$$kind -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	    -max_len=4096 -timeout=10 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=fuzz/artifacts/$$kind- \
+	    fuzz/found/$$kind fuzz/corpus/$$kind || exit 1; done

@@ -14,6 +14,7 @@ pub mod experiment;
 pub mod failure;
 pub mod fault;
 pub mod host;
+pub mod hostile;
 pub mod image;
 pub mod jobs;
 pub mod machine;

@@ -16,7 +16,7 @@ mod job;
 mod range;
 mod recipe;
 mod record;
-mod sums;
+pub(crate) mod sums;
 mod tools;
 mod watch;
 

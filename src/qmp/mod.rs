@@ -305,6 +305,11 @@ fn sort(text: String, pending: &Mutex<Pending>) -> Option<Incoming> {
     }
 }
 
+/// What a line is on a connection over which `last` commands were sent, and on which nobody waits any more.
+pub(crate) fn judge(text: String, last: u64) -> Option<Incoming> {
+    sort(text, &Mutex::new(Pending { next: last, ..Pending::default() }))
+}
+
 async fn write_all(mut stream: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
     while let Some(line) = queue.recv().await {
         if stream.write_all(&line).await.is_err() {

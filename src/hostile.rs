@@ -1,0 +1,167 @@
+//! What comes from outside, and what must hold of it whatever it is: one function per kind of input.
+//!
+//! They are called with random bytes by the fuzz targets in `fuzz/`, and with `fuzz/corpus/` by an ordinary test. None
+//! may panic but for a property that does not hold.
+
+use crate::console::allow::Allowed;
+use crate::console::check::Check;
+use crate::console::engine::{Engine, Line};
+use crate::image::sums;
+use crate::monitor::Request;
+use crate::network::{Mode, NetFile, dnsmasq, lease, nft};
+use crate::profile::Profile;
+use crate::qmp;
+use crate::qmp::lines::{self, Lines};
+use camino::Utf8Path;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// What is to be held of an input of one kind.
+pub type Holds = fn(&[u8]);
+
+/// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
+pub const KINDS: [(&str, Holds); 7] = [
+    ("lease", lease),
+    ("qmp", qmp),
+    ("console", console),
+    ("profile", profile),
+    ("network", network),
+    ("sums", sums),
+    ("control", control),
+];
+
+/// dnsmasq's lease file, in the middle of a rewrite too.
+pub fn lease(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let all = lease::parse(&text, 0);
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    assert_eq!(all, lease::parse(&text[..whole], 0), "a line that has not ended counts");
+    for lease in &all {
+        let name = lease.name.as_deref().unwrap_or("*");
+        let line = format!("{} {} {} {name} *\n", lease.until.unwrap_or(0), lease.mac, lease.ip);
+        assert_eq!(lease::parse(&line, 0).as_slice(), std::slice::from_ref(lease), "{line}");
+        // Sums over times must not overflow.
+        let _ = lease.given();
+    }
+}
+
+/// What QEMU sends over QMP: lines, events, answers.
+pub fn qmp(bytes: &[u8]) {
+    let whole = texts(bytes, bytes.len().max(1));
+    assert_eq!(whole, texts(bytes, 1), "lines depend on how they come");
+    for text in whole {
+        for last in [0, 3, u64::MAX] {
+            let _ = qmp::judge(text.clone(), last);
+        }
+    }
+}
+
+/// The serial console: lines, and what the rules make of them. The first byte says where the rest is cut in two.
+pub fn console(bytes: &[u8]) {
+    let Some((at, bytes)) = bytes.split_first() else { return };
+    let at = usize::from(*at) * bytes.len() / 255;
+    let whole = lines_of(&[bytes]);
+    assert_eq!(whole, lines_of(&[&bytes[..at], &bytes[at..]]), "lines depend on how they come");
+    for line in &whole {
+        assert!(line.offset <= bytes.len() as u64, "{line:?} lies beyond the end");
+        assert!(!line.text.contains(['\n', '\r', '\u{1b}', '\u{8}']), "{line:?}");
+    }
+    let mut check = Check::new(Allowed::default());
+    check.feed(&bytes[..at]);
+    check.cut();
+    check.feed(&bytes[at..]);
+    assert_eq!(check.end().bytes, bytes.len() as u64);
+}
+
+/// A profile, and what is made of one that is accepted.
+pub fn profile(bytes: &[u8]) {
+    let path = Utf8Path::new("profiles/fuzz.json");
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(profile) = Profile::parse(path, text) {
+        let again = serde_json::to_string(&profile).unwrap_or_default();
+        let read = Profile::parse(path, &again).map(|read| serde_json::to_string(&read).unwrap_or_default());
+        assert_eq!(read.ok(), Some(again), "an accepted profile is not accepted again");
+    }
+}
+
+/// A network file, and the texts that are made of one that is accepted.
+pub fn network(bytes: &[u8]) {
+    let Ok(file) = serde_json::from_slice::<NetFile>(bytes) else { return };
+    let names = ("boma-it-fuzz-0000".parse(), "boma-it-t0".parse(), "52:54:00:12:34:56".parse());
+    let (Ok(vm), Ok(tap), Ok(mac)) = names else { return };
+    let plan = file.plan(Mode::Namespace, vm, tap, mac);
+    if plan.check().is_ok() {
+        for text in [nft::guest(&plan), nft::ports(&plan), nft::controller(&plan)] {
+            let count = |c| text.matches(c).count();
+            assert_eq!(count('{'), count('}'), "{text}");
+        }
+        let config = dnsmasq::config(&plan, Utf8Path::new("/s/net/boma-it"));
+        let is_option = |line: &str| line.is_empty() || line.starts_with(|c: char| c.is_ascii_lowercase() || c == '#');
+        assert!(config.lines().all(is_option), "{config}");
+    }
+}
+
+/// A published SHA512SUMS. The first line is the file's name.
+pub fn sums(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (name, sums) = text.split_once('\n').unwrap_or((&text, ""));
+    if let Some(digest) = sums::find(sums, name) {
+        assert!(digest.len() == 128 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{digest}");
+    }
+}
+
+/// What a client sends to the monitor's control socket.
+pub fn control(bytes: &[u8]) {
+    for text in texts(bytes, 7) {
+        if let Ok(request) = serde_json::from_str::<Request>(&text) {
+            let again = serde_json::to_string(&request).unwrap_or_default();
+            // Not "the same one": a number's last bit can change on the way.
+            assert!(serde_json::from_str::<Request>(&again).is_ok(), "{again}");
+        }
+    }
+}
+
+fn lines_of(chunks: &[&[u8]]) -> Vec<Line> {
+    let (mut engine, mut lines) = (Engine::new(0), Vec::new());
+    for chunk in chunks {
+        engine.feed(chunk, |line| lines.push(line));
+        let _ = engine.partial();
+    }
+    engine.flush(|line| lines.push(line));
+    lines
+}
+
+/// The lines of a stream that comes in pieces of so many bytes.
+fn texts(bytes: &[u8], piece: usize) -> Vec<String> {
+    let (mut lines, mut texts) = (Lines::new(Pieces { rest: bytes, piece }), Vec::new());
+    // A slice is always ready, so nothing ever waits.
+    while let Poll::Ready(line) = pin!(lines.next()).poll(&mut Context::from_waker(Waker::noop())) {
+        match line {
+            lines::Line::Text(text) => texts.push(text),
+            lines::Line::TooLong => {}
+            lines::Line::End(_) => break,
+        }
+    }
+    texts
+}
+
+struct Pieces<'a> {
+    rest: &'a [u8],
+    piece: usize,
+}
+
+impl tokio::io::AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let count = self.piece.min(self.rest.len()).min(into.remaining());
+        let all = self.rest;
+        let (now, rest) = all.split_at(count);
+        into.put_slice(now);
+        self.rest = rest;
+        Poll::Ready(Ok(()))
+    }
+}
