@@ -236,6 +236,11 @@ impl Ran {
         self
     }
 
+    /// All that it said.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What it printed to standard output.
     pub(crate) fn out(&self) -> &str {
         &self.out

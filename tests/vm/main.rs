@@ -11,6 +11,7 @@ mod kill;
 mod kill_booted;
 #[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
+mod secrets;
 mod state;
 mod stop;
 
