@@ -13,6 +13,7 @@ mod drive;
 pub mod experiment;
 pub mod failure;
 pub mod fault;
+pub mod forward;
 pub mod host;
 pub mod hostile;
 pub mod image;

@@ -94,6 +94,8 @@ impl VmDir {
         expiry = "expiry.json";
         /// The folder of the network that it is in, for the monitor to watch.
         network = "network";
+        /// Ports of the host that lead to it, a file for each.
+        forwards = "forwards";
         /// The monitor's control socket.
         control = "ctl.sock";
         /// Locked while the monitor lives.

@@ -1,7 +1,7 @@
 //! The `boma-qemu` program.
 
 use boma_qemu::host::programs;
-use boma_qemu::{cli, jobs, monitor, network};
+use boma_qemu::{cli, forward, jobs, monitor, network};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Some((name, rest)) if name == network::confine::INIT_NAME => network::confine::init_main(rest),
         Some((name, rest)) if name == network::keep::NAME => network::keep::main(rest),
         Some((name, rest)) if name == monitor::NAME => monitor::main(rest),
+        Some((name, rest)) if name == forward::NAME => forward::main(rest),
         Some((name, rest)) if name == jobs::ttl::NAME => jobs::ttl::main(rest),
         _ => cli::main(),
     }

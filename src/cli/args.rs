@@ -5,6 +5,7 @@ mod choices;
 pub(crate) use choices::{AccelArg, Certs, EgressArg, Net, ViaArgs};
 
 use crate::fault::Fault;
+use crate::forward::Spec;
 use crate::names::HostName;
 use crate::plan::options::Ttl;
 use crate::reboot::Mode;
@@ -243,6 +244,19 @@ pub(crate) enum Command {
         /// The command
         #[arg(last = true, required = true)]
         command: Vec<String>,
+    },
+    /// Let a port of this host's loopback lead to a port of the VM, until the VM goes
+    Forward {
+        host: HostName,
+        /// 8443:443; port 0 takes a free one; without it, list what is forwarded
+        #[arg(value_name = "[HOST_IP:]HOSTPORT:VMPORT")]
+        ports: Option<Spec>,
+        /// Allow an address that is not this host's loopback: others can reach the VM then
+        #[arg(long)]
+        expose: bool,
+        /// Forward this port of the host no more
+        #[arg(long, value_name = "HOSTPORT", conflicts_with_all = ["ports", "expose"])]
+        stop: Option<u16>,
     },
     /// Print the serial console's log, or what the console rules find in it
     Console {

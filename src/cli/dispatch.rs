@@ -131,6 +131,10 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let options = options(ctx.dirs, run, via.into())?;
             prove_case(ctx, &host, options, keep, say)
         }
+        Command::Forward { host, ports, expose, stop } => {
+            let _lock = guards::lock(&ctx, &format!("forward {host}"))?;
+            shell::forward(&ctx, &host, ports, expose, stop, say)
+        }
         Command::Down { host } => {
             let _lock = guards::lock(&ctx, &format!("down {host}"))?;
             tell_removed(&wait_on(down(&ctx, &host))?, say)

@@ -96,6 +96,10 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
         if let Some(expiry) = &expiry {
             say.result(format!("  {}", expiry.told()));
         }
+        let forwards = crate::forward::list(&vm);
+        for forwarded in &forwards {
+            say.result(format!("  forwards {forwarded}"));
+        }
         for InForce { fault, seq } in &faults {
             say.result(format!(
                 "  fault {fault} is in force since event {seq}; `boma-qemu fault {host} {}` undoes it",
@@ -106,6 +110,7 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             "event": "vm", "host": host, "alive": alive, "folder": vm.path(), "faults": faults,
             "since": events.last().map_or(0, |event| event.seq),
             "vm": plan.as_ref().map(|p| &p.vm), "address": plan.as_ref().map(|p| p.net.vm.ip),
+            "forwards": forwards,
             "ttl_left_s": expiry.as_ref().map(|expiry| expiry.left().as_secs()),
         }));
     }
@@ -137,15 +142,17 @@ fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) {
                 Some(line) => format!("\n  enter it by hand: {line}"),
                 None => String::new(),
             };
+            let namespace = net.namespace().unwrap_or_else(|| "gone".into());
+            let whose = if net.enter_by_hand().is_some() { "its own" } else { "the host's" };
             let cut = if net.is_cut() { ", cut off by a fault" } else { "" };
             format!(
-                "network {name}: up, {} on {}, {:?} mode, egress {:?}{cut}{enter}",
+                "network {name}: up, {} on {}, {:?} mode, egress {:?}{cut}\n  in {whose} network namespace, {namespace}{enter}",
                 plan.subnet, plan.bridge, plan.mode, plan.egress
             )
         }
     };
     say.result(text);
-    say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "egress": net.as_ref().map(|n| n.egress()), "plan": net.as_ref().map(|n| n.plan())}));
+    say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "egress": net.as_ref().map(|n| n.egress()), "namespace": net.as_ref().and_then(|n| n.namespace()), "enter": net.as_ref().and_then(|n| n.enter_by_hand()), "plan": net.as_ref().map(|n| n.plan())}));
 }
 
 /// `console`: the log, and what is added to it.

@@ -1,6 +1,9 @@
-//! `ssh` and `exec`: a command elsewhere whose terminal, streams and exit code are this program's own.
+//! `forward`; and `ssh` and `exec`: a command elsewhere whose terminal, streams and exit code are this program's own.
 
+use super::say::Say;
 use crate::failure::{Exit, Failure};
+use crate::forward::{self, Forwarded, Spec};
+use crate::host::process::own_exe;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
 use crate::names::HostName;
@@ -29,6 +32,33 @@ pub(super) fn exec(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Re
     let mut argv = run.network()?.enter();
     argv.extend_from_slice(command);
     Err(become_(&argv))
+}
+
+/// `forward`: begin, end, or list.
+pub(super) fn forward(
+    ctx: &Context<'_>,
+    host: &HostName,
+    ports: Option<Spec>,
+    expose: bool,
+    stop: Option<u16>,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let run = Run::resume(*ctx, host)?;
+    let tell = |word: &str, forwarded: &Forwarded| {
+        say.result(format!("{word}{forwarded}"));
+        say.object(&serde_json::json!({"event": "forward", "what": word.trim(), "forward": forwarded}));
+    };
+    match (ports, stop) {
+        (_, Some(port)) => tell("ended ", &forward::stop(&run.vm, port)?),
+        (None, None) => forward::list(&run.vm).iter().for_each(|forwarded| tell("", forwarded)),
+        (Some(spec), None) => {
+            let exe =
+                own_exe().map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;
+            let enter = run.network()?.enter();
+            tell("", &forward::start(&exe, &enter, &run.vm, run.plan.net.vm.ip, spec, expose)?);
+        }
+    }
+    Ok(0)
 }
 
 /// Only returns if it could not.

@@ -12,7 +12,7 @@ pub mod dnsmasq;
 mod egress;
 pub mod enter;
 mod error;
-mod handshake;
+pub(crate) mod handshake;
 pub mod holder;
 pub mod host_facts;
 pub mod keep;
@@ -95,6 +95,12 @@ impl Network {
     pub fn enter_by_hand(&self) -> Option<String> {
         let pid = self.guest?.pid;
         Some(format!("nsenter --target {pid} --user --net --preserve-credentials"))
+    }
+
+    /// The network namespace that it is in, as the kernel names it (`net:[4026532600]`); the host's in host mode.
+    pub fn namespace(&self) -> Option<String> {
+        let keeper = self.guest.unwrap_or(self.holder).pid;
+        std::fs::read_link(format!("/proc/{keeper}/ns/net")).ok()?.into_os_string().into_string().ok()
     }
 
     /// The network of this name, if it is up; the same as [`open`].

@@ -4,7 +4,7 @@ use super::Plan;
 use crate::ansible::UserVars;
 use crate::host::dirs::Dirs;
 use crate::machine::VmDir;
-use crate::network::{self, NetDir};
+use crate::network::{self, Mode, NetDir};
 use crate::qemu::{self, Fds};
 use crate::seed::{self, Seed};
 use std::fmt::Write;
@@ -30,6 +30,17 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
     writeln!(out, "removed     {} by itself, if nobody has by then", plan.options.ttl)?;
     heading(out, "network")?;
     writeln!(out, "bridge {} {}, VM {} {}", net.bridge, net.subnet, net.vm.ip, net.vm.mac)?;
+    writeln!(
+        out,
+        "{}",
+        match net.mode {
+            Mode::Namespace => {
+                "in a user and network namespace of its own, and the playbooks in another below it; when it is up, \
+                 `boma-qemu net show` prints the line that enters it by hand (nsenter --target PID --user --net)"
+            }
+            Mode::Host => "on the host itself; the playbooks in a network namespace of their own",
+        }
+    )?;
     writeln!(out, "never reached: every host of {} (looked up before the boot)", plan.profile.inventory)?;
     for name in &plan.profile.never {
         writeln!(out, "never reached: {name}")?;

@@ -7,6 +7,8 @@ use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
 use boma_qemu::failure::Failure;
+use boma_qemu::forward;
+use boma_qemu::host::deadline::sleep_until_boottime;
 use boma_qemu::host::dirs::{Dirs, make_private};
 use boma_qemu::host::ledger::{Change, Ledger};
 use boma_qemu::jobs::ttl;
@@ -52,6 +54,12 @@ pub(crate) enum Job {
     Lure { names: Vec<String>, target: SocketAddr },
     /// Write three changes to a ledger, on a disk that is full in the middle of the second.
     HalfLine { ledger: Utf8PathBuf },
+    /// Answer, on a TCP port of every address, what a client has said when it has said all, until killed.
+    Echo { port: u16 },
+    /// Sleep until a time of CLOCK_BOOTTIME.
+    Sleep { until: f64 },
+    /// Forward a port of this host to a VM whose folder is there; says where it listens.
+    Forward { exe: Utf8PathBuf, state: Utf8PathBuf, name: IfName, vm: Ipv4Addr, ports: String },
     /// Make a VM's folder with its ledger, and let the VM be removed after some time.
     Ttl { exe: Utf8PathBuf, state: Utf8PathBuf, seconds: u64 },
     /// Run a playbook on the VM as a cycle does; says how many tasks ran there, or what went wrong.
@@ -163,6 +171,15 @@ pub(crate) fn main(job: Job) {
                 let _ = stream.and_then(|mut stream| stream.write_all(b"hello\n"));
             }
         }
+        Job::Sleep { until } => answer(&sleep_until_boottime(until).unwrap()),
+        Job::Echo { port } => echo(port),
+        Job::Forward { exe, state, name, vm, ports } => {
+            let dirs = dirs(state);
+            let network = network::open(&dirs, &name).unwrap();
+            let folder = VmDir::of(&dirs, &"askari".parse().unwrap());
+            let started = forward::start(&exe, &network.enter(), &folder, vm, ports.parse().unwrap(), false);
+            answer(&started.map_err(|failure| failure.to_string()));
+        }
         Job::Sockets { paths } => {
             let sockets: Vec<_> = paths
                 .iter()
@@ -199,6 +216,17 @@ fn half_line(path: &Utf8Path) {
     assert!(adopt("second").is_err());
     limit(RLIM_INFINITY);
     adopt("third").unwrap();
+}
+
+fn echo(port: u16) {
+    let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    answer(&());
+    for mut stream in listener.incoming().map_while(Result::ok) {
+        std::thread::spawn(move || {
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).and_then(|_| stream.write_all(&said))
+        });
+    }
 }
 
 /// As `up` does it.

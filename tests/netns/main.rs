@@ -13,6 +13,7 @@ mod containment;
 mod controller;
 mod driver;
 mod egress;
+mod forward;
 mod guest;
 mod kill;
 mod orphan;
