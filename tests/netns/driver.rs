@@ -17,11 +17,13 @@ use boma_qemu::names::IfName;
 use boma_qemu::network::{self, Egress, NetPlan, confine::Confinement};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::libc;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, sockopt::BindToDevice};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixListener};
 use std::path::PathBuf;
@@ -47,6 +49,8 @@ pub(crate) enum Job {
     Serve { port: u16 },
     /// Listen on Unix sockets, bound under one name and renamed to another, as ssh does.
     Sockets { paths: Vec<(PathBuf, PathBuf)> },
+    /// Send Ethernet frames as they are.
+    Frames { device: String, frames: Vec<Vec<u8>> },
     /// Ask for an address; says it.
     Dhcp { device: String, mac: String },
     /// Listen on Unix sockets as somebody who has the host's network: who connects causes a connection
@@ -194,6 +198,10 @@ pub(crate) fn main(job: Job) {
             drop(sockets);
         }
         Job::Ttl { exe, state, seconds } => answer(&forget(&exe, state, seconds)),
+        Job::Frames { device, frames } => {
+            send(&device, &frames);
+            answer(&());
+        }
         Job::Dhcp { device, mac } => answer(&dhcp(&device, &mac)),
         Job::Lure { names, target } => lure(&names, target),
         Job::HalfLine { ledger } => {
@@ -201,6 +209,27 @@ pub(crate) fn main(job: Job) {
             answer(&());
         }
         Job::Play(play) => answer(&play.run()),
+    }
+}
+
+fn send(device: &str, frames: &[Vec<u8>]) {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let packets = socket::socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).unwrap();
+    let to = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET.try_into().unwrap(),
+        sll_protocol: u16::try_from(libc::ETH_P_ALL).unwrap().to_be(),
+        sll_ifindex: nix::net::if_::if_nametoindex(device).unwrap().cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = size_of_val(&to).try_into().unwrap();
+    // SAFETY: the address lives for the call, and its length is its own.
+    let bound = unsafe { libc::bind(packets.as_raw_fd(), (&raw const to).cast(), length) };
+    assert_eq!(bound, 0, "{}", std::io::Error::last_os_error());
+    for frame in frames {
+        assert_eq!(nix::unistd::write(&packets, frame), Ok(frame.len()));
     }
 }
 

@@ -14,12 +14,14 @@ mod controller;
 mod driver;
 mod egress;
 mod forward;
+mod frames;
 mod guest;
 mod kill;
 mod orphan;
 #[path = "../vm/stop.rs"]
 mod stop;
 mod strangers;
+mod table;
 mod ttl;
 mod world;
 

@@ -301,10 +301,12 @@ E",
 impl Drop for World {
     /// A network that is still up ends with its holder; a test that fails would leave it for ever.
     fn drop(&mut self) {
-        let ready = std::fs::read_to_string(self.path("state/net/boma-it/ready.json")).unwrap_or_default();
-        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap_or_default();
-        if let Ok(holder) = serde_json::from_value::<ProcessId>(ready["holder"].clone()) {
-            holder.end(Duration::ZERO);
+        for network in self.path("state/net").read_dir_utf8().into_iter().flatten().filter_map(Result::ok) {
+            let ready = std::fs::read_to_string(network.path().join("ready.json")).unwrap_or_default();
+            let ready: serde_json::Value = serde_json::from_str(&ready).unwrap_or_default();
+            if let Ok(holder) = serde_json::from_value::<ProcessId>(ready["holder"].clone()) {
+                holder.end(Duration::ZERO);
+            }
         }
     }
 }
