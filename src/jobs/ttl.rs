@@ -25,6 +25,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+/// How often it looks whether the VM's folder is still there, in seconds: without it, nobody can find the VM any more.
+const LOOK: f64 = 1.0;
+
 /// The hidden subcommand's name.
 pub const NAME: &str = "@ttl";
 
@@ -137,7 +140,12 @@ fn wait(vm: &VmDir) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Interrupted, "whoever started it is gone"));
     }
     let Some(expiry) = Expiry::of(vm) else { return Ok(()) };
-    sleep_until_boottime(expiry.at).map_err(|e| failed("wait", e))?;
+    while !expiry.left().is_zero() {
+        sleep_until_boottime(expiry.at.min(boottime() + LOOK)).map_err(|e| failed("wait", e))?;
+        if Expiry::of(vm).is_none_or(|now| now.vm != expiry.vm) {
+            return Ok(());
+        }
+    }
     let exe = process::own_exe().map_err(|e| failed("find this program again", e))?;
     // Not in this process: taking the VM down ends it. And the evidence outlives the VM's folder.
     let log = Record::load(vm).map(|record| record.run.join("ttl.log")).unwrap_or_else(|_| "/dev/null".into());

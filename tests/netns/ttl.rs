@@ -93,3 +93,11 @@ fn a_vm_that_is_taken_down_takes_its_keeper_along() {
     assert_eq!(world.processes(), Vec::<String>::new());
     assert!(is_gone(&world), "{}", plan.name);
 }
+
+#[test]
+fn a_vm_whose_folder_is_deleted_takes_its_keeper_along() {
+    let (world, _, before) = forgotten(Who::User, Mode::Namespace, 3600);
+    world.root(&format!("rm -rf {}", world.path("state")));
+    world.until("every process ends", || world.processes().is_empty());
+    assert_eq!(world.state(), before);
+}
