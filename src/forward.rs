@@ -8,7 +8,7 @@ use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
 use crate::host::dirs::{make_private, write_private};
 use crate::host::ledger::{Change, Ledger};
-use crate::host::process::{ProcessId, small_environment};
+use crate::host::process::{ProcessId, inherit_little};
 use crate::machine::VmDir;
 use crate::network::handshake::{self, Silence};
 use camino::Utf8Path;
@@ -178,7 +178,7 @@ pub fn start(
     let start = |why: String| ForwardError::Start { listen, why };
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(vm.path().join("forward.log"));
     let mut command = Command::new(&argv[0]);
-    small_environment(&mut command);
+    inherit_little(&mut command);
     let mut child = command
         .args(&argv[1..])
         .current_dir("/")

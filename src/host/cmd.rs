@@ -5,7 +5,7 @@
 //! dnsmasq, pasta, ansible-playbook) are not started here: they are owned by a process of their own.
 
 use super::deadline::Deadline;
-use super::process::small_environment;
+use super::process::inherit_little;
 use crate::failure::{Blame, Exit};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::OsStr;
@@ -93,7 +93,7 @@ impl Cmd {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let program = program.as_ref();
         let mut inner = Command::new(program);
-        small_environment(&mut inner);
+        inherit_little(&mut inner);
         Self {
             inner,
             argv: vec![program.to_string_lossy().into_owned()],

@@ -2,10 +2,13 @@
 
 use super::deadline::Deadline;
 use super::stop_at;
+use nix::libc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 /// A process for certain: a pid is recycled, a pid with its start time is not.
@@ -101,11 +104,20 @@ const KNOWN: [&str; 17] = [
     "RUST_BACKTRACE",
 ];
 
-/// Leave a command nothing of this process's environment but what it can need.
-pub fn small_environment(command: &mut std::process::Command) {
+/// Leave a command nothing of this process's environment but what it can need, and no descriptor but the standard
+/// streams: what lives on would hold a lock of the caller's as long.
+pub fn inherit_little(command: &mut Command) {
     let names = KNOWN.into_iter().chain(stop_at::VARIABLE);
     let known = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(known);
+    let close_on_exec = || {
+        // SAFETY: it changes only flags of descriptors of this process, which is about to become another program.
+        // Before Linux 5.11 there is no such call, and they stay.
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        Ok(())
+    };
+    // SAFETY: one system call, which needs no memory.
+    unsafe { command.pre_exec(close_on_exec) };
 }
 
 /// Start time of a live process. The command name may hold spaces and parentheses, so fields are
@@ -147,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_start_time_counts_from_the_boot_whatever_the_clock_on_the_wall_says() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let id = ProcessId::of(child.id().cast_signed()).unwrap();
         // CLOCK_BOOTTIME is the one that nobody can set.
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_child_that_ignores_sigterm_is_killed() {
-        let mut child = std::process::Command::new("sh")
+        let mut child = Command::new("sh")
             .args(["-c", "trap '' TERM; echo; while :; do sleep 1; done"])
             .stdout(std::process::Stdio::piped())
             .spawn()

@@ -93,7 +93,7 @@ pub fn start(exe: &Utf8Path, dirs: &Dirs, host: &HostName, vm: &VmName, after: D
     };
     let failed = |e: std::io::Error| Failure::new(Exit::Host, format!("cannot start the keeper of --ttl: {e}"));
     let mut command = Command::new(exe);
-    process::small_environment(&mut command);
+    process::inherit_little(&mut command);
     command.args([NAME, place.path().as_str()]).current_dir("/");
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(place.path().join("ttl.log"));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.map_err(failed)?);

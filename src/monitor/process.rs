@@ -5,7 +5,7 @@ use super::keeper::{Keeper, Parts};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::ledger::{Change, Ledger};
 use crate::host::lock::Lock;
-use crate::host::process::{ProcessId, inherit_nothing};
+use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::Machine;
@@ -72,7 +72,6 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let io = |what| move |source| Trouble::Io { what, source };
     let [path] = args else { return Err(Trouble::Arguments.into()) };
     let dir = VmDir::at(path.as_str());
-    inherit_nothing();
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
     let _ = nix::unistd::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

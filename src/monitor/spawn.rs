@@ -4,7 +4,7 @@ use super::guest::StartError;
 use super::process::{NAME, Report};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
-use crate::host::process::{ProcessId, small_environment};
+use crate::host::process::{ProcessId, inherit_little};
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -85,7 +85,7 @@ pub fn spawn(exe: &Utf8Path, prefix: &[String], dir: &VmDir) -> Result<ProcessId
     let log = dir.monitor_log();
     let stderr = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(failed)?;
     let mut command = Command::new(&argv[0]);
-    small_environment(&mut command);
+    inherit_little(&mut command);
     let mut child =
         command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().map_err(failed)?;
     match report(&mut child, &log) {

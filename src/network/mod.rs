@@ -209,7 +209,7 @@ fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {
     let log = dir.holder_log();
     let to = File::create(&log).map_err(|source| NetError::File { path: log.clone(), source })?;
     let mut command = Command::new(exe);
-    process::small_environment(&mut command);
+    process::inherit_little(&mut command);
     let mut child = command
         .args([holder::NAME, dir.path().as_str()])
         .stdin(Stdio::null())

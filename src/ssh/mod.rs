@@ -9,7 +9,7 @@ pub mod clock;
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
-use crate::host::process::small_environment;
+use crate::host::process::inherit_little;
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::net::Ipv4Addr;
@@ -192,7 +192,7 @@ impl Drop for Session {
 
 fn command(argv: &[String]) -> Command {
     let mut command = Command::new(&argv[0]);
-    small_environment(command.as_std_mut());
+    inherit_little(command.as_std_mut());
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let parent = rustix::process::getpid();
     // SAFETY: only async-signal-safe calls (prctl, getppid) between fork and exec. The tokio runtime

@@ -101,3 +101,21 @@ fn a_vm_whose_folder_is_deleted_takes_its_keeper_along() {
     world.until("every process ends", || world.processes().is_empty());
     assert_eq!(world.state(), before);
 }
+
+#[test]
+fn no_process_that_stays_has_the_callers_descriptors() {
+    let world = World::new(Who::User);
+    let (plan, held) = (world.plan(Mode::Namespace), world.path("home/lock"));
+    let script = ["sh", "-c", &format!("exec 9>{held}; exec \"$@\""), "sh"].map(str::to_owned);
+    let prefix = [world.onto_host(), script.to_vec()].concat();
+    let (exe, state) = (world.path("boma-qemu"), world.path("state"));
+    let job = Job::Ensure { exe: exe.clone(), state: state.clone(), plan: Box::new(plan) };
+    world.ask::<Result<Ways, Failure>>(&prefix, &job).unwrap();
+    world.ask::<()>(&prefix, &Job::Ttl { exe, state, seconds: 3600 });
+    assert!(held.exists() && world.processes().len() > 4, "{:?}", world.processes());
+    for process in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+        let open = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().filter_map(Result::ok);
+        let has = open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|file| file == held);
+        assert!(!has, "{:?} has a lock of the caller's", process.path());
+    }
+}
