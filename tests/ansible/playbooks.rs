@@ -183,6 +183,38 @@ fn settings_of_the_repository_and_the_users_extra_vars_do_not_change_the_way() {
 }
 
 #[test]
+fn a_playbook_for_all_hosts_reaches_the_vm_alone_whatever_inventory_the_repository_names() {
+    let world = World::new().repo();
+    world.write(
+        "ansible.cfg",
+        "[defaults]\ninterpreter_python = /usr/bin/python3\ninventory = hosts.yml,also.yml,any.real\ninventory_plugins = plugins\n\
+         [inventory]\nenable_plugins = real, yaml\n[connection]\npipelining = True\n\
+         [ssh_connection]\ncontrol_path = ~/.ssh/%%h\ncontrol_path_dir = ~/.ssh\nssh_args = -o ControlMaster=no -o ControlPath=~/.ssh/%h\n",
+    );
+    world.write(
+        "also.yml",
+        &format!("web:\n  hosts:\n    real: {{ansible_host: {REAL}}}\n    askari: {{ansible_host: {REAL}}}\n"),
+    );
+    world.write("any.real", "");
+    // It says that it was loaded, in a file of its own.
+    let loaded = world.path("loaded");
+    world.write(
+        "plugins/real.py",
+        &format!(
+            "from ansible.plugins.inventory import BaseInventoryPlugin\n\
+             class InventoryModule(BaseInventoryPlugin):\n    NAME = 'real'\n\
+             \x20   def verify_file(self, path):\n        return path.endswith('.real')\n\
+             \x20   def parse(self, inventory, loader, path, cache=True):\n        open('{loaded}', 'w').close()\n\
+             \x20       inventory.add_host('plugged')\n        inventory.set_variable('plugged', 'ansible_host', '{REAL}')\n"
+        ),
+    );
+    world.write("site.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - command: 'true'\n");
+    let outcome = world.apply(&world.controller(), "site.yml").unwrap();
+    assert_eq!((outcome.tasks, world.packets_to_the_real_host()), (1, 0));
+    assert!(!loaded.exists(), "the repository's inventories are not read in a run");
+}
+
+#[test]
 fn later_extra_vars_win_and_the_users_are_the_last_before_the_connection() {
     let world = World::new().repo();
     world.write("group_vars/all.yml", "a: group\nb: group\nc: group\nd: group\n");
