@@ -3,6 +3,7 @@
 use assert_cmd::cargo::cargo_bin;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 
 /// Who runs the program.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -287,6 +288,27 @@ impl HostState {
     /// The host is as it was.
     pub(crate) fn is_now(&self) {
         assert_eq!(*self, Self::now());
+    }
+
+    /// Do something, and look at the host each second of it: it is as it was all the time.
+    pub(crate) fn stays_while<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(move || {
+                let mut looks = 0;
+                while ended.recv_timeout(std::time::Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                    self.is_now();
+                    looks += 1;
+                }
+                looks
+            });
+            // It is dropped, and the looking ends, even if the work panics.
+            let end = end;
+            let done = work();
+            drop(end);
+            eprintln!("the host was looked at {} times", looks.join().unwrap());
+            done
+        })
     }
 }
 
