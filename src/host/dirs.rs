@@ -2,6 +2,7 @@
 
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 /// The folders of one invocation, all absolute.
@@ -32,10 +33,10 @@ pub enum DirError {
         /// The folder named.
         path: Utf8PathBuf,
     },
-    /// A folder cannot be made or used.
-    #[error("cannot use the folder {path}")]
+    /// A folder cannot be made or used, or a file in it.
+    #[error("cannot use {path}")]
     Io {
-        /// The folder.
+        /// The folder or the file.
         path: Utf8PathBuf,
         /// The operating system's reason.
         #[source]
@@ -54,7 +55,15 @@ pub enum DirError {
 
 impl Blame for DirError {
     fn exit(&self) -> Exit {
-        Exit::Usage
+        use ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            Self::Io { source, .. }
+                if matches!(source.kind(), FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull) =>
+            {
+                Exit::Host
+            }
+            _ => Exit::Usage,
+        }
     }
     fn next(&self) -> Option<String> {
         match self {
@@ -153,6 +162,12 @@ pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), Dir
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_is_the_hosts_fault_and_a_folder_of_anothers_the_callers() {
+        let exit = |kind: ErrorKind| DirError::Io { path: "/s".into(), source: kind.into() }.exit();
+        assert_eq!((exit(ErrorKind::StorageFull), exit(ErrorKind::PermissionDenied)), (Exit::Host, Exit::Usage));
+    }
 
     #[test]
     fn a_private_file_is_private_from_its_birth() {
