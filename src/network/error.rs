@@ -236,7 +236,7 @@ impl Blame for NetError {
             }
             Self::Start { .. } | Self::NotReady { .. } => "run `boma-qemu doctor`; it names the package to install",
             Self::KeeperGone { .. } | Self::Broken { .. } => {
-                "`boma-qemu down` (or `prune`) clears what is left; then `up` again"
+                "`boma-qemu down` removes the VM with what is left of it; then `up` again"
             }
             Self::Namespace { .. } => {
                 "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
