@@ -2,7 +2,7 @@
 //! leave the host as it was. No guest has to boot for it: QEMU is just switched on at the last of the points.
 //!
 //! The points of the network's own ledger are in the netns lane (`tests/netns/kill.rs`), those of a booted guest in
-//! `tests/vm_applied/kill.rs`.
+//! `kill_booted.rs`.
 
 #![allow(clippy::print_stdout, reason = "its table is the result")]
 
@@ -15,19 +15,27 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// The points of a run until the machine is switched on, and of the removal of what is there then.
-const MAKING: [&str; 9] = [
+const MAKING: [&str; 11] = [
     "phase:preflight",
     "phase:image",
     "intent:folder/askari",
     "done:folder/askari",
+    "intent:process/keeper of --ttl",
+    "done:process/keeper of --ttl",
     "phase:prepare",
     "phase:network",
     "intent:process/monitor",
     "done:process/monitor",
     "phase:switched on",
 ];
-const REMOVING: [&str; 4] =
-    ["undoing:process/monitor", "undoing:folder/askari", "undone:process/monitor", "undone:folder/askari"];
+const REMOVING: [&str; 6] = [
+    "undoing:process/monitor",
+    "undoing:process/keeper of --ttl",
+    "undoing:folder/askari",
+    "undone:process/monitor",
+    "undone:process/keeper of --ttl",
+    "undone:folder/askari",
+];
 
 #[test]
 #[ignore = "every point and every victim, half an hour: make soak"]
@@ -111,7 +119,7 @@ impl Site<'_> {
         let at = |name: &str| making.iter().position(|point| point == name).unwrap();
         let own = [&making[..=at("phase:prepare")], &making[at("phase:network")..]].concat();
         assert_eq!(own, MAKING);
-        let ours = ["/monitor", "/askari"];
+        let ours = ["/monitor", "/keeper of --ttl", "/askari"];
         let removing = stop.reached().into_iter().filter(|point| ours.iter().any(|own| point.ends_with(own)));
         assert_eq!(removing.collect::<std::collections::HashSet<_>>(), REMOVING.map(str::to_owned).into());
     }
