@@ -100,8 +100,9 @@ table inet seen {
   set at6 { type ipv6_addr; flags dynamic; }
   chain in {
     type filter hook input priority 0; policy accept;
-    meta l4proto { tcp, udp } th dport { 80, 9999 } add @at { ip daddr }
-    meta l4proto { tcp, udp } th dport { 80, 9999 } add @at6 { ip6 daddr }
+    # The end of a connection that was cut in the middle may come much later, and is the host's own word.
+    ct state new meta l4proto { tcp, udp } th dport { 80, 9999 } add @at { ip daddr }
+    ct state new meta l4proto { tcp, udp } th dport { 80, 9999 } add @at6 { ip6 daddr }
   }
 }
 E",
