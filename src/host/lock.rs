@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How often a lock that is waited for is tried.
 const PERIOD: Duration = Duration::from_millis(20);
+/// How long a holder may take to write its name; a microsecond, but for a host that is very busy.
+const SIGN_LIMIT: Duration = Duration::from_secs(1);
 
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
@@ -56,12 +58,7 @@ impl Lock {
         let mut file = open(path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => Self::sign(file, who).map_err(io),
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                let holder = if holder.is_empty() { "another process".into() } else { holder.trim().to_owned() };
-                Err(LockError::Held { path: path.to_owned(), holder })
-            }
+            Err(TryLockError::WouldBlock) => Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file) }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }
@@ -114,6 +111,21 @@ impl Lock {
     }
 }
 
+/// Who has signed it. Whoever has only just taken it may not have signed yet, or not to the line's end.
+fn holder(file: &mut File) -> String {
+    let deadline = Deadline::after(SIGN_LIMIT);
+    loop {
+        std::thread::sleep(PERIOD);
+        let mut text = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        match text.strip_suffix('\n') {
+            Some(who) => return who.to_owned(),
+            None if deadline.passed() => return "another process".into(),
+            None => {}
+        }
+    }
+}
+
 fn open(path: &Utf8Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
@@ -133,6 +145,21 @@ mod tests {
         drop(first);
         assert!(!Lock::is_held(&path));
         Lock::try_take(&path, "second").unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_has_not_signed_yet_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        let file = open(&path).unwrap();
+        file.try_lock().unwrap();
+        let first = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            Lock::sign(file, "cycle askari, pid 7").unwrap()
+        });
+        let error = Lock::try_take(&path, "second").unwrap_err();
+        assert!(error.to_string().contains("cycle askari, pid 7"), "{error}");
+        drop(first.join());
     }
 
     #[test]
