@@ -38,7 +38,9 @@ pub(super) fn run(
 /// The error that a command was not run at all because the prefix could not do its part.
 pub(super) fn not_confined(prefix: &[String], code: Option<i32>, stderr: &str) -> Option<AnsibleError> {
     let failed = !prefix.is_empty() && code == Some(i32::from(crate::network::confine::NOT_RUN));
-    failed.then(|| AnsibleError::NotConfined { said: error_lines(stderr) })
+    // These are our own words, and no file's.
+    let words = || stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("next: "));
+    failed.then(|| AnsibleError::NotConfined { said: words().collect::<Vec<_>>().join(" | ") })
 }
 
 /// What Ansible says is the error. The lines around it may show a file's contents, and are left out.
@@ -85,9 +87,9 @@ mod tests {
     #[test]
     fn a_prefix_that_could_not_confine_is_no_failure_of_the_playbook() {
         use crate::failure::Blame;
-        let stderr = "boma-qemu @confine: the command was not run: cannot make a mount namespace: EPERM\n";
+        let stderr = "boma-qemu @confine: the command was not run: cannot make a mount namespace: EPERM\nnext: run x\n";
         let error = not_confined(&["boma-qemu".into()], Some(125), stderr).unwrap();
-        assert!(error.exit().code() == 3 && error.to_string().contains("EPERM"), "{error}");
+        assert!(error.exit().code() == 3 && error.to_string().ends_with("EPERM"), "{error}");
         assert!(not_confined(&["boma-qemu".into()], Some(2), stderr).is_none());
         assert!(not_confined(&[], Some(125), stderr).is_none());
     }
