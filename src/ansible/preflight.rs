@@ -8,10 +8,13 @@ use super::inventory::{Inline, vars_base};
 use super::overlay::{self, Overlay};
 use super::real::{self, Listing};
 use super::{Stage, local};
+use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::dirs::make_private;
 use crate::host::secrets::values_of;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::time::Duration;
 
 /// The oldest ansible-core that manages Debian 13: its support matrix names Python 3.13 from 2.18 on.
 const OLDEST: (u32, u32) = (2, 18);
@@ -34,11 +37,23 @@ pub struct Preflight {
     pub notes: Vec<String>,
 }
 
-/// Remove what a look that was killed has left in its scratch folder. Only where no other can be at work.
-pub fn clear(scratch: &Utf8Path) {
-    let Ok(entries) = scratch.read_dir_utf8() else { return };
-    for left in entries.filter_map(Result::ok).filter(|entry| entry.file_name().starts_with(PREFIX)) {
-        let _ = std::fs::remove_dir_all(left.path());
+/// Remove what a look that was killed has left in its scratch folder. Only where no other can be at work. Says what is
+/// still there, and why.
+pub fn clear(scratch: &Utf8Path) -> Vec<(Utf8PathBuf, std::io::Error)> {
+    let entries = scratch.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
+    let left = entries.filter(|entry| entry.file_name().starts_with(PREFIX)).map(|entry| entry.path().to_owned());
+    left.filter_map(|path| remove(&path).err().map(|error| (path, error))).collect()
+}
+
+/// Ansible's programs have been killed with the look, and may need a moment to end.
+fn remove(folder: &Utf8Path) -> std::io::Result<()> {
+    let deadline = Deadline::after(Duration::from_secs(2));
+    loop {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(_) if !deadline.passed() => std::thread::sleep(PROBE_PERIOD),
+            done => return done,
+        }
     }
 }
 
@@ -55,6 +70,7 @@ pub fn check(
     if !scratch.exists() {
         make_private(scratch)?;
     }
+    // What cannot be removed is in nobody's way; `prune` names it.
     clear(scratch);
     let dir = tempfile::Builder::new()
         .prefix(PREFIX)

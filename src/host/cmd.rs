@@ -5,7 +5,7 @@
 //! dnsmasq, pasta, ansible-playbook) are not started here: they are owned by a process of their own.
 
 use super::deadline::Deadline;
-use super::process::inherit_little;
+use super::process::{die_with_us, inherit_little};
 use crate::failure::{Blame, Exit};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::OsStr;
@@ -94,6 +94,7 @@ impl Cmd {
         let program = program.as_ref();
         let mut inner = Command::new(program);
         inherit_little(&mut inner);
+        die_with_us(&mut inner);
         Self {
             inner,
             argv: vec![program.to_string_lossy().into_owned()],

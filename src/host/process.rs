@@ -4,7 +4,9 @@ use super::deadline::Deadline;
 use super::stop_at;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
+};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -118,6 +120,22 @@ pub fn inherit_little(command: &mut Command) {
     };
     // SAFETY: one system call, which needs no memory.
     unsafe { command.pre_exec(close_on_exec) };
+}
+
+/// Let a command be killed when the thread that starts it ends: a short command is of no use to anybody then, and would
+/// go on writing where somebody else clears up.
+pub fn die_with_us(command: &mut Command) {
+    let parent = std::process::id().cast_signed();
+    let bind = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        match getppid() {
+            // There is none to be seen from a pid namespace of its own.
+            Some(now) if now.as_raw_nonzero().get() != parent => Err(std::io::Error::other("the starter died first")),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: two system calls, which need no memory.
+    unsafe { command.pre_exec(bind) };
 }
 
 /// Start time of a live process. The command name may hold spaces and parentheses, so fields are

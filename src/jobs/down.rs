@@ -65,7 +65,8 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Fai
 /// failed run for a look, or its run was killed.
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
-    preflight::clear(&ctx.dirs.state);
+    let left = preflight::clear(&ctx.dirs.state).into_iter();
+    removed.leaks.extend(left.map(|(path, error)| Leak { what: format!("folder {path}"), why: error.to_string() }));
     for (host, vm) in VmDir::list(ctx.dirs) {
         let is_kept = Record::load(&vm).is_ok_and(|record| record.kept);
         if vm.is_alive() && is_kept && !all {
