@@ -34,15 +34,21 @@ fn a_guest_is_cut_off_while_it_runs_and_gets_back_what_it_had_and_no_more(#[case
     let open = rules(&world, &plan);
 
     // A connection that stands is cut as well.
-    let heard = world.path("heard");
+    let (heard, cut) = (world.path("heard"), world.path("cut"));
     let outside = ["nsenter".into(), "-t".into(), world.outside_pid().to_string(), "-n".into()];
     std::thread::scope(|scope| {
-        scope.spawn(|| tried(&outside, &format!("timeout 10 nc -l 203.0.113.7 9999 > {heard}")));
-        let talk = "until nc -z -w 1 203.0.113.7 80; do sleep 0.1; done; sleep 0.3; (echo one; sleep 1.5; echo two; sleep 1) | timeout 6 nc 203.0.113.7 9999";
-        scope.spawn(|| tried(guest.prefix(), talk));
+        scope.spawn(|| tried(&outside, &format!("timeout 20 nc -l 203.0.113.7 9999 > {heard}")));
+        // However long the cut may take: the second word comes after it.
+        let talk = format!(
+            "until nc -z -w 1 203.0.113.7 80; do sleep 0.1; done; sleep 0.3
+             (echo one; until [ -e {cut} ]; do sleep 0.1; done; echo two; sleep 2) | timeout 15 nc 203.0.113.7 9999"
+        );
+        let prefix = guest.prefix();
+        scope.spawn(move || tried(prefix, &talk));
         let said = || std::fs::read_to_string(&heard).unwrap_or_default();
         world.until("the connection stands", || said() == "one\n");
         set(&world, &plan, Egress::None).unwrap();
+        world.root(&format!("touch {cut}"));
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(said(), "one\n", "the connection went on");
     });
