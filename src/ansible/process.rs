@@ -3,6 +3,7 @@
 use super::command::Invocation;
 use super::error::AnsibleError;
 use crate::host::deadline::Deadline;
+use crate::host::process::die_with_us;
 use crate::host::secrets::mask;
 use camino::Utf8Path;
 use std::io::Write;
@@ -92,20 +93,11 @@ impl Group {
         let mut command = Command::new(&program);
         command.args(argv).env_clear().envs(invocation.env.iter().cloned()).current_dir(&invocation.cwd);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let parent = rustix::process::getpid();
-        // SAFETY: only async-signal-safe calls (setsid, prctl, getppid) between fork and exec. The tokio runtime has
-        // one thread, the main one, so the parent-death signal fires with the process, not before.
-        unsafe {
-            command.pre_exec(move || {
-                // A session of its own: the terminal's Ctrl-C does not reach it, and it cannot ask at the terminal.
-                rustix::process::setsid()?;
-                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-                match rustix::process::getppid() {
-                    Some(now) if now == parent => Ok(()),
-                    _ => Err(std::io::Error::other("the parent is gone")),
-                }
-            });
-        }
+        // A session of its own: the terminal's Ctrl-C does not reach it, and it cannot ask at the terminal.
+        // SAFETY: one system call between fork and exec.
+        unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+        // The tokio runtime has one thread, the main one, so it is killed with the process and not before.
+        die_with_us(command.as_std_mut());
         let child = command.spawn().map_err(|source| AnsibleError::Missing { program, source })?;
         let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
         Ok(Self { child, pid })

@@ -2,7 +2,6 @@
 
 use super::deadline::Deadline;
 use super::stop_at;
-use nix::libc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
@@ -112,30 +111,25 @@ pub fn inherit_little(command: &mut Command) {
     let names = KNOWN.into_iter().chain(stop_at::VARIABLE);
     let known = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(known);
-    let close_on_exec = || {
-        // SAFETY: it changes only flags of descriptors of this process, which is about to become another program.
-        // Before Linux 5.11 there is no such call, and they stay.
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        Ok(())
-    };
-    // SAFETY: one system call, which needs no memory.
-    unsafe { command.pre_exec(close_on_exec) };
+    inherit_nothing();
 }
 
 /// Let a command be killed when the thread that starts it ends: a short command is of no use to anybody then, and would
 /// go on writing where somebody else clears up.
 pub fn die_with_us(command: &mut Command) {
     let parent = std::process::id().cast_signed();
-    let bind = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        match getppid() {
-            // There is none to be seen from a pid namespace of its own.
-            Some(now) if now.as_raw_nonzero().get() != parent => Err(std::io::Error::other("the starter died first")),
-            _ => Ok(()),
-        }
-    };
-    // SAFETY: two system calls, which need no memory.
-    unsafe { command.pre_exec(bind) };
+    // SAFETY: two system calls between fork and exec, which need no memory but for an error's.
+    unsafe { command.pre_exec(move || die_with(parent)) };
+}
+
+/// Be killed when the parent, or its thread that has started us, dies; and at once, if it is another one already. A later
+/// change of credentials can clear it (prctl(2)).
+pub fn die_with(parent: i32) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match getppid() {
+        Some(now) if now.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(std::io::Error::other("the parent died first")),
+    }
 }
 
 /// Start time of a live process. The command name may hold spaces and parentheses, so fields are

@@ -10,6 +10,7 @@
 //!   guest's memory (resource limits: a cgroup would need the host's leave, which an ordinary user rarely has).
 //! - QEMU's own filter of system calls on top (`-sandbox`): no program started, no thread's scheduling changed.
 
+use crate::host::process::die_with;
 use crate::names::MiB;
 use crate::qemu::{Accel, Machine, PROGRAM};
 use landlock::{
@@ -19,7 +20,6 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -113,10 +113,7 @@ impl Confine {
                 restrict(rules)?;
             }
             // After the last change of credentials, which clears it.
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
-                return Err(std::io::Error::other("the monitor died first"));
-            }
+            die_with(parent)?;
             for fd in &fds {
                 // SAFETY: the parent keeps these descriptors open until the spawn has returned.
                 let fd = unsafe { BorrowedFd::borrow_raw(*fd) };

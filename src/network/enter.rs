@@ -7,9 +7,8 @@
 use super::NetError;
 use super::caps::Keep;
 use crate::failure::Failure;
-use crate::host::process::ProcessId;
+use crate::host::process::{self, ProcessId};
 use camino::Utf8Path;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -101,14 +100,10 @@ fn link(process: &str, kind: &str) -> Option<std::path::PathBuf> {
     std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok()
 }
 
-/// Be killed when the parent dies; and at once, if it is another one already.
+/// Be killed when the parent dies ([`process::die_with`]).
 pub(crate) fn die_with(parent: i32) -> Result<(), NetError> {
-    let failed = |source| NetError::Start { program: "a process bound to its parent".into(), source };
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| failed(errno.into()))?;
-    match getppid() {
-        Some(now) if now.as_raw_nonzero().get() == parent => Ok(()),
-        _ => Err(failed(std::io::Error::other("the parent died first"))),
-    }
+    process::die_with(parent)
+        .map_err(|source| NetError::Start { program: "a process bound to its parent".into(), source })
 }
 
 fn parse_id(text: &str) -> Option<ProcessId> {

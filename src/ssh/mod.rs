@@ -9,7 +9,7 @@ pub mod clock;
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
-use crate::host::process::inherit_little;
+use crate::host::process::{die_with_us, inherit_little};
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::net::Ipv4Addr;
@@ -194,18 +194,8 @@ fn command(argv: &[String]) -> Command {
     let mut command = Command::new(&argv[0]);
     inherit_little(command.as_std_mut());
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let parent = rustix::process::getpid();
-    // SAFETY: only async-signal-safe calls (prctl, getppid) between fork and exec. The tokio runtime
-    // has one thread, the main one, so the parent-death signal fires with the process, not before.
-    unsafe {
-        command.pre_exec(move || {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-            match rustix::process::getppid() {
-                Some(now) if now == parent => Ok(()),
-                _ => Err(std::io::Error::other("the parent is gone")),
-            }
-        });
-    }
+    // The tokio runtime has one thread, the main one, so it is killed with the process and not before.
+    die_with_us(command.as_std_mut());
     command
 }
 
