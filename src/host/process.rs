@@ -137,12 +137,12 @@ pub fn die_with(parent: i32) -> std::io::Result<()> {
 fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    // From field 3, its state, on.
+    let fields: Vec<_> = rest.split_whitespace().collect();
+    let (state, threads, started) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+    // The state is the first thread's; while others run, the process has its files and its memory.
+    let is_zombie = *state == "Z" && *threads == "1";
+    (!is_zombie && *state != "X").then(|| started.parse().ok())?
 }
 
 /// Mark everything but the standard streams as not to be inherited: a descriptor is a way out, too, and whoever started
@@ -179,6 +179,23 @@ mod tests {
         let started = id.start_time / rustix::param::clock_ticks_per_second();
         assert!((now.saturating_sub(60)..=now).contains(&started), "started {started} s, now {now} s after the boot");
         child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_there_until_the_last_one_has() {
+        let script = "import threading, time, ctypes\nthreading.Thread(target=time.sleep, args=(60,)).start()\n\
+                      print(flush=True)\nctypes.CDLL(None).syscall(60, 0)";
+        let mut command = Command::new("python3");
+        let mut child = command.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let id = ProcessId::of(child.id().cast_signed()).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", id.pid)).unwrap();
+        while !stat().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(id.is_alive() && !id.wait_gone(&Deadline::after(Duration::from_millis(20))));
+        assert!(id.end(Duration::ZERO) && !id.is_alive());
         child.wait().unwrap();
     }
 
