@@ -5,6 +5,7 @@
 //! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
+pub mod audit;
 pub mod cli;
 pub mod console;
 pub mod diagnose;

@@ -80,6 +80,10 @@ name!(
     VmName, "the VM name", |text| label(text, 60)
 );
 name!(
+    /// The name of an audit's condition; it stands in a column of a terminal's table.
+    ConditionId, "the condition's name", |text| label(text, 24)
+);
+name!(
     /// A network interface's name; Linux allows 15 bytes (`IFNAMSIZ` less its NUL).
     IfName, "the interface name", |text| label(text, 15)
 );

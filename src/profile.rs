@@ -141,6 +141,28 @@ pub struct Red {
     pub fails: Vec<String>,
 }
 
+/// What a profile is of. Hosts and audits have theirs in one folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A mirrored host: its profile says nothing of its kind.
+    #[serde(skip)]
+    Host,
+    /// An audit of a boot image.
+    Audit,
+}
+
+impl Kind {
+    /// What a profile says it is, whatever else is in it.
+    pub fn of(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Tag {
+            kind: Option<Kind>,
+        }
+        Ok(serde_json::from_str::<Tag>(text)?.kind.unwrap_or(Self::Host))
+    }
+}
+
 /// The image of a profile that names none.
 pub const DEFAULT_IMAGE: &str = "debian-13";
 
@@ -182,6 +204,14 @@ pub enum ProfileError {
         #[source]
         source: std::io::Error,
     },
+    /// It is an audit's.
+    #[error("{path} is the profile of an audit, not of a host")]
+    AuditProfile {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// The audit.
+        name: String,
+    },
     /// It is not a profile. The source names line and column.
     #[error("{path} is not a profile")]
     Parse {
@@ -208,6 +238,7 @@ impl Blame for ProfileError {
     fn next(&self) -> Option<String> {
         match self {
             Self::Unknown { .. } => Some("docs/runbook.md, \"Adding a profile\", says how to write one".into()),
+            Self::AuditProfile { name, .. } => Some(format!("run `boma-qemu audit {name}`, or name a host")),
             Self::Parse { .. } | Self::Value { .. } => Some("docs/runbook.md lists every key".into()),
             Self::Read { .. } => None,
         }
@@ -221,7 +252,7 @@ impl Profile {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(ProfileError::Unknown { host: host.clone(), path, known: known(dirs) });
+                return Err(ProfileError::Unknown { host: host.clone(), path, known: known(dirs, Kind::Host) });
             }
             Err(source) => return Err(ProfileError::Read { path, source }),
         };
@@ -230,6 +261,10 @@ impl Profile {
 
     /// Parse the text of a profile; `path` is for messages.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ProfileError> {
+        if Kind::of(text).is_ok_and(|kind| kind == Kind::Audit) {
+            let name = path.file_stem().unwrap_or_default().to_owned();
+            return Err(ProfileError::AuditProfile { path: path.to_owned(), name });
+        }
         let profile: Self =
             serde_json::from_str(text).map_err(|source| ProfileError::Parse { path: path.to_owned(), source })?;
         match profile.wrong() {
@@ -287,19 +322,24 @@ impl Profile {
     }
 }
 
-/// The hosts that have a profile, by name.
-pub fn hosts(dirs: &Dirs) -> Vec<HostName> {
+/// Whose profiles there are of a kind, by name.
+pub fn names(dirs: &Dirs, kind: Kind) -> Vec<HostName> {
     let Ok(entries) = dirs.root.join("profiles").read_dir_utf8() else { return Vec::new() };
-    let names = entries.filter_map(Result::ok).filter_map(|e| e.file_name().strip_suffix(".json").map(str::to_owned));
+    let files = entries.filter_map(Result::ok).filter_map(|entry| {
+        let name = entry.file_name().strip_suffix(".json")?.to_owned();
+        // One that cannot be read is a host's, whose commands say what is wrong with it.
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        (Kind::of(&text).unwrap_or(Kind::Host) == kind).then_some(name)
+    });
     // The catalogue of images lies beside the profiles.
-    let mut hosts: Vec<HostName> = names.filter(|name| name != "images").filter_map(|name| name.parse().ok()).collect();
-    hosts.sort();
-    hosts
+    let mut names: Vec<HostName> = files.filter(|name| name != "images").filter_map(|name| name.parse().ok()).collect();
+    names.sort();
+    names
 }
 
-/// The hosts that have a profile, as the end of a sentence.
-fn known(dirs: &Dirs) -> String {
-    let names: Vec<_> = hosts(dirs).into_iter().map(String::from).collect();
+/// The same as the end of a sentence.
+pub(crate) fn known(dirs: &Dirs, kind: Kind) -> String {
+    let names: Vec<_> = names(dirs, kind).into_iter().map(String::from).collect();
     match names.is_empty() {
         true => String::new(),
         false => format!(" (there are: {})", names.join(", ")),

@@ -46,7 +46,7 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &S
 
 /// The repository of the only profile, if there is only one: where its Ansible would be.
 fn only_repo(dirs: &Dirs) -> Option<Utf8PathBuf> {
-    let hosts: Vec<_> = crate::profile::hosts(dirs);
+    let hosts: Vec<_> = crate::profile::names(dirs, crate::profile::Kind::Host);
     let [host] = &hosts[..] else { return None };
     let profile = crate::profile::Profile::load(dirs, host).ok()?;
     profile.repo.map(|repo| dirs.root.join(repo))

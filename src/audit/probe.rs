@@ -1,0 +1,364 @@
+//! The ways to look, with what each expects: `"probe": {"unit-state": {"unit": "x.service", "expect": ["active"]}}`.
+//!
+//! The tag stands outside the fields, so that a typo in either is refused with the line and column where it stands.
+
+use super::condition::Phase;
+use super::pattern::Pattern;
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One way to look.
+#[expect(missing_docs, reason = "the sentence over each says what its fields are")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum Probe {
+    // -- host
+    /// The shells have these variables, and USER and HOME are this user's.
+    ShellEnvironment {
+        #[serde(default = "both_shells")]
+        shells: Vec<Shell>,
+        set: Vec<String>,
+    },
+    /// The shells find these commands.
+    CommandsPresent {
+        #[serde(default = "both_shells")]
+        shells: Vec<Shell>,
+        names: Vec<String>,
+    },
+    /// A command ends well in the shells, and says what is expected.
+    CommandWorks {
+        #[serde(default = "both_shells")]
+        shells: Vec<Shell>,
+        argv: Vec<String>,
+        expect: Option<Pattern>,
+    },
+    /// QEMU has these devices.
+    QemuDevices { expect: Vec<String> },
+    /// QEMU makes a machine with these devices, stopped before its first instruction.
+    QemuSmoke {
+        #[serde(default)]
+        devices: Vec<String>,
+    },
+    /// QEMU makes a network card on user networking.
+    UserNetwork {
+        #[serde(default = "card")]
+        device: String,
+    },
+    /// The accelerator runs instructions, each time.
+    Accelerator {
+        #[serde(default)]
+        expect: Accelerator,
+        #[serde(default = "three")]
+        times: u8,
+    },
+    /// A file can be opened in this way.
+    FileAccess { path: Utf8PathBuf, access: Access },
+    /// So much memory can be had.
+    Memory { at_least_mib: u64 },
+    /// The control groups that this process is in leave it so much.
+    CgroupLimit {
+        at_least_mib: u64,
+        #[serde(default)]
+        at_least_pids: u64,
+    },
+    /// A folder has room: `state`, `runs`, `build`, or an absolute path.
+    DiskFree { folder: String, at_least_mib: u64 },
+    /// An address answers with one of these statuses.
+    UrlReachable {
+        url: String,
+        #[serde(default = "found")]
+        expect: Vec<u16>,
+    },
+    /// The Python of a virtual environment imports these modules.
+    PythonImports { venv: Utf8PathBuf, modules: Vec<String> },
+    /// `nix flake show` reads the flake in the build folder and shows these outputs.
+    NixFlakeShow {
+        #[serde(default)]
+        expect: Vec<String>,
+    },
+    /// One of these is there to be sourced, and a shell that sources it finds nix.
+    NixProfileScript {
+        #[serde(default = "nix_scripts")]
+        paths: Vec<Utf8PathBuf>,
+    },
+    /// A derivation that is known to exist is realised.
+    NixRealises { installable: String },
+    /// An attribute of the flake is evaluated, and its value is as expected.
+    NixEval { attribute: String, expect: Option<Pattern> },
+    /// The profile's build command makes one image.
+    Build {},
+
+    // -- image
+    /// The path or glob names one file.
+    OneImage {},
+    /// The file's size.
+    Size { at_least_mib: u64, at_most_mib: u64 },
+    /// The file is as long as its own volume descriptor says.
+    Whole {},
+    /// It has boot entries for these firmwares.
+    ElTorito { expect: Vec<Firmware> },
+    /// The boot loaders' entries have these kernel arguments.
+    LoaderArgs { expect: Vec<String>, entries: Entries },
+    /// These files are in it; `*` is any text within a name.
+    FilesPresent { paths: Vec<String> },
+    /// These are not.
+    FilesAbsent { paths: Vec<String> },
+    /// The squashfs in it lists these files; without one in the image there is nothing to list.
+    SquashfsLists {
+        path: Option<String>,
+        files: Vec<String>,
+        /// Whether there must be one.
+        #[serde(default)]
+        required: bool,
+    },
+    /// The file's SHA-256 is this one, or the one in a file beside it (`IMAGE.sha256`, `SHA256SUMS`) if there is one.
+    Checksum { sha256: Option<String> },
+
+    // -- runtime
+    /// The machine starts, and the console is never silent for longer than that until it asks for a login.
+    ConsoleAlive { max_gap_s: f64 },
+    /// The console's first words come within that time.
+    ConsoleSpeaks { within_s: u64 },
+    /// The user of the profile gets a shell.
+    Login {},
+    /// That shell becomes root's.
+    Escalation {},
+    /// What `sudo -l` allows the user.
+    SudoList { expect: Pattern },
+    /// The user is in one of these groups, or named in sudoers.
+    Membership { groups: Vec<String> },
+    /// Properties of a unit, as `systemctl show` has them.
+    UnitProperties { unit: String, expect: BTreeMap<String, String> },
+    /// A unit comes to one of these states and, if said, substates; a state from which it cannot come there ends the wait.
+    UnitState {
+        unit: String,
+        expect: Vec<String>,
+        #[serde(default)]
+        sub: Vec<String>,
+    },
+    /// A file has these lines.
+    FileContent { path: Utf8PathBuf, expect: Vec<String> },
+    /// A volume group exists.
+    VolumeGroup { name: String },
+    /// A logical volume exists.
+    LogicalVolume { group: String, name: String },
+    /// The disks have these names.
+    DiskNames { expect: Vec<String> },
+    /// An extra disk held nothing but zeros before the machine started: by its number in the profile, from 0.
+    DiskBlankBefore { disk: usize },
+    /// An interface exists, is up, and has an address.
+    Interface { name: String, ipv4: Ipv4 },
+    /// The guest sees a device for entropy and uses it.
+    EntropyDevice { expect: Pattern },
+    /// The console never said this.
+    ConsoleNever { pattern: Pattern },
+    /// The guest's clock is right.
+    TimeSane { within_s: u64 },
+    /// A command of one's own, as root.
+    Command {
+        run: String,
+        #[serde(default)]
+        code: i32,
+        expect: Option<Pattern>,
+    },
+}
+
+/// A shell as somebody gets it who just came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shell {
+    /// `bash -lc`, with what login(1) sets and nothing else.
+    FreshLogin,
+    /// `bash -c`, likewise.
+    FreshNonLogin,
+}
+
+/// Which accelerator must work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accelerator {
+    /// KVM, or else TCG.
+    #[default]
+    Any,
+    /// KVM.
+    Kvm,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// For reading.
+    Read,
+    /// For writing.
+    Write,
+    /// For both.
+    ReadWrite,
+}
+
+/// What starts an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// A PC BIOS.
+    Bios,
+    /// UEFI.
+    Efi,
+}
+
+/// Which entries of a boot loader are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entries {
+    /// Each that starts a kernel.
+    All,
+    /// The one that each loader starts by itself.
+    Default,
+}
+
+/// What IPv4 address an interface must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ipv4 {
+    /// One by DHCP, with a lifetime.
+    Lease,
+    /// Any.
+    Any,
+    /// None is asked for.
+    NotNeeded,
+}
+
+fn both_shells() -> Vec<Shell> {
+    vec![Shell::FreshLogin, Shell::FreshNonLogin]
+}
+fn card() -> String {
+    "virtio-net-pci".into()
+}
+fn three() -> u8 {
+    3
+}
+fn found() -> Vec<u16> {
+    vec![200]
+}
+/// Where Nix's installers put it: for one user, for all users, and on NixOS.
+fn nix_scripts() -> Vec<Utf8PathBuf> {
+    [
+        "~/.nix-profile/etc/profile.d/nix.sh",
+        "/nix/var/nix/profiles/default/etc/profile.d/nix-daemon.sh",
+        "/etc/set-environment",
+    ]
+    .map(Utf8PathBuf::from)
+    .to_vec()
+}
+
+impl Probe {
+    /// The phase that it belongs to.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::ShellEnvironment { .. }
+            | Self::CommandsPresent { .. }
+            | Self::CommandWorks { .. }
+            | Self::QemuDevices { .. }
+            | Self::QemuSmoke { .. }
+            | Self::UserNetwork { .. }
+            | Self::Accelerator { .. }
+            | Self::FileAccess { .. }
+            | Self::Memory { .. }
+            | Self::CgroupLimit { .. }
+            | Self::DiskFree { .. }
+            | Self::UrlReachable { .. }
+            | Self::PythonImports { .. }
+            | Self::NixFlakeShow { .. }
+            | Self::NixProfileScript { .. }
+            | Self::NixRealises { .. }
+            | Self::NixEval { .. }
+            | Self::Build {} => Phase::Host,
+            Self::OneImage {}
+            | Self::Size { .. }
+            | Self::Whole {}
+            | Self::ElTorito { .. }
+            | Self::LoaderArgs { .. }
+            | Self::FilesPresent { .. }
+            | Self::FilesAbsent { .. }
+            | Self::SquashfsLists { .. }
+            | Self::Checksum { .. } => Phase::Image,
+            _ => Phase::Runtime,
+        }
+    }
+
+    /// Its tag, as a profile has it.
+    pub fn name(&self) -> String {
+        // An enum with the tag outside is an object with one key.
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
+    /// How long looking takes at most on a busy machine without KVM, unless the profile knows better.
+    pub fn usual_limit(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Build {} => 3600,
+            Self::NixFlakeShow { .. } | Self::NixEval { .. } | Self::NixRealises { .. } => 600,
+            Self::ConsoleAlive { .. } => 600,
+            Self::Login {} | Self::UnitState { .. } => 180,
+            Self::Interface { .. } | Self::Checksum { .. } | Self::SquashfsLists { .. } => 120,
+            Self::Accelerator { .. } => 90,
+            _ => 60,
+        })
+    }
+
+    /// What cannot work about it, whatever the machine.
+    pub(super) fn wrong(&self) -> Option<String> {
+        let empty = |list: &[String], name: &str| list.is_empty().then(|| format!("{name} is empty"));
+        match self {
+            Self::ShellEnvironment { shells, set } => no_shell(shells).or_else(|| empty(set, "set")),
+            Self::CommandsPresent { shells, names } => no_shell(shells).or_else(|| empty(names, "names")),
+            Self::CommandWorks { shells, argv, .. } => no_shell(shells).or_else(|| empty(argv, "argv")),
+            Self::QemuDevices { expect } | Self::LoaderArgs { expect, .. } | Self::DiskNames { expect } => {
+                empty(expect, "expect")
+            }
+            Self::FilesPresent { paths } | Self::FilesAbsent { paths } => empty(paths, "paths"),
+            Self::SquashfsLists { files, .. } => empty(files, "files"),
+            Self::PythonImports { modules, .. } => empty(modules, "modules"),
+            Self::FileContent { expect, path } => {
+                empty(expect, "expect").or_else(|| (!path.is_absolute()).then(|| format!("{path} is not absolute")))
+            }
+            Self::UnitState { expect, .. } => empty(expect, "expect"),
+            Self::Membership { groups } => empty(groups, "groups"),
+            Self::UnitProperties { expect, .. } => expect.is_empty().then(|| "expect is empty".into()),
+            Self::ElTorito { expect } => expect.is_empty().then(|| "expect is empty".into()),
+            Self::Accelerator { times: 0, .. } => Some("times is 0".into()),
+            Self::Size { at_least_mib, at_most_mib } if at_least_mib > at_most_mib => {
+                Some(format!("nothing is at least {at_least_mib} and at most {at_most_mib} MiB"))
+            }
+            Self::DiskFree { folder, .. } if !is_folder(folder) => {
+                Some(format!("{folder:?} is none of state, runs, build, and no absolute path"))
+            }
+            Self::UrlReachable { url, .. } if !url.starts_with("http://") && !url.starts_with("https://") => {
+                Some(format!("{url:?} is no http or https address"))
+            }
+            Self::Checksum { sha256: Some(digest) } if !is_digest(digest) => {
+                Some(format!("{digest:?} is not 64 hexadecimal digits"))
+            }
+            Self::ConsoleAlive { max_gap_s } if !(max_gap_s.is_finite() && *max_gap_s > 0.0) => {
+                Some("max-gap-s is not a time".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn no_shell(shells: &[Shell]) -> Option<String> {
+    shells.is_empty().then(|| "shells is empty".into())
+}
+
+fn is_folder(folder: &str) -> bool {
+    matches!(folder, "state" | "runs" | "build") || folder.starts_with('/')
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

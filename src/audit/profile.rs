@@ -1,0 +1,185 @@
+//! Audit profiles: which image, which machine, which conditions. They lie beside the hosts' profiles and say
+//! `"kind": "audit"`, so that neither is ever taken for the other.
+
+use super::check;
+use super::condition::Condition;
+use crate::failure::{Blame, Exit};
+use crate::host::dirs::Dirs;
+use crate::names::HostName;
+use crate::profile::{Kind, known};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+/// What is audited, as its profile says it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditProfile {
+    /// Always `audit`.
+    pub kind: Kind,
+    /// The image: a path or a glob, absolute or from the build folder (without a build, from the project root).
+    /// `--image` wins.
+    pub image: Option<Utf8PathBuf>,
+    /// How the image is made; without it, it is one that is there.
+    pub build: Option<Build>,
+    /// Who logs in.
+    pub guest: Guest,
+    /// What must hold.
+    pub conditions: Vec<Condition>,
+}
+
+/// How the image is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The command; it is run in a fresh login shell's environment.
+    pub command: Vec<String>,
+    /// Where it is run, absolute or from the project root.
+    pub folder: Utf8PathBuf,
+    /// How long it may take, in seconds.
+    #[serde(default = "an_hour")]
+    pub limit: u64,
+}
+
+/// Who logs in on the console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    /// How the guest talks: its prompts and the way to become root.
+    pub dialect: String,
+    /// The user.
+    pub user: String,
+    /// The password, if it is asked for one.
+    pub password: Option<String>,
+}
+
+fn an_hour() -> u64 {
+    3600
+}
+
+/// Why an audit profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// No such profile.
+    #[error("no audit profile {name}: {path} does not exist{known}")]
+    Unknown {
+        /// The profile asked for.
+        name: HostName,
+        /// Where it would be.
+        path: Utf8PathBuf,
+        /// Those that there are, as part of the sentence.
+        known: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is a host's.
+    #[error("{path} is a host's profile, not an audit's: it has no \"kind\": \"audit\"")]
+    HostProfile {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// The host.
+        name: String,
+    },
+    /// It is not an audit profile. The source names line and column.
+    #[error("{path} is not an audit profile")]
+    Parse {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// What is wrong and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Conditions that cannot work.
+    #[error("{path}: {}", wrong.join("\n  "))]
+    Wrong {
+        /// The profile.
+        path: Utf8PathBuf,
+        /// Each of them.
+        wrong: Vec<String>,
+    },
+}
+
+impl Blame for AuditError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::HostProfile { name, .. } => Some(format!("run `boma-qemu cycle {name}`, or name an audit profile")),
+            Self::Unknown { .. } | Self::Parse { .. } | Self::Wrong { .. } => {
+                Some("docs/runbook.md, \"Auditing a boot image\", lists every key".into())
+            }
+            Self::Read { .. } => None,
+        }
+    }
+}
+
+impl AuditProfile {
+    /// Read and check the audit profile of a name.
+    pub fn load(dirs: &Dirs, name: &HostName) -> Result<Self, AuditError> {
+        let path = dirs.root.join("profiles").join(format!("{name}.json"));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(AuditError::Unknown { name: name.clone(), path, known: known(dirs, Kind::Audit) });
+            }
+            Err(source) => return Err(AuditError::Read { path, source }),
+        };
+        Self::parse(&path, &text)
+    }
+
+    /// Parse the text of an audit profile; `path` is for messages.
+    pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, AuditError> {
+        // One that cannot be parsed at all is told so below, with its place.
+        if Kind::of(text).is_ok_and(|kind| kind == Kind::Host) {
+            let name = path.file_stem().unwrap_or_default().to_owned();
+            return Err(AuditError::HostProfile { path: path.to_owned(), name });
+        }
+        let profile: Self =
+            serde_json::from_str(text).map_err(|source| AuditError::Parse { path: path.to_owned(), source })?;
+        let mut wrong = profile.wrong();
+        wrong.extend(check::wrong(&profile.conditions));
+        match wrong.is_empty() {
+            true => Ok(profile),
+            false => Err(AuditError::Wrong { path: path.to_owned(), wrong }),
+        }
+    }
+
+    /// What cannot work, apart from the conditions.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Some(build) = &self.build {
+            if build.command.is_empty() {
+                wrong.push("build: the command is empty".to_owned());
+            }
+            if self.image.is_none() {
+                wrong.push("build: `image` does not say where the build leaves its image".to_owned());
+            }
+        }
+        if self.guest.user.is_empty() || self.guest.user.contains(char::is_whitespace) {
+            wrong.push(format!("guest: {:?} is not a user's name", self.guest.user));
+        }
+        wrong
+    }
+
+    /// The folder that the build runs in, if there is a build.
+    pub fn build_folder(&self, dirs: &Dirs) -> Option<Utf8PathBuf> {
+        self.build.as_ref().map(|build| dirs.root.join(&build.folder))
+    }
+
+    /// Where the image is, as a path or a glob. `given` is from the command line, from the folder `here`.
+    pub fn image(&self, dirs: &Dirs, given: Option<&Utf8Path>, here: &Utf8Path) -> Option<Utf8PathBuf> {
+        let base = self.build_folder(dirs).unwrap_or_else(|| dirs.root.clone());
+        given.map(|path| here.join(path)).or_else(|| self.image.as_ref().map(|path| base.join(path)))
+    }
+}
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;
