@@ -1,30 +1,10 @@
-//! One ansible-playbook process: a session of its own, its output line by line, its end in time.
+//! One ansible-playbook process, as a child of this one behind a prefix.
 
 use super::command::Invocation;
 use super::error::AnsibleError;
-use crate::host::deadline::Deadline;
-use crate::host::process::die_with_us;
-use crate::host::secrets::mask;
+use crate::host::child::{self, ChildError, Ended, Job};
 use camino::Utf8Path;
-use std::io::Write;
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
-
-/// How long a playbook that is stopped has to end its workers.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// How long output may still come after the process has ended: what it left behind may hold the pipes open.
-const DRAIN: Duration = Duration::from_millis(500);
-
-/// How a playbook process ended.
-pub(super) struct Ended {
-    /// Its exit status; nothing if it was stopped for being too slow.
-    pub(super) status: Option<ExitStatus>,
-    /// The end of its standard error.
-    pub(super) stderr: String,
-}
 
 /// Start it behind the prefix, hand every line of both streams to `on_line` and to the log, wait for its end.
 /// Dropping the future kills the whole process group. Ansible's workers have sessions of their own: it is the
@@ -36,171 +16,10 @@ pub(super) async fn run(
     log: &Utf8Path,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Ended, AnsibleError> {
-    let io = |source| AnsibleError::Io { path: log.to_owned(), source };
-    let mut log_file = open_log(log).map_err(io)?;
-    writeln!(log_file, "$ {invocation}").map_err(io)?;
-    let deadline = Deadline::after(limit);
-    let mut group = Group::spawn(invocation, prefix)?;
-    let mut out = Lines::of(group.child.stdout.take());
-    let mut err = Lines::of(group.child.stderr.take());
-    let mut tail: Vec<String> = Vec::new();
-    let mut status = None;
-    let mut until = deadline;
-    while out.open() || err.open() || status.is_none() {
-        let (line, is_err) = tokio::select! {
-            line = out.next(), if out.open() => (line, false),
-            line = err.next(), if err.open() => (line, true),
-            ended = group.child.wait(), if status.is_none() => {
-                status = Some(ended.map_err(|source| AnsibleError::Io { path: invocation.argv[0].as_str().into(), source })?);
-                until = Deadline::after(DRAIN);
-                continue;
-            }
-            () = tokio::time::sleep(until.left()) => break,
-        };
-        let Some(line) = line else { continue };
-        let line = mask(&line).into_owned();
-        writeln!(log_file, "{line}").map_err(io)?;
-        on_line(&line);
-        if is_err {
-            tail.push(line);
-            if tail.len() > 60 {
-                tail.remove(0);
-            }
-        }
-    }
-    if status.is_none() {
-        group.end().await;
-        writeln!(log_file, "boma-qemu: stopped after {limit:?}").map_err(io)?;
-    }
-    Ok(Ended { status, stderr: tail.join("\n") })
-}
-
-fn open_log(path: &Utf8Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// A child that leads a process group, and takes it along when it is dropped.
-struct Group {
-    child: Child,
-    pid: Option<rustix::process::Pid>,
-}
-
-impl Group {
-    fn spawn(invocation: &Invocation, prefix: &[String]) -> Result<Self, AnsibleError> {
-        let mut argv = prefix.iter().chain(&invocation.argv);
-        let program = argv.next().cloned().unwrap_or_default();
-        let mut command = Command::new(&program);
-        command.args(argv).env_clear().envs(invocation.env.iter().cloned()).current_dir(&invocation.cwd);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // A session of its own: the terminal's Ctrl-C does not reach it, and it cannot ask at the terminal.
-        // SAFETY: one system call between fork and exec.
-        unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
-        // The tokio runtime has one thread, the main one, so it is killed with the process and not before.
-        die_with_us(command.as_std_mut());
-        let child = command.spawn().map_err(|source| AnsibleError::Missing { program, source })?;
-        let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
-        Ok(Self { child, pid })
-    }
-
-    /// Ask all of it to end, then make it.
-    async fn end(&mut self) {
-        self.signal(rustix::process::Signal::TERM);
-        // Whether it ends by itself or not, the rest of the group is killed on drop.
-        let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        if let Some(pid) = self.pid {
-            // A group that has ended already is what is wanted.
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The leader may have ended with workers left; its pid stays theirs as group id, so this hits no stranger.
-        self.signal(rustix::process::Signal::KILL);
-    }
-}
-
-/// The lines of a stream, whatever its bytes are.
-struct Lines<R> {
-    reader: Option<BufReader<R>>,
-    line: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn of(stream: Option<R>) -> Self {
-        Self { reader: stream.map(BufReader::new), line: Vec::new() }
-    }
-
-    fn open(&self) -> bool {
-        self.reader.is_some()
-    }
-
-    /// The next line; nothing at the end of the stream. Cancelled, it keeps what it has read of a line.
-    async fn next(&mut self) -> Option<String> {
-        let reader = self.reader.as_mut()?;
-        // A stream that breaks has ended.
-        let _ = reader.read_until(b'\n', &mut self.line).await;
-        if !self.line.ends_with(b"\n") {
-            self.reader = None;
-        }
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() {
-            return None;
-        }
-        Some(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Invocation {
-        Invocation {
-            argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            cwd: "/".into(),
-        }
-    }
-
-    fn run_here(script: &str, limit: Duration) -> (Ended, Vec<String>) {
-        let dir = tempfile::tempdir().unwrap();
-        let log = camino::Utf8PathBuf::from_path_buf(dir.path().join("log")).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut lines = Vec::new();
-        let ended =
-            runtime.block_on(run(&shell(script), &[], limit, &log, &mut |line| lines.push(line.to_owned()))).unwrap();
-        assert!(std::fs::read_to_string(&log).unwrap().starts_with("$ sh -c"));
-        (ended, lines)
-    }
-
-    #[test]
-    fn both_streams_are_told_line_by_line_whatever_their_bytes_are() {
-        let (ended, mut lines) = run_here(r"printf 'a\377b\nlast'; echo e >&2; exit 3", Duration::from_secs(10));
-        lines.sort();
-        assert_eq!(lines, ["a\u{fffd}b", "e", "last"]);
-        assert_eq!((ended.status.unwrap().code(), ended.stderr.as_str()), (Some(3), "e"));
-    }
-
-    #[test]
-    fn a_process_that_is_too_slow_goes_with_its_children() {
-        let start = std::time::Instant::now();
-        let (ended, lines) = run_here("sleep 60 & echo $!; wait", Duration::from_millis(300));
-        assert!(ended.status.is_none() && start.elapsed() < GRACE);
-        let child = crate::host::process::ProcessId::of(lines[0].parse().unwrap());
-        assert!(child.is_none_or(|c| c.wait_gone(&Deadline::after(Duration::from_secs(5)))));
-    }
-
-    #[test]
-    fn what_it_leaves_behind_cannot_hold_it_up() {
-        let start = std::time::Instant::now();
-        let (ended, lines) = run_here("setsid sleep 3 & echo done", Duration::from_secs(60));
-        assert!(ended.status.is_some() && start.elapsed() < Duration::from_secs(3));
-        assert_eq!(lines, ["done"]);
-    }
+    let argv: Vec<String> = prefix.iter().chain(&invocation.argv).cloned().collect();
+    let job = Job { argv: &argv, env: &invocation.env, cwd: &invocation.cwd, limit };
+    child::run(&job, &invocation.to_string(), log, on_line).await.map_err(|error| match error {
+        ChildError::Start { program, source } => AnsibleError::Missing { program, source },
+        ChildError::Io { path, source } => AnsibleError::Io { path, source },
+    })
 }

@@ -1,10 +1,10 @@
 //! A regular expression in a profile: one that is wrong is refused where it stands.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A regular expression that is known to be one.
+/// A regular expression that is known to be one. `^` and `$` are the ends of a line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(Regex);
@@ -24,7 +24,7 @@ impl Pattern {
 impl TryFrom<String> for Pattern {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        match Regex::new(&text) {
+        match RegexBuilder::new(&text).multi_line(true).build() {
             Ok(pattern) => Ok(Self(pattern)),
             // The library's message draws the place over several lines; its last one says what is wrong.
             Err(error) => {

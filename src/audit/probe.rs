@@ -99,7 +99,7 @@ pub enum Probe {
     Whole {},
     /// It has boot entries for these firmwares.
     ElTorito { expect: Vec<Firmware> },
-    /// The boot loaders' entries have these kernel arguments.
+    /// The boot loaders' entries have these kernel arguments; `*` is any text in one (`console=ttyS0,115200*`).
     LoaderArgs { expect: Vec<String>, entries: Entries },
     /// These files are in it; `*` is any text within a name.
     FilesPresent { paths: Vec<String> },
@@ -138,6 +138,8 @@ pub enum Probe {
         #[serde(default)]
         sub: Vec<String>,
     },
+    /// A unit that does its work once (`Type=oneshot`) has done it, whether it stays active afterwards or not.
+    UnitSucceeds { unit: String },
     /// A file has these lines.
     FileContent { path: Utf8PathBuf, expect: Vec<String> },
     /// A volume group exists.
@@ -303,7 +305,7 @@ impl Probe {
             Self::Build {} => 3600,
             Self::NixFlakeShow { .. } | Self::NixEval { .. } | Self::NixRealises { .. } => 600,
             Self::ConsoleAlive { .. } => 600,
-            Self::Login {} | Self::UnitState { .. } => 180,
+            Self::Login {} | Self::UnitState { .. } | Self::UnitSucceeds { .. } => 180,
             Self::Interface { .. } | Self::Checksum { .. } | Self::SquashfsLists { .. } => 120,
             Self::Accelerator { .. } => 90,
             _ => 60,

@@ -1,9 +1,9 @@
 //! What is looked at before any work starts: cheap, and reason enough not to start.
 
-use super::machine::available;
 use super::packages::Os;
 use super::programs::{DNSMASQ, IP, NFT, PASTA, Program, QEMU, QEMU_IMG, SSH, SSH_KEYGEN};
 use crate::failure::{Blame, Exit};
+use crate::host::memory::available;
 use crate::host::programs::find;
 use crate::names::MiB;
 use crate::network::Mode;

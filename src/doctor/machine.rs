@@ -2,8 +2,8 @@
 
 use super::{Finding, Site};
 use crate::failure::Blame;
+use crate::host::memory::available;
 use crate::image;
-use crate::names::MiB;
 use crate::qemu::Accel;
 use crate::qemu::accel::{Facts, Wanted, choose, facts};
 
@@ -48,19 +48,6 @@ pub(super) fn memory(site: &Site) -> Finding {
     }
 }
 
-/// Memory that can be had without swapping, by the kernel's own estimate.
-pub(super) fn available() -> Result<MiB, String> {
-    let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| format!("cannot read /proc/meminfo: {e}"))?;
-    parse_available(&text).ok_or_else(|| "/proc/meminfo has no MemAvailable".into())
-}
-
-/// `MemAvailable` of a /proc/meminfo, which counts in KiB (proc_meminfo(5)).
-fn parse_available(meminfo: &str) -> Option<MiB> {
-    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(MiB(kib / 1024))
-}
-
 /// Whether a golden image could be made here; one that is in the cache, or can be fetched, is as good.
 pub(super) fn image_build(site: &Site) -> Finding {
     if site.input.image_there {
@@ -79,15 +66,6 @@ pub(super) fn image_build(site: &Site) -> Finding {
 mod tests {
     use super::super::Outcome;
     use super::*;
-
-    #[test]
-    fn available_memory_is_not_free_memory() {
-        let text = "MemTotal:       24684084 kB\nMemFree:          100000 kB\nMemAvailable:   20720852 kB\n";
-        assert_eq!(parse_available(text), Some(MiB(20235)));
-        for none in ["", "MemFree: 1 kB\n", "MemAvailable: much kB\n"] {
-            assert_eq!(parse_available(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn kvm_that_does_not_work_is_a_warning_with_the_fix_for_its_cause() {

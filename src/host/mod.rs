@@ -1,10 +1,12 @@
 //! The host that runs the VM: external commands, the ledger of changes, locks, deadlines, processes.
 
+pub mod child;
 pub mod cmd;
 pub mod deadline;
 pub mod dirs;
 pub mod ledger;
 pub mod lock;
+pub mod memory;
 pub mod process;
 pub mod programs;
 pub mod secrets;

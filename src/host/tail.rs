@@ -42,6 +42,20 @@ impl Tail {
     }
 }
 
+/// The last bytes of a file as text, from the start of a line where that is possible.
+pub fn end_of(path: impl AsRef<Path>, most: u64) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let from = file.metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    match text.split_once('\n') {
+        Some((_, whole_lines)) if from > 0 => Ok(whole_lines.to_owned()),
+        _ => Ok(text),
+    }
+}
+
 /// A descriptor whose readability can be awaited (inotify, a pidfd). Needs a running tokio reactor.
 pub(crate) fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd is open, is the same one at each look, and is closed only when the AsyncFd drops it.

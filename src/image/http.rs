@@ -131,3 +131,10 @@ fn agent(patience: Patience) -> ureq::Agent {
         .build()
         .into()
 }
+
+/// The status that an address answers with, asked for within `limit`; or why there is none. Blocks.
+pub fn status_of(address: &str, limit: Duration) -> Result<u16, String> {
+    let patience = Patience { connect: limit, stall: limit, attempts: 1 };
+    let call = agent(patience).get(address).config().timeout_global(Some(limit)).build();
+    call.call().map(|response| response.status().as_u16()).map_err(|error| error.to_string())
+}

@@ -3,11 +3,13 @@
 
 pub mod accel;
 mod argv;
+mod devices;
 pub mod disk;
 pub mod user;
 
 pub use accel::Accel;
 pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, SNAPSHOT, argv, snapshot};
+pub use devices::lacking;
 
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::{DirError, write_private};

@@ -1,0 +1,137 @@
+//! Memory: what the kernel has to give, and what the control groups leave of it.
+
+use crate::names::MiB;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Memory that can be had without swapping, by the kernel's own estimate.
+pub fn available() -> Result<MiB, String> {
+    let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| format!("cannot read /proc/meminfo: {e}"))?;
+    parse_available(&text).ok_or_else(|| "/proc/meminfo has no MemAvailable".into())
+}
+
+/// `MemAvailable` of a /proc/meminfo, which counts in KiB (proc_meminfo(5)).
+fn parse_available(meminfo: &str) -> Option<MiB> {
+    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(MiB(kib / 1024))
+}
+
+/// What the control groups that a process is in leave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Memory, and the group that allows no more; none if no group limits it.
+    pub memory: Option<(MiB, Utf8PathBuf)>,
+    /// Processes and threads, likewise.
+    pub pids: Option<(u64, Utf8PathBuf)>,
+}
+
+/// Ask the control groups of this process, of both versions (cgroups(7)), each with those around it: the tightest
+/// counts.
+pub fn left() -> Result<Left, String> {
+    let own =
+        std::fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("cannot read /proc/self/cgroup: {e}"))?;
+    Ok(left_below(Utf8Path::new("/sys/fs/cgroup"), &own))
+}
+
+fn left_below(root: &Utf8Path, own: &str) -> Left {
+    let mut left = Left::default();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let has = |name: &str| controllers.split(',').any(|own| own == name);
+        let (root, memory) = match controllers {
+            "" => (root.to_owned(), Some(["memory.max", "memory.current", "inactive_file"])),
+            _ if has("memory") => {
+                (root.join("memory"), Some(["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"]))
+            }
+            _ if has("pids") => (root.join("pids"), None),
+            _ => continue,
+        };
+        // In a container the path may be one of the host's, and the group itself be mounted as the root.
+        for group in Utf8Path::new(path.trim_start_matches('/')).ancestors() {
+            let group = root.join(group);
+            if let Some(room) = memory.and_then(|files| memory_of(&group, files)) {
+                tighten(&mut left.memory, room, &group);
+            }
+            if let (Some(most), Some(now)) = (number(&group.join("pids.max")), number(&group.join("pids.current"))) {
+                tighten(&mut left.pids, most.saturating_sub(now), &group);
+            }
+        }
+    }
+    left
+}
+
+/// What a group leaves: its limit less what is used and could not be given back at once.
+fn memory_of(group: &Utf8Path, [limit, used, cache]: [&str; 3]) -> Option<MiB> {
+    // Version 1 says "no limit" with a number near 2^63.
+    let limit = number(&group.join(limit)).filter(|limit| *limit < 1 << 60)?;
+    let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let cached = stat.lines().find_map(|line| line.strip_prefix(cache)?.trim().parse::<u64>().ok()).unwrap_or(0);
+    let used = number(&group.join(used))?.saturating_sub(cached);
+    Some(MiB(limit.saturating_sub(used) >> 20))
+}
+
+fn tighten<T: Ord + Copy>(so_far: &mut Option<(T, Utf8PathBuf)>, room: T, group: &Utf8Path) {
+    if so_far.as_ref().is_none_or(|(least, _)| room < *least) {
+        *so_far = Some((room, group.to_owned()));
+    }
+}
+
+fn number(path: &Utf8Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_not_free_memory() {
+        let text = "MemTotal:       24684084 kB\nMemFree:          100000 kB\nMemAvailable:   20720852 kB\n";
+        assert_eq!(parse_available(text), Some(MiB(20235)));
+        for none in ["", "MemFree: 1 kB\n", "MemAvailable: much kB\n"] {
+            assert_eq!(parse_available(none), None, "{none}");
+        }
+    }
+
+    /// A folder with these files in it.
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        for (path, text) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        (dir, root)
+    }
+
+    #[test]
+    fn the_tightest_of_the_groups_around_counts_and_its_cache_is_room() {
+        let (_keep, root) = tree(&[
+            ("a/memory.max", "4294967296\n"),
+            ("a/memory.current", "1073741824\n"),
+            ("a/memory.stat", "anon 5\ninactive_file 536870912\n"),
+            ("a/b/memory.max", "max\n"),
+            ("a/b/pids.max", "100\n"),
+            ("a/b/pids.current", "97\n"),
+        ]);
+        let left = left_below(&root, "0::/a/b\n");
+        assert_eq!(left.memory, Some((MiB(3584), root.join("a"))));
+        assert_eq!(left.pids, Some((3, root.join("a/b"))));
+    }
+
+    #[test]
+    fn version_one_has_a_tree_per_controller_and_no_limit_is_a_large_number() {
+        let (_keep, root) = tree(&[
+            ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory/memory.usage_in_bytes", "1048576\n"),
+            ("memory/x/memory.limit_in_bytes", "2097152\n"),
+            ("memory/x/memory.usage_in_bytes", "1048576\n"),
+        ]);
+        let left = left_below(&root, "4:memory:/x\n8:pids:/\n1:cpu:/\n");
+        assert_eq!(left.memory, Some((MiB(1), root.join("memory/x"))));
+        assert_eq!(left.pids, None);
+        assert_eq!(left_below(&root, "4:memory:/\n0::/\n"), Left::default());
+    }
+}
