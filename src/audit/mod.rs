@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod pattern;
 pub mod probe;
 pub mod profile;
+pub mod runtime;
 pub mod schedule;
 pub mod scope;
 
