@@ -47,7 +47,7 @@ $(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt
 test: deps venv unit netns vm
 
 unit:
-	$(CARGO) test --lib --bins --test seed_iso --test corpus
+	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus
 
 netns: venv
 	$(CARGO) test --test cli --test doctor --test page --test ansible --test netns

@@ -2,7 +2,7 @@
 //!
 //! Layers, top to bottom; imports point down only, and siblings do not know each other:
 //! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, fault, observe, diagnose, report), the machine
-//! (image, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
+//! (image, medium, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
 pub mod ansible;
 pub mod audit;
@@ -20,6 +20,7 @@ pub mod hostile;
 pub mod image;
 pub mod jobs;
 pub mod machine;
+pub mod medium;
 pub mod monitor;
 pub mod names;
 pub mod network;

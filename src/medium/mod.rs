@@ -1,0 +1,270 @@
+//! A boot medium: an ISO 9660 image, read in this process and never mounted.
+//!
+//! `bytes` is the file and any part of it. Over it lie the volume: `volume` (descriptors), `tree` and `record` (folders
+//! and files), `damage`; what firmware boots: `eltorito`, `partition`; file systems inside: `fat`, `squashfs`; and what
+//! boot loaders do: `loader`. `find` picks the image.
+//!
+//! Images come from builds that broke off, downloads that were cut and other people's tools. Every number in them is
+//! checked before it is used, folders that lead in circles end, and nothing is allocated that the file does not hold.
+//! A medium that is damaged opens as far as it can be read, and [`Medium::damage`] names what is wrong with it.
+//!
+//! *Why own code:* the crates that read ISO 9660 know neither Rock Ridge's continuations nor the boot catalogue, or trust
+//! what the image says; none tells where an image is cut off.
+
+mod bytes;
+mod damage;
+mod eltorito;
+mod error;
+mod fat;
+mod find;
+mod loader;
+mod open;
+mod partition;
+mod record;
+mod shelf;
+mod squashfs;
+mod tree;
+mod volume;
+
+pub use bytes::Reader;
+pub use damage::Damage;
+pub use eltorito::{BootEntry, Media, Platform};
+pub use error::MediumError;
+pub use find::find_one;
+pub use loader::{Config, Line, Loader, LoaderEntry, Loaders};
+pub use partition::{Partition, Table};
+pub use squashfs::{Compression, Squashfs};
+pub use tree::{File, Kind, Names};
+
+use bytes::Bytes;
+use camino::{Utf8Path, Utf8PathBuf};
+use error::Fault;
+use fat::Fat;
+use sha2::{Digest, Sha256, Sha512};
+use std::io::Read;
+use tree::Node;
+
+/// Symbolic links that are followed one after the other.
+const MOST_LINKS: usize = 8;
+
+/// A boot medium that has been opened.
+#[derive(Debug)]
+pub struct Medium {
+    path: Utf8PathBuf,
+    image: Bytes,
+    volume: volume::Volume,
+    names: Names,
+    nodes: Vec<Node>,
+    boot: Vec<BootEntry>,
+    partitions: Vec<Partition>,
+    efi: Vec<EfiImage>,
+    damage: Vec<Damage>,
+}
+
+/// A FAT file system that UEFI firmware boots from, inside the image.
+#[derive(Debug)]
+struct EfiImage {
+    /// The file that it is, or `El Torito entry 2`, or `partition 2`.
+    name: String,
+    fat: Fat,
+}
+
+/// The checksums of an image, as lower-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// SHA-256.
+    pub sha256: String,
+    /// SHA-512.
+    pub sha512: String,
+}
+
+impl Medium {
+    /// Open an image and read all of its structure, but no file's content.
+    ///
+    /// # Errors
+    /// [`MediumError::Io`] if the file cannot be read, [`MediumError::NotIso`] if it is something else.
+    pub fn open(path: &Utf8Path) -> Result<Self, MediumError> {
+        let io = |source| MediumError::Io { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(io)?;
+        open::medium(path, Bytes::of_file(file).map_err(io)?)
+    }
+
+    /// The same for an image in memory; the name stands in its errors.
+    pub fn of_memory(name: &str, bytes: Vec<u8>) -> Result<Self, MediumError> {
+        open::medium(Utf8Path::new(name), Bytes::of_memory(bytes))
+    }
+
+    /// Where the image lies.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// The size of the file, bytes.
+    pub fn size(&self) -> u64 {
+        self.image.len()
+    }
+
+    /// The size that the volume says it has, bytes. A file may be longer: what follows is padding, or another partition.
+    pub fn volume_size(&self) -> u64 {
+        self.volume.size
+    }
+
+    /// The volume identifier, which `blkid` and `search --label` call the label.
+    pub fn volume_id(&self) -> &str {
+        &self.volume.id
+    }
+
+    /// Where the names of the files come from.
+    pub fn names(&self) -> Names {
+        self.names
+    }
+
+    /// The entries of the El Torito boot catalogue, in its order; none if there is no catalogue.
+    pub fn boot_entries(&self) -> &[BootEntry] {
+        &self.boot
+    }
+
+    /// The partitions of a hybrid image.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// What is wrong with the image.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// All files and folders, sorted by path; those in EFI images are not among them.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.nodes.iter().map(|node| &node.file)
+    }
+
+    /// The files in the EFI images, each as `/efi.img:/EFI/BOOT/BOOTX64.EFI`, with its size in bytes.
+    pub fn efi_files(&self) -> impl Iterator<Item = (String, u64)> {
+        let files = self.efi.iter().flat_map(|image| image.fat.files.iter().map(move |file| (image, file)));
+        files
+            .filter(|(_, file)| !file.folder)
+            .map(|(image, file)| (format!("{}:{}", image.name, file.path), file.bytes))
+    }
+
+    /// A file by its path, links followed; where no file has exactly this name, its case does not count.
+    pub fn file(&self, path: &str) -> Option<&File> {
+        self.node(path).map(|node| &node.file)
+    }
+
+    /// Read a file, at most so many bytes. `/efi.img:/EFI/BOOT/grub.cfg` is a file in an EFI image.
+    ///
+    /// # Errors
+    /// That there is no such file, that it is larger, or that the image ends before it does.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, MediumError> {
+        let bytes = self.bytes(path)?;
+        if bytes.len() > limit {
+            let (path, file) = (self.path.clone(), path.to_owned());
+            return Err(MediumError::TooLarge { path, file, bytes: bytes.len(), limit });
+        }
+        bytes.take(0, bytes.len() as usize).map_err(|fault| self.broken(path, fault))
+    }
+
+    /// Read a file of any size, in order.
+    ///
+    /// # Errors
+    /// As [`Medium::read`], but for the size.
+    pub fn stream(&self, path: &str) -> Result<Reader, MediumError> {
+        Ok(self.bytes(path)?.reader())
+    }
+
+    /// What a squashfs in the image holds.
+    ///
+    /// # Errors
+    /// As [`Medium::read`]; and that it is not a squashfs, is cut off, or is packed in a way that is not read here.
+    pub fn squashfs(&self, path: &str) -> Result<Squashfs, MediumError> {
+        squashfs::list(&self.bytes(path)?).map_err(|fault| self.broken(path, fault))
+    }
+
+    /// The boot loaders' configurations, and the entries of all their menus.
+    pub fn loaders(&self) -> Loaders {
+        loader::read(self)
+    }
+
+    /// The checksums of the whole file. This reads all of it.
+    ///
+    /// # Errors
+    /// [`MediumError::Io`].
+    pub fn sums(&self) -> Result<Sums, MediumError> {
+        let (mut sha256, mut sha512) = (Sha256::new(), Sha512::new());
+        let (mut reader, mut buffer) = (self.image.reader(), vec![0; 1 << 20]);
+        loop {
+            let count =
+                reader.read(&mut buffer).map_err(|source| MediumError::Io { path: self.path.clone(), source })?;
+            if count == 0 {
+                break;
+            }
+            sha256.update(&buffer[..count]);
+            sha512.update(&buffer[..count]);
+        }
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Sums { sha256: hex(&sha256.finalize()), sha512: hex(&sha512.finalize()) })
+    }
+
+    fn node(&self, path: &str) -> Option<&Node> {
+        let mut path = loader::clean(path);
+        for _ in 0..=MOST_LINKS {
+            let exact = self.nodes.binary_search_by(|node| node.file.path.as_str().cmp(&path)).ok();
+            let node = match exact.and_then(|at| self.nodes.get(at)) {
+                Some(node) => node,
+                None => self.nodes.iter().find(|node| node.file.path.eq_ignore_ascii_case(&path))?,
+            };
+            let Kind::Link(to) = &node.file.kind else { return Some(node) };
+            path = match to.starts_with('/') {
+                true => loader::clean(to),
+                false => loader::clean(&format!("{}/../{to}", node.file.path)),
+            };
+        }
+        None
+    }
+
+    /// The bytes of a file, in the volume or in an EFI image.
+    fn bytes(&self, path: &str) -> Result<Bytes, MediumError> {
+        if let Some(node) = self.node(path) {
+            return self.content(node).map_err(|fault| self.broken(path, fault));
+        }
+        let inside = self.efi.iter().find_map(|image| {
+            let inner = path.strip_prefix(&image.name)?.strip_prefix(':')?;
+            Some((image, image.fat.find(inner).filter(|file| !file.folder)?))
+        });
+        match inside {
+            Some((image, file)) => image.fat.bytes(file).map_err(|fault| self.broken(path, fault)),
+            None => Err(self.missing(path)),
+        }
+    }
+
+    fn content(&self, node: &Node) -> Result<Bytes, Fault> {
+        match (&node.file.kind, node.unreadable) {
+            (Kind::Folder, _) => Err(Fault::bad("it is a folder")),
+            (Kind::Link(to), _) => Err(Fault::bad(format!("it is a link to {to}, which leads nowhere"))),
+            (Kind::Special, _) => Err(Fault::bad("it is a device, a socket or a pipe")),
+            (Kind::File, Some(why)) => Err(Fault::bad(why)),
+            (Kind::File, None) => self.image.parts(&node.pieces),
+        }
+    }
+
+    fn missing(&self, file: &str) -> MediumError {
+        let wanted = file.rsplit('/').next().unwrap_or(file);
+        let same = |path: &&str| path.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+        let near: Vec<_> = self.files().map(|file| file.path.as_str()).filter(same).take(3).collect();
+        let but = if near.is_empty() { String::new() } else { format!("; it has {}", near.join(", ")) };
+        MediumError::Missing { path: self.path.clone(), file: file.to_owned(), but }
+    }
+
+    fn broken(&self, what: &str, fault: Fault) -> MediumError {
+        let (path, what) = (self.path.clone(), what.to_owned());
+        match fault {
+            Fault::Short { end, has } => MediumError::CutOff { path, what, end, has },
+            Fault::Bad(why) => MediumError::Broken { path, what, why },
+            Fault::Io(source) => MediumError::Io { path, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

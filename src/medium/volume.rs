@@ -1,0 +1,104 @@
+//! The volume descriptors: what the image calls itself, how large it is, and where its trees begin.
+//!
+//! Formats: ECMA-119 8 (descriptors), the Joliet specification (supplementary descriptors with a UCS-2 escape), El Torito 1.0
+//! figure 7 (boot record).
+
+use super::bytes::{Bytes, u16_le, u32_le};
+use super::error::Fault;
+
+/// Bytes of a logical sector: that of the medium, not of the volume's blocks.
+pub(super) const SECTOR: u64 = 2048;
+/// The first descriptor; what lies before is the system's own.
+const FIRST: u64 = 16;
+/// Real images have three to six.
+const AT_MOST: u64 = 64;
+
+/// Where a folder lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Its first block.
+    pub(super) block: u64,
+    /// Its length, bytes.
+    pub(super) len: u64,
+}
+
+/// What the descriptors say.
+#[derive(Clone, Debug)]
+pub(super) struct Volume {
+    /// The volume identifier.
+    pub(super) id: String,
+    /// Bytes of a block.
+    pub(super) block: u64,
+    /// The size of the whole volume, bytes.
+    pub(super) size: u64,
+    /// The primary tree.
+    pub(super) root: Extent,
+    /// The Joliet tree, if there is one.
+    pub(super) joliet: Option<Extent>,
+    /// The sector of the El Torito boot catalogue.
+    pub(super) catalogue: Option<u64>,
+}
+
+/// Read the descriptors.
+pub(super) fn read(image: &Bytes) -> Result<Volume, Fault> {
+    let (mut primary, mut joliet, mut catalogue) = (None, None, None);
+    for n in FIRST..FIRST + AT_MOST {
+        let sector = match image.take(n * SECTOR, SECTOR as usize) {
+            Ok(sector) => sector,
+            // Cut off among the descriptors: what came before may do.
+            Err(Fault::Short { .. }) if primary.is_some() => break,
+            Err(Fault::Short { has, .. }) => return Err(Fault::bad(format!("it has {has} bytes: no descriptor fits"))),
+            Err(other) => return Err(other),
+        };
+        if &sector[1..6] != b"CD001" {
+            break;
+        }
+        match sector[0] {
+            0 if sector[7..39].starts_with(b"EL TORITO SPECIFICATION") => {
+                catalogue.get_or_insert(u64::from(u32_le(&sector, 71)));
+            }
+            1 if primary.is_none() => primary = Some(sector),
+            // The escape sequences of the three UCS-2 levels.
+            2 if [b"%/@", b"%/C", b"%/E"].iter().any(|level| sector[88..].starts_with(*level)) => {
+                joliet.get_or_insert(root(&sector));
+            }
+            255 => break,
+            _ => {}
+        }
+    }
+    let Some(primary) = primary else { return Err(Fault::bad(instead(image))) };
+    let block = u64::from(u16_le(&primary, 128));
+    if ![512, 1024, 2048].contains(&block) {
+        return Err(Fault::bad(format!("its blocks have {block} bytes; 512, 1024 and 2048 are possible")));
+    }
+    let size = u64::from(u32_le(&primary, 80)) * block;
+    Ok(Volume { id: text(&primary[40..72]), block, size, root: root(&primary), joliet, catalogue })
+}
+
+/// The root folder's record in a descriptor.
+fn root(sector: &[u8]) -> Extent {
+    let block = u64::from(u32_le(sector, 158)) + u64::from(sector[157]);
+    Extent { block, len: u64::from(u32_le(sector, 166)) }
+}
+
+/// A text field: filled up with spaces, or with zeros by careless writers.
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).trim_end_matches([' ', '\0']).to_owned()
+}
+
+/// What there is in the place of a primary volume descriptor.
+fn instead(image: &Bytes) -> String {
+    let head = image.take(0, 8).unwrap_or_default();
+    let sector = image.take(FIRST * SECTOR, 8).unwrap_or_default();
+    let other = match (head.as_slice(), sector.as_slice()) {
+        ([b'Q', b'F', b'I', 0xfb, ..], _) => "it is a qcow2 disk image",
+        ([0xfd, b'7', b'z', b'X', b'Z', ..], _) => "it is compressed with xz",
+        ([0x28, 0xb5, 0x2f, 0xfd, ..], _) => "it is compressed with zstd",
+        ([0x1f, 0x8b, ..], _) => "it is compressed with gzip",
+        ([b'<', b'h' | b'!' | b'H', ..], _) => "it is an HTML page",
+        (_, [_, b'B', b'E', b'A', b'0', b'1', ..]) => "it has UDF only",
+        (_, [0, 0, 0, 0, 0, 0, 0, 0]) => "its first descriptor is all zeros",
+        _ => "it has no primary volume descriptor at byte 32768",
+    };
+    other.to_owned()
+}
