@@ -8,8 +8,7 @@
 //! checked before it is used, folders that lead in circles end, and nothing is allocated that the file does not hold.
 //! A medium that is damaged opens as far as it can be read, and [`Medium::damage`] names what is wrong with it.
 //!
-//! *Why own code:* the crates that read ISO 9660 know neither Rock Ridge's continuations nor the boot catalogue, or trust
-//! what the image says; none tells where an image is cut off.
+//! *Why own code:* docs/decisions.md, "A boot image is read in process".
 
 mod bytes;
 mod damage;

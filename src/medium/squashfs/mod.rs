@@ -1,8 +1,7 @@
 //! A squashfs file system, listed: its superblock, and the names in its folders. No file's content is read.
 //!
 //! Format: version 4.0, as in the Linux kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h. Own
-//! code, because listing takes only the metadata, whose blocks unpack to 8 KiB at most: the crates that read squashfs keep
-//! all inodes in memory and unpack with the size that the image names.
+//! code, because a listing takes only the metadata, whose blocks unpack to 8 KiB at most; a library would bring the rest.
 
 mod metadata;
 
