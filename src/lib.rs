@@ -33,6 +33,7 @@ pub mod ready;
 pub mod reboot;
 pub mod report;
 pub mod seed;
+pub mod serial;
 pub mod snapshot;
 pub mod ssh;
 pub mod timeline;

@@ -113,12 +113,20 @@ impl Doom {
     }
 }
 
+impl Doom {
+    /// Whose fault it is: the guest's or the harness's.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Panicked | Self::PoweredOff | Self::Flooded(_) | Self::Console { .. } => Exit::Guest,
+            _ => Exit::Lost,
+        }
+    }
+}
+
 impl Blame for WaitError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Doomed {
-                doom: Doom::Panicked | Doom::PoweredOff | Doom::Flooded(_) | Doom::Console { .. }, ..
-            } => Exit::Guest,
+            Self::Doomed { doom, .. } => doom.exit(),
             _ => Exit::Lost,
         }
     }

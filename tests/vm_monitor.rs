@@ -8,7 +8,6 @@
 mod golden;
 
 use boma_qemu::console::boots::parts;
-use boma_qemu::console::session::Session;
 use boma_qemu::host::deadline::Deadline;
 use boma_qemu::host::ledger::Ledger;
 use boma_qemu::host::process::ProcessId;
@@ -18,6 +17,7 @@ use boma_qemu::monitor::{self, Client, QemuStatus};
 use boma_qemu::names::MiB;
 use boma_qemu::qemu::{self, Accel, Backing, Machine};
 use boma_qemu::seed::iso;
+use boma_qemu::serial::{Credentials, Dialect, Serial};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -237,14 +237,18 @@ async fn a_signal_ends_both_in_order() {
 }
 
 /// Log in with patience: the guest may still be booting.
-async fn session(vm: &Vm) -> Session<Client> {
-    Session::begin(&vm.dir.console(), vm.client.clone(), "boma-rescue", "secret", BOOT).await.unwrap()
+async fn session(vm: &Vm) -> Serial {
+    let (dialect, who) = (Dialect::debian(), Credentials::with_password("boma-rescue", "secret"));
+    let mut serial = Serial::over(&vm.dir).await.unwrap();
+    serial.login(&dialect, &who, &Deadline::after(BOOT)).await.unwrap();
+    serial.become_root(&dialect, &who, &Deadline::after(BOOT)).await.unwrap();
+    serial
 }
 
-async fn sh(session: &mut Session<Client>, command: &str) -> (i32, String) {
-    let ran = session.run(command, Duration::from_secs(60), 256 * 1024).await.unwrap();
+async fn sh(session: &mut Serial, command: &str) -> (i32, String) {
+    let ran = session.run(command, Duration::from_secs(60)).await.unwrap();
     assert!(!ran.truncated, "{command}");
-    (ran.code, String::from_utf8(ran.output).unwrap())
+    (ran.code, ran.output)
 }
 
 /// One boot is dear, so one test follows one guest through everything that needs it booted.
@@ -289,7 +293,7 @@ async fn a_guest_is_followed_through_its_boots() {
 }
 
 /// printk in the middle of everything, more than the line can carry.
-async fn the_console_can_be_flooded(vm: &Vm, shell: &mut Session<Client>) {
+async fn the_console_can_be_flooded(vm: &Vm, shell: &mut Serial) {
     let before = vm.client.status().await.unwrap().console;
     let flood = "dmesg -n 8; (i=0; while [ $i -lt 3000 ]; do echo \"<4>flood $i\"; i=$((i+1)); done >/dev/kmsg) &
                  echo t >/proc/sysrq-trigger; seq 1 2000; exit 5";

@@ -239,7 +239,7 @@ static FIRST_LINE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// What the rules find in a line.
-pub(super) fn findings(line: &Line) -> impl Iterator<Item = Finding> {
+pub(crate) fn findings(line: &Line) -> impl Iterator<Item = Finding> {
     let matched = ALL.matches(line.text.as_bytes());
     RULES.iter().enumerate().filter(move |(n, _)| matched.matched(*n)).map(|(_, rule)| Finding {
         prompt: rule.prompt,

@@ -5,18 +5,17 @@
 use super::run::Run;
 use crate::console::boots::parts;
 use crate::console::gap;
-use crate::console::session::Session;
-use crate::console::terminal::TalkError;
 use crate::diagnose::{self, Shell};
 use crate::failure::Failure;
 use crate::host::cmd::Cmd;
-use crate::monitor::Client;
+use crate::host::deadline::Deadline;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
 use crate::report::RunFolder;
 use crate::seed::RESCUE_USER;
 use crate::seed::keys::rescue_password;
+use crate::serial::{Credentials, Dialect, Serial, SerialError};
 use std::time::Duration;
 
 /// How long all questions to the guest may take.
@@ -114,16 +113,20 @@ impl Run<'_> {
 
     async fn console_shell(&self) -> Result<ConsoleShell, Failure> {
         let password = rescue_password(&self.vm)?;
-        let (log, keyboard) = (self.vm.console(), Client::new(&self.vm));
-        Ok(ConsoleShell(Session::begin(&log, keyboard, RESCUE_USER, &password, CONSOLE_LIMIT).await?))
+        let (dialect, who) = (Dialect::debian(), Credentials::with_password(RESCUE_USER, &password));
+        let deadline = Deadline::after(CONSOLE_LIMIT);
+        let mut serial = Serial::over(&self.vm).await?;
+        serial.login(&dialect, &who, &deadline).await?;
+        serial.become_root(&dialect, &who, &deadline).await?;
+        Ok(ConsoleShell(serial))
     }
 }
 
 /// A root shell on the serial console, as a way in for questions.
-struct ConsoleShell(Session<Client>);
+struct ConsoleShell(Serial);
 
 impl Shell for ConsoleShell {
-    type Error = TalkError;
+    type Error = SerialError;
 
     fn is_root(&self) -> bool {
         true
@@ -134,7 +137,7 @@ impl Shell for ConsoleShell {
         48 << 10
     }
 
-    async fn run(&mut self, command: &str, limit: Duration) -> Result<Vec<u8>, TalkError> {
-        Ok(self.0.run(command, limit, self.most()).await?.output)
+    async fn run(&mut self, command: &str, limit: Duration) -> Result<Vec<u8>, SerialError> {
+        Ok(self.0.run_most(command, limit, self.most()).await?.bytes)
     }
 }

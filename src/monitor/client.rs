@@ -3,7 +3,6 @@
 
 use super::guest::StartError;
 use super::wire::{Ask, Refusal, Reply, Request, Status};
-use crate::console::terminal::Keyboard;
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
 use crate::host::process::ProcessId;
@@ -200,12 +199,6 @@ impl Client {
         let stream = UnixStream::connect(&self.path).await.map_err(gone)?;
         let value = exchange(what, stream, ask, limit).await?;
         serde_json::from_value(value).map_err(|source| ClientError::Malformed { what, source })
-    }
-}
-
-impl Keyboard for Client {
-    async fn type_in(&self, bytes: &[u8], limit: Duration) -> Result<(), String> {
-        self.console_write(bytes, limit).await.map_err(|error| error.to_string())
     }
 }
 

@@ -1,0 +1,96 @@
+//! The other end of the line: where typing goes, and what makes an answer impossible.
+
+use super::SerialError;
+use crate::failure::{Blame, Exit};
+use crate::host::deadline::Deadline;
+use crate::machine::VmDir;
+use crate::monitor::Client;
+use crate::monitor::events::{Event, read_all};
+use crate::wait::vigil::{Panic, Standing};
+use crate::wait::{Doom, WaitError, Watch};
+use std::future::Future;
+use std::time::Duration;
+
+/// What happened to whoever sat at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// The machine began anew: what comes from this offset of the log on is another boot's.
+    NewBoot {
+        /// In bytes.
+        offset: u64,
+    },
+    /// Nothing can come any more.
+    Lost {
+        /// Why.
+        why: String,
+        /// Whose fault that is.
+        exit: Exit,
+    },
+}
+
+/// A line's other end.
+pub trait Port {
+    /// Type `bytes`; the error says why it could not be done.
+    fn type_in(&self, bytes: &[u8], limit: Duration) -> impl Future<Output = Result<(), String>>;
+
+    /// The next interruption, whenever it comes. It may be dropped and called again without losing one; what is lost is
+    /// lost each time it is called.
+    fn interrupted(&mut self) -> impl Future<Output = Interruption>;
+}
+
+/// The serial port of a VM: its monitor types, its journal tells what happens.
+#[derive(Debug)]
+pub struct VmPort {
+    client: Client,
+    watch: Watch,
+    lost: Option<Interruption>,
+}
+
+impl VmPort {
+    /// The port of a VM, from now on. What has happened to the machine before and still stands (a panic, its end)
+    /// counts; what the console said before does not, since only a prompt that still stands there says anything.
+    pub fn open(vm: &VmDir) -> Result<Self, SerialError> {
+        let lost =
+            |error: WaitError| SerialError::Lost { why: error.to_string(), exit: error.exit(), window: String::new() };
+        let events = read_all(&vm.events()).map_err(|error| lost(WaitError::Journal(error)))?;
+        let mut standing = Standing::new(Panic::Ends);
+        events.iter().for_each(|event| standing.take(event));
+        let doom = standing.doom().filter(|doom| !matches!(doom, Doom::Console { .. }) && is_of_the_line(doom));
+        let watch = Watch::since(vm, events.last().map_or(0, |event| event.seq)).map_err(lost)?;
+        Ok(Self { client: Client::new(vm), watch, lost: doom.map(of) })
+    }
+}
+
+/// Whether the serial line needs what is lost. It needs no network.
+fn is_of_the_line(doom: &Doom) -> bool {
+    !matches!(doom, Doom::NetworkBroken(_) | Doom::Flooded(_))
+}
+
+fn of(doom: &Doom) -> Interruption {
+    Interruption::Lost { why: doom.to_string(), exit: doom.exit() }
+}
+
+impl Port for VmPort {
+    async fn type_in(&self, bytes: &[u8], limit: Duration) -> Result<(), String> {
+        self.client.console_write(bytes, limit).await.map_err(|error| error.to_string())
+    }
+
+    async fn interrupted(&mut self) -> Interruption {
+        if let Some(lost) = &self.lost {
+            return lost.clone();
+        }
+        let begins = |event: &Event| matches!(event.kind.as_str(), "boot" | "restore");
+        loop {
+            let lost = match self.watch.event("the serial line", &Deadline::after(Duration::MAX), begins).await {
+                Ok(event) => {
+                    return Interruption::NewBoot { offset: event.data["offset"].as_u64().unwrap_or_default() };
+                }
+                Err(WaitError::Doomed { doom, .. }) if !is_of_the_line(&doom) => continue,
+                Err(WaitError::Doomed { doom, .. }) => of(&doom),
+                Err(error) => Interruption::Lost { why: error.to_string(), exit: error.exit() },
+            };
+            self.lost = Some(lost.clone());
+            return lost;
+        }
+    }
+}
