@@ -258,7 +258,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "HOSTPORT", conflicts_with_all = ["ports", "expose"])]
         stop: Option<u16>,
     },
-    /// Print the serial console's log, or what the console rules find in it
+    /// The serial console: its log, what the console rules find in it, or the terminal itself
     Console {
         host: HostName,
         /// Go on printing as it grows
@@ -267,6 +267,9 @@ pub(crate) enum Command {
         /// Run the console rules over it instead: exit 8 if a boot was lost, 6 if something is broken
         #[arg(long, conflicts_with = "follow")]
         check: bool,
+        /// Make it this terminal's own: see and type; Ctrl-] leaves. Several may
+        #[arg(long, conflicts_with_all = ["follow", "check"])]
+        attach: bool,
     },
     /// Run the console rules over the log of any machine: exit 8 if a boot was lost, 6 if something is broken
     CheckConsole {

@@ -2,7 +2,7 @@
 
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
-use super::{check, experiment, image, look, script, shell, verdict};
+use super::{attach, check, experiment, image, look, script, shell, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::host::secrets;
@@ -45,6 +45,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Ssh { host, command } => shell::ssh(&ctx, &host, &command),
         Command::Exec { host, command } => shell::exec(&ctx, &host, &command),
         Command::Console { host, check: true, .. } => check::console(&dirs, &host, say),
+        Command::Console { host, attach: true, .. } => attach::attach(&dirs, &host),
         Command::Console { host, follow, .. } => look::console(&dirs, &host, follow),
         Command::Events { host, follow, since } => wait_on(script::events(&dirs, &host, follow, since)),
         Command::Qmp { host, command, arguments, timeout } => {

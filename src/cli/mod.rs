@@ -1,6 +1,7 @@
 //! The command line: arguments in, one exit code out.
 
 mod args;
+mod attach;
 mod check;
 mod dispatch;
 mod experiment;

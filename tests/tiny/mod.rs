@@ -1,0 +1,97 @@
+//! The smallest guest there is: a boot sector of 512 bytes, on a machine with a monitor.
+
+#![allow(dead_code)] // each test file uses its part
+
+use boma_qemu::host::ledger::Ledger;
+use boma_qemu::host::process::ProcessId;
+use boma_qemu::machine::VmDir;
+use boma_qemu::monitor::events::{Event, read_all};
+use boma_qemu::monitor::{self, Client};
+use boma_qemu::names::MiB;
+use boma_qemu::qemu::{self, Accel, Machine};
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Enters a network namespace with a bridge, and becomes the command that follows.
+const PREFIX: [&str; 6] = [
+    "unshare",
+    "--net",
+    "sh",
+    "-c",
+    "ip link add name boma-it type bridge && ip link set boma-it up && exec \"$@\"",
+    "sh",
+];
+
+/// A running VM; what its ledger names never outlives the test.
+pub(crate) struct Vm {
+    pub(crate) dir: VmDir,
+    pub(crate) client: Client,
+    pub(crate) monitor: ProcessId,
+    /// The state folder of this VM alone.
+    pub(crate) state: tempfile::TempDir,
+}
+
+impl Drop for Vm {
+    /// What its ledger names never outlives the test.
+    fn drop(&mut self) {
+        if let Ok(ledger) = Ledger::open(&self.dir.ledger()) {
+            ledger.undo();
+        }
+    }
+}
+
+impl Vm {
+    /// Switch on a machine whose boot sector begins with `code`.
+    pub(crate) fn start(code: Vec<u8>) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let dir = VmDir::at(Utf8PathBuf::from_path_buf(state.path().join("vms/tiny")).unwrap());
+        std::fs::create_dir_all(dir.path()).unwrap();
+        let image = dir.path().join("tiny.img");
+        let mut disk = code;
+        assert!(disk.len() <= 510, "{} bytes", disk.len());
+        disk.resize(510, 0);
+        disk.extend([0x55, 0xaa]);
+        disk.resize(1 << 20, 0);
+        std::fs::write(&image, disk).unwrap();
+        std::fs::write(dir.seed(), vec![0; 1 << 20]).unwrap();
+        let machine = machine(&dir);
+        qemu::disk::make(&machine, &image, "raw", "1M").unwrap();
+        machine.save(&dir.machine()).unwrap();
+        let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
+        let monitor = monitor::spawn(exe, &PREFIX.map(String::from), &dir).unwrap();
+        Self { client: Client::new(&dir), dir, monitor, state }
+    }
+
+    /// The monitor's resident memory now, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.monitor.pid)).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn events(&self, kind: &str) -> Vec<Event> {
+        read_all(&self.dir.events()).unwrap().into_iter().filter(|event| event.kind == kind).collect()
+    }
+
+    pub(crate) async fn console(&self) -> u64 {
+        self.client.status().await.unwrap().console
+    }
+}
+
+fn machine(dir: &VmDir) -> Machine {
+    Machine {
+        name: "boma-it-tiny".parse().unwrap(),
+        uuid: "6d2a6e5e-7f4b-4d0c-9a44-0f6f0d3b1c12".into(),
+        mem: MiB(64),
+        vcpus: 1,
+        accel: Accel::Tcg,
+        disk: dir.disk(),
+        golden: None,
+        user: None,
+        memory: dir.memory(),
+        seed: dir.seed(),
+        mac: "52:54:00:12:34:57".parse().unwrap(),
+        tap: "boma-it-t1".parse().unwrap(),
+        bridge: "boma-it".parse().unwrap(),
+        smbios_serial: "tiny".into(),
+    }
+}
