@@ -195,6 +195,8 @@ pub struct Audit {
     pub failure: Option<Failure>,
     /// What was left on the host after the teardown.
     pub leaks: Vec<Leak>,
+    /// Whether the machine was kept, as it was asked to.
+    pub kept: bool,
 }
 
 impl Audit {
@@ -213,6 +215,7 @@ impl Audit {
             conditions: Vec::new(),
             failure: None,
             leaks: Vec::new(),
+            kept: false,
         }
     }
 

@@ -101,7 +101,7 @@ pub enum Probe {
     ElTorito { expect: Vec<Firmware> },
     /// The boot loaders' entries have these kernel arguments; `*` is any text in one (`console=ttyS0,115200*`).
     LoaderArgs { expect: Vec<String>, entries: Entries },
-    /// These files are in it; `*` is any text within a name.
+    /// These files are in it; `*` is any text within a name, `**` any folders, and `a|b` either.
     FilesPresent { paths: Vec<String> },
     /// These are not.
     FilesAbsent { paths: Vec<String> },

@@ -266,7 +266,7 @@ fn a_build_makes_one_image_and_its_log_is_kept() {
     assert_eq!(std::fs::read_to_string(home.path("out/a.iso")).unwrap(), "nina\n");
     assert!(std::fs::read_to_string(home.path("build.log")).unwrap().contains("\nworking\n"));
     home.write("out/b.iso", "");
-    home.fails(build, &["the build ended well, but", "names 2 files and not one: a.iso, b.iso"]);
+    home.fails(build, &["the build ended well, but", "2 files match", "a.iso, ", "b.iso"]);
     let broken = Home::new().builds("echo on the way; echo error: no such input >&2; exit 3");
     broken.fails(build, &["the build ended with exit status: 3; it last said: error: no such input"]);
     let mut slow = Home::new().builds("sleep 60");

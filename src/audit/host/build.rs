@@ -2,11 +2,11 @@
 
 use super::Site;
 use super::shells::environment_of;
-use crate::audit::image::find;
 use crate::audit::outcome::Seen;
 use crate::host::child::{self, ChildError, Job};
 use crate::host::deadline::Deadline;
 use crate::host::tail::end_of;
+use crate::medium::find_one;
 
 /// The log's name in the evidence folder.
 const LOG: &str = "build.log";
@@ -35,7 +35,7 @@ pub(super) async fn build(site: &Site, deadline: &Deadline, line: &mut dyn FnMut
                 let said = ended.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");
                 Seen::fails(status.to_string(), format!("the build ended with {status}; it last said: {said}"))
             }
-            Some(_) => match site.image.as_ref().map(|glob| find::one(glob)) {
+            Some(_) => match site.image.as_ref().map(|glob| find_one(glob.as_str())) {
                 None => Seen::unknown("the profile does not say where the image is"),
                 Some(Err(cause)) => Seen::fails("no single image", format!("the build ended well, but {cause}")),
                 Some(Ok(image)) => Seen::holds(format!("{image}; the whole log is {LOG}")),

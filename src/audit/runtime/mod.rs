@@ -2,9 +2,10 @@
 //! ([`judge`]). Both are plain text in and out, so they are tested with what real machines said.
 //!
 //! A command that waits does so in the guest, and only as long as the answer can still change. What is seen from outside
-//! (the console, the disks) is in [`console`].
+//! (the console, the disks) is in [`console`] and [`disks`].
 
 pub mod console;
+pub mod disks;
 mod machine;
 mod network;
 mod people;
