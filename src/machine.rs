@@ -106,6 +106,10 @@ impl VmDir {
         memory = "memory.qcow2";
         /// The NoCloud seed.
         seed = "seed.iso";
+        /// The UEFI's variables.
+        vars = "vars.fd";
+        /// There if the VM is to stay when `prune` comes, and has no record that says so.
+        kept = "kept";
         /// What QEMU wrote to standard error.
         qemu_err = "qemu.err";
         /// What the monitor wrote to its log.

@@ -15,7 +15,7 @@ use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, console_cuts, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
 use boma_qemu::names::MiB;
-use boma_qemu::qemu::{self, Accel, Backing, Machine};
+use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 use boma_qemu::seed::iso;
 use boma_qemu::serial::{Credentials, Dialect, Serial};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -73,14 +73,16 @@ fn machine(dir: &VmDir) -> Machine {
         mem: MiB(1024),
         vcpus: 2,
         accel: Accel::Tcg,
-        disk: dir.disk(),
-        golden: Some(Backing { path: golden::golden(), format: "qcow2".into() }),
+        cpu: None,
+        storage: Storage::Overlay(Overlay {
+            disk: dir.disk(),
+            golden: Some(Backing { path: golden::golden(), format: "qcow2".into() }),
+            memory: dir.memory(),
+            seed: dir.seed(),
+        }),
         user: qemu::user::of_its_own(&"boma-it-monitor".parse().unwrap()),
-        memory: dir.memory(),
-        seed: dir.seed(),
         mac: "52:54:00:12:34:56".parse().unwrap(),
-        tap: "boma-it-t0".parse().unwrap(),
-        bridge: "boma-it".parse().unwrap(),
+        cable: Cable::Tap { tap: "boma-it-t0".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
         smbios_serial: "ds=nocloud;i=boma-it-monitor;dsmode=net".into(),
     }
 }
@@ -103,7 +105,7 @@ impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vm = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
-        qemu::disk::make(&machine(&vm), &golden::golden(), "qcow2", "20G").unwrap();
+        qemu::disk::make(machine(&vm).overlay().unwrap(), &golden::golden(), "qcow2", "20G").unwrap();
         std::fs::write(vm.seed(), seed()).unwrap();
         Self { vm, _folder: folder }
     }
@@ -206,7 +208,8 @@ async fn a_frozen_qemu_holds_nobody_up_and_is_killed_in_the_end() {
 async fn a_machine_that_cannot_start_can_be_changed_and_started() {
     let dir = Folder::new();
     let good = machine(&dir.vm);
-    Machine { seed: "/nonexistent/seed.iso".into(), ..good.clone() }.save(&dir.vm.machine()).unwrap();
+    let overlay = Overlay { seed: "/nonexistent/seed.iso".into(), ..good.overlay().unwrap().clone() };
+    Machine { storage: Storage::Overlay(overlay), ..good.clone() }.save(&dir.vm.machine()).unwrap();
     let error = monitor::spawn(exe(), &PREFIX.map(String::from), &dir.vm).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/seed.iso"), "{error}");
     let client = Client::new(&dir.vm);

@@ -4,7 +4,7 @@ use crate::project::{BOOT_LIMIT, LOOK, Project};
 use boma_qemu::host::dirs::Dirs;
 use boma_qemu::machine::VmDir;
 use boma_qemu::network::{self, NetPlan, Network};
-use boma_qemu::qemu::{self, Fds, Machine, argv};
+use boma_qemu::qemu::{self, Cable, Fds, Machine, Overlay, Storage, argv};
 use boma_qemu::ssh::{Ssh, write_config};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -35,7 +35,9 @@ impl ByHand {
         must(Command::new("cp").args(["-a", real.keys().as_str(), real.seed().as_str(), vm.path().as_str()]));
         let _ = std::fs::remove_file(vm.keys().join("mux"));
         let machine = Machine::load(&real.machine()).unwrap();
-        let machine = Machine { disk: vm.disk(), memory: vm.memory(), seed: vm.seed(), ..machine };
+        let real_overlay = machine.overlay().unwrap().clone();
+        let overlay = Overlay { disk: vm.disk(), memory: vm.memory(), seed: vm.seed(), ..real_overlay };
+        let machine = Machine { storage: Storage::Overlay(overlay), ..machine };
         let info =
             Command::new("qemu-img").args(["info", "-U", "--output=json", real.disk().as_str()]).output().unwrap();
         let plan: Value = serde_json::from_slice(&std::fs::read(real.plan()).unwrap()).unwrap();
@@ -44,7 +46,7 @@ impl ByHand {
         write_config(&vm, plan.vm.ip, user).unwrap();
         let dirs = Dirs { state, ..project.dirs.clone() };
         let network = network::ensure_as(Project::exe(), &dirs, &plan).unwrap();
-        let (tap, bridge) = (machine.tap.as_str(), machine.bridge.as_str());
+        let (tap, bridge) = tap(&machine);
         must(&mut within(&network.enter_net_admin(), &["ip", "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr"]));
         let up = ["ip", "link", "set", "dev", tap, "master", bridge, "addrgenmode", "none", "up"];
         must(&mut within(&network.enter_net_admin(), &up));
@@ -80,20 +82,21 @@ impl ByHand {
         let text = |key: &str| self.overlay[key].as_str().unwrap().to_owned();
         let (format, image) = (text("backing-filename-format"), text("full-backing-filename"));
         let size = self.overlay["virtual-size"].to_string();
-        qemu::disk::make(&self.machine, Utf8Path::new(&image), &format, &size).unwrap();
+        qemu::disk::make(self.machine.overlay().unwrap(), Utf8Path::new(&image), &format, &size).unwrap();
     }
 
     /// The program's own command line; where it hands over descriptors, a tap by its name, the disk and the other
     /// files by their paths, and a file for the console. It runs at once, since nobody is there to say go.
     fn command_line(&self) -> Vec<String> {
         let all = argv(&self.machine, &Fds::SHOWN);
-        let golden = self.machine.golden.as_ref().map_or("", |golden| golden.path.as_str());
+        let overlay = self.machine.overlay().unwrap();
+        let golden = overlay.golden.as_ref().map_or("", |golden| golden.path.as_str());
         let open = [
             (Fds::SHOWN.golden, golden),
-            (Fds::SHOWN.memory, self.machine.memory.as_str()),
-            (Fds::SHOWN.seed, self.machine.seed.as_str()),
+            (Fds::SHOWN.memory, overlay.memory.as_str()),
+            (Fds::SHOWN.seed, overlay.seed.as_str()),
         ];
-        let (tap, log) = (&self.machine.tap, self.vm.console());
+        let (tap, log) = (tap(&self.machine).0, self.vm.console());
         let is_qmp = |value: &str| value.starts_with("socket,id=qmp0") || value.starts_with("chardev=qmp0");
         let mut line = Vec::new();
         for word in all {
@@ -105,7 +108,7 @@ impl ByHand {
                     line.push(format!("tap,id=net0,ifname={tap},script=no,downscript=no"));
                 }
                 value if value.starts_with("driver=nbd,node-name=drive") => {
-                    line.push(format!("driver=file,node-name=drive,filename={}", self.machine.disk));
+                    line.push(format!("driver=file,node-name=drive,filename={}", overlay.disk));
                 }
                 value if value.starts_with("socket,id=serial0") => line.push(format!("file,id=serial0,path={log}")),
                 _ => line
@@ -113,6 +116,14 @@ impl ByHand {
             }
         }
         line
+    }
+}
+
+/// The machine's tap and bridge.
+fn tap(machine: &Machine) -> (&str, &str) {
+    match &machine.cable {
+        Cable::Tap { tap, bridge } => (tap.as_str(), bridge.as_str()),
+        other => panic!("no tap, but {other:?}"),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::network::{self, Mode, NetDir, NetFile};
 use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
+use crate::qemu::Machine;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -88,7 +89,10 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             (Some(plan), true) => {
                 format!("{host}: running as {} at {}, {}", plan.vm, plan.net.vm.ip, plan.machine.accel)
             }
-            (None, true) => format!("{host}: running"),
+            (None, true) => match Machine::load(&vm.machine()) {
+                Ok(machine) => format!("{host}: running as {}, {}", machine.name, machine.accel),
+                Err(_) => format!("{host}: running"),
+            },
             (_, false) => format!("{host}: dead; `boma-qemu prune` removes what is left of it"),
         };
         say.result(text);

@@ -68,7 +68,7 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let left = preflight::clear(&ctx.dirs.state).into_iter();
     removed.leaks.extend(left.map(|(path, error)| Leak { what: format!("folder {path}"), why: error.to_string() }));
     for (host, vm) in VmDir::list(ctx.dirs) {
-        let is_kept = Record::load(&vm).is_ok_and(|record| record.kept);
+        let is_kept = Record::load(&vm).is_ok_and(|record| record.kept) || vm.kept().exists();
         if vm.is_alive() && is_kept && !all {
             ctx.progress.note(&format!(
                 "the VM of {host} was kept on purpose and stays; remove it with `boma-qemu down {host}`"

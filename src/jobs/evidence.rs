@@ -43,7 +43,7 @@ impl Run<'_> {
     fn keep_files(&self) {
         let (run, vm) = (self.folder(), &self.vm);
         let net = NetDir::of(self.ctx.dirs, &self.plan.net.name);
-        let argv = qemu::argv(&self.plan.machine, &Fds::SHOWN).join("\n");
+        let argv = qemu::argv(&self.plan.machine, &Fds::shown(&self.plan.machine)).join("\n");
         let mut kept = vec![
             run.write("qemu-argv.txt", argv),
             run.copy_console(&vm.console(), "console.log"),

@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod experiment;
 pub mod fault;
 pub mod guards;
+pub mod media;
 pub mod observe;
 pub mod page;
 pub mod prove;

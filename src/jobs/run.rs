@@ -10,6 +10,7 @@ use crate::machine::VmDir;
 use crate::names::HostName;
 use crate::network::{self, Egress, Mode, Network};
 use crate::plan::Plan;
+use crate::qemu::Machine;
 use crate::report::RunFolder;
 use crate::ssh::Ssh;
 use crate::wait::Watch;
@@ -59,6 +60,12 @@ impl<'a> Run<'a> {
     pub fn resume(ctx: Context<'a>, host: &HostName) -> Result<Self, Failure> {
         let vm = VmDir::of(ctx.dirs, host);
         alive(&vm, host)?;
+        if !vm.plan().exists() && Machine::load(&vm.machine()).is_ok_and(|machine| machine.media().is_some()) {
+            let why = format!("the VM of {host} boots from media: it has no playbooks, no keys and no plan");
+            return Err(Failure::new(Exit::Usage, why).next(format!(
+                "use it by `boma-qemu console {host} --attach`, or remove it with `boma-qemu down {host}`"
+            )));
+        }
         let damaged = |what: &str, e: std::io::Error| {
             Failure::new(Exit::Lost, format!("{what} of {host} cannot be read: {e}"))
                 .next(format!("remove the VM with `boma-qemu down {host}`"))

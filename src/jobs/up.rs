@@ -12,7 +12,7 @@ use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
 use crate::network;
-use crate::qemu::{self, Backing, Machine};
+use crate::qemu::{self, Backing, Overlay, Storage};
 use crate::seed::{self, Seed};
 use camino::Utf8Path;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -85,7 +85,9 @@ impl Run<'_> {
         let mut ledger = Ledger::open(&self.vm.ledger())?;
         ledger.do_(Change::Folder { path: self.vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
         let backing = Backing { path: golden.path.clone(), format: golden.format.name().into() };
-        self.plan.machine.golden = Some(backing);
+        if let Storage::Overlay(overlay) = &mut self.plan.machine.storage {
+            overlay.golden = Some(backing);
+        }
         self.plan.machine.user = qemu::user::of_its_own(&self.plan.vm);
         write_private(&self.vm.plan(), json(&self.plan))?;
         self.plan.machine.save(&self.vm.machine())?;
@@ -103,7 +105,9 @@ impl Run<'_> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let iso = seed.image(now).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
         write_private(&self.vm.seed(), iso)?;
-        overlay(golden, &self.plan.machine, self.plan.profile.disk_gib)?;
+        if let Some(of) = self.plan.machine.overlay() {
+            overlay(golden, of, self.plan.profile.disk_gib)?;
+        }
         let controller = self.plan.controller(dirs);
         controller.write_folder(&self.plan.connection(dirs), &preflight.inline)?;
         write_private(&controller.folder.secrets(), json(&preflight.secrets))?;
@@ -128,13 +132,13 @@ impl Run<'_> {
 }
 
 /// The overlay: nothing is ever written to the golden image below it.
-fn overlay(golden: &Golden, machine: &Machine, gib: u64) -> Result<(), Failure> {
+fn overlay(golden: &Golden, overlay: &Overlay, gib: u64) -> Result<(), Failure> {
     let needed = golden.virtual_bytes.div_ceil(1 << 30);
     if gib < needed {
         return Err(Failure::new(Exit::Usage, format!("disk_gib is {gib}, but {} needs {needed}", golden.path)));
     }
-    let made = qemu::disk::make(machine, &golden.path, golden.format.name(), &format!("{gib}G"));
-    made.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", machine.disk)))
+    let made = qemu::disk::make(overlay, &golden.path, golden.format.name(), &format!("{gib}G"));
+    made.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", overlay.disk)))
 }
 
 /// Before there is a network, Ansible gets none: an inventory plugin or script of the repository could

@@ -94,6 +94,7 @@ impl Blame for Refusal {
             Self::Qmp(error) => error.exit(),
             Self::Start(error) => error.exit(),
             Self::NotRunning { .. } | Self::Console { .. } | Self::Crowded { .. } => Exit::Lost,
+            Self::NoDrive {} => Exit::Usage,
             Self::Request { .. } => Exit::Bug,
         }
     }
@@ -102,6 +103,7 @@ impl Blame for Refusal {
             Self::Qmp(error) => error.next(),
             Self::Start(error) => error.next(),
             Self::NotRunning { .. } => Some("look at `boma-qemu events`, then `boma-qemu down`".into()),
+            Self::NoDrive {} => Some("use a power-cycle".into()),
             Self::Console { .. } | Self::Crowded { .. } | Self::Request { .. } => None,
         }
     }

@@ -1,11 +1,13 @@
 //! QEMU's process: started on descriptors that are connected already, spoken to over QMP.
 
 use super::confine::{Confine, Confinement};
+use super::files::Files;
 use crate::drive::Drive;
 use crate::failure::{Blame, Exit};
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
-use crate::qemu::{Accel, Fds, Machine, accel, argv};
+use crate::qemu::media::{CD_DEVICE, First, LAST};
+use crate::qemu::{Accel, Machine, Storage, accel, argv};
 use crate::qmp::job::{self, JobError};
 use crate::qmp::{Incoming, Qmp, QmpError};
 use camino::Utf8Path;
@@ -114,29 +116,6 @@ pub(crate) enum FromGuest {
     Exited(std::io::Result<ExitStatus>),
 }
 
-/// The files that QEMU gets, open: it could not open them itself.
-struct Files {
-    golden: Option<File>,
-    memory: File,
-    seed: File,
-}
-
-impl Files {
-    fn open(machine: &Machine) -> Result<Self, StartError> {
-        let open = |path: &Utf8Path, options: &OpenOptions| {
-            let why = |e: std::io::Error| StartError::Machine { why: format!("its file {path} cannot be opened: {e}") };
-            options.open(path).map_err(why)
-        };
-        let (mut read, mut both) = (OpenOptions::new(), OpenOptions::new());
-        let (read, both) = (read.read(true), both.read(true).write(true));
-        Ok(Self {
-            golden: machine.golden.as_ref().map(|golden| open(&golden.path, read)).transpose()?,
-            memory: open(&machine.memory, both)?,
-            seed: open(&machine.seed, read)?,
-        })
-    }
-}
-
 /// A running QEMU.
 pub(crate) struct Guest {
     pub(crate) process: ProcessId,
@@ -144,7 +123,7 @@ pub(crate) struct Guest {
     pub(crate) confinement: Confinement,
     pub(crate) qmp: Qmp,
     pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
-    pub(crate) drive: Drive,
+    pub(crate) drive: Option<Drive>,
     child: Child,
     incoming: mpsc::UnboundedReceiver<Incoming>,
     console: OwnedReadHalf,
@@ -161,37 +140,28 @@ impl Guest {
     /// *thread* that started QEMU ends.
     pub(crate) async fn start(
         dir: &VmDir,
-        tap: BorrowedFd<'_>,
+        tap: Option<BorrowedFd<'_>>,
         alive: BorrowedFd<'_>,
         snapshot: Option<&str>,
     ) -> Result<Self, StartError> {
         let machine = Machine::load(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })?;
         let spawn = |e: std::io::Error| StartError::Spawn { why: e.to_string() };
         let (qmp, qmp_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
-        let (drive, drive_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let (console, console_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let stderr = StderrFile::open(&dir.qemu_err()).map_err(spawn)?;
-        let drive = Drive::start(&machine.disk, drive)
-            .map_err(|e| StartError::Machine { why: format!("its disk {} cannot be used: {e}", machine.disk) })?;
-        let files = Files::open(&machine)?;
-        let fds = Fds {
-            qmp: qmp_theirs.as_raw_fd(),
-            serial: console_theirs.as_raw_fd(),
-            tap: tap.as_raw_fd(),
-            drive: drive_theirs.as_raw_fd(),
-            golden: files.golden.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-            memory: files.memory.as_raw_fd(),
-            seed: files.seed.as_raw_fd(),
-        };
-        let inherited = fds.all().into_iter().chain([alive.as_raw_fd()]).filter(|fd| *fd >= 0).collect();
+        let mut files = Files::open(&machine)?;
+        let drive = files.drive.take();
+        let fds = files.fds(qmp_theirs.as_raw_fd(), console_theirs.as_raw_fd(), tap.map_or(-1, |tap| tap.as_raw_fd()));
+        let inherited = fds.all().into_iter().chain([alive.as_raw_fd()]).collect();
         let confine = Confine::of(&machine);
         let confinement = confine.in_force();
         let mut child = confine.command(&argv(&machine, &fds), inherited, &stderr.file).spawn().map_err(spawn)?;
         // Our copies of QEMU's ends must go, or its death would not be an end of file; and those of the files, whose
         // locks are QEMU's.
-        drop((qmp_theirs, console_theirs, drive_theirs, files));
+        drop((qmp_theirs, console_theirs, files));
         let process = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
-        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot).await {
+        let once = machine.media().is_some_and(|media| media.once && media.first == First::Iso);
+        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot, once).await {
             Ok(talking) => talking,
             Err(error) => return Err(why_not(&mut child, drive, &stderr, error).await),
         };
@@ -199,6 +169,9 @@ impl Guest {
         let Some(process) = process else {
             return Err(why_not(&mut child, drive, &stderr, lost("its process is gone").into()).await);
         };
+        if once {
+            disks_first(machine.clone(), dir)?;
+        }
         let keyboard = Arc::new(Mutex::new(keyboard));
         let accel = machine.accel;
         Ok(Self {
@@ -264,7 +237,7 @@ impl Guest {
     }
 
     /// What its disk was on, when it has ended.
-    pub(crate) fn into_drive(self) -> Drive {
+    pub(crate) fn into_drive(self) -> Option<Drive> {
         self.drive
     }
 
@@ -296,6 +269,15 @@ fn stream(std: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
     UnixStream::from_std(std)
 }
 
+/// From now on the machine boots from its disks, also when QEMU is started again. Whoever wants the CD once more writes
+/// `machine.json` once more.
+fn disks_first(mut machine: Machine, dir: &VmDir) -> Result<(), StartError> {
+    if let Storage::Media(media) = &mut machine.storage {
+        media.first = First::Disk;
+    }
+    machine.save(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })
+}
+
 /// Greeting, actions, the snapshot if there is one, and only then the next instruction.
 ///
 /// `shutdown=pause` keeps a guest that powers off, to be looked at or reset; `panic=none` lets a panicking
@@ -304,6 +286,7 @@ fn stream(std: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
 async fn begin(
     stream: UnixStream,
     snapshot: Option<&str>,
+    once: bool,
 ) -> Result<(Qmp, mpsc::UnboundedReceiver<Incoming>), StartError> {
     let (qmp, incoming) = Qmp::connect(stream, GREETING_LIMIT).await?;
     let actions = json!({"reboot": "reset", "shutdown": "pause", "panic": "none", "watchdog": "none"});
@@ -315,15 +298,23 @@ async fn begin(
         };
         job::run(execute, "snapshot-load", crate::qemu::snapshot(tag), LOAD_LIMIT).await?;
     }
+    if once {
+        // The firmware reads the order as it was when the machine was last reset: for this boot that is settled.
+        let path = format!("/machine/peripheral/{CD_DEVICE}");
+        let behind = json!({"path": path, "property": "bootindex", "value": LAST});
+        qmp.execute("qom-set", behind, COMMAND_LIMIT).await?;
+    }
     qmp.execute("cont", Value::Null, COMMAND_LIMIT).await?;
     Ok((qmp, incoming))
 }
 
 /// Whether it ended, or is alive and silent; the latter is killed. Nothing writes to the disk any more then.
-async fn why_not(child: &mut Child, drive: Drive, stderr: &StderrFile, error: StartError) -> StartError {
+async fn why_not(child: &mut Child, drive: Option<Drive>, stderr: &StderrFile, error: StartError) -> StartError {
     let error = how_it_ended(child, stderr, error).await;
-    // What it wrote before it failed is of no interest, as long as no more comes.
-    let _ = drive.ended().await;
+    if let Some(drive) = drive {
+        // What it wrote before it failed is of no interest, as long as no more comes.
+        let _ = drive.ended().await;
+    }
     error
 }
 

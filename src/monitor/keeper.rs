@@ -6,6 +6,7 @@ use super::events::{Journal, Source};
 use super::guest::{FromGuest, Guest, StartError, told};
 use super::wire::{Ask, QemuStatus, Refusal, Status};
 use crate::console::allow::Allowed;
+use crate::drive::Drive;
 use crate::host::deadline::Deadline;
 use crate::host::lock::Lock;
 use crate::host::process::ProcessId;
@@ -36,7 +37,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// What the monitor owns and hands to QEMU.
 pub(crate) struct Parts {
     pub(crate) dir: VmDir,
-    pub(crate) tap: OwnedFd,
+    pub(crate) tap: Option<OwnedFd>,
     pub(crate) alive: Lock,
     pub(crate) queue: mpsc::Receiver<Order>,
 }
@@ -80,7 +81,7 @@ impl Keeper {
     /// Start QEMU: a boot, or a boot of some time before going on from a snapshot.
     pub(crate) async fn start(&mut self, snapshot: Option<&str>) -> Result<(), StartError> {
         let Parts { dir, tap, alive, .. } = &self.parts;
-        match Guest::start(dir, tap.as_fd(), alive.file().as_fd(), snapshot).await {
+        match Guest::start(dir, tap.as_ref().map(OwnedFd::as_fd), alive.file().as_fd(), snapshot).await {
             Ok(guest) => {
                 let data = json!({"pid": guest.process.pid, "accel": guest.accel, "confined": guest.confinement});
                 self.guest = Some(guest);
@@ -231,9 +232,12 @@ impl Keeper {
             Ask::ConsoleWrite { bytes, limit } => return self.write(bytes, limit, reply),
             Ask::PowerCycle {} => {
                 // What the drive was given is kept: it writes it out when its client is gone.
-                let kept = self.guest.as_ref().map(|guest| guest.drive.unflushed());
+                let kept = self.guest.as_ref().and_then(|guest| guest.drive.as_ref()).map(Drive::unflushed);
                 self.note(Source::Monitor, "power-cycle", json!({"kept_bytes": kept}));
                 self.start_again(None).await
+            }
+            Ask::PowerLoss {} if self.guest.as_ref().is_some_and(|guest| guest.drive.is_none()) => {
+                Err(Refusal::NoDrive {})
             }
             Ask::PowerLoss {} => {
                 self.lose_power();
@@ -307,9 +311,9 @@ impl Keeper {
 
     /// The drive forgets what was not flushed, and QEMU has no time to notice.
     fn lose_power(&mut self) {
-        let lost = self.guest.as_ref().map(|guest| {
+        let lost = self.guest.as_ref().and_then(|guest| {
             guest.signal(Signal::STOP);
-            guest.drive.lose_power()
+            guest.drive.as_ref().map(Drive::lose_power)
         });
         let data = json!({"lost_bytes": lost.map(|lost| lost.bytes), "early_bytes": lost.map(|lost| lost.early)});
         self.note(Source::Monitor, "power-loss", data);
@@ -376,7 +380,9 @@ impl Keeper {
         let data = json!({"pid": process.pid, "status": self.ended, "asked": asked, "stderr": stderr});
         self.note(Source::Process, "qemu-exited", data);
         // Before anybody opens the image again.
-        if let Err(error) = guest.into_drive().ended().await {
+        if let Some(drive) = guest.into_drive()
+            && let Err(error) = drive.ended().await
+        {
             self.note(Source::Monitor, "drive-failed", json!({"why": error.to_string()}));
         }
     }

@@ -11,6 +11,7 @@ mod confine;
 mod console_log;
 mod control;
 pub mod events;
+mod files;
 mod guest;
 mod keeper;
 mod network;

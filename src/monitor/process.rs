@@ -8,7 +8,7 @@ use crate::host::lock::Lock;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network;
-use crate::qemu::Machine;
+use crate::qemu::{Cable, Machine};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,10 @@ fn run(args: &[String]) -> Result<(), Failure> {
     bind(None)?;
     // 3. All that needs the network's capability; then it is gone for good. One thread until here.
     let machine = Machine::load(&dir.machine())?;
-    let tap = network::tap::open(&machine.tap, &machine.bridge)?;
+    let tap = match &machine.cable {
+        Cable::Tap { tap, bridge } => Some(network::tap::open(tap, bridge)?),
+        Cable::User | Cable::None => None,
+    };
     network::drop_capabilities_of_the_monitor()?;
     // 4. A socket file that is there belongs to a monitor that is not: we have the lock.
     let _ = std::fs::remove_file(dir.control());

@@ -73,6 +73,9 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// There is nothing that could lose what was not flushed.
+    #[error("the machine boots from media, whose disks lose nothing with the power: no power loss can be shown")]
+    NoDrive {},
     /// The request makes no sense.
     #[error("the monitor does not understand the request: {why}")]
     Request {

@@ -15,7 +15,7 @@ use crate::names::{HostName, Mac, VmName};
 use crate::network::plan::Allow;
 use crate::network::{NetFile, NetPlan};
 use crate::profile::{Profile, Side};
-use crate::qemu::{Accel, Machine};
+use crate::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
 use crate::reboot::Request;
 use camino::{Utf8Path, Utf8PathBuf};
 use options::Options;
@@ -212,21 +212,22 @@ fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName, mac: 
 }
 
 fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: Accel, seen: &[u8]) -> Machine {
-    let hex: String = seen[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     Machine {
         name: vm.clone(),
-        uuid: format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]),
+        uuid: qemu::uuid(seen),
         mem: profile.mem_mib,
         vcpus: profile.vcpus,
         accel,
-        disk: place.disk(),
-        golden: None,
+        cpu: None,
+        storage: Storage::Overlay(Overlay {
+            disk: place.disk(),
+            golden: None,
+            memory: place.memory(),
+            seed: place.seed(),
+        }),
         user: None,
-        memory: place.memory(),
-        seed: place.seed(),
         mac: net.vm.mac.clone(),
-        tap: net.vm.tap.clone(),
-        bridge: net.bridge.clone(),
+        cable: Cable::Tap { tap: net.vm.tap.clone(), bridge: net.bridge.clone() },
         smbios_serial: crate::seed::smbios_serial(vm),
     }
 }

@@ -65,8 +65,13 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
         writeln!(out, "{}", String::from_utf8_lossy(&file.bytes).trim_end())?;
     }
     heading(out, "qemu")?;
-    writeln!(out, "{}", qemu::argv(&plan.machine, &Fds::SHOWN).join(" \\\n  ").replace(" \\\n  -", "\n  -"))?;
-    writeln!(out, "(behind descriptor 6: {}, and a write cache that loses what was not flushed)", plan.machine.disk)?;
+    writeln!(
+        out,
+        "{}",
+        qemu::argv(&plan.machine, &Fds::shown(&plan.machine)).join(" \\\n  ").replace(" \\\n  -", "\n  -")
+    )?;
+    let disk = plan.machine.overlay().map_or("no disk", |overlay| overlay.disk.as_str());
+    writeln!(out, "(behind descriptor 6: {disk}, and a write cache that loses what was not flushed)")?;
     write_ansible(plan, dirs, out)
 }
 

@@ -1,6 +1,8 @@
 //! QEMU's command line, as a pure function of the machine.
 
-use super::{Accel, Machine};
+use super::boot::{Bus, Format};
+use super::media::{CD_DEVICE, First, LAST, Media};
+use super::{Accel, Cable, Machine, Overlay, Storage};
 use std::os::fd::RawFd;
 
 /// The program, looked up in PATH.
@@ -8,13 +10,13 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The descriptors that QEMU inherits, by number. QMP and the console are one end each of a connected
 /// socket pair: there is no path that could be stale and no moment in which nobody listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fds {
     /// QMP.
     pub qmp: RawFd,
     /// The serial console.
     pub serial: RawFd,
-    /// The tap.
+    /// The tap; like all that a machine has not, -1 where there is none.
     pub tap: RawFd,
     /// The drive that the disk image is on, over NBD.
     pub drive: RawFd,
@@ -24,16 +26,26 @@ pub struct Fds {
     pub memory: RawFd,
     /// The seed, open for reading.
     pub seed: RawFd,
+    /// What a machine boots from that has no golden image ([`Media::files`]).
+    pub media: Vec<RawFd>,
 }
 
 impl Fds {
     /// The numbers in a command line that is shown: the first that are free.
-    pub const SHOWN: Self = Self { qmp: 3, serial: 4, tap: 5, drive: 6, golden: 7, memory: 8, seed: 9 };
+    pub const SHOWN: Self =
+        Self { qmp: 3, serial: 4, tap: 5, drive: 6, golden: 7, memory: 8, seed: 9, media: Vec::new() };
 
-    /// All of them.
-    pub fn all(self) -> [RawFd; 7] {
-        let Self { qmp, serial, tap, drive, golden, memory, seed } = self;
-        [qmp, serial, tap, drive, golden, memory, seed]
+    /// The same for a machine.
+    pub fn shown(machine: &Machine) -> Self {
+        let files = machine.media().map_or(0, |media| media.files().len());
+        Self { media: (10..).take(files).collect(), ..Self::SHOWN }
+    }
+
+    /// All that there are.
+    pub fn all(&self) -> Vec<RawFd> {
+        let Self { qmp, serial, tap, drive, golden, memory, seed, media } = self;
+        let all = [qmp, serial, tap, drive, golden, memory, seed].into_iter().chain(media);
+        all.copied().filter(|fd| *fd >= 0).collect()
     }
 }
 
@@ -72,30 +84,20 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     let mut option = |name: &str, value: String| argv.extend([format!("-{name}"), value]);
     option("name", format!("guest={},debug-threads=on", machine.name));
     option("uuid", machine.uuid.clone());
-    option("machine", "q35".into());
-    for (name, value) in accelerator(machine.accel) {
-        option(name, value.into());
-    }
+    let uefi = machine.media().is_some_and(|media| media.uefi.is_some());
+    option("machine", if uefi { "q35,pflash0=uefi-code,pflash1=uefi-vars".into() } else { "q35".into() });
+    let (accel, cpu) = accelerator(machine.accel);
+    option("accel", accel.into());
+    option("cpu", machine.cpu.clone().unwrap_or_else(|| cpu.into()));
     option("smp", machine.vcpus.to_string());
     option("m", format!("{}M", machine.mem.0));
     option("rtc", "base=utc,driftfix=slew".into());
     option("smbios", format!("type=1,serial={}", escape(&machine.smbios_serial)));
-    option("netdev", format!("tap,id={NETDEV},fd={}", fds.tap));
-    option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
-    option("blockdev", format!("driver=nbd,node-name=drive,server.type=fd,server.str={},discard=unmap", fds.drive));
-    match &machine.golden {
-        Some(golden) => {
-            opened(&mut option, "golden-file", fds.golden, "read-only=on");
-            option("blockdev", format!("driver={},node-name=golden,file=golden-file,read-only=on", golden.format));
-            option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,backing=golden,discard=unmap"));
-        }
-        None => option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap")),
+    network(&mut option, machine, fds);
+    match &machine.storage {
+        Storage::Overlay(of) => overlay(&mut option, of, fds),
+        Storage::Media(of) => media(&mut option, of, fds),
     }
-    option("device", format!("virtio-blk-pci,id={DISK_DEVICE},drive={DISK},serial=disk,bootindex=1,addr=0x3"));
-    opened(&mut option, "memory-file", fds.memory, "cache.no-flush=on");
-    option("blockdev", format!("driver=qcow2,node-name={MEMORY},file=memory-file,cache.no-flush=on"));
-    opened(&mut option, "seed", fds.seed, "read-only=on");
-    option("device", "virtio-blk-pci,drive=seed,serial=seed,addr=0x4".into());
     option("object", "rng-builtin,id=rng0".into());
     option("device", "virtio-rng-pci,rng=rng0,addr=0x5".into());
     option("device", "pvpanic-pci,addr=0x6".into());
@@ -112,12 +114,74 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     argv
 }
 
+/// The network card, if there is one. Behind QEMU's own network is nothing: `restrict` keeps the guest from the host and
+/// from everything beyond, and where QEMU has a network of its own there is nothing to keep it from.
+fn network(option: &mut impl FnMut(&str, String), machine: &Machine, fds: &Fds) {
+    match &machine.cable {
+        Cable::Tap { .. } => option("netdev", format!("tap,id={NETDEV},fd={}", fds.tap)),
+        Cable::User => option("netdev", format!("user,id={NETDEV},restrict=on,ipv6=off")),
+        Cable::None => return,
+    }
+    option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
+}
+
+/// A golden image, its overlay, the memory of snapshots, and the seed.
+fn overlay(option: &mut impl FnMut(&str, String), overlay: &Overlay, fds: &Fds) {
+    option("blockdev", format!("driver=nbd,node-name=drive,server.type=fd,server.str={},discard=unmap", fds.drive));
+    match &overlay.golden {
+        Some(golden) => {
+            opened(option, "golden-file", fds.golden, "read-only=on");
+            option("blockdev", format!("driver={},node-name=golden,file=golden-file,read-only=on", golden.format));
+            option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,backing=golden,discard=unmap"));
+        }
+        None => option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap")),
+    }
+    option("device", format!("virtio-blk-pci,id={DISK_DEVICE},drive={DISK},serial=disk,bootindex=1,addr=0x3"));
+    opened(option, "memory-file", fds.memory, "cache.no-flush=on");
+    option("blockdev", format!("driver=qcow2,node-name={MEMORY},file=memory-file,cache.no-flush=on"));
+    opened(option, "seed", fds.seed, "read-only=on");
+    option("device", "virtio-blk-pci,drive=seed,serial=seed,addr=0x4".into());
+}
+
+/// A CD in a drive as real machines have it (SATA), blank disks, and a firmware of its own. The firmware tries them in the
+/// order of their boot indices; the CD comes before the disks, or behind them all.
+fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
+    let mut fds = fds.media.iter();
+    let mut next = || fds.next().copied().unwrap_or(-1);
+    if media.iso.is_some() {
+        opened(option, "iso", next(), "read-only=on");
+        let index = if media.first == First::Iso { 0 } else { LAST };
+        option("device", format!("ide-cd,id={CD_DEVICE},bus=ide.0,drive=iso,bootindex={index}"));
+    }
+    if media.uefi.is_some() {
+        opened(option, "uefi-code", next(), "read-only=on");
+        opened(option, "uefi-vars", next(), "read-only=off");
+    }
+    if media.disks.iter().any(|disk| disk.bus == Bus::VirtioScsi) {
+        option("device", "virtio-scsi-pci,id=scsi0,addr=0x3".into());
+    }
+    for (n, disk) in media.disks.iter().enumerate() {
+        let (file, format) = (format!("disk{n}-file"), disk.format.name());
+        opened(option, &file, next(), "discard=unmap");
+        let zeroes = if disk.format == Format::Raw { ",detect-zeroes=unmap" } else { "" };
+        option("blockdev", format!("driver={format},node-name=disk{n}-node,file={file},discard=unmap{zeroes}"));
+        let what = format!("drive=disk{n}-node,serial={},bootindex={}", disk.serial, n + 1);
+        option(
+            "device",
+            match disk.bus {
+                Bus::VirtioBlk => format!("virtio-blk-pci,id=disk{n},{what},addr={:#x}", 8 + n),
+                Bus::VirtioScsi => format!("scsi-hd,id=disk{n},bus=scsi0.0,{what}"),
+            },
+        );
+    }
+}
+
 /// `-machine accel=` is refused beside `-accel`, so only this one is used. `qemu64`, the default model,
 /// is below x86-64-v2; `max` is as fast under TCG.
-fn accelerator(accel: Accel) -> [(&'static str, &'static str); 2] {
+fn accelerator(accel: Accel) -> (&'static str, &'static str) {
     match accel {
-        Accel::Kvm => [("accel", "kvm"), ("cpu", "host")],
-        Accel::Tcg => [("accel", "tcg,thread=multi"), ("cpu", "max")],
+        Accel::Kvm => ("kvm", "host"),
+        Accel::Tcg => ("tcg,thread=multi", "max"),
     }
 }
 
@@ -137,6 +201,7 @@ mod tests {
     use super::*;
     use crate::names::MiB;
     use crate::qemu::Backing;
+    use crate::qemu::media::{Disk, Uefi};
 
     fn askari() -> Machine {
         Machine {
@@ -145,23 +210,76 @@ mod tests {
             mem: MiB(3072),
             vcpus: 2,
             accel: Accel::Tcg,
-            disk: "/var/lib/boma-qemu/vms/askari/disk.qcow2".into(),
-            golden: Some(Backing { path: "/var/lib/boma-integration/debian-13.qcow2".into(), format: "qcow2".into() }),
+            cpu: None,
+            storage: Storage::Overlay(Overlay {
+                disk: "/var/lib/boma-qemu/vms/askari/disk.qcow2".into(),
+                golden: Some(Backing {
+                    path: "/var/lib/boma-integration/debian-13.qcow2".into(),
+                    format: "qcow2".into(),
+                }),
+                memory: "/var/lib/boma-qemu/vms/askari/memory.qcow2".into(),
+                seed: "/var/lib/boma-qemu/vms/askari/seed.iso".into(),
+            }),
             user: None,
-            memory: "/var/lib/boma-qemu/vms/askari/memory.qcow2".into(),
-            seed: "/var/lib/boma-qemu/vms/askari/seed.iso".into(),
             mac: "52:54:00:12:34:56".parse().unwrap(),
-            tap: "boma-it-t0".parse().unwrap(),
-            bridge: "boma-it".parse().unwrap(),
+            cable: Cable::Tap { tap: "boma-it-t0".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
             smbios_serial: "ds=nocloud".into(),
         }
     }
 
-    const FDS: Fds = Fds { qmp: 7, serial: 8, tap: 9, drive: 10, golden: 11, memory: 12, seed: 13 };
+    /// A machine that boots from a CD and then from its disks.
+    fn nixos(uefi: bool) -> Machine {
+        let disk = |n: usize, bus, format| Disk {
+            path: format!("/run/vm/disk{n}").into(),
+            size: MiB(2048),
+            bus,
+            format,
+            serial: format!("disk{n}"),
+        };
+        let disks = vec![disk(0, Bus::VirtioBlk, Format::Qcow2), disk(1, Bus::VirtioScsi, Format::Raw)];
+        let uefi = uefi.then(|| Uefi { code: "/usr/share/OVMF/CODE.fd".into(), vars: "/run/vm/vars.fd".into() });
+        let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, disks };
+        Machine { storage: Storage::Media(media), cable: Cable::User, cpu: Some("Nehalem".into()), ..askari() }
+    }
 
     /// One option with its value to a line.
     fn lines(machine: &Machine) -> String {
-        argv(machine, &FDS).join(" ").replace(" -", "\n-")
+        let media = Fds::shown(machine).media.iter().map(|fd| fd + 4).collect();
+        let fds = Fds { qmp: 7, serial: 8, tap: 9, drive: 10, golden: 11, memory: 12, seed: 13, media };
+        argv(machine, &fds).join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    fn the_command_line_of_a_machine_that_boots_from_a_cd_by_bios() {
+        insta::assert_snapshot!(lines(&nixos(false)));
+    }
+
+    #[test]
+    fn uefi_adds_its_two_files_and_nothing_else() {
+        let (bios, uefi) = (lines(&nixos(false)), lines(&nixos(true)));
+        // The disks' descriptors have other numbers.
+        let plain = |line: &str| line.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+        let known: Vec<_> = bios.lines().map(plain).collect();
+        let added: Vec<_> = uefi.lines().filter(|line| !known.contains(&plain(line))).collect();
+        assert_eq!(
+            added,
+            [
+                "-machine q35,pflash0=uefi-code,pflash1=uefi-vars",
+                "-add-fd fd=15,set=15,opaque=uefi-code",
+                "-blockdev driver=file,node-name=uefi-code,filename=/dev/fdset/15,locking=on,read-only=on",
+                "-add-fd fd=16,set=16,opaque=uefi-vars",
+                "-blockdev driver=file,node-name=uefi-vars,filename=/dev/fdset/16,locking=on,read-only=off",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cd_that_was_booted_from_once_stands_behind_the_disks_and_no_card_is_no_option() {
+        let Storage::Media(media) = nixos(false).storage else { panic!() };
+        let later = Media { first: First::Disk, ..media };
+        let text = lines(&Machine { storage: Storage::Media(later), cable: Cable::None, ..nixos(false) });
+        assert!(text.contains("drive=iso,bootindex=100") && text.contains("serial=disk0,bootindex=1,"), "{text}");
+        assert!(!text.contains("net0"), "{text}");
     }
 
     #[test]

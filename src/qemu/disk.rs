@@ -1,15 +1,15 @@
-//! The files that a machine writes to, before its first start.
+//! The files that a machine over a golden image writes to, before its first start.
 
-use super::Machine;
+use super::Overlay;
 use crate::host::cmd::{Cmd, CmdError};
 use camino::Utf8Path;
 
 /// Make the overlay and the file for its snapshots' memory. Nothing is ever written to the image below, which
 /// is of `format`; the guest sees a disk of `size` (as for `qemu-img`, `20G`).
-pub fn make(machine: &Machine, image: &Utf8Path, format: &str, size: &str) -> Result<(), CmdError> {
+pub fn make(overlay: &Overlay, image: &Utf8Path, format: &str, size: &str) -> Result<(), CmdError> {
     let create = || Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2"]);
-    create().args(["-F", format, "-b", image.as_str(), machine.disk.as_str(), size]).run()?;
+    create().args(["-F", format, "-b", image.as_str(), overlay.disk.as_str(), size]).run()?;
     // The memory lies behind the end of the disk that the image stands for, however small that is.
-    create().args([machine.memory.as_str(), "1M"]).run()?;
+    create().args([overlay.memory.as_str(), "1M"]).run()?;
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! The virtual machine as QEMU is told to build it: a value ([`Machine`]), its command line ([`argv`])
-//! and the accelerator that runs it ([`accel`]). Nothing here starts anything.
+//! and the accelerator that runs it ([`accel`]). It boots from a golden image ([`Overlay`]) or from media as a profile
+//! describes them ([`boot`], [`media`]). Nothing here starts anything.
 
 pub mod accel;
 mod argv;
+pub mod boot;
 mod devices;
 pub mod disk;
+pub mod media;
 pub mod user;
 
 pub use accel::Accel;
@@ -32,26 +35,62 @@ pub struct Machine {
     pub vcpus: u8,
     /// What runs the guest's instructions.
     pub accel: Accel,
+    /// The processor's model; the accelerator's best otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// What it boots from and writes to.
+    pub storage: Storage,
+    /// The user that QEMU runs as, if it is not the one who starts it: a number that nobody else has.
+    #[serde(default)]
+    pub user: Option<u32>,
+    /// The address of its one network interface.
+    pub mac: Mac,
+    /// What that is plugged into.
+    pub cable: Cable,
+    /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
+    pub smbios_serial: String,
+}
+
+/// What a machine boots from and writes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Storage {
+    /// A golden image, which stays as it is.
+    Overlay(Overlay),
+    /// A CD and disks.
+    Media(media::Media),
+}
+
+/// A golden image, and what is written over it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
     /// The overlay (qcow2) that the guest boots from and writes to.
     pub disk: Utf8PathBuf,
     /// The golden image that the overlay lies over; none until it is known which file that is.
     #[serde(default)]
     pub golden: Option<Backing>,
-    /// The user that QEMU runs as, if it is not the one who starts it: a number that nobody else has.
-    #[serde(default)]
-    pub user: Option<u32>,
     /// Where snapshots put the memory (qcow2); the guest does not see it.
     pub memory: Utf8PathBuf,
     /// The NoCloud seed, shown to the guest as a read-only disk.
     pub seed: Utf8PathBuf,
-    /// The address of its one network interface.
-    pub mac: Mac,
-    /// The tap that the interface ends in.
-    pub tap: IfName,
-    /// The bridge that the tap belongs to.
-    pub bridge: IfName,
-    /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
-    pub smbios_serial: String,
+}
+
+/// What a network interface is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cable {
+    /// A tap of ours on a bridge of ours.
+    Tap {
+        /// The tap.
+        tap: IfName,
+        /// The bridge.
+        bridge: IfName,
+    },
+    /// QEMU's own DHCP server and name server, and nothing behind them.
+    User,
+    /// There is no interface.
+    None,
 }
 
 /// The image that an overlay lies over. Nothing is ever written to it.
@@ -114,6 +153,22 @@ impl Blame for MachineError {
 }
 
 impl Machine {
+    /// The golden image's overlay, if that is what it boots from.
+    pub fn overlay(&self) -> Option<&Overlay> {
+        match &self.storage {
+            Storage::Overlay(overlay) => Some(overlay),
+            Storage::Media(_) => None,
+        }
+    }
+
+    /// What it boots from, if that is no golden image.
+    pub fn media(&self) -> Option<&media::Media> {
+        match &self.storage {
+            Storage::Overlay(_) => None,
+            Storage::Media(media) => Some(media),
+        }
+    }
+
     /// Read the description at `path`.
     pub fn load(path: &Utf8Path) -> Result<Self, MachineError> {
         let bytes = std::fs::read(path).map_err(|source| MachineError::Read { path: path.to_owned(), source })?;
@@ -126,4 +181,10 @@ impl Machine {
             .map_err(|source| MachineError::Parse { path: path.to_owned(), source })?;
         write_private(path, text + "\n").map_err(|source| MachineError::Write { path: path.to_owned(), source })
     }
+}
+
+/// A UUID (version 4, as to its form) made from 16 bytes or more of a hash.
+pub fn uuid(seen: &[u8]) -> String {
+    let hex: String = seen.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }

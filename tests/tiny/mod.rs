@@ -8,7 +8,7 @@ use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, read_all};
 use boma_qemu::monitor::{self, Client};
 use boma_qemu::names::MiB;
-use boma_qemu::qemu::{self, Accel, Machine};
+use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// Enters a network namespace with a bridge, and becomes the command that follows.
@@ -54,7 +54,7 @@ impl Vm {
         std::fs::write(&image, disk).unwrap();
         std::fs::write(dir.seed(), vec![0; 1 << 20]).unwrap();
         let machine = machine(&dir);
-        qemu::disk::make(&machine, &image, "raw", "1M").unwrap();
+        qemu::disk::make(machine.overlay().unwrap(), &image, "raw", "1M").unwrap();
         machine.save(&dir.machine()).unwrap();
         let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
         let monitor = monitor::spawn(exe, &PREFIX.map(String::from), &dir).unwrap();
@@ -84,14 +84,16 @@ fn machine(dir: &VmDir) -> Machine {
         mem: MiB(64),
         vcpus: 1,
         accel: Accel::Tcg,
-        disk: dir.disk(),
-        golden: None,
+        cpu: None,
+        storage: Storage::Overlay(Overlay {
+            disk: dir.disk(),
+            golden: Some(Backing { path: dir.path().join("tiny.img"), format: "raw".into() }),
+            memory: dir.memory(),
+            seed: dir.seed(),
+        }),
         user: None,
-        memory: dir.memory(),
-        seed: dir.seed(),
         mac: "52:54:00:12:34:57".parse().unwrap(),
-        tap: "boma-it-t1".parse().unwrap(),
-        bridge: "boma-it".parse().unwrap(),
+        cable: Cable::Tap { tap: "boma-it-t1".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
         smbios_serial: "tiny".into(),
     }
 }

@@ -1,0 +1,185 @@
+//! A machine that boots from media: made, switched on, and left to whoever asked for it.
+//!
+//! It is a VM like any other: its folder, ledger, monitor and network are those of a mirrored host's, so `status`,
+//! `console`, `events`, `qmp`, `down` and `prune` know it. It has no plan, no keys and no playbooks.
+
+use super::{Context, guards, ttl};
+use crate::console::allow::Allowed;
+use crate::failure::{Exit, Failure};
+use crate::host::dirs::{make_private, write_private};
+use crate::host::ledger::{Change, Ledger, LedgerError};
+use crate::host::process;
+use crate::machine::VmDir;
+use crate::monitor::{self, Client, MonitorError};
+use crate::names::{HostName, Mac, MiB, VmName};
+use crate::network::{self, Mode, NetFile, NetPlan};
+use crate::qemu::boot::{self, Boot, BootError, Net};
+use crate::qemu::{self, Accel, Cable, Machine, Storage, accel};
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What the VM is called in commands: an audit's profile.
+    pub name: &'a HostName,
+    /// The machine. A relative path of its ISO lies inside the project root.
+    pub boot: &'a Boot,
+    /// Where the bridge is made, if it wants one.
+    pub mode: Mode,
+    /// What the console may say.
+    pub allowed: &'a Allowed,
+    /// The least memory that must be available.
+    pub min_free: MiB,
+    /// When it is removed by itself.
+    pub ttl: Option<Duration>,
+}
+
+/// A machine that is switched on. It lives until [`super::down::down`].
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// What it is called in commands.
+    pub host: HostName,
+    /// Its folder.
+    pub vm: VmDir,
+    /// Its monitor.
+    pub client: Client,
+    /// What QEMU was told.
+    pub machine: Machine,
+    /// Why it has its accelerator.
+    pub accel_why: String,
+    /// The bridge network that it is in, if it is in one; the addresses behind names are filled in.
+    pub net: Option<NetPlan>,
+}
+
+impl Booted {
+    /// Let it stay when `prune` comes; `down` still removes it.
+    pub fn keep(&self) -> Result<(), Failure> {
+        Ok(write_private(&self.vm.kept(), "")?)
+    }
+}
+
+/// Switch on a machine that boots from media. The caller holds the run lock ([`guards::lock`]). What is there if it
+/// fails is removed with [`super::down::down`].
+pub async fn boot_media(ctx: &Context<'_>, wanted: &Wanted<'_>) -> Result<Booted, Failure> {
+    let exe = process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("no own program: {e}")))?;
+    boot_media_as(&exe, ctx, wanted).await
+}
+
+/// As [`boot_media`], with the program that becomes the monitor named: for tests, which are another program themselves.
+pub async fn boot_media_as(exe: &Utf8Path, ctx: &Context<'_>, wanted: &Wanted<'_>) -> Result<Booted, Failure> {
+    // 1. What can be refused is, before anything is made.
+    let Wanted { name, boot, .. } = *wanted;
+    boot.check()?;
+    guards::no_other_vm(ctx)?;
+    let vm = VmDir::of(ctx.dirs, name);
+    vm.check_length()?;
+    guards::fresh_folder(&vm, name)?;
+    let (machine, accel_why, mut net) = resolve(ctx, wanted, &vm)?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    crate::doctor::refuse_early(&crate::doctor::Start {
+        mode: wanted.mode,
+        mem: boot.mem_mib,
+        min_free: wanted.min_free,
+        path: &path,
+    })?;
+    // 2. The folder, which the ledger knows before there is anything in it.
+    make(wanted, &vm, &machine)?;
+    if let Some(after) = wanted.ttl {
+        ttl::start(exe, ctx.dirs, name, &machine.name, after)?;
+    }
+    // 3. The network, if it is one of ours. QEMU's own is inside QEMU, and takes none.
+    let mut enter = Vec::new();
+    if let Some(plan) = &mut net {
+        let network = network::ensure_as(exe, ctx.dirs, plan)?;
+        write_private(&vm.network(), network.dir().path().as_str())?;
+        *plan = network.plan().clone();
+        enter = network.enter_as_monitor();
+    }
+    // 4. On.
+    let mut booted = Booted { host: name.clone(), client: Client::new(&vm), vm, machine, accel_why, net };
+    match monitor::spawn(exe, &enter, &booted.vm) {
+        Err(MonitorError::Start(error)) if booted.machine.accel == Accel::Kvm && boot.accel == accel::Wanted::Auto => {
+            let why = format!("KVM does not work here ({error}); starting again under emulation, which is slower");
+            ctx.progress.note(&why);
+            booted.without_kvm().await?;
+        }
+        other => drop(other?),
+    }
+    Ok(booted)
+}
+
+impl Booted {
+    /// Start it once more from its beginning, and without KVM.
+    pub async fn without_kvm(&mut self) -> Result<(), Failure> {
+        self.machine.accel = Accel::Tcg;
+        self.accel_why = "KVM was tried and failed".into();
+        // It also says again what comes first.
+        self.machine.save(&self.vm.machine())?;
+        Ok(self.client.power_cycle().await?)
+    }
+}
+
+/// Everything that is to be known before anything is made.
+fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machine, String, Option<NetPlan>), Failure> {
+    let Wanted { name, boot, .. } = *wanted;
+    let iso = boot.iso.as_ref().map(|path| readable(ctx.dirs.root.join(path))).transpose()?;
+    let (accel, why) = accel::choose(boot.accel, &accel::facts())?;
+    let id: [u8; 2] = rand::random();
+    let own: VmName = format!("boma-it-{name}-{:02x}{:02x}", id[0], id[1]).parse()?;
+    let seen = Sha256::digest(own.as_str());
+    // 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+    let mac: Mac = format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?;
+    let net = match boot.net {
+        Net::Bridge => {
+            let file = NetFile::read(&ctx.dirs.root.join("net/boma-it.json"))?;
+            let mut plan = file.plan(wanted.mode, own.clone(), "boma-it-t0".parse()?, mac.clone());
+            plan.egress = boot.egress;
+            plan.check()?;
+            Some(plan)
+        }
+        Net::User | Net::None => None,
+    };
+    let cable = match (&net, boot.net) {
+        (Some(plan), _) => Cable::Tap { tap: plan.vm.tap.clone(), bridge: plan.bridge.clone() },
+        (None, Net::None) => Cable::None,
+        (None, _) => Cable::User,
+    };
+    let machine = Machine {
+        uuid: qemu::uuid(&seen),
+        mem: boot.mem_mib,
+        vcpus: boot.vcpus,
+        accel,
+        cpu: boot.cpu.clone(),
+        storage: Storage::Media(boot.media(vm, iso)?),
+        user: qemu::user::of_its_own(&own),
+        mac,
+        cable,
+        smbios_serial: own.to_string(),
+        name: own,
+    };
+    Ok((machine, why, net))
+}
+
+/// The ISO by a path that does not change with the working directory.
+fn readable(path: Utf8PathBuf) -> Result<Utf8PathBuf, BootError> {
+    let why = |error: std::io::Error| BootError::Iso { path: path.clone(), why: error.to_string() };
+    std::fs::File::open(&path).map_err(why)?;
+    path.canonicalize_utf8().map_err(why)
+}
+
+fn make(wanted: &Wanted<'_>, vm: &VmDir, machine: &Machine) -> Result<(), Failure> {
+    make_private(vm.path())?;
+    let mut ledger = Ledger::open(&vm.ledger())?;
+    ledger.do_(Change::Folder { path: vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
+    machine.save(&vm.machine())?;
+    write_private(&vm.console_allowed(), serde_json::to_vec(wanted.allowed).unwrap_or_default())?;
+    let Storage::Media(media) = &machine.storage else { return Ok(()) };
+    media.make_disks().map_err(|e| Failure::from(e).during("cannot make the VM's disks"))?;
+    if let Some(uefi) = &media.uefi {
+        let failed = |e| Failure::new(Exit::Host, format!("cannot make the firmware's variables {}: {e}", uefi.vars));
+        media.make_vars(boot::ovmf()?.1).map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! A machine that boots from media, as a profile describes it: data, checked before anything is made.
+
+use super::accel::Wanted;
+use super::media::{Disk, First, Media, Uefi};
+use crate::failure::{Blame, Exit};
+use crate::machine::VmDir;
+use crate::names::MiB;
+use crate::network::Egress;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+/// The machine of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// The CD in the drive; without one the machine boots from its disks.
+    #[serde(default)]
+    pub iso: Option<Utf8PathBuf>,
+    /// Boot from the CD the first time, and from the disks after each reset or power-cycle.
+    #[serde(default)]
+    pub once: bool,
+    /// BIOS or UEFI.
+    #[serde(default)]
+    pub firmware: Firmware,
+    /// The processor's model, as `qemu-system-x86_64 -cpu help` names it; the accelerator's best otherwise.
+    #[serde(default)]
+    pub cpu: Option<String>,
+    /// What runs the guest's instructions.
+    #[serde(default)]
+    pub accel: Wanted,
+    /// Memory.
+    #[serde(default = "default_memory")]
+    pub mem_mib: MiB,
+    /// Virtual CPUs.
+    #[serde(default = "default_cpus")]
+    pub vcpus: u8,
+    /// Disks that are blank at first.
+    #[serde(default)]
+    pub disks: Vec<BlankDisk>,
+    /// What the network card is plugged into.
+    #[serde(default)]
+    pub net: Net,
+    /// What the guest may reach beyond its bridge.
+    #[serde(default = "no_egress")]
+    pub egress: Egress,
+}
+
+/// What starts the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// SeaBIOS.
+    #[default]
+    Bios,
+    /// OVMF, without Secure Boot.
+    Uefi,
+}
+
+/// What a network card is plugged into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Net {
+    /// The bridge that the mirrored hosts have, with its DHCP, DNS, filter and way out.
+    Bridge,
+    /// QEMU's own DHCP server, which takes no privilege; there is nothing else behind it.
+    #[default]
+    User,
+    /// No network card.
+    None,
+}
+
+/// A disk that is blank at first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlankDisk {
+    /// How large it is.
+    pub size_mib: MiB,
+    /// How the guest sees it.
+    #[serde(default)]
+    pub bus: Bus,
+    /// How it is kept on the host.
+    #[serde(default)]
+    pub format: Format,
+    /// Its serial number; `disk0`, `disk1`, … otherwise.
+    #[serde(default)]
+    pub serial: Option<String>,
+}
+
+/// How a guest sees a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bus {
+    /// `/dev/vda`, …
+    #[default]
+    VirtioBlk,
+    /// `/dev/sda`, …
+    VirtioScsi,
+}
+
+/// How a disk is kept on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// QEMU's own, which grows.
+    #[default]
+    Qcow2,
+    /// Byte for byte what the guest sees, with holes where it has written nothing.
+    Raw,
+}
+
+impl Format {
+    /// As QEMU's driver is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+fn default_memory() -> MiB {
+    MiB(2048)
+}
+fn default_cpus() -> u8 {
+    2
+}
+fn no_egress() -> Egress {
+    Egress::None
+}
+
+/// The most disks: as many as there are slots for.
+const MOST_DISKS: usize = 8;
+/// The longest serial number that virtio-blk shows (VIRTIO_BLK_ID_BYTES).
+const LONGEST_SERIAL: usize = 20;
+
+/// Where distributions keep OVMF without Secure Boot: code, and variables as delivered.
+const OVMF: [[&str; 2]; 5] = [
+    ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"],
+    ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"],
+    ["/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"],
+    ["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"],
+    ["/run/libvirt/nix-ovmf/OVMF_CODE.fd", "/run/libvirt/nix-ovmf/OVMF_VARS.fd"],
+];
+
+/// Why a machine cannot be as it is described.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootError {
+    /// A value that cannot work.
+    #[error("boot: {0}")]
+    Value(String),
+    /// The CD is not there.
+    #[error("the ISO image {path} cannot be read: {why}")]
+    Iso {
+        /// Where it should be.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        why: String,
+    },
+    /// No UEFI firmware.
+    #[error("this host has no UEFI firmware for the VM; looked for {}", OVMF.map(|[code, _]| code).join(", "))]
+    NoUefi,
+}
+
+impl Blame for BootError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Value(_) | Self::Iso { .. } => Exit::Usage,
+            Self::NoUefi => Exit::Host,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Value(_) => Some("docs/runbook.md lists every key".into()),
+            Self::Iso { .. } => None,
+            Self::NoUefi => Some("install it (Debian: apt install ovmf), or boot with \"firmware\": \"bios\"".into()),
+        }
+    }
+}
+
+impl Boot {
+    /// Refuse what cannot be had. Nothing of the host is looked at.
+    pub fn check(&self) -> Result<(), BootError> {
+        match self.wrong() {
+            Some(why) => Err(BootError::Value(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn wrong(&self) -> Option<String> {
+        if self.iso.is_none() && self.disks.is_empty() {
+            return Some("there is neither an ISO nor a disk: nothing to boot from".into());
+        }
+        if self.once && (self.iso.is_none() || self.disks.is_empty()) {
+            return Some("once: the ISO the first time and then a disk takes an ISO and a disk".into());
+        }
+        if self.vcpus == 0 || self.vcpus > 64 {
+            return Some(format!("vcpus: {} is not between 1 and 64", self.vcpus));
+        }
+        if !(16..=1 << 20).contains(&self.mem_mib.0) {
+            return Some(format!("mem_mib: {} is not between 16 MiB and 1 TiB", self.mem_mib));
+        }
+        let is_model = |c: char| c.is_ascii_alphanumeric() || "-_.,+=".contains(c);
+        if let Some(cpu) = self.cpu.as_ref().filter(|cpu| cpu.is_empty() || !cpu.chars().all(is_model)) {
+            return Some(format!("cpu: {cpu:?} is not the name of a processor model"));
+        }
+        if self.egress == Egress::Nat && self.net != Net::Bridge {
+            return Some("egress: only what is on the bridge can reach the internet (\"net\": \"bridge\")".into());
+        }
+        self.wrong_disk()
+    }
+
+    fn wrong_disk(&self) -> Option<String> {
+        if self.disks.len() > MOST_DISKS {
+            return Some(format!("disks: {} are more than {MOST_DISKS}", self.disks.len()));
+        }
+        let is_serial = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        for (n, disk) in self.disks.iter().enumerate() {
+            let serial = disk.serial(n);
+            if !(1..=2 << 20).contains(&disk.size_mib.0) {
+                return Some(format!("disks: {} is not between 1 MiB and 2 TiB", disk.size_mib));
+            }
+            if serial.is_empty() || serial.len() > LONGEST_SERIAL || !serial.chars().all(is_serial) {
+                return Some(format!(
+                    "disks: the serial number {serial:?} is not 1 to {LONGEST_SERIAL} of a-z A-Z 0-9 - _"
+                ));
+            }
+            if (0..n).any(|other| self.disks[other].serial(other) == serial) {
+                return Some(format!("disks: two have the serial number {serial:?}"));
+            }
+        }
+        None
+    }
+
+    /// What the machine in the folder `vm` boots from; its CD is `iso`.
+    pub fn media(&self, vm: &VmDir, iso: Option<Utf8PathBuf>) -> Result<Media, BootError> {
+        let uefi = match self.firmware {
+            Firmware::Bios => None,
+            Firmware::Uefi => Some(Uefi { code: ovmf()?.0.into(), vars: vm.vars() }),
+        };
+        let disk = |(n, disk): (usize, &BlankDisk)| Disk {
+            path: vm.path().join(format!("disk{n}.{}", disk.format.name())),
+            size: disk.size_mib,
+            bus: disk.bus,
+            format: disk.format,
+            serial: disk.serial(n),
+        };
+        let first = if iso.is_some() { First::Iso } else { First::Disk };
+        Ok(Media { iso, first, once: self.once, uefi, disks: self.disks.iter().enumerate().map(disk).collect() })
+    }
+}
+
+impl BlankDisk {
+    fn serial(&self, n: usize) -> String {
+        self.serial.clone().unwrap_or_else(|| format!("disk{n}"))
+    }
+}
+
+/// OVMF's code, and its variables as delivered.
+pub fn ovmf() -> Result<(&'static Utf8Path, &'static Utf8Path), BootError> {
+    let there = |[code, vars]: &&[&'static str; 2]| Utf8Path::new(code).exists() && Utf8Path::new(vars).exists();
+    OVMF.iter().find(there).map(|[code, vars]| (Utf8Path::new(*code), Utf8Path::new(*vars))).ok_or(BootError::NoUefi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(text: &str) -> Boot {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        boot(text).check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_iso_alone_is_enough_and_gets_the_documented_defaults() {
+        let boot = boot(r#"{"iso": "result/iso/nixos.iso"}"#);
+        assert_eq!(boot.check(), Ok(()));
+        assert_eq!((boot.mem_mib, boot.vcpus, boot.firmware), (MiB(2048), 2, Firmware::Bios));
+        assert_eq!((boot.net, boot.egress, boot.accel), (Net::User, Egress::None, Wanted::Auto));
+    }
+
+    #[test]
+    fn an_unknown_key_or_word_is_refused() {
+        for (text, why) in [
+            (r#"{"iso": "x", "memory": 1}"#, "unknown field `memory`"),
+            (r#"{"firmware": "efi"}"#, "unknown variant `efi`"),
+            (r#"{"disks": [{"size": 1}]}"#, "unknown field `size`"),
+            (r#"{"disks": [{"size_mib": 1, "bus": "ide"}]}"#, "unknown variant `ide`"),
+        ] {
+            let said = serde_json::from_str::<Boot>(text).unwrap_err().to_string();
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("{}", "nothing to boot from"),
+            (r#"{"iso": "x", "once": true}"#, "takes an ISO and a disk"),
+            (r#"{"iso": "x", "vcpus": 0}"#, "vcpus: 0"),
+            (r#"{"iso": "x", "mem_mib": 1}"#, "mem_mib: 1 MiB"),
+            (r#"{"iso": "x", "cpu": "max -device x"}"#, "not the name of a processor model"),
+            (r#"{"iso": "x", "net": "user", "egress": "nat"}"#, "only what is on the bridge"),
+            (r#"{"disks": [{"size_mib": 0}]}"#, "0 MiB is not between"),
+            (r#"{"disks": [{"size_mib": 1, "serial": "a,b"}]}"#, "serial number \"a,b\""),
+            (r#"{"disks": [{"size_mib": 1, "serial": "disk1"}, {"size_mib": 1}]}"#, "two have the serial number"),
+        ] {
+            assert!(error(text).contains(why), "{text}: {}", error(text));
+        }
+    }
+}

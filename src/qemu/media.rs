@@ -1,0 +1,92 @@
+//! What a machine boots from when it is not a golden image: a CD, disks that were blank once, a firmware of its choice.
+
+use super::boot::{Bus, Format};
+use crate::host::cmd::{Cmd, CmdError};
+use crate::names::MiB;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// The CD drive, as a device.
+pub const CD_DEVICE: &str = "cd0";
+/// Behind every disk in the order of booting.
+pub const LAST: u32 = 100;
+
+/// What a machine boots from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    /// The CD in the drive, if there is a drive. Nothing is ever written to it.
+    pub iso: Option<Utf8PathBuf>,
+    /// What the firmware tries first.
+    pub first: First,
+    /// Whether the CD comes first for one boot only: the monitor changes [`Media::first`] when that has begun.
+    pub once: bool,
+    /// UEFI; the BIOS if there is none.
+    pub uefi: Option<Uefi>,
+    /// The disks, in the order in which the firmware tries them.
+    pub disks: Vec<Disk>,
+}
+
+/// What the firmware tries first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum First {
+    /// The CD.
+    Iso,
+    /// The disks.
+    Disk,
+}
+
+/// A UEFI firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uefi {
+    /// Its code, shared with everybody.
+    pub code: Utf8PathBuf,
+    /// Its variables (boot entries), this machine's own.
+    pub vars: Utf8PathBuf,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// How large it is made.
+    pub size: MiB,
+    /// How the guest sees it.
+    pub bus: Bus,
+    /// What is in the file.
+    pub format: Format,
+    /// Its serial number, by which udev names it (`/dev/disk/by-id/virtio-SERIAL`).
+    pub serial: String,
+}
+
+impl Media {
+    /// The files that QEMU gets open, and whether it may write to them; in the order of their descriptors.
+    pub fn files(&self) -> Vec<(&Utf8Path, bool)> {
+        let iso = self.iso.iter().map(|path| (path.as_path(), false));
+        let uefi = self.uefi.iter().flat_map(|uefi| [(uefi.code.as_path(), false), (uefi.vars.as_path(), true)]);
+        let disks = self.disks.iter().map(|disk| (disk.path.as_path(), true));
+        iso.chain(uefi).chain(disks).collect()
+    }
+
+    /// Make the disks, blank: each byte of them reads as zero.
+    pub fn make_disks(&self) -> Result<(), CmdError> {
+        for Disk { path, size, format, .. } in &self.disks {
+            let size = format!("{}M", size.0);
+            Cmd::new("qemu-img").args(["create", "-q", "-f", format.name(), path.as_str(), &size]).run()?;
+        }
+        Ok(())
+    }
+
+    /// Give the machine a firmware's variables of its own, as the distribution delivers them.
+    pub fn make_vars(&self, delivered: &Utf8Path) -> std::io::Result<()> {
+        let Some(uefi) = &self.uefi else { return Ok(()) };
+        let mut vars = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&uefi.vars)?;
+        std::io::copy(&mut std::fs::File::open(delivered)?, &mut vars).map(drop)
+    }
+}
