@@ -7,11 +7,13 @@ use crate::console::allow::Allowed;
 use crate::console::check::Check;
 use crate::console::engine::{Engine, Line};
 use crate::image::sums;
+use crate::medium::{Damage, Medium};
 use crate::monitor::Request;
 use crate::network::{Mode, NetFile, dnsmasq, lease, nft};
 use crate::profile::Profile;
 use crate::qmp;
 use crate::qmp::lines::{self, Lines};
+use crate::seed::iso;
 use camino::Utf8Path;
 use std::future::Future;
 use std::pin::pin;
@@ -21,7 +23,7 @@ use std::task::{Context, Poll, Waker};
 pub type Holds = fn(&[u8]);
 
 /// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
-pub const KINDS: [(&str, Holds); 7] = [
+pub const KINDS: [(&str, Holds); 8] = [
     ("lease", lease),
     ("qmp", qmp),
     ("console", console),
@@ -29,6 +31,7 @@ pub const KINDS: [(&str, Holds); 7] = [
     ("network", network),
     ("sums", sums),
     ("control", control),
+    ("medium", medium),
 ];
 
 /// dnsmasq's lease file, in the middle of a rewrite too.
@@ -120,6 +123,73 @@ pub fn control(bytes: &[u8]) {
             assert!(serde_json::from_str::<Request>(&again).is_ok(), "{again}");
         }
     }
+}
+
+/// A boot medium. The first byte says which part of one the rest is, since a whole image is too long to be found by chance:
+/// `p` patches of a small image, `v` what follows its system area, `f` the FAT of an EFI partition, `s` a squashfs, `g` and
+/// `i` the configurations of GRUB and isolinux.
+pub fn medium(bytes: &[u8]) {
+    let Some((part, rest)) = bytes.split_first() else { return };
+    let image = match part {
+        b'p' => patched(rest),
+        b'v' => Some([vec![0; 32 << 10].as_slice(), rest].concat()),
+        b'f' => with_partition(rest),
+        b's' => with_file("squashfs", rest),
+        b'g' => with_file("grub.cfg", rest),
+        b'i' => with_file("isolinux.cfg", rest),
+        _ => None,
+    };
+    let Some(Ok(medium)) = image.map(|image| Medium::of_memory("fuzz", image)) else { return };
+    let short = medium.damage().iter().any(|damage| matches!(damage, Damage::Short { .. }));
+    assert_eq!(short, medium.volume_size() > medium.size());
+    let paths: Vec<_> = medium.files().map(|file| file.path.clone()).collect();
+    assert!(paths.is_sorted() && paths.iter().all(|path| path.starts_with('/')));
+    let inside: Vec<_> = medium.efi_files().map(|(path, _)| path).collect();
+    for path in paths.iter().chain(&inside).take(64) {
+        let read = medium.read(path, 1 << 20);
+        assert!(read.is_err() || read.is_ok_and(|bytes| bytes.len() as u64 <= medium.size()), "{path}");
+    }
+    if let Ok(listed) = medium.squashfs("/squashfs") {
+        assert!(listed.files.is_sorted() && listed.bytes <= medium.size());
+    }
+    for entry in medium.loaders().entries {
+        let text = medium.read(&entry.file, 1 << 20).unwrap_or_default();
+        let lines = String::from_utf8_lossy(&text).split('\n').count();
+        assert!((1..=lines).contains(&entry.line), "{entry:?} of {lines} lines");
+    }
+}
+
+/// A small image with this file, and a second one.
+fn with_file(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let files = [iso::File::new(name, bytes), iso::File::new("readme.txt", "boot")];
+    iso::write("FUZZ", &files, 0).ok()
+}
+
+/// The same with changes: each a place from byte 32768 on, big-endian, a length, and so many bytes.
+fn patched(mut patches: &[u8]) -> Option<Vec<u8>> {
+    let mut image = with_file("grub.cfg", b"menuentry a { linux /readme.txt console=ttyS0 }\n")?;
+    while let [high, low, length, rest @ ..] = patches {
+        let bytes = &rest[..rest.len().min(usize::from(*length))];
+        let at = (32 << 10) + usize::from(u16::from_be_bytes([*high, *low]));
+        if let Some(place) = image.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        patches = &rest[bytes.len()..];
+    }
+    Some(image)
+}
+
+/// The same with an EFI partition behind it.
+fn with_partition(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut image = with_file("a", b"")?;
+    let (start, sectors) = ((image.len() / 512) as u32, bytes.len().div_ceil(512) as u32);
+    image[446..451].copy_from_slice(&[0, 0, 0, 0, 0xef]);
+    image[454..458].copy_from_slice(&start.to_le_bytes());
+    image[458..462].copy_from_slice(&sectors.to_le_bytes());
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    image.extend(bytes);
+    image.resize((start + sectors) as usize * 512, 0);
+    Some(image)
 }
 
 fn lines_of(chunks: &[&[u8]]) -> Vec<Line> {

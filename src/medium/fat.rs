@@ -47,6 +47,8 @@ pub(super) struct Fat {
     data: u64,
     cluster: u64,
     clusters: u32,
+    /// Those that the image is long enough for: no chain is longer.
+    held: u64,
     /// All files and folders, in the order in which they were found.
     pub(super) files: Vec<FatFile>,
 }
@@ -63,7 +65,7 @@ impl Fat {
         let (mut fat, root) = Self::open(image)?;
         let root = match root {
             Root::Fixed(piece) => fat.image.part(piece.at, piece.len)?,
-            Root::Cluster(cluster) => fat.chain(cluster)?,
+            Root::Cluster(cluster) => fat.chain(cluster, LARGEST_FOLDER)?,
         };
         let mut seen = HashSet::new();
         let mut waiting = vec![(String::new(), root)];
@@ -72,7 +74,7 @@ impl Fat {
             for file in entries(&path, &bytes) {
                 // `.` and `..` are names like others here; a folder is read once however often it is named.
                 if file.folder && seen.insert(file.cluster) && file.path.len() <= LONGEST_PATH {
-                    waiting.push((file.path.clone(), fat.chain(file.cluster)?));
+                    waiting.push((file.path.clone(), fat.chain(file.cluster, LARGEST_FOLDER)?));
                 }
                 fat.files.push(file);
                 if fat.files.len() > MOST_FILES {
@@ -115,8 +117,9 @@ impl Fat {
             0 => Root::Cluster(u32_le(&boot, 44)),
             _ => Root::Fixed(Piece { at: root_at, len: root_len }),
         };
+        let held = clusters.min(image.len().saturating_sub(data) / cluster);
         let clusters = u32::try_from(clusters).map_err(|_| Fault::bad("a FAT of more than 2^32 clusters"))?;
-        Ok((Self { image, width, table, data, cluster, clusters, files: Vec::new() }, root))
+        Ok((Self { image, width, table, data, cluster, clusters, held, files: Vec::new() }, root))
     }
 
     /// A file by its path, whatever its case.
@@ -129,14 +132,14 @@ impl Fat {
         if file.bytes == 0 {
             return self.image.part(0, 0);
         }
-        self.chain(file.cluster)?.part(0, file.bytes)
+        self.chain(file.cluster, file.bytes)?.part(0, file.bytes)
     }
 
-    /// The clusters of a chain, one after the other.
-    fn chain(&self, first: u32) -> Result<Bytes, Fault> {
+    /// The clusters of a chain, one after the other, until it ends or has so many bytes.
+    fn chain(&self, first: u32, most: u64) -> Result<Bytes, Fault> {
         let mut pieces: Vec<Piece> = Vec::new();
-        let mut cluster = first;
-        for _ in 0..=self.clusters {
+        let (mut cluster, mut bytes) = (first, 0);
+        for _ in 0..=self.held {
             if cluster < 2 || cluster - 2 >= self.clusters {
                 return Err(Fault::bad(format!(
                     "the cluster chain from {first} leads to {cluster}, which there is not"
@@ -147,9 +150,10 @@ impl Fat {
                 Some(last) if last.end() == at => last.len += self.cluster,
                 _ => pieces.push(Piece { at, len: self.cluster }),
             }
+            bytes += self.cluster;
             match self.next(cluster) {
-                Some(next) => cluster = next,
-                None => return self.image.parts(&pieces),
+                Some(next) if bytes < most => cluster = next,
+                _ => return self.image.parts(&pieces),
             }
         }
         Err(Fault::bad(format!("the cluster chain from {first} does not end")))
@@ -287,7 +291,8 @@ mod tests {
     #[test]
     fn a_chain_that_does_not_end_is_an_error() {
         let mut disk = disk();
-        // 5 leads back to 3.
+        // 5 leads back to 3, and the file goes on.
+        disk[1536 + 32 + 28..1536 + 32 + 32].copy_from_slice(&60_000_u32.to_le_bytes());
         disk[512 + 7..512 + 9].copy_from_slice(&[0x30, 0x00]);
         let fat = Fat::read(Bytes::of_memory(disk)).unwrap();
         let error = fat.bytes(fat.find("/EFI/grub.cfg").unwrap()).unwrap_err();

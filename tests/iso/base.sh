@@ -39,17 +39,17 @@ mksquashfs "$root" "$out/cd/live/root.squashfs" -comp zstd -Xcompression-level 6
 : > "$out/cd/boma-test-iso"
 
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$out/cd/isolinux/"
-# GRUB in the EFI image reads the configuration beside it, which leads to the one on the ISO.
+# On a CD, GRUB's root is the ISO and not the EFI image that it was started from: it looks for the ISO, and for its
+# configuration there.
 cat > "$out/efi.cfg" <<'END'
 search --no-floppy --file --set=root /boma-test-iso
-configfile ($root)/boot/grub/grub.cfg
+set prefix=($root)/boot/grub
 END
-grub-mkimage -O x86_64-efi -o "$out/bootx64.efi" -p /EFI/BOOT \
+grub-mkimage -O x86_64-efi -o "$out/bootx64.efi" -p /boot/grub -c "$out/efi.cfg" \
     normal linux iso9660 fat part_gpt part_msdos search search_fs_file configfile serial terminal echo test boot
 efi=$out/cd/boot/grub/efi.img
 mformat -C -i "$efi" -f 2880 -N 0 ::
 mmd -i "$efi" ::/EFI ::/EFI/BOOT
 mcopy -i "$efi" "$out/bootx64.efi" ::/EFI/BOOT/BOOTX64.EFI
-mcopy -i "$efi" "$out/efi.cfg" ::/EFI/BOOT/grub.cfg
 
 rm -rf --one-file-system "$root"

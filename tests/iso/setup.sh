@@ -29,7 +29,7 @@ for generator in "$root"/usr/lib/systemd/system-generators/*; do
 done
 : > "$root/etc/motd"
 # Drivers that an emulated processor asks for, and nothing here does.
-printf 'blacklist %s\n' kvm_amd kvm_intel aesni_intel ghash_clmulni_intel cryptd psmouse sg \
+printf 'blacklist %s\n' kvm_amd kvm_intel aesni_intel ghash_clmulni_intel cryptd psmouse sg efi_pstore \
     > "$root/etc/modprobe.d/unused.conf"
 
 # Empty, not absent: a first boot would ask and preset. What /usr is newer for has been done by the packages.

@@ -1,13 +1,15 @@
 //! GRUB configurations: menu entries, submenus, and the files that they lead to.
 
 use super::script::{Part, Statement, Word, statements};
-use super::{DEEPEST, Loader, LoaderEntry, Place, Reading, clean, folder};
+use super::{DEEPEST, LOOK, Loader, LoaderEntry, Place, Reading, clean, folder};
 use std::collections::HashMap;
+use std::rc::Rc;
 
-/// Submenus within submenus.
+/// Submenus within submenus, and blocks within blocks.
 const DEEPEST_MENU: usize = 32;
-/// The longest value of a variable, since one can be made of others.
-const LONGEST_VALUE: usize = 64 << 10;
+const DEEPEST_BLOCK: usize = 256;
+/// The longest word once its variables have values; a kernel's whole command line has 2048 bytes.
+const LONGEST_WORD: usize = 8 << 10;
 
 /// Read a configuration that GRUB looks for by its name.
 pub(super) fn read(reading: &mut Reading<'_>, place: Place) {
@@ -30,15 +32,15 @@ struct Menu {
     /// Whether a `search` or `set root` has chosen a file system that is not the configuration's own.
     searched: bool,
     /// Where the entries go: the submenus that are open.
-    open: Vec<Step>,
+    open: Vec<Rc<Step>>,
     /// How many entries each open level has.
     counts: Vec<usize>,
-    entries: Vec<(Vec<Step>, LoaderEntry)>,
+    entries: Vec<(Vec<Rc<Step>>, LoaderEntry)>,
 }
 
 /// A block that is open.
 enum Block {
-    Entry(Vec<Step>, LoaderEntry),
+    Entry(Vec<Rc<Step>>, LoaderEntry),
     Submenu,
     Other,
 }
@@ -50,13 +52,13 @@ impl Menu {
     }
 
     /// The next step on the level that is open.
-    fn step(&mut self, words: &[String]) -> Step {
+    fn step(&mut self, words: &[String]) -> Rc<Step> {
         let count = self.counts.last_mut();
         let index = count.map_or(0, |count| {
             *count += 1;
             *count - 1
         });
-        Step { index, title: title(words), id: option(words, "--id") }
+        Rc::new(Step { index, title: title(words), id: option(words, "--id") })
     }
 
     fn expand(&self, word: &Word) -> String {
@@ -69,8 +71,8 @@ impl Menu {
                     None => text.push_str(&format!("${{{name}}}")),
                 },
             }
-            if text.len() > LONGEST_VALUE {
-                break;
+            while text.len() > LONGEST_WORD {
+                text.pop();
             }
         }
         text
@@ -89,10 +91,10 @@ impl Menu {
     fn close(self, reading: &mut Reading<'_>, marked: bool) {
         let wanted = self.variables.get("default").map_or("0", String::as_str);
         let wanted: Vec<_> = wanted.split('>').collect();
-        let is = |(step, wanted): (&Step, &&str)| {
+        let is = |(step, wanted): (&Rc<Step>, &&str)| {
             step.index.to_string() == **wanted || step.title == **wanted || step.id.as_deref() == Some(wanted)
         };
-        let leads = |steps: &[Step]| steps.len() >= wanted.len() && steps.iter().zip(&wanted).all(is);
+        let leads = |steps: &[Rc<Step>]| steps.len() >= wanted.len() && steps.iter().zip(&wanted).all(is);
         // What GRUB does with a default that is not there: the first entry.
         let chosen = self.entries.iter().position(|(steps, _)| leads(steps)).unwrap_or(0);
         let entries = self.entries.into_iter().enumerate();
@@ -107,15 +109,7 @@ impl Menu {
 fn run(reading: &mut Reading<'_>, menu: &mut Menu, place: &Place, depth: usize) {
     let Some((file, text)) = reading.open(Loader::Grub, place) else { return };
     let mut script = Script { reading, menu, place, file, depth, blocks: Vec::new(), conditions: 0 };
-    for statement in statements(&text) {
-        match statement {
-            Statement::Close => script.close(),
-            Statement::Command { line, words, opens } => {
-                let words: Vec<_> = words.iter().map(|word| script.menu.expand(word)).collect();
-                script.command(line, &words, opens);
-            }
-        }
-    }
+    script.run(&text);
     // A block that the file does not close ends with it.
     while !script.blocks.is_empty() {
         script.close();
@@ -135,7 +129,31 @@ struct Script<'r, 's, 'm> {
 }
 
 impl Script<'_, '_, '_> {
+    fn run(&mut self, text: &str) {
+        for statement in statements(text) {
+            match statement {
+                Statement::Close => self.close(),
+                Statement::Command { line, words, opens } => {
+                    let mut expanded = Vec::new();
+                    for word in &words {
+                        let word = self.menu.expand(word);
+                        if !self.reading.spend(&self.file, line, word.len() + size_of::<LoaderEntry>()) {
+                            return;
+                        }
+                        expanded.push(word);
+                    }
+                    self.command(line, &expanded, opens);
+                    if self.blocks.len() > DEEPEST_BLOCK {
+                        return self.reading.problem(&self.file, line, "too many blocks within blocks to be read");
+                    }
+                }
+            }
+        }
+    }
+
     fn command(&mut self, line: usize, words: &[String], opens: bool) {
+        let keywords = words.iter().take_while(|word| matches!(word.as_str(), "then" | "else" | "do")).count();
+        let words = &words[keywords..];
         let Some((name, args)) = words.split_first() else {
             if opens {
                 self.blocks.push(Block::Other);
@@ -143,7 +161,6 @@ impl Script<'_, '_, '_> {
             return;
         };
         match name.as_str() {
-            "then" | "else" | "do" => return self.command(line, args, opens),
             "if" | "while" | "until" | "for" => self.conditions += 1,
             "fi" | "done" => self.conditions = self.conditions.saturating_sub(1),
             "menuentry" => return self.menuentry(line, args),
@@ -233,6 +250,9 @@ impl Script<'_, '_, '_> {
     /// Go on in another file: in the same menu, or in one of its own.
     fn follow(&mut self, line: usize, args: &[String], own_menu: bool) {
         let Some(path) = args.first() else { return };
+        if !self.reading.spend(&self.file, line, LOOK) {
+            return;
+        }
         let Some(place) = self.resolve(path) else {
             // What is looked for on a condition may be missing; what only the running loader knows cannot be judged.
             if self.conditions == 0 && !path.contains("${") {

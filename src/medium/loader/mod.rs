@@ -3,6 +3,7 @@
 //! They are read as text, not executed: of a GRUB script both sides of an `if` count, and a variable whose value only
 //! the running loader knows stays as `${name}`. So an entry is never missed; one that could never be reached is listed.
 
+mod entries;
 mod grub;
 mod script;
 mod syslinux;
@@ -14,6 +15,11 @@ use std::fmt;
 const MOST_FILES: usize = 256;
 const DEEPEST: usize = 16;
 
+/// Bytes that all words and arguments may have together once variables have values, so that a few lines cannot say
+/// gigabytes; and how many of them looking for another file counts for.
+const MOST_TEXT: usize = 16 << 20;
+const LOOK: usize = 16 << 10;
+
 /// A boot loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loader {
@@ -21,6 +27,8 @@ pub enum Loader {
     Syslinux,
     /// GRUB 2.
     Grub,
+    /// systemd-boot.
+    SystemdBoot,
 }
 
 impl fmt::Display for Loader {
@@ -28,6 +36,7 @@ impl fmt::Display for Loader {
         f.write_str(match self {
             Self::Syslinux => "isolinux",
             Self::Grub => "GRUB",
+            Self::SystemdBoot => "systemd-boot",
         })
     }
 }
@@ -127,11 +136,12 @@ pub(super) trait Shelf {
 
 /// Find and read all configurations.
 pub(super) fn read(shelf: &dyn Shelf) -> Loaders {
-    let mut reading = Reading { shelf, found: Loaders::default(), seen: HashSet::new() };
+    let mut reading = Reading { shelf, found: Loaders::default(), seen: HashSet::new(), left: MOST_TEXT };
     for (loader, place) in roots(shelf) {
         match loader {
             Loader::Syslinux => syslinux::read(&mut reading, place),
             Loader::Grub => grub::read(&mut reading, place),
+            Loader::SystemdBoot => entries::read(&mut reading, place),
         }
     }
     reading.found
@@ -150,8 +160,10 @@ fn roots(shelf: &dyn Shelf) -> Vec<(Loader, Place)> {
 
 /// Which loader looks for a file of this name, and when it is read.
 fn root(place: &Place) -> Option<(u8, Loader)> {
-    let (_, name) = place.path.rsplit_once('/')?;
-    match &*name.to_ascii_lowercase() {
+    let path = place.path.to_ascii_lowercase();
+    let (folder, name) = path.rsplit_once('/')?;
+    match name {
+        entry if folder.ends_with("/loader/entries") && entry.ends_with(".conf") => Some((3, Loader::SystemdBoot)),
         "isolinux.cfg" => Some((0, Loader::Syslinux)),
         "syslinux.cfg" | "extlinux.conf" => Some((1, Loader::Syslinux)),
         "grub.cfg" => Some((2, Loader::Grub)),
@@ -164,6 +176,8 @@ struct Reading<'a> {
     shelf: &'a dyn Shelf,
     found: Loaders,
     seen: HashSet<Place>,
+    /// What is left of the text that is kept.
+    left: usize,
 }
 
 impl Reading<'_> {
@@ -183,6 +197,15 @@ impl Reading<'_> {
                 None
             }
         }
+    }
+
+    /// Whether there is room for so many bytes more; that there is none is told once.
+    fn spend(&mut self, file: &str, line: usize, bytes: usize) -> bool {
+        if self.left > 0 && bytes >= self.left {
+            self.problem(file, line, "the configurations say more than is read of them: what follows is left out");
+        }
+        self.left = self.left.saturating_sub(bytes);
+        self.left > 0
     }
 
     fn problem(&mut self, file: &str, line: usize, text: impl Into<String>) {

@@ -1,5 +1,8 @@
 //! GRUB's script language, cut into commands: the lexer of grub-core/script/yylex.l in the parts that configurations use.
 
+/// The longest name of a variable, bytes.
+const LONGEST_NAME: usize = 256;
+
 /// A part of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -127,9 +130,13 @@ impl Lexer<'_> {
 
     fn variable(&mut self) {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let (name, rest) = match self.rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            // A brace that is closed on another line was not meant for this one.
-            Some((name, rest)) if !name.contains('\n') => (name, rest),
+        // A brace that is closed on another line, or far away, was not meant for this one.
+        let in_braces = self.rest.strip_prefix('{').and_then(|rest| {
+            let end = rest.bytes().take(LONGEST_NAME).position(|b| matches!(b, b'}' | b'\n'))?;
+            rest[end..].strip_prefix('}').map(|behind| (&rest[..end], behind))
+        });
+        let (name, rest) = match in_braces {
+            Some(found) => found,
             _ => match self.rest.strip_prefix(['?', '@', '*', '#']) {
                 Some(rest) => (&self.rest[..1], rest),
                 None => self.rest.split_at(self.rest.find(|c| !is_name(c)).unwrap_or(self.rest.len())),

@@ -3,7 +3,7 @@
 //! Format: the Syslinux wiki's SYSLINUX, Config and Menu pages. Keywords have no case; a path is relative to the
 //! folder of the first configuration, whichever file it is written in.
 
-use super::{DEEPEST, Loader, LoaderEntry, Place, Reading, clean, folder};
+use super::{DEEPEST, LOOK, Loader, LoaderEntry, Place, Reading, clean, folder};
 
 /// Read a configuration that the loader looks for by its name.
 pub(super) fn read(reading: &mut Reading<'_>, place: Place) {
@@ -22,6 +22,9 @@ fn menu(reading: &mut Reading<'_>, place: &Place, marked: bool, depth: usize) {
         entry
     }));
     for (file, line, path) in menu.configs {
+        if !reading.spend(&file, line, LOOK) {
+            return;
+        }
         match reading.shelf.find(&path) {
             Some(place) if depth < DEEPEST => self::menu(reading, &place, false, depth + 1),
             Some(_) => reading.problem(&file, line, format!("{} lies too deep to be followed", path.path)),
@@ -125,6 +128,9 @@ impl Menu {
     fn include(&mut self, reading: &mut Reading<'_>, at: (&str, usize), rest: &str, depth: usize) {
         let (path, _) = split(rest);
         let wanted = self.place(path);
+        if !reading.spend(at.0, at.1, LOOK) {
+            return;
+        }
         match reading.shelf.find(&wanted) {
             Some(place) if depth < DEEPEST => self.file(reading, &place, depth + 1),
             Some(_) => reading.problem(at.0, at.1, format!("{path} lies too deep to be followed")),
@@ -136,8 +142,13 @@ impl Menu {
         Place { volume: self.volume, path: absolute(&self.base, path) }
     }
 
-    fn finish_label(&mut self, _: &mut Reading<'_>) {
+    fn finish_label(&mut self, reading: &mut Reading<'_>) {
         let Some(mut label) = self.label.take() else { return };
+        // What stands before the first label is said again with each.
+        let text = self.append.as_ref().map_or(0, String::len) + size_of::<LoaderEntry>();
+        if !reading.spend(&label.entry.file, label.entry.line, text) {
+            return;
+        }
         let append = label.append.take().or_else(|| self.append.clone()).unwrap_or_default();
         let append = if append.trim() == "-" { "" } else { append.trim() };
         label.entry.args = format!("{} {append}", label.options).trim().to_owned();

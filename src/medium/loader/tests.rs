@@ -201,6 +201,40 @@ fn a_default_on_a_condition_that_nobody_knows_does_not_count() {
 }
 
 #[test]
+fn the_entries_of_systemd_boot_are_files_of_their_own() {
+    let loaders = read_all([
+        ("efi:/loader/loader.conf", "timeout 5\n# default no\ndefault 01-*\n"),
+        (
+            "efi:/loader/entries/01-live.conf",
+            "title  Live\nlinux /live/vmlinuz\ninitrd /ucode\ninitrd /initrd\noptions quiet\noptions console=ttyS0\n",
+        ),
+        ("efi:/loader/entries/02-shell.conf", "title Shell\nefi /shellx64.efi\n"),
+    ]);
+    assert_eq!(
+        told(&loaders),
+        [
+            "/efi.img:/loader/entries/01-live.conf:6 *\"Live\" linux /live/vmlinuz [/ucode /initrd] quiet console=ttyS0",
+            "/efi.img:/loader/entries/02-shell.conf:2 \"Shell\" efi /shellx64.efi []",
+        ]
+    );
+}
+
+#[test]
+fn a_configuration_that_wants_to_be_endless_ends() {
+    let doubling: String = (0..60).map(|n| format!("set a{}=$a{n}$a{n}\n", n + 1)).collect();
+    let many = format!("set a0=xxxxxxxx\n{doubling}{}", "menuentry $a60 { linux /k $a60 $a60 }\n".repeat(20_000));
+    let loaders = read_all([("/boot/grub/grub.cfg", &many)]);
+    assert!(loaders.entries.iter().map(|entry| entry.args.len()).sum::<usize>() < MOST_TEXT);
+    assert_eq!(loaders.problems.len(), 1);
+    for text in ["then ".repeat(200_000), "{ ".repeat(200_000), "${".repeat(200_000), "source $x\n".repeat(50_000)] {
+        assert_eq!(read_all([("/boot/grub/grub.cfg", &text)]).entries, []);
+    }
+    let many = format!("append {}\n{}", "x".repeat(100_000), "label a\nlinux /k\n".repeat(20_000));
+    let loaders = read_all([("/isolinux.cfg", &many)]);
+    assert!(loaders.entries.len() < 200 && loaders.problems.len() == 1);
+}
+
+#[test]
 fn paths_are_cleaned() {
     assert_eq!(clean("//boot/./grub/../x/"), "/boot/x");
     assert_eq!(clean("../../etc"), "/etc");
