@@ -3,10 +3,13 @@
 
 use super::check;
 use super::condition::Condition;
+use super::probe::Probe;
 use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
 use crate::names::HostName;
-use crate::profile::{Kind, known};
+use crate::profile::{ConsoleRules, Kind, known};
+use crate::qemu::boot::Boot;
+use crate::serial::Dialect;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +24,13 @@ pub struct AuditProfile {
     pub image: Option<Utf8PathBuf>,
     /// How the image is made; without it, it is one that is there.
     pub build: Option<Build>,
+    /// What it is booted in; its CD is the image.
+    pub machine: Boot,
     /// Who logs in.
     pub guest: Guest,
+    /// What the serial console may say.
+    #[serde(default)]
+    pub console: ConsoleRules,
     /// What must hold.
     pub conditions: Vec<Condition>,
 }
@@ -162,6 +170,20 @@ impl AuditProfile {
                 wrong.push("build: `image` does not say where the build leaves its image".to_owned());
             }
         }
+        if self.machine.iso.is_some() {
+            wrong.push("machine: `iso` is not said here; the CD is the image".to_owned());
+        }
+        let boot = Boot { iso: Some("image".into()), ..self.machine.clone() };
+        wrong.extend(boot.check().err().map(|error| format!("machine: {error}")));
+        wrong.extend(Dialect::named(&self.guest.dialect).err().map(|why| format!("guest: {why}")));
+        wrong.extend(self.console.allow.wrong().map(|why| format!("console: {why}")));
+        let disks = self.machine.disks.len();
+        wrong.extend(self.conditions.iter().filter_map(|one| match one.probe {
+            Probe::DiskBlankBefore { disk } if disk >= disks => {
+                Some(format!("{}: there is no disk {disk}: machine.disks has {disks}", one.id))
+            }
+            _ => None,
+        }));
         if self.guest.user.is_empty() || self.guest.user.contains(char::is_whitespace) {
             wrong.push(format!("guest: {:?} is not a user's name", self.guest.user));
         }

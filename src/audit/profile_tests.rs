@@ -4,7 +4,7 @@ use crate::failure::Failure;
 /// An audit profile with these conditions in it.
 fn with(conditions: &str) -> String {
     format!(
-        r#"{{"kind": "audit", "image": "x.iso", "guest": {{"dialect": "nixos", "user": "nixos"}},
+        r#"{{"kind": "audit", "image": "x.iso", "machine": {{}}, "guest": {{"dialect": "nixos", "user": "nixos"}},
 "conditions": [
 {conditions}
 ]}}"#
@@ -87,4 +87,36 @@ fn an_image_is_looked_for_where_the_build_leaves_it_and_the_command_line_wins() 
     let dirs = Dirs { root: "/p".into(), state: "/s".into(), cache: "/c".into(), runs: "/r".into() };
     assert_eq!(profile.image(&dirs, None, "/h".into()).unwrap(), "/p/../images/x.iso");
     assert_eq!(profile.image(&dirs, Some("y.iso".into()), "/h".into()).unwrap(), "/h/y.iso");
+}
+
+#[test]
+fn a_machine_and_a_guest_that_cannot_be_are_said_with_the_rest() {
+    let blank = condition("blank", "runtime", r#"{"disk-blank-before": {"disk": 0}}"#, "");
+    let text = with(&blank)
+        .replace(
+            r#""machine": {}"#,
+            r#""machine": {"iso": "y.iso", "vcpus": 0}, "console": {"allow": [{"id": "no", "why": "y"}]}"#,
+        )
+        .replace(r#""dialect": "nixos""#, r#""dialect": "nixso""#);
+    let text = said(&text);
+    for words in [
+        "the CD is the image",
+        "vcpus: 0",
+        "dialect \"nixso\"",
+        "no console rule is called \"no\"",
+        "blank: there is no disk 0",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn the_profile_that_is_delivered_can_be_used_and_each_condition_says_what_to_do() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/pre-nixos.json")).unwrap();
+    let profile = AuditProfile::parse("profiles/pre-nixos.json".into(), &text).unwrap();
+    let ordered = crate::audit::schedule::in_order(&profile.conditions);
+    assert_eq!(ordered.len(), profile.conditions.len());
+    for one in &profile.conditions {
+        assert!(one.what.ends_with('.') && one.hint.len() > 20, "{}", one.id);
+    }
 }
