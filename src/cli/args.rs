@@ -1,7 +1,9 @@
 //! The command line.
 
+mod audit;
 mod choices;
 
+pub(crate) use audit::AuditArgs;
 pub(crate) use choices::{AccelArg, Certs, EgressArg, Net, ViaArgs};
 
 use crate::fault::Fault;
@@ -31,6 +33,7 @@ Examples:
   boma-qemu cycle askari -e @overrides/askari.red.yml --keep
   boma-qemu ssh askari -- nft list ruleset
   boma-qemu down askari                  and remove every trace
+  boma-qemu audit pre-nixos --image result/iso/nixos.iso
 
 Exit codes: 0 passed, 1 bug, 2 usage, 3 this host cannot, 4 VM or harness lost, 5 apply failed,
 6 verify failed, 7 passed but leaked, 8 guest panicked or in emergency mode, 9 harness not faithful,
@@ -204,6 +207,15 @@ pub(crate) enum Command {
         what: ExperimentArgs,
         #[command(flatten)]
         run: RunArgs,
+    },
+    /// Check what must hold for a boot image to come up right: on this host, in the image, and booted from it
+    #[command(after_help = audit::EXAMPLES)]
+    Audit {
+        /// The audit's profile, `profiles/NAME.json` with "kind": "audit"
+        #[arg(value_name = "NAME")]
+        name: HostName,
+        #[command(flatten)]
+        what: AuditArgs,
     },
     /// Show that the harness sees the known fault: the red case must fail, the green one pass
     Prove {

@@ -2,7 +2,7 @@
 
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
-use super::{attach, check, experiment, image, look, script, shell, verdict};
+use super::{attach, audit, check, experiment, image, look, script, shell, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
 use crate::host::secrets;
@@ -128,6 +128,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             Ok(tell_outcome(&outcome, say))
         }
         Command::Experiment { host, what, run } => experiment::run(ctx, &host, what, run, say),
+        Command::Audit { name, what } => audit::run(ctx, name, what, say),
         Command::Prove { host, run, via, keep } => {
             let options = options(ctx.dirs, run, via.into())?;
             prove_case(ctx, &host, options, keep, say)

@@ -2,6 +2,7 @@
 
 mod args;
 mod attach;
+mod audit;
 mod check;
 mod dispatch;
 mod experiment;

@@ -18,7 +18,7 @@ mod version;
 
 pub use early::{CannotStart, Start, refuse_early};
 pub use table::table;
-pub(crate) use table::wrap;
+pub(crate) use table::{wrap, wrap_at};
 
 use crate::host::dirs::Dirs;
 use crate::names::MiB;

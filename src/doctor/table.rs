@@ -47,12 +47,17 @@ fn word(result: Outcome) -> (&'static str, Style) {
 /// Words in lines; every line but the first starts with `indent` spaces and `hang`. A word that is
 /// longer than a line stays whole: it is a path or a command to be copied.
 pub(crate) fn wrap<'a>(words: impl IntoIterator<Item = &'a str>, indent: usize, hang: &str) -> String {
+    wrap_at(WIDTH, words, indent, hang)
+}
+
+/// The same for another width of the text.
+pub(crate) fn wrap_at<'a>(width: usize, words: impl IntoIterator<Item = &'a str>, indent: usize, hang: &str) -> String {
     let mut out = String::new();
     let mut column = indent;
     for word in words {
         let length = word.chars().count();
         let first = column == indent;
-        if !first && column + 1 + length > WIDTH {
+        if !first && column + 1 + length > width {
             out.push('\n');
             out.push_str(&" ".repeat(indent));
             out.push_str(hang);

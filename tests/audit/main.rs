@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
 mod host;
+mod program;

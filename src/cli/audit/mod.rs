@@ -1,0 +1,67 @@
+//! `audit`.
+
+mod table;
+
+use super::args::AuditArgs;
+use super::dispatch::wait_on;
+use super::say::Say;
+use crate::audit::schedule::in_order;
+use crate::audit::scope::Scope;
+use crate::audit::{AuditProfile, Judged};
+use crate::failure::{Exit, Failure};
+use crate::jobs::audit::{Wanted, audit};
+use crate::jobs::{Context, guards};
+use crate::names::HostName;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::time::Duration;
+
+/// Run it, or list what it would look at.
+pub(super) fn run(ctx: Context<'_>, name: HostName, args: AuditArgs, say: &Say) -> Result<u8, Failure> {
+    let wanted = wanted(&ctx, name, &args)?;
+    if args.list {
+        return Ok(list(&wanted, say));
+    }
+    let command = format!("audit {}", wanted.name);
+    let _lock = guards::lock(&ctx, &command)?;
+    let told = |one: &Judged| say.object(&serde_json::json!({"event": "condition", "condition": one}));
+    let audit = wait_on(audit(ctx, &wanted, &command, told))?;
+    say.result(format!("\n{}", table::text(&audit)));
+    say.object(&serde_json::json!({"event": "result", "result": audit}));
+    if let Some(failure) = &audit.failure {
+        super::tell(say, failure);
+    }
+    if audit.kept {
+        let name = &audit.profile;
+        say.result(format!(
+            "\nThe machine is still there. Look at it:\n  boma-qemu console {name} --attach\nand remove it:\n  boma-qemu down {name}"
+        ));
+    }
+    Ok(audit.exit.code())
+}
+
+fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted, Failure> {
+    let profile = AuditProfile::load(ctx.dirs, &name)?;
+    let here = std::env::current_dir().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
+    let image = profile.image(ctx.dirs, args.image.as_deref(), here.as_deref().unwrap_or(Utf8Path::new("/")));
+    let not_building = match (&args.image, &profile.build) {
+        (Some(_), _) => Some("--image names an image, so nothing is built"),
+        (None, None) => Some("the profile names no build"),
+        (None, Some(_)) => None,
+    };
+    let scope = Scope { only: args.only.clone(), not_building };
+    if let Some(unknown) = scope.unknown(&profile.conditions) {
+        return Err(Failure::new(Exit::Usage, format!("--only: {name} has no condition {unknown}"))
+            .next(format!("`boma-qemu audit {name} --list` shows them all; host, image and runtime are its phases")));
+    }
+    Ok(Wanted { image, scope, keep: args.keep, limit: Duration::from_secs(args.timeout), name, profile })
+}
+
+fn list(wanted: &Wanted, say: &Say) -> u8 {
+    let conditions = in_order(&wanted.profile.conditions);
+    for condition in &conditions {
+        let skipped = wanted.scope.leaves_out(condition);
+        say.object(&serde_json::json!({"event": "condition", "condition": condition, "skipped": skipped}));
+    }
+    say.result(table::list(&conditions, |one| wanted.scope.leaves_out(one)).trim_end());
+    0
+}
