@@ -1,0 +1,122 @@
+//! The audit of a real image, booted for real: the good one holds everything that `profiles/pre-nixos.json` demands, and
+//! each broken one fails its own conditions and no others.
+//!
+//! Needs root the first time, for building the image.
+
+#![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
+
+mod audits;
+#[path = "../iso/mod.rs"]
+mod iso;
+
+use audits::{Audit, audit, unchanged};
+use iso::Variant;
+use serde_json::json;
+
+/// Everything passes that applies, and nothing is left.
+fn holds(done: &Audit) {
+    assert_eq!(done.code, 0, "{}", done.told);
+    assert_eq!(done.with("failed"), [""; 0], "{}", done.told);
+    assert_eq!(done.with("blocked"), [""; 0], "{}", done.told);
+    assert!(done.with("passed").len() >= 43, "{}", done.told);
+    for file in ["console.log", "audit.json", "junit.xml", "report.md", "events.ndjson"] {
+        assert!(done.evidence(file).is_some(), "{file}");
+    }
+}
+
+/// Exactly these fail, the first of them for this reason; what the exit code says.
+fn fails(done: &Audit, ids: &[&str], cause: &str) {
+    assert_eq!(done.with("failed"), ids, "{}", done.told);
+    let said = done.cause(ids[0]);
+    assert!(said.lines().next().unwrap().contains(cause), "{cause:?} is not in {said:?}");
+    assert_eq!(done.code, 6, "{}", done.told);
+    assert!(done.told.contains(&format!("error: {}: ", ids[0])), "{}", done.told);
+}
+
+#[test]
+fn the_good_image_passes_every_condition_by_bios() {
+    holds(&audit(iso::iso(Variant::Good).as_str(), unchanged));
+}
+
+#[test]
+fn the_good_image_passes_every_condition_by_uefi() {
+    holds(&audit(iso::iso(Variant::Good).as_str(), |profile| profile["machine"]["firmware"] = json!("uefi")));
+}
+
+#[test]
+fn a_kernel_that_prints_all_the_while_changes_nothing() {
+    holds(&audit(iso::iso(Variant::Noise).as_str(), unchanged));
+}
+
+#[test]
+fn of_two_images_none_is_booted() {
+    let done = audit(&iso::two(), unchanged);
+    fails(&done, &["one-image"], "2 files match");
+    assert_eq!(done.blocked_by("login"), ["one-image"]);
+    assert!(done.evidence("console.log").is_none());
+}
+
+#[test]
+fn an_image_without_its_end_is_not_booted() {
+    let done = audit(iso::iso(Variant::Truncated).as_str(), unchanged);
+    fails(&done, &["image-whole"], "cut off");
+    assert_eq!(done.blocked_by("storage-service"), ["image-whole"]);
+    assert!(done.evidence("console.log").is_none());
+}
+
+#[test]
+fn entries_without_a_serial_console_are_found_before_the_boot() {
+    let done = audit(iso::iso(Variant::NoSerial).as_str(), unchanged);
+    fails(&done, &["serial-default", "serial-all"], "lacks console=ttyS0,115200*");
+    assert_eq!(done.blocked_by("console-alive"), ["serial-default"]);
+    assert!(done.evidence("console.log").is_none());
+}
+
+#[test]
+fn a_console_that_stays_silent_is_given_up_when_the_silence_is_too_long() {
+    let silent = |profile: &mut serde_json::Value| {
+        audits::condition(profile, "console-alive")["probe"]["console-alive"]["max-gap-s"] = json!(20);
+        audits::only(profile, "runtime");
+    };
+    let done = audit(iso::iso(Variant::NoSerial).as_str(), silent);
+    fails(&done, &["console-alive"], "the serial console");
+    assert!(done.seconds("console-alive") < 60.0, "{}", done.told);
+}
+
+#[test]
+fn a_disk_on_another_bus_is_known_by_its_name() {
+    let bus = |profile: &mut serde_json::Value| profile["machine"]["disks"][0]["bus"] = json!("virtio-scsi");
+    let done = audit(iso::iso(Variant::Good).as_str(), bus);
+    fails(&done, &["disk-name"], "there is no disk vda; there are sda");
+    assert_eq!(done.blocked_by("logical-volume"), ["disk-name"]);
+}
+
+#[test]
+fn a_service_that_fails_says_why_and_is_not_waited_for() {
+    let done = audit(iso::iso(Variant::FailingStorage).as_str(), unchanged);
+    fails(&done, &["storage-service"], "pre-nixos.service failed: exit-code");
+    assert_eq!(done.blocked_by("storage-status"), ["storage-service"]);
+    assert!(done.seconds("storage-service") < 60.0, "{}", done.told);
+}
+
+#[test]
+fn a_network_without_dhcp_has_no_lease_and_all_else() {
+    let done = audit(iso::iso(Variant::NoDhcp).as_str(), unchanged);
+    fails(&done, &["lan-lease"], "lan has no IPv4 lease after");
+}
+
+#[test]
+fn sudo_that_asks_a_password_blocks_what_takes_root() {
+    let done = audit(iso::iso(Variant::SudoAsks).as_str(), unchanged);
+    fails(&done, &["sudo-list", "escalation"], "sudo -l says: sudo: a password is required");
+    assert_eq!(done.blocked_by("volume-group"), ["escalation"]);
+    assert_eq!(done.result("storage-status"), "passed");
+}
+
+#[test]
+fn a_service_that_never_ends_is_given_up_at_its_limit() {
+    let soon = |profile: &mut serde_json::Value| audits::condition(profile, "storage-service")["limit"] = json!(40);
+    let done = audit(iso::iso(Variant::NeverEnds).as_str(), soon);
+    fails(&done, &["storage-service"], "pre-nixos.service is still activating");
+    assert!(done.seconds("storage-service") < 75.0, "{}", done.told);
+}
