@@ -1,11 +1,13 @@
 //! The order of an audit: each condition once, after all that it depends on, phase by phase.
 //!
-//! What depends on something that failed is blocked by it, directly or through others that were blocked or left out,
+//! What depends on something that failed is blocked by it, directly or through others that were blocked or not asked for,
 //! and names the roots. A condition that was left out is in nobody's way by itself: whoever asks for one condition
-//! wants it looked at.
+//! wants it looked at. One that does not apply hides what it would have come after: an image that is given does not
+//! depend on what building it would have taken.
 
 use super::condition::Condition;
 use super::outcome::{Judged, Outcome, Seen};
+use super::scope::Left;
 use crate::names::ConditionId;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -38,16 +40,20 @@ pub enum Told<'a> {
 /// `leaves_out` says why a condition is skipped, if it is.
 pub async fn run(
     conditions: &[Condition],
-    leaves_out: impl Fn(&Condition) -> Option<String>,
+    leaves_out: impl Fn(&Condition) -> Option<Left>,
     world: &mut impl World,
     results: &mut Vec<Judged>,
     mut told: impl FnMut(Told<'_>),
 ) {
     let mut roots = Roots::default();
     for condition in in_order(conditions) {
-        let by = roots.above(condition);
-        let mut judged = match leaves_out(condition) {
-            Some(reason) => Judged::without_looking(condition, Outcome::Skipped { reason }),
+        let left = leaves_out(condition);
+        let by = match left {
+            Some(Left::DoesNotApply(_)) => Vec::new(),
+            _ => roots.above(condition),
+        };
+        let mut judged = match left {
+            Some(left) => Judged::without_looking(condition, Outcome::Skipped { reason: left.to_string() }),
             None if !by.is_empty() => Judged::without_looking(condition, Outcome::Blocked { by: by.clone() }),
             None => {
                 told(Told::Begins(condition));

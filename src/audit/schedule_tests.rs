@@ -116,6 +116,17 @@ fn what_belongs_to_the_build_is_skipped_where_an_image_is_given() {
         condition("iso", Phase::Image, &["build"]),
     ];
     let given = Scope { not_building: Some("--image names one"), ..everything() };
+    let after = [condition("shell", Phase::Host, &[]), conditions[0].clone(), conditions[1].clone()];
+    let after = after.map(|one| match one.id.as_str() {
+        "build" => Condition { after: vec!["shell".parse().unwrap()], ..one },
+        _ => one,
+    });
+    let results = audit(&after, &mut broken(&["shell"]), &given);
+    assert_eq!(
+        words(&results)[2],
+        "iso: it is well",
+        "what a build would take is not in the way of an image that is there"
+    );
     assert_eq!(
         words(&audit(&conditions, &mut broken(&["build"]), &given)),
         ["build: --image names one", "iso: it is well"]

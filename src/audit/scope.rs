@@ -41,17 +41,35 @@ pub struct Scope {
     pub not_building: Option<&'static str>,
 }
 
+/// Why a condition is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It says nothing of this audit, and neither does what it would come after.
+    DoesNotApply(String),
+    /// It was not asked for.
+    NotAsked,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DoesNotApply(why) => f.write_str(why),
+            Self::NotAsked => f.write_str("not asked for"),
+        }
+    }
+}
+
 impl Scope {
     /// Why a condition is left out, if it is.
-    pub fn leaves_out(&self, condition: &Condition) -> Option<String> {
+    pub fn leaves_out(&self, condition: &Condition) -> Option<Left> {
         let named = |only: &Only| match only {
             Only::Phase(phase) => *phase == condition.phase,
             Only::Condition(id) => *id == condition.id,
         };
         match (self.not_building, condition.when) {
-            (Some(why), When::Building) => Some(why.to_owned()),
+            (Some(why), When::Building) => Some(Left::DoesNotApply(why.to_owned())),
             _ if self.only.is_empty() || self.only.iter().any(named) => None,
-            _ => Some("not asked for".into()),
+            _ => Some(Left::NotAsked),
         }
     }
 

@@ -267,6 +267,11 @@ fn a_build_makes_one_image_and_its_log_is_kept() {
     assert!(std::fs::read_to_string(home.path("build.log")).unwrap().contains("\nworking\n"));
     home.write("out/b.iso", "");
     home.fails(build, &["the build ended well, but", "2 files match", "a.iso, ", "b.iso"]);
+    let mut gone = Home::new().builds("true");
+    gone.site.build.as_mut().unwrap().1 = gone.path("gone");
+    gone.fails(build, &["there is no folder", "gone to build in"]);
+    gone.fails(r#"{"nix-flake-show": {}}"#, &["there is no folder"]);
+    gone.holds(r#"{"command-works": {"argv": ["true"]}}"#);
     let broken = Home::new().builds("echo on the way; echo error: no such input >&2; exit 3");
     broken.fails(build, &["the build ended with exit status: 3; it last said: error: no such input"]);
     let mut slow = Home::new().builds("sleep 60");

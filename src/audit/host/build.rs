@@ -16,6 +16,9 @@ const SHOWN: u64 = 4096;
 /// Run the command as somebody would who has just logged in.
 pub(super) async fn build(site: &Site, deadline: &Deadline, line: &mut dyn FnMut(&str)) -> Seen {
     let Some((build, folder)) = &site.build else { return Seen::unknown("the profile has no build") };
+    if !folder.is_dir() {
+        return Seen::fails("no such folder", format!("there is no folder {folder} to build in"));
+    }
     let limit = std::time::Duration::from_secs(build.limit).min(deadline.left());
     let argv: Vec<String> =
         ["bash", "-lc", "exec \"$@\"", "bash"].into_iter().map(str::to_owned).chain(build.command.clone()).collect();

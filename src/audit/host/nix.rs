@@ -14,7 +14,11 @@ const NIX: &str = r#"nix --extra-experimental-features "nix-command flakes" "$@"
 
 /// Run Nix; its standard output, or what was seen instead.
 fn nix(site: &Site, args: &[&str], deadline: &Deadline) -> Result<String, Seen> {
-    match run(site, Shell::FreshLogin, NIX, args, deadline) {
+    let folder = site.base();
+    if !folder.is_dir() {
+        return Err(Seen::fails("no such folder", format!("there is no folder {folder} to build in")));
+    }
+    match run(site, Shell::FreshLogin, NIX, args, folder, deadline) {
         Err(CmdError::TimedOut { limit, said, .. }) => {
             Err(Seen::fails(said, format!("nix {} did not end within {:.0} s", args.join(" "), limit.as_secs_f64())))
         }
@@ -58,7 +62,8 @@ pub(super) fn profile_script(site: &Site, paths: &[Utf8PathBuf], deadline: &Dead
         let paths: Vec<_> = paths.iter().map(|path| path.as_str()).collect();
         return Seen::fails("none of them", format!("none of these is there: {}", paths.join(", ")));
     };
-    match run(site, Shell::FreshNonLogin, r#". "$1" && command -v nix"#, &[script.as_str()], deadline) {
+    match run(site, Shell::FreshNonLogin, r#". "$1" && command -v nix"#, &[script.as_str()], &site.user.home, deadline)
+    {
         Err(error) => broken(&error),
         Ok((status, output)) if status.success() => {
             Seen::holds(format!("{script} leads to {}", last_line(&output.stdout)))

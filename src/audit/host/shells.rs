@@ -9,6 +9,7 @@ use crate::audit::pattern::Pattern;
 use crate::audit::probe::Shell;
 use crate::host::cmd::{Cmd, CmdError, Output};
 use crate::host::deadline::Deadline;
+use camino::Utf8Path;
 use std::process::ExitStatus;
 
 /// What stands before our own lines: profile scripts print, too.
@@ -50,18 +51,18 @@ impl std::fmt::Display for Shell {
     }
 }
 
-/// Run a script with arguments in a fresh shell, in the folder that the profile builds in or at home.
+/// Run a script with arguments in a fresh shell in a folder: at home, where a shell begins, or where the build is.
 pub(super) fn run<S: AsRef<str>>(
     site: &Site,
     shell: Shell,
     script: &str,
     args: &[S],
+    folder: &Utf8Path,
     deadline: &Deadline,
 ) -> Result<(ExitStatus, Output), CmdError> {
     let [bash, option] = shell.argv();
-    let home = site.build.as_ref().map_or(&site.user.home, |(_, folder)| folder);
     let cmd = Cmd::new(bash).args([option, script, "bash"]).args(args.iter().map(AsRef::as_ref));
-    cmd.only_env(&environment_of(&site.user)).current_dir(home).limit(deadline.left()).status()
+    cmd.only_env(&environment_of(&site.user)).current_dir(folder).limit(deadline.left()).status()
 }
 
 /// What was said, both streams.
@@ -126,7 +127,7 @@ fn each(
 ) -> Seen {
     let mut told = String::new();
     for shell in shells {
-        let (status, output) = match run(site, *shell, script, args, deadline) {
+        let (status, output) = match run(site, *shell, script, args, &site.user.home, deadline) {
             Ok(ran) => ran,
             Err(CmdError::TimedOut { limit, said, .. }) => {
                 return Seen::fails(said, format!("in {shell}: no end within {:.0} s", limit.as_secs_f64()));

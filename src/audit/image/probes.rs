@@ -77,7 +77,7 @@ pub(super) fn loader_args(medium: &Medium, expect: &[String], which: Entries) ->
     let lacking: Vec<_> = entries.iter().filter_map(|entry| lacks(entry)).collect();
     let cause = lacking.first().map(|first| match lacking.len() {
         1 => first.clone(),
-        count => format!("{first}, and so do {} of {} entries", count, entries.len()),
+        count => format!("{first}; {count} of {} entries do", entries.len()),
     });
     let observed = format!("{} entries in {} files", entries.len(), configs.len());
     Seen::judged(observed, cause).in_text(format!("{}\n{evidence}", lacking.join("\n")))

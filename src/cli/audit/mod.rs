@@ -59,7 +59,7 @@ fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted,
 fn list(wanted: &Wanted, say: &Say) -> u8 {
     let conditions = in_order(&wanted.profile.conditions);
     for condition in &conditions {
-        let skipped = wanted.scope.leaves_out(condition);
+        let skipped = wanted.scope.leaves_out(condition).map(|left| left.to_string());
         say.object(&serde_json::json!({"event": "condition", "condition": condition, "skipped": skipped}));
     }
     say.result(table::list(&conditions, |one| wanted.scope.leaves_out(one)).trim_end());

@@ -4,6 +4,7 @@
 //! Colours are ANSI codes: print it through `anstream`, which takes them out where there is no terminal.
 
 use crate::audit::outcome::{Audit, Judged, Outcome};
+use crate::audit::scope::Left;
 use crate::audit::{Condition, Severity};
 use crate::doctor::wrap_at;
 use anstyle::{AnsiColor, Style};
@@ -47,24 +48,21 @@ fn write_row(one: &Judged, phase: &str, width: usize, out: &mut String) -> std::
         Outcome::Passed | Outcome::Failed { .. } => format!("{:.1} s", one.seconds),
         Outcome::Blocked { .. } | Outcome::Skipped { .. } => String::new(),
     };
-    let row = format!("{phase:<7}  {:<width$}  {style}{word:<7}{style:#}  {took:>7}", one.id.as_str());
+    let head = format!("{phase:<7}  {:<width$}  {style}{word}{style:#}", one.id.as_str());
+    let gap = " ".repeat(7 - word.len().min(7));
     let room = WIDTH.saturating_sub(INDENT + width + 2 + 7 + 2 + 7 + 2);
+    let said = one.line();
     match &one.outcome {
-        Outcome::Passed => writeln!(out, "{}", format!("{row}  {}", cut(&one.observed, room)).trim_end()),
-        Outcome::Failed { cause, next, .. } => {
-            writeln!(out, "{}", row.trim_end())?;
-            below(cause.lines().next().unwrap_or_default(), out)?;
+        Outcome::Passed => writeln!(out, "{head}{gap}  {took:>7}  {}", cut(&said, room)),
+        Outcome::Failed { next, .. } => {
+            writeln!(out, "{head}{gap}  {took:>7}")?;
+            below(&said, out)?;
             below(&format!("next: {next}"), out)
         }
-        Outcome::Blocked { .. } | Outcome::Skipped { .. } => {
-            let why = one.line();
-            match why.chars().count() <= room {
-                true => writeln!(out, "{row}  {why}"),
-                false => {
-                    writeln!(out, "{}", row.trim_end())?;
-                    below(&why, out)
-                }
-            }
+        _ if said.chars().count() <= room => writeln!(out, "{head}{gap}  {took:>7}  {said}"),
+        _ => {
+            writeln!(out, "{head}")?;
+            below(&said, out)
         }
     }
 }
@@ -93,7 +91,7 @@ fn cut(text: &str, room: usize) -> String {
 }
 
 /// The conditions of a profile, in the order in which they would be looked at.
-pub(super) fn list(conditions: &[&Condition], leaves_out: impl Fn(&Condition) -> Option<String>) -> String {
+pub(super) fn list(conditions: &[&Condition], leaves_out: impl Fn(&Condition) -> Option<Left>) -> String {
     let width = conditions.iter().map(|one| one.id.as_str().len()).max().unwrap_or(0);
     let mut phase = None;
     let mut out = String::new();

@@ -118,7 +118,7 @@ fn leave_out_the_rest(audit: &mut Audit, wanted: &Wanted, why: &Failure) {
     let reason = format!("not come to: {}", why.chain.join(": "));
     for condition in schedule::in_order(&wanted.profile.conditions) {
         if !audit.conditions.iter().any(|one| one.id == condition.id) {
-            let reason = wanted.scope.leaves_out(condition).unwrap_or_else(|| reason.clone());
+            let reason = wanted.scope.leaves_out(condition).map_or_else(|| reason.clone(), |left| left.to_string());
             audit.conditions.push(Judged::without_looking(condition, Outcome::Skipped { reason }));
         }
     }
