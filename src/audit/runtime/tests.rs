@@ -283,9 +283,10 @@ mod console_course {
 
     #[test]
     fn a_console_that_lives_until_its_login_prompt_has_a_longest_silence() {
-        let (course, _) = course(&[(0, "GRUB\r\n"), (150, "[    0.0] Linux\r\n"), (20, "nixos login: ")], 400, 5000);
+        let (course, _) =
+            course(&[(0, "GRUB\r\n"), (150, "[    0.0] Linux\r\n"), (20, "nixos login: ")], 10_000, 60_000);
         let Course::Login { silence_s, before, .. } = &course else { panic!("{course:?}") };
-        assert!((0.1..0.4).contains(silence_s) && before == "GRUB", "{course:?}");
+        assert!((0.1..10.0).contains(silence_s) && before == "GRUB", "{course:?}");
         assert_eq!(judge(&course).verdict, Verdict::Holds);
     }
 
@@ -301,7 +302,7 @@ mod console_course {
     #[test]
     fn one_that_talks_of_something_else_ends_at_the_limit() {
         let chatter: Vec<_> = (0..20).map(|_| (50, "[ ***  ] A start job is running\r\n")).collect();
-        let (course, _) = course(&chatter, 400, 500);
+        let (course, _) = course(&chatter, 60_000, 500);
         assert!(matches!(judge(&course).verdict, Verdict::Fails(cause) if cause.starts_with("no login prompt within")));
     }
 

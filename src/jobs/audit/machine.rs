@@ -331,9 +331,10 @@ async fn blank(booted: &Booted) -> Vec<Seen> {
                 .collect();
         }
     };
-    maps.into_iter()
-        .map(|map| match map {
-            Ok(map) => runtime::disks::judge_blank(&map, written),
+    let disks = media.disks.iter().zip(maps);
+    disks
+        .map(|(disk, map)| match map {
+            Ok(map) => runtime::disks::judge_blank(&disk.path, &map, written),
             Err(error) => Seen::unknown(error.to_string()),
         })
         .collect()
