@@ -99,9 +99,16 @@ impl<P: Port> Serial<P> {
             Look::Prompt(text) if dialect.shell.are_in(text) => Some(Said::Shell),
             Look::Prompt(_) => None,
         };
-        // Of what is typed, no part is the prompt as it will be shown.
+        // Our prompt may not have come yet that stands behind the last answer: what is said before the way is begun says
+        // nothing about it. Of what is typed, no part is a word as it will be shown.
+        let begun = format!("~{tag}!~");
+        let begins = |look: Look<'_>| matches!(look, Look::Line(text) if text.ends_with(&begun)).then_some(());
         self.terminal.skip();
-        self.terminal.enter(&way.run.replace("{prompt}", &format!("\"~\"\"{tag}?\""))).await?;
+        let run = way.run.replace("{prompt}", &format!("\"~\"\"{tag}?\""));
+        self.terminal.enter(&format!("echo \"~\"\"{tag}!~\"; {run}")).await?;
+        if self.terminal.look_for(&deadline.within(PATIENCE), begins).await?.is_none() {
+            return Ok(None);
+        }
         let mut password = password;
         loop {
             let said = self.terminal.look_for(&deadline.within(PATIENCE), &mut heard).await?;
