@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tiny::Vm;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(90);
 
 /// Says `ready`, then each byte that comes. It asks the port whether a byte is there, and whether it takes one.
 fn echo() -> Vec<u8> {

@@ -20,7 +20,8 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(60);
+/// On an idle machine the CD speaks after a second and UEFI after ten; others may need the machine, too.
+const SOON: Duration = Duration::from_secs(240);
 
 /// Says `text`, then resets the machine by the chipset's own port (0xcf9) once a byte comes.
 fn sector(text: &str) -> Vec<u8> {
@@ -95,7 +96,7 @@ impl World {
 
     async fn boot(&self, mut boot: Value) -> Booted {
         boot["iso"] = json!(self.dirs.state.parent().unwrap().join("cd.iso"));
-        boot["mem_mib"] = json!(128);
+        boot["mem_mib"] = json!(256);
         boot["vcpus"] = json!(1);
         let boot: Boot = serde_json::from_value(boot).unwrap();
         let wanted = Wanted {
