@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
 use boma_qemu::console::allow::Allowed;
+use boma_qemu::host::deadline::Deadline;
 use boma_qemu::host::dirs::Dirs;
 use boma_qemu::jobs::media::{Booted, Wanted, boot_media_as};
 use boma_qemu::jobs::{Context, Progress, down};
@@ -14,7 +15,9 @@ use boma_qemu::names::{HostName, MiB};
 use boma_qemu::network::Mode;
 use boma_qemu::qemu::boot::{Boot, ovmf};
 use boma_qemu::qemu::{Machine, media::First};
+use boma_qemu::serial::{Credentials, Dialect, Serial, SerialError};
 use camino::{Utf8Path, Utf8PathBuf};
+use regex::Regex;
 use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
@@ -208,6 +211,40 @@ async fn a_cd_without_once_comes_first_each_time() {
     says(&vm, "from the CD\r\n", 2).await;
     vm.client.power_cycle().await.unwrap();
     says(&vm, "from the CD\r\n", 3).await;
+    world.down().await;
+}
+
+#[tokio::test]
+async fn a_wait_on_the_serial_line_finds_what_comes_and_ends_with_the_machine() {
+    let world = World::new();
+    let vm = world.boot(json!({"net": "none"})).await;
+    let mut serial = Serial::over(&vm.vm).await.unwrap();
+    let patterns = |text: &str| [Regex::new("login:").unwrap(), Regex::new(text).unwrap()];
+    let deadline = Deadline::after(SOON);
+    assert_eq!(serial.expect("the CD's words", &patterns("^from the CD$"), &deadline).await.unwrap().which, 1);
+    // What was seen is not seen again; what comes after a reset is.
+    let again =
+        serial.expect("them again", &patterns("from the CD"), &Deadline::after(Duration::from_millis(500))).await;
+    assert!(matches!(again, Err(SerialError::TimedOut { .. })), "{again:?}");
+    serial.type_in(b"x").await.unwrap();
+    serial.expect("the CD's words", &patterns("^from the CD$"), &deadline).await.unwrap();
+    // QEMU dies while somebody waits for something else.
+    let start = Instant::now();
+    let never = patterns("never");
+    let QemuStatus::Running { process, .. } = vm.client.status().await.unwrap().qemu else { panic!("it does not run") };
+    let (lost, _) =
+        tokio::join!(serial.expect("what never comes", &never, &deadline), async { process.end(Duration::ZERO) });
+    let said = lost.unwrap_err();
+    println!("after {:?}: {said}", start.elapsed());
+    assert!(matches!(&said, SerialError::Lost { why, .. } if why.contains("QEMU has ended")), "{said}");
+    assert!(said.to_string().contains("from the CD"), "the last lines are in it: {said}");
+    assert!(start.elapsed() < Duration::from_secs(10));
+    // And so for whoever comes later.
+    let start = Instant::now();
+    let mut late = Serial::over(&vm.vm).await.unwrap();
+    let who = Credentials::user("nixos");
+    assert!(late.login(&Dialect::debian(), &who, &Deadline::after(SOON)).await.is_err());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     world.down().await;
 }
 
