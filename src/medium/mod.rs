@@ -84,6 +84,10 @@ impl Medium {
     /// [`MediumError::Io`] if the file cannot be read, [`MediumError::NotIso`] if it is something else.
     pub fn open(path: &Utf8Path) -> Result<Self, MediumError> {
         let io = |source| MediumError::Io { path: path.to_owned(), source };
+        // Opening a pipe would wait for somebody to write to it.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(MediumError::NotIso { path: path.to_owned(), why: "it is not a file".into() });
+        }
         let file = std::fs::File::open(path).map_err(io)?;
         open::medium(path, Bytes::of_file(file).map_err(io)?)
     }

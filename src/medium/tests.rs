@@ -88,6 +88,16 @@ fn what_is_no_image_is_told_by_what_it_is() {
 }
 
 #[test]
+fn what_is_no_file_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = Utf8PathBuf::from_path_buf(dir.path().join("pipe")).unwrap();
+    nix::unistd::mkfifo(pipe.as_std_path(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = Medium::open(&pipe).unwrap_err().to_string();
+    assert!(error.ends_with("is not an ISO 9660 image: it is not a file"), "{error}");
+    assert!(matches!(Medium::open(Utf8Path::new("/gone.iso")), Err(MediumError::Io { .. })));
+}
+
+#[test]
 fn a_file_that_is_not_there_or_too_large_is_refused() {
     let medium = open(three());
     let error = medium.read("/boot/a.txt", 10).unwrap_err().to_string();
