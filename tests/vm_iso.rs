@@ -108,14 +108,16 @@ impl Guest {
     }
 
     /// Wait until the console has this text.
-    fn wait(&self, text: &str) {
+    fn wait(&mut self, text: &str) {
         loop {
+            let ended = self.child.try_wait().unwrap();
             let said = String::from_utf8_lossy(&std::fs::read(&self.console).unwrap()).into_owned();
             if said.contains(text) {
                 return eprintln!("{text:?} after {:.1} s", self.started.elapsed().as_secs_f64());
             }
             let last: Vec<_> = said.lines().rev().take(15).collect();
-            assert!(self.started.elapsed() < PATIENCE, "no {text:?}; the console's last lines, upwards: {last:#?}");
+            let in_time = self.started.elapsed() < PATIENCE && ended.is_none();
+            assert!(in_time, "no {text:?} (QEMU: {ended:?}); the console's last lines, upwards: {last:#?}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -129,7 +131,7 @@ fn boots(firmware: &[&str]) {
     let ask = "while systemctl show -p ActiveState pre-nixos | grep -q activating; do sleep 0.2; done
         n=0; until ip -4 -br addr show lan | grep -q 10.0.2.15 || [ $((n += 1)) -gt 100 ]; do sleep 0.2; done
         echo \"answer-\"$(tr '\\n' ' ' < /run/pre-nixos/storage-status)
-        echo \"user-\"$(id -un) \"root-\"$(sudo -n id -u) \"volume-\"$(sudo -n lvs --noheadings -o lv_full_name)
+        echo \"user-\"$(id -un) \"root-\"$(sudo -n id -u) \"volume-\"$(sudo -n lvs --noheadings -o lv_full_name | tr -d ' ')
         echo \"address-\"$(ip -4 -br addr show lan | tr -s ' ')
         sudo -n systemctl poweroff\n";
     guest.keys.write_all(ask.as_bytes()).unwrap();
