@@ -60,10 +60,10 @@ fn any_of(name: &str, values: &[String]) -> String {
 
 fn wait_until(unit: &str, reached: &str, asked: &Asked<'_>) -> String {
     let unit = quoted(unit);
-    let limit = patience(asked);
+    let begin = wait_begins(asked);
     // A newline before and after, so that each property stands between two.
     format!(
-        r#"n=0; while :; do
+        r#"{begin}; while :; do
 s="
 $(systemctl show {ASKED} -- {unit})
 "
@@ -75,10 +75,21 @@ ActiveState=failed
 "*) break;; *"
 ActiveState=inactive
 "*) [ -n "$(systemctl list-jobs --no-legend)" ] || break;; esac
-n=$((n + 1)); [ $((n / 4)) -lt {limit} ] || break; sleep 0.25
+{WAIT_GOES_ON}
 done; printf '%s{JOURNAL}\n' "$s"; journalctl -b -u {unit} -n 80 --no-pager -o short-monotonic 2>&1"#
     )
 }
+
+/// What a wait in the guest's shell begins with. The time is read and not counted: an emulated machine may take a second for
+/// an answer, and its last words have to come before the command's own time is up.
+pub(super) fn wait_begins(asked: &Asked<'_>) -> String {
+    // `/proc/uptime` has seconds with two decimals, and the shell reckons in whole numbers.
+    let clock = r#"now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }"#;
+    format!("{clock}; end=$(($(now) + {}00))", patience(asked))
+}
+
+/// What a wait's loop ends with.
+pub(super) const WAIT_GOES_ON: &str = r#"[ "$(now)" -lt "$end" ] || break; sleep 0.25"#;
 
 /// The time that the guest waits: a little less than all, so that its own words come through.
 pub(super) fn patience(asked: &Asked<'_>) -> u64 {
