@@ -71,7 +71,12 @@ fn a_unit_has_the_properties_that_it_should() {
 }
 
 /// `systemctl` as it is told to be: the wait runs in a real shell.
-fn waited(probe_text: &str, states: &[&str], jobs: &str, limit: u64) -> (String, std::time::Duration) {
+fn waited(
+    probe_text: &str,
+    states: &[&str],
+    jobs: &str,
+    (limit, answers_after_s): (u64, f64),
+) -> (String, std::time::Duration) {
     let dir = tempfile::tempdir().unwrap();
     for (n, state) in states.iter().enumerate() {
         std::fs::write(dir.path().join(n.to_string()), state).unwrap();
@@ -81,7 +86,7 @@ fn waited(probe_text: &str, states: &[&str], jobs: &str, limit: u64) -> (String,
         r#"cd {dir}; echo 0 > n
 systemctl() {{ case $1 in
 list-jobs) echo '{jobs}' | grep . ;;
-show) n=$(cat n); cat $n; [ -e $((n + 1)) ] && echo $((n + 1)) > n; : ;;
+show) sleep {answers_after_s}; n=$(cat n); cat $n; [ -e $((n + 1)) ] && echo $((n + 1)) > n; : ;;
 esac; }}
 journalctl() {{ echo journal of $3; }}
 {command}"#,
@@ -108,13 +113,17 @@ fn the_wait_for_a_unit_ends_as_soon_as_the_answer_is_known() {
         (vec![&*queued], "", "ActiveState=inactive"),
     ];
     for (states, jobs, last) in cases {
-        let (said, took) = waited(STATE, &states, jobs, 60);
+        let (said, took) = waited(STATE, &states, jobs, (60, 0.0));
         assert!(said.contains(last) && said.contains("-- journal --\njournal of pre-nixos.service"), "{said}");
         assert!(took < Duration::from_secs(5), "{took:?} for {last}");
     }
-    let (said, took) = waited(STATE, &[&starting], "3 job", 6);
+    let (said, took) = waited(STATE, &[&starting], "3 job", (6, 0.0));
     assert!(said.contains("ActiveState=activating"), "{said}");
     assert!(took >= Duration::from_millis(700), "{took:?}");
+    // A machine that is slow to answer has no more time for it: its last words would not come through.
+    let (said, took) = waited(STATE, &[&starting], "3 job", (8, 0.5));
+    assert!(said.contains("ActiveState=activating"), "{said}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
@@ -130,12 +139,12 @@ fn a_oneshot_is_done_whether_it_stays_active_or_not() {
         (unit("inactive", "success", 0), unit("inactive", "success", 71), unit("active", "success", 71));
     let starting = unit("activating", "success", 0);
     for last in [&done, &stays] {
-        let (said, took) = waited(probe, &[&queued, &starting, last], "3 job", 60);
+        let (said, took) = waited(probe, &[&queued, &starting, last], "3 job", (60, 0.0));
         assert!(took < Duration::from_secs(5), "{took:?}");
         assert_eq!(self::said(probe, 0, &said).verdict, Verdict::Holds, "{said}");
     }
     assert_eq!(fails(probe, 0, &queued), "pre-nixos.service is inactive (dead), and not done");
-    let (said, took) = waited(probe, &[&queued], "", 60);
+    let (said, took) = waited(probe, &[&queued], "", (60, 0.0));
     assert!(
         took < Duration::from_secs(5) && said.contains("Monotonic=0"),
         "a unit that nobody starts is not waited for"
@@ -196,6 +205,8 @@ fn an_interface_has_its_name_and_a_lease() {
     let fixed = "2: lan    inet 192.0.2.7/24 brd 192.0.2.255 scope global lan\\       valid_lft forever preferred_lft forever\n";
     assert_eq!(holds(probe, &format!("{LINKS}{lease}")), "lan has 10.0.2.15/24");
     assert_eq!(fails(probe, 0, LINKS), "lan has no IPv4 lease after 30 s");
+    let unasked = format!("{LINKS}-- asks for no lease --\n/etc/systemd/network/10-lan.network\n[Match]\nName=lan\n");
+    assert_eq!(fails(probe, 0, &unasked), "lan has no IPv4 lease: /etc/systemd/network/10-lan.network asks for none");
     assert_eq!(
         fails(probe, 0, &format!("{LINKS}{fixed}")),
         "lan has 192.0.2.7/24, which is no lease: it does not run out"
