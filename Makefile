@@ -71,7 +71,7 @@ bench: build
 soak: venv image build fuzz
 	! grep --quiet --text BOMA_STOP $(BOMA)
 	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored
-	$(CARGO) test --test image_build --test vm_tiny --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
+	$(CARGO) test --test image_build --test vm_audit --test vm_tiny --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
 
 # Ten minutes each, or FUZZ_SECONDS; KINDS names fewer. What is found stays in fuzz/artifacts and ends the run. New inputs
 # go to fuzz/found: what is worth keeping is copied into fuzz/corpus, which `make unit` replays. What is read by the line needs

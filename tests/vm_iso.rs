@@ -1,23 +1,16 @@
-//! The ISO that the audit's tests run on, looked at from outside: what our reader tells of the good one and of each broken
-//! variant, and that it boots by BIOS and by UEFI until its service is done.
+//! The ISO that the audit's tests run on, as a file: what our reader tells of the good one and of each broken variant.
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
 mod iso;
 
 use boma_qemu::medium::{Loader, Medium, Platform, find_one};
-use camino::{Utf8Path, Utf8PathBuf};
 use iso::Variant;
-use std::io::Write;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
 
-/// How long the guest may take; the machine may be busy and has no KVM.
-const PATIENCE: Duration = Duration::from_secs(280);
 const CONSOLE: &str = "console=ttyS0,115200";
 
 #[test]
-fn the_good_image_boots_by_both_firmwares_with_the_console_in_every_entry() {
+fn the_good_image_can_boot_by_both_firmwares_with_the_console_in_every_entry() {
     let medium = Medium::open(&iso::iso(Variant::Good)).unwrap();
     assert_eq!(medium.damage(), []);
     assert_eq!(medium.volume_id(), "BOMA_TEST");
@@ -71,82 +64,4 @@ fn each_broken_image_differs_from_the_good_one_in_its_own_way() {
 fn of_two_images_both_are_named() {
     let error = find_one(&iso::two()).unwrap_err().to_string();
     assert!(error.starts_with("2 files match ") && error.contains("/a.iso, "), "{error}");
-}
-
-/// QEMU, which never outlives the test.
-struct Guest {
-    child: Child,
-    keys: ChildStdin,
-    console: Utf8PathBuf,
-    started: Instant,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Guest {
-    fn boot(image: &Utf8Path, firmware: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        std::fs::File::create(path.join("disk.raw")).unwrap().set_len(2 << 30).unwrap();
-        let console = path.join("console.log");
-        let args = format!(
-            "-nodefaults -display none -no-reboot -accel tcg -cpu max -smp 2 -m 1024 \
-             -cdrom {image} -boot d -drive if=virtio,file={path}/disk.raw,format=raw \
-             -nic user,model=virtio-net-pci -device virtio-rng-pci -serial stdio"
-        );
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args(args.split_whitespace()).args(firmware).stdin(Stdio::piped());
-        let mut child = command.stdout(std::fs::File::create(&console).unwrap()).spawn().unwrap();
-        let keys = child.stdin.take().unwrap();
-        Self { child, keys, console, started: Instant::now(), _dir: dir }
-    }
-
-    /// Wait until the console has this text.
-    fn wait(&mut self, text: &str) {
-        loop {
-            let ended = self.child.try_wait().unwrap();
-            let said = String::from_utf8_lossy(&std::fs::read(&self.console).unwrap()).into_owned();
-            if said.contains(text) {
-                return eprintln!("{text:?} after {:.1} s", self.started.elapsed().as_secs_f64());
-            }
-            let last: Vec<_> = said.lines().rev().take(15).collect();
-            let in_time = self.started.elapsed() < PATIENCE && ended.is_none();
-            assert!(in_time, "no {text:?} (QEMU: {ended:?}); the console's last lines, upwards: {last:#?}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-/// Boot until the user is logged in, and ask what came of it. The answers are built so that the echo has none of them.
-fn boots(firmware: &[&str]) {
-    let mut guest = Guest::boot(&iso::iso(Variant::Good), firmware);
-    guest.wait("nixos login: nixos (automatic login)");
-    guest.wait("nixos@nixos:~]$");
-    let ask = "while systemctl show -p ActiveState pre-nixos | grep -q activating; do sleep 0.2; done
-        n=0; until ip -4 -br addr show lan | grep -q 10.0.2.15 || [ $((n += 1)) -gt 100 ]; do sleep 0.2; done
-        echo \"answer-\"$(tr '\\n' ' ' < /run/pre-nixos/storage-status)
-        echo \"user-\"$(id -un) \"root-\"$(sudo -n id -u) \"volume-\"$(sudo -n lvs --noheadings -o lv_full_name | tr -d ' ')
-        echo \"address-\"$(ip -4 -br addr show lan | tr -s ' ')
-        sudo -n systemctl poweroff\n";
-    guest.keys.write_all(ask.as_bytes()).unwrap();
-    guest.wait("answer-STATE=applied DETAIL=auto-applied");
-    guest.wait("user-nixos root-0 volume-main/slash");
-    guest.wait("address-lan UP 10.0.2.15/24");
-    guest.wait("reboot: Power down");
-}
-
-#[test]
-fn the_good_image_boots_by_bios() {
-    boots(&[]);
-}
-
-#[test]
-fn the_good_image_boots_by_uefi() {
-    boots(&["-machine", "q35", "-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"]);
 }

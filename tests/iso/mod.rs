@@ -17,9 +17,10 @@ use std::fs::{self, File};
 use std::process::Command;
 use std::time::Instant;
 
-/// In every entry of every menu: the consoles, and no security module that makes systemd load BPF programs (3 s).
-const SERIAL: &str = "lsm=landlock,yama console=tty0 console=ttyS0,115200";
-const SCREEN: &str = "lsm=landlock,yama console=tty0";
+/// In every entry of every menu: the consoles, no security module that makes systemd load BPF programs (3 s), and no test
+/// of the timer, which panics on an emulated processor that was not scheduled in time.
+const SERIAL: &str = "lsm=landlock,yama no_timer_check console=tty0 console=ttyS0,115200";
+const SCREEN: &str = "lsm=landlock,yama no_timer_check console=tty0";
 
 /// An image, good or broken in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +56,14 @@ impl Variant {
         Self::Truncated,
     ];
 
+    /// Its name has a mark of what it is made with, so that an image of other arguments is not taken for it.
     fn file(self) -> String {
-        format!("{self:?}.iso").to_lowercase()
+        let made_with = Sha256::digest(self.consoles().to_owned() + self.args());
+        format!("{self:?}-{:02x}{:02x}.iso", made_with[0], made_with[1]).to_lowercase()
+    }
+
+    fn consoles(self) -> &'static str {
+        if self == Self::NoSerial { SCREEN } else { SERIAL }
     }
 
     /// The kernel arguments that make the difference.
@@ -109,11 +116,8 @@ fn make(variant: Variant, base: &Utf8Path, image: &Utf8Path) {
         file.set_len(file.metadata().unwrap().len() / 3 * 2).unwrap();
         return;
     }
-    let (consoles, loader) = match variant {
-        Variant::NoSerial => (SCREEN, "screen"),
-        _ => (SERIAL, "serial"),
-    };
-    let args = format!("{consoles} {}", variant.args());
+    let loader = if variant == Variant::NoSerial { "screen" } else { "serial" };
+    let args = format!("{} {}", variant.consoles(), variant.args());
     run(Command::new(recipe().join("pack.sh")).args([base.as_str(), image.as_str(), args.trim(), loader]));
 }
 
@@ -131,8 +135,19 @@ fn base(folder: &Utf8Path) -> Utf8PathBuf {
         let inside = "--pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc --";
         run(Command::new("setpriv").args(inside.split(' ')).arg(recipe().join("base.sh")).arg(&new));
         fs::rename(new, &base).unwrap();
+        drop_others(folder);
     }
     base
+}
+
+/// The images of other recipes are of no use to anybody.
+fn drop_others(folder: &Utf8Path) {
+    for entry in folder.parent().unwrap().read_dir_utf8().unwrap() {
+        let other = entry.unwrap().into_path();
+        if other != *folder && other.file_name().is_some_and(|name| name.starts_with("iso-")) {
+            fs::remove_dir_all(other).unwrap();
+        }
+    }
 }
 
 fn run(command: &mut Command) {
