@@ -93,6 +93,3 @@ impl<P: Port> Serial<P> {
         format!("{:08x}.{}", self.salt, self.count)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,5 @@
-use super::super::SerialError;
 use super::*;
+use boma_qemu::serial::SerialError;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! A guest for tests: a real shell on a pseudo-terminal, and a kernel that writes in between.
 
-use super::super::{Interruption, Port, Serial};
-use crate::console::allow::Allowed;
+use boma_qemu::console::allow::Allowed;
+use boma_qemu::serial::{Interruption, Port, Serial};
 use camino::Utf8PathBuf;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Types on the pseudo-terminal; nothing ever happens to it.
-pub(super) struct Typist(File);
+pub(crate) struct Typist(File);
 
 impl Port for Typist {
     async fn type_in(&self, bytes: &[u8], _: Duration) -> Result<(), String> {
@@ -26,7 +26,7 @@ impl Port for Typist {
 
 /// Where the kernel writes.
 #[derive(Clone, Copy)]
-pub(super) enum Noise {
+pub(crate) enum Noise {
     Never,
     /// After so many bytes, each time.
     Every(usize),
@@ -35,14 +35,14 @@ pub(super) enum Noise {
 }
 
 /// A shell command on a pseudo-terminal, and the log of what it shows.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     child: Child,
-    pub(super) log: Utf8PathBuf,
+    pub(crate) log: Utf8PathBuf,
     keyboard: Option<Typist>,
     master: File,
     is_busybox: bool,
-    pub(super) records: Arc<AtomicUsize>,
-    pub(super) folder: tempfile::TempDir,
+    pub(crate) records: Arc<AtomicUsize>,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Drop for Guest {
@@ -54,7 +54,7 @@ impl Drop for Guest {
 
 impl Guest {
     /// Run `script` with `sh` of `path`, which replaces PATH if there is one.
-    pub(super) fn run(script: &str, noise: Noise, path: Option<&Path>) -> Self {
+    pub(crate) fn run(script: &str, noise: Noise, path: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = Utf8PathBuf::from_path_buf(folder.path().join("console.log")).unwrap();
         let pty = nix::pty::openpty(None, None).unwrap();
@@ -94,7 +94,7 @@ impl Guest {
     }
 
     /// The line, as a program has it.
-    pub(super) async fn serial(&mut self) -> Serial<Typist> {
+    pub(crate) async fn serial(&mut self) -> Serial<Typist> {
         // A busybox that is the login shell is not an initramfs in despair.
         let allowed: Allowed =
             serde_json::from_str(r#"[{"id": "initramfs-shell", "why": "some guests' shell is busybox"}]"#).unwrap();
@@ -103,7 +103,7 @@ impl Guest {
     }
 
     /// A program that the guest finds before any other of its name.
-    pub(super) fn fake(&self, name: &str, text: &str) {
+    pub(crate) fn fake(&self, name: &str, text: &str) {
         let path = self.folder.path().join(name);
         let partial = self.folder.path().join(format!(".{name}"));
         std::fs::write(&partial, text).unwrap();
@@ -112,11 +112,11 @@ impl Guest {
     }
 
     /// Another one who types.
-    pub(super) fn finger(&self) -> File {
+    pub(crate) fn finger(&self) -> File {
         self.master.try_clone().unwrap()
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 }

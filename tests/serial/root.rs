@@ -1,5 +1,5 @@
-use super::super::{How, SerialError};
 use super::*;
+use boma_qemu::serial::{How, SerialError};
 use std::time::Instant;
 
 /// A user that is what the variable says.

@@ -1,12 +1,14 @@
-//! The line against real shells on a pseudo-terminal, with a kernel that writes in between.
+//! The serial line against real shells on a pseudo-terminal, with a kernel that writes in between.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
 mod login;
 mod pty;
 mod root;
 mod shells;
 
-use super::{Credentials, Dialect, Serial};
-use crate::host::deadline::Deadline;
+use boma_qemu::host::deadline::Deadline;
+use boma_qemu::serial::{Credentials, Dialect, Serial};
 use pty::{Guest, Noise, Typist};
 use std::time::Duration;
 

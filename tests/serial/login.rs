@@ -1,5 +1,5 @@
-use super::super::{How, Login, SerialError};
 use super::*;
+use boma_qemu::serial::{How, Login, SerialError};
 use std::time::Instant;
 
 /// Plays getty and login, then gives a shell.
