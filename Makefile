@@ -58,7 +58,7 @@ image:
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image
-	$(CARGO) test --test image_build --test vm_iso --test vm_audit --test vm_seed --test vm_tiny --test vm_monitor --test vm_applied --test vm -- --test-threads=1 --nocapture
+	$(CARGO) test --test image_build --test vm_iso --test vm_media --test vm_attach --test vm_audit --test vm_seed --test vm_tiny --test vm_monitor --test vm_applied --test vm -- --test-threads=1 --nocapture
 
 check:
 	$(CARGO) fmt --check

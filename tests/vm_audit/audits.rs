@@ -27,13 +27,43 @@ pub(crate) fn only(profile: &mut Value, phase: &str) {
     profile["only"] = phase.into();
 }
 
+/// A user of every Debian who has a home, and no privilege (`backup`).
+const ORDINARY: u32 = 34;
+
 /// Audit an image by `profiles/pre-nixos.json` with a change.
 pub(crate) fn audit(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
-    // Short: there are sockets below it.
+    audit_with(&[env!("CARGO_BIN_EXE_boma-qemu")], scratch(), image, change)
+}
+
+/// The same by a user who has no privilege and can have none, and who sees nothing of this project.
+pub(crate) fn audit_as_ordinary_user(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
+    let (keep, dir) = scratch();
+    let (program, copy) = (dir.join("boma-qemu"), dir.join("image.iso"));
+    std::fs::copy(env!("CARGO_BIN_EXE_boma-qemu"), &program).unwrap();
+    std::fs::copy(image, &copy).unwrap();
+    let id = [format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}")];
+    let bound = ["--clear-groups", "--bounding-set=-all", "--no-new-privs"];
+    let prefix = [&["setpriv", &*id[0], &*id[1]], &bound[..], &[program.as_str()]].concat();
+    nix::unistd::chown(dir.as_std_path(), Some(ORDINARY.into()), Some(ORDINARY.into())).unwrap();
+    audit_with(&prefix, (keep, dir.clone()), copy.as_str(), change)
+}
+
+/// A folder for one audit. Short, because sockets lie below it.
+fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
     let keep = tempfile::Builder::new().prefix("ba").tempdir_in("/var/tmp").unwrap();
     let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+    (keep, dir)
+}
+
+fn audit_with(
+    program: &[&str],
+    (keep, dir): (tempfile::TempDir, Utf8PathBuf),
+    image: &str,
+    change: impl FnOnce(&mut Value),
+) -> Audit {
     let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::os::unix::fs::symlink(real.join("net"), dir.join("net")).unwrap();
+    std::fs::create_dir(dir.join("net")).unwrap();
+    std::fs::copy(real.join("net/boma-it.json"), dir.join("net/boma-it.json")).unwrap();
     std::fs::create_dir(dir.join("profiles")).unwrap();
     let text = std::fs::read_to_string(real.join("profiles/pre-nixos.json")).unwrap();
     let mut profile: Value = serde_json::from_str(&text).unwrap();
@@ -41,8 +71,13 @@ pub(crate) fn audit(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
     let only = profile.as_object_mut().unwrap().remove("only");
     std::fs::write(dir.join("profiles/pre-nixos.json"), profile.to_string()).unwrap();
     let boma = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
-        command.args(args).current_dir(&dir).env_remove("BOMA_ROOT").env("BOMA_STATE", dir.join("s"));
+        let mut command = Command::new(program[0]);
+        command
+            .args(&program[1..])
+            .args(args)
+            .current_dir(&dir)
+            .env_remove("BOMA_ROOT")
+            .env("BOMA_STATE", dir.join("s"));
         command.env("BOMA_IT_CACHE", dir.join("c")).env("BOMA_RUNS", dir.join("r")).output().unwrap()
     };
     let mut args = vec!["audit", "pre-nixos", "--image", image];

@@ -9,9 +9,9 @@ mod audits;
 #[path = "../iso/mod.rs"]
 mod iso;
 
-use audits::{Audit, audit, unchanged};
+use audits::{Audit, audit, audit_as_ordinary_user, unchanged};
 use iso::Variant;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Everything passes that applies, and nothing is left.
 fn holds(done: &Audit) {
@@ -39,8 +39,27 @@ fn the_good_image_passes_every_condition_by_bios() {
 }
 
 #[test]
-fn the_good_image_passes_every_condition_by_uefi() {
-    holds(&audit(iso::iso(Variant::Good).as_str(), |profile| profile["machine"]["firmware"] = json!("uefi")));
+fn the_good_image_passes_every_condition_by_uefi_for_a_user_without_any_privilege() {
+    let uefi = |profile: &mut Value| profile["machine"]["firmware"] = json!("uefi");
+    holds(&audit_as_ordinary_user(iso::iso(Variant::Good).as_str(), uefi));
+}
+
+/// What `grub-rescue-pc` delivers, which nobody here made: GRUB by BIOS only, on the screen only.
+#[test]
+fn a_foreign_image_is_told_by_what_it_boots_and_by_its_silence_on_the_serial_line() {
+    let image = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso";
+    assert!(std::path::Path::new(image).exists(), "`.ci/install` installs grub-rescue-pc");
+    let done = audit(image, |profile| {
+        let wanted = ["one-image", "image-whole", "el-torito", "serial-all", "console-alive"];
+        profile["conditions"].as_array_mut().unwrap().retain(|one| wanted.contains(&one["id"].as_str().unwrap()));
+        audits::condition(profile, "one-image")["after"] = json!([]);
+        let alive = audits::condition(profile, "console-alive");
+        alive["after"] = json!(["image-whole"]);
+        alive["probe"] = json!({"console-speaks": {"within-s": 15}});
+    });
+    fails(&done, &["el-torito", "serial-all", "console-alive"], "nothing to boot for EFI: BIOS");
+    assert!(done.cause("serial-all").ends_with("(\"GNU/Linux\") lacks console=ttyS0,115200*; 2 of 2 entries do"));
+    assert_eq!(done.cause("console-alive"), "the serial console says nothing at all in 15 s");
 }
 
 #[test]
@@ -74,7 +93,7 @@ fn entries_without_a_serial_console_are_found_before_the_boot() {
 
 #[test]
 fn a_console_that_stays_silent_is_given_up_when_the_silence_is_too_long() {
-    let silent = |profile: &mut serde_json::Value| {
+    let silent = |profile: &mut Value| {
         audits::condition(profile, "console-alive")["probe"]["console-alive"]["max-gap-s"] = json!(20);
         audits::only(profile, "runtime");
     };
@@ -85,7 +104,7 @@ fn a_console_that_stays_silent_is_given_up_when_the_silence_is_too_long() {
 
 #[test]
 fn a_disk_on_another_bus_is_known_by_its_name() {
-    let bus = |profile: &mut serde_json::Value| profile["machine"]["disks"][0]["bus"] = json!("virtio-scsi");
+    let bus = |profile: &mut Value| profile["machine"]["disks"][0]["bus"] = json!("virtio-scsi");
     let done = audit(iso::iso(Variant::Good).as_str(), bus);
     fails(&done, &["disk-name"], "there is no disk vda; there are sda");
     assert_eq!(done.blocked_by("logical-volume"), ["disk-name"]);
@@ -116,7 +135,7 @@ fn sudo_that_asks_a_password_blocks_what_takes_root() {
 
 #[test]
 fn a_service_that_never_ends_is_given_up_at_its_limit() {
-    let soon = |profile: &mut serde_json::Value| audits::condition(profile, "storage-service")["limit"] = json!(40);
+    let soon = |profile: &mut Value| audits::condition(profile, "storage-service")["limit"] = json!(40);
     let done = audit(iso::iso(Variant::NeverEnds).as_str(), soon);
     fails(&done, &["storage-service"], "pre-nixos.service is still activating");
     assert!(done.seconds("storage-service") < 75.0, "{}", done.told);

@@ -79,7 +79,8 @@ pub(super) fn loader_args(medium: &Medium, expect: &[String], which: Entries) ->
         1 => first.clone(),
         count => format!("{first}; {count} of {} entries do", entries.len()),
     });
-    let observed = format!("{} entries in {} files", entries.len(), configs.len());
+    let some = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let observed = format!("{} in {}", some(entries.len(), "entry", "entries"), some(configs.len(), "file", "files"));
     Seen::judged(observed, cause).in_text(format!("{}\n{evidence}", lacking.join("\n")))
 }
 
