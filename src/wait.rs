@@ -104,7 +104,8 @@ impl Doom {
             "network-broken" => Some(Self::NetworkBroken(text("why"))),
             "kvm-internal-error" => Some(Self::KvmBroken),
             "GUEST_PANICKED" => Some(Self::Panicked),
-            "SHUTDOWN" => Some(Self::PoweredOff),
+            // One of QEMU's own (asked to quit, by QMP or by a signal) is followed by its end, which says so.
+            "SHUTDOWN" if event.data.get("guest").is_none_or(|by_guest| by_guest == true) => Some(Self::PoweredOff),
             "console-rule" if event.data.get("fatal").is_some_and(|v| v == true) => {
                 Some(Self::Console { rule: text("id"), line: text("line") })
             }
@@ -273,5 +274,25 @@ fn console(vm: &VmDir) -> String {
 async fn monitor_gone(vm: &VmDir) {
     while vm.is_alive() {
         tokio::time::sleep(PROBE_PERIOD).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::events::Source;
+    use serde_json::{Value, json};
+
+    fn doom(kind: &str, data: Value) -> Option<Doom> {
+        Doom::of(&Event { seq: 1, wall: 0.0, mono: 0.0, source: Source::Qmp, kind: kind.into(), console: 0, data })
+    }
+
+    #[test]
+    fn who_switched_the_machine_off_is_told_apart() {
+        let by_guest = json!({"guest": true, "reason": "guest-shutdown"});
+        assert_eq!(doom("SHUTDOWN", by_guest), Some(Doom::PoweredOff));
+        assert_eq!(doom("SHUTDOWN", json!({"guest": false, "reason": "host-qmp-quit"})), None);
+        let end = doom("qemu-exited", json!({"status": "exit status: 0", "stderr": ""})).unwrap();
+        assert_eq!((end.to_string().as_str(), end.exit()), ("QEMU has ended: exit status: 0", Exit::Lost));
     }
 }
