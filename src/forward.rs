@@ -216,15 +216,7 @@ fn file(vm: &VmDir, port: u16) -> camino::Utf8PathBuf {
 
 /// The hidden subcommand: `@forward FOLDER ADDRESS:PORT`, with the listener as standard input.
 pub fn main(args: &[String]) -> ExitCode {
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            anstream::eprintln!("{NAME}: {failure}");
-            let code = failure.exit.code();
-            handshake::failed(failure);
-            ExitCode::from(code)
-        }
-    }
+    handshake::end(NAME, run(args))
 }
 
 fn run(args: &[String]) -> Result<(), Failure> {
@@ -234,10 +226,9 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let (vm, to) = (VmDir::at(folder.as_str()), to.parse::<SocketAddr>().map_err(|_| bug())?);
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
     let _ = rustix::process::setsid();
-    let parent = rustix::process::getppid();
     let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
     bind(Some(Signal::KILL))?;
-    if rustix::process::getppid() != parent {
+    if handshake::abandoned() {
         return Err(Failure::new(Exit::Interrupted, "whoever started it is gone"));
     }
     let process = ProcessId::own();

@@ -9,7 +9,6 @@ use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::{Cable, Machine};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -77,7 +76,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
     bind(Some(Signal::KILL))?;
-    if abandoned() {
+    if network::handshake::abandoned() {
         return Err(Trouble::Abandoned.into());
     }
     // 2. One monitor per VM; the lock is also what says that the VM is alive.
@@ -110,14 +109,6 @@ fn run(args: &[String]) -> Result<(), Failure> {
         let _ = std::fs::remove_file(control);
         Ok(())
     })
-}
-
-/// Whether nobody holds the other end of the pipe any more.
-fn abandoned() -> bool {
-    let stdout = std::io::stdout();
-    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-    let at_once = Timespec::default();
-    matches!(poll(&mut fds, Some(&at_once)), Ok(n) if n > 0 && fds[0].revents().contains(PollFlags::ERR))
 }
 
 /// Write the report, then let go of the pipe, so that whoever reads it to its end does not wait for us.

@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::process::ExitCode;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,7 +32,7 @@ pub(crate) fn ready(value: &impl Serialize) -> std::io::Result<()> {
 }
 
 /// Say why not. If nobody listens any more, there is nobody to tell.
-pub(crate) fn failed(failure: Failure) {
+fn failed(failure: Failure) {
     let _ = say(&Word::<()>::Failed(failure));
 }
 
@@ -41,6 +42,23 @@ fn say(word: &impl Serialize) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(&line)?;
     out.flush()
+}
+
+/// Whether nobody holds the other end of standard output any more, so the starter is gone. Asked by a process that is bound to
+/// the starter already, it leaves no moment in between.
+pub(crate) fn abandoned() -> bool {
+    let stdout = std::io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0 && fds[0].revents().contains(PollFlags::ERR))
+}
+
+/// A hidden subcommand's end: what failed goes to its log, and to whoever still listens.
+pub(crate) fn end(name: &str, result: Result<(), impl Into<Failure>>) -> ExitCode {
+    let Err(failure) = result.map_err(Into::into) else { return ExitCode::SUCCESS };
+    anstream::eprintln!("{name}: {failure}");
+    let code = failure.exit.code();
+    failed(failure);
+    ExitCode::from(code)
 }
 
 /// Wait for one line.

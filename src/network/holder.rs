@@ -6,7 +6,6 @@ use super::dir::NetDir;
 use super::plan::{Mode, NetPlan};
 use super::watch::Watch;
 use super::{NetError, Network, handshake};
-use crate::failure::Failure;
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Leak, Ledger};
 use crate::host::lock::Lock;
@@ -24,16 +23,7 @@ const PERIOD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The hidden subcommand: `@net FOLDER`, where FOLDER holds the plan.
 pub fn main(args: &[String]) -> ExitCode {
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let failure = Failure::from(error);
-            let code = failure.exit.code();
-            anstream::eprintln!("{failure}");
-            handshake::failed(failure);
-            ExitCode::from(code)
-        }
-    }
+    handshake::end(NAME, run(args))
 }
 
 fn run(args: &[String]) -> Result<(), NetError> {

@@ -5,7 +5,6 @@
 
 use super::caps::Keep;
 use super::{NetError, enter, handshake};
-use crate::failure::Failure;
 use crate::host::deadline::Deadline;
 use crate::host::process::ProcessId;
 use camino::Utf8Path;
@@ -133,15 +132,7 @@ fn identity(own_map: &str) -> String {
 
 /// The hidden subcommand: `@keep PPID SPACE`.
 pub fn main(args: &[String]) -> ExitCode {
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let failure = Failure::from(error);
-            let code = failure.exit.code();
-            handshake::failed(failure);
-            ExitCode::from(code)
-        }
-    }
+    handshake::end(NAME, run(args))
 }
 
 fn run(args: &[String]) -> Result<(), NetError> {
