@@ -3,6 +3,7 @@
 //! The gap is a hole in the file, so every byte that is kept stands where it came: offsets in the journal, in the
 //! times and in findings hold, and so do the readers that follow the log's end.
 
+use super::engine::{Engine, Line};
 use crate::host::secrets::masked;
 use camino::Utf8Path;
 use rustix::fs::{FallocateFlags, SeekFrom as Seek, fallocate, seek};
@@ -47,6 +48,18 @@ pub fn text(path: &Utf8Path, range: Range<u64>) -> std::io::Result<Vec<u8>> {
     }
     text.extend(mark(end.saturating_sub(at)));
     Ok(text)
+}
+
+/// The same as lines, in the order of their places: one that the kernel split is handed out late.
+pub fn lines(path: &Utf8Path, range: Range<u64>) -> std::io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for piece in pieces(path, range)? {
+        let mut engine = Engine::new(piece.offset);
+        engine.feed(&piece.bytes, |line| lines.push(line));
+        engine.flush(|line| lines.push(line));
+    }
+    lines.sort_by_key(|line| line.offset);
+    Ok(lines)
 }
 
 /// The line that stands in the place of so many bytes; none for none.

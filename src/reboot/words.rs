@@ -7,7 +7,6 @@ use super::error::RebootError;
 use super::mode::Mode;
 use super::restart::LastWords;
 use super::row::{Ending, Words};
-use crate::console::engine::Engine;
 use crate::console::gap;
 use crate::machine::VmDir;
 use crate::names::BootId;
@@ -89,19 +88,9 @@ async fn journal(old: &Old<'_>, filter: &str, phrase: &str) -> Result<Option<Str
 
 /// The last line of the old boot's console that holds one of `phrases`, and where it stands.
 fn console(old: &Old<'_>, phrases: &[&str]) -> Result<Option<(String, u64)>, RebootError> {
-    let pieces = gap::pieces(&old.vm.console(), old.from..old.to.unwrap_or(u64::MAX)).map_err(RebootError::Console)?;
-    let mut found = None;
-    let mut look = |line: crate::console::engine::Line| {
-        if phrases.iter().any(|phrase| line.text.contains(phrase)) {
-            found = Some((line.text.trim().to_owned(), line.offset));
-        }
-    };
-    for piece in pieces {
-        let mut engine = Engine::new(piece.offset);
-        engine.feed(&piece.bytes, &mut look);
-        engine.flush(&mut look);
-    }
-    Ok(found)
+    let lines = gap::lines(&old.vm.console(), old.from..old.to.unwrap_or(u64::MAX)).map_err(RebootError::Console)?;
+    let found = lines.into_iter().rfind(|line| phrases.iter().any(|phrase| line.text.contains(phrase)));
+    Ok(found.map(|line| (line.text.trim().to_owned(), line.offset)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The places of the console log that the rules matched, with the lines around them.
 
 use crate::console::boots::{Part, parts};
-use crate::console::engine::{Engine, Line};
+use crate::console::engine::Line;
 use crate::console::gap;
 use crate::monitor::events::{Event, console_cuts, read_all};
 use crate::report::html::cycle::{ConsoleLine, Highlight, RuleMatch};
@@ -79,14 +79,7 @@ fn weight(event: &Event) -> Weight {
 
 /// The clean lines that are not empty, with their places in the log.
 fn lines(log: &Utf8Path, range: Range<u64>) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for piece in gap::pieces(log, range).unwrap_or_default() {
-        let mut engine = Engine::new(piece.offset);
-        engine.feed(&piece.bytes, |line| lines.push(line));
-        engine.flush(|line| lines.push(line));
-    }
+    let mut lines = gap::lines(log, range).unwrap_or_default();
     lines.retain(|line| !line.text.trim().is_empty());
-    // A line that the kernel split is handed out late; the log's order is that of the places.
-    lines.sort_by_key(|line| line.offset);
     lines
 }
