@@ -1,5 +1,5 @@
 //! An audit for a terminal, 80 columns wide: a line for each condition, and below what does not hold its cause and the
-//! next step.
+//! next step. What was skipped is counted, by its reason.
 //!
 //! Colours are ANSI codes: print it through `anstream`, which takes them out where there is no terminal.
 
@@ -26,10 +26,22 @@ pub(super) fn text(audit: &Audit) -> String {
 fn write(audit: &Audit, out: &mut String) -> std::fmt::Result {
     let width = audit.conditions.iter().map(|one| one.id.as_str().len()).max().unwrap_or(0);
     let mut phase = None;
+    let mut skipped: Vec<(&str, usize)> = Vec::new();
     for one in &audit.conditions {
+        if let Outcome::Skipped { reason } = &one.outcome {
+            match skipped.iter_mut().find(|(other, _)| other == reason) {
+                Some((_, count)) => *count += 1,
+                None => skipped.push((reason, 1)),
+            }
+            continue;
+        }
         let shown = if phase == Some(one.phase) { String::new() } else { one.phase.to_string() };
         phase = Some(one.phase);
         write_row(one, &shown, width, out)?;
+    }
+    for (reason, count) in skipped {
+        let text = format!("{count} skipped: {reason}");
+        writeln!(out, "{:<INDENT$}{}", "-", wrap_at(WIDTH, text.split_whitespace(), INDENT, "  "))?;
     }
     let [passed, failed, blocked, skipped] = audit.counts();
     let bold = Style::new().bold();
@@ -139,6 +151,7 @@ mod tests {
         assert!(line("next: read its journal").starts_with("         next: "));
         assert!(line("volume-group").ends_with("blocked by storage-service"));
         assert!(line("disk-free-runs").contains("warn"), "what only should hold is no failure");
+        assert!(line("1 skipped: ").starts_with("-        1 skipped: "), "a reason stands there once");
         assert!(
             text.contains(
                 "\nFAILED: pre-nixos: storage-service\n  2 passed, 2 failed, 1 blocked, 1 skipped in 153 s\n"
