@@ -241,14 +241,17 @@ impl Audit {
             _ => unlooked(&one),
         };
         let exit = if counts.iter().all(|one| by_unlooked(one)) { Exit::Lost } else { Exit::Verify };
-        let blocked = counts.iter().filter(|one| !one.failed()).count();
+        let [.., blocked, _] = self.counts();
         let failed: Vec<_> = counts.iter().filter(|one| one.failed()).map(|one| one.id.clone()).collect();
         let what = match (failed.is_empty(), blocked) {
             (true, blocked) => format!("{blocked} conditions could not be looked at ({})", first.line()),
-            (false, 0) => format!("{} do not hold: {}", failed.len(), listed(&failed)),
-            (false, blocked) => {
-                format!("{} do not hold, and {blocked} are blocked by what failed: {}", failed.len(), listed(&failed))
-            }
+            (false, 0) => format!("{} not hold: {}", number(failed.len(), "does", "do"), listed(&failed)),
+            (false, blocked) => format!(
+                "{} not hold, and {} blocked by what failed: {}",
+                number(failed.len(), "does", "do"),
+                number(blocked, "is", "are"),
+                listed(&failed)
+            ),
         };
         let failure = Failure::new(exit, what).during(format!("{}: {}", first.id, first.line()));
         Err(match &first.outcome {
@@ -276,4 +279,9 @@ impl Audit {
             self.exit = Exit::Leaked;
         }
     }
+}
+
+/// A number with its verb.
+fn number(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -56,6 +56,9 @@ fn instead(pattern: &str) -> String {
             pattern.trim_end_matches('/')
         );
     }
+    if path.exists() {
+        return ": it is no regular file".into();
+    }
     // The lowest folder of the pattern that is written out and exists.
     let fixed = |folder: &&Path| !folder.to_string_lossy().contains(['*', '?', '[']);
     let Some(folder) = path.ancestors().skip(1).find(fixed) else { return String::new() };
@@ -98,6 +101,8 @@ mod tests {
         let said = |pattern: &str| find_one(&format!("{path}{pattern}")).unwrap_err().to_string();
         assert_eq!(said("/*.iso"), format!("no file matches {path}/*.iso: {path} holds c.img"));
         assert!(said("").contains("it is a folder"), "{}", said(""));
+        let device = find_one("/dev/zero").unwrap_err().to_string();
+        assert_eq!(device, "no file matches /dev/zero: it is no regular file");
         assert!(said("/result/iso/*.iso").contains(&format!("there is no folder {path}/result/iso")));
         assert!(said("/[.iso").contains("is not a usable pattern"));
     }

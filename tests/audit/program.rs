@@ -80,6 +80,8 @@ fn an_audit_is_no_host_and_what_does_not_exist_is_refused_with_what_does() {
     world.refused(&["audit", "askari"], &["a host's profile", "boma-qemu cycle askari"]);
     world.refused(&["cycle", "nosuch"], &["(there are: askari)"]);
     world.refused(&["audit", "nosuch"], &["(there are: pre-nixos)"]);
+    world.refused(&["audit", "pre-nixos", "--image", "no.iso"], &["--image: no file matches", "/no.iso: "]);
+    world.refused(&["audit", "pre-nixos", "--image", "/dev/zero"], &["it is no regular file"]);
     world.refused(&["audit", "pre-nixos", "--only", "host,nosuch"], &["has no condition nosuch", "--list"]);
 }
 

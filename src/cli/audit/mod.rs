@@ -11,6 +11,7 @@ use crate::audit::{AuditProfile, Judged};
 use crate::failure::{Exit, Failure};
 use crate::jobs::audit::{Wanted, audit};
 use crate::jobs::{Context, guards};
+use crate::medium;
 use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::time::Duration;
@@ -43,6 +44,9 @@ fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted,
     let profile = AuditProfile::load(ctx.dirs, &name)?;
     let here = std::env::current_dir().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
     let image = profile.image(ctx.dirs, args.image.as_deref(), here.as_deref().unwrap_or(Utf8Path::new("/")));
+    if let (Some(_), Some(image), false) = (&args.image, &image, args.list) {
+        is_there(image)?;
+    }
     let not_building = match (&args.image, &profile.build) {
         (Some(_), _) => Some("--image names an image, so nothing is built"),
         (None, None) => Some("the profile names no build"),
@@ -54,6 +58,17 @@ fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted,
             .next(format!("`boma-qemu audit {name} --list` shows them all; host, image and runtime are its phases")));
     }
     Ok(Wanted { image, scope, keep: args.keep, limit: Duration::from_secs(args.timeout), name, profile })
+}
+
+/// An image that is named on the command line is there; how many a glob matches is a condition of its own.
+fn is_there(image: &Utf8Path) -> Result<(), Failure> {
+    if image.as_str().contains(['*', '?', '[']) {
+        return Ok(());
+    }
+    medium::find_one(image.as_str()).map(drop).map_err(|error| {
+        Failure::new(Exit::Usage, format!("--image: {error}"))
+            .next("name one image, or a glob in quotes that matches one")
+    })
 }
 
 fn list(wanted: &Wanted, say: &Say) -> u8 {

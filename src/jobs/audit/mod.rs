@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(failure.exit, Exit::Verify);
         assert!(failure.chain[0].starts_with("storage-service: pre-nixos.service failed"), "{failure}");
         assert!(
-            failure.chain[1].contains("1 do not hold, and 1 are blocked by what failed: storage-service"),
+            failure.chain[1].contains("1 does not hold, and 1 is blocked by what failed: storage-service"),
             "{failure}"
         );
     }
