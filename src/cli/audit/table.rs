@@ -46,7 +46,8 @@ fn write(audit: &Audit, out: &mut String) -> std::fmt::Result {
     let [passed, failed, blocked, skipped] = audit.counts();
     let bold = Style::new().bold();
     let counts = format!("{passed} passed, {failed} failed, {blocked} blocked, {skipped} skipped");
-    writeln!(out, "\n{bold}{}{bold:#}", crate::jobs::audit::verdict(audit))?;
+    let verdict = wrap_at(WIDTH, crate::jobs::audit::verdict(audit).split_whitespace(), 0, "  ");
+    writeln!(out, "\n{bold}{verdict}{bold:#}")?;
     writeln!(out, "  {counts} in {:.0} s", audit.seconds)?;
     for leak in &audit.leaks {
         writeln!(out, "  LEAKED    {}: {}", leak.what, leak.why)?;
@@ -152,10 +153,7 @@ mod tests {
         assert!(line("volume-group").ends_with("blocked by storage-service"));
         assert!(line("disk-free-runs").contains("warn"), "what only should hold is no failure");
         assert!(line("1 skipped: ").starts_with("-        1 skipped: "), "a reason stands there once");
-        assert!(
-            text.contains(
-                "\nFAILED: pre-nixos: storage-service\n  2 passed, 2 failed, 1 blocked, 1 skipped in 153 s\n"
-            )
-        );
+        assert!(text.contains("\nFAILED: pre-nixos: storage-service: pre-nixos.service failed: exit-code,"), "{text}");
+        assert!(text.contains("\n  2 passed, 2 failed, 1 blocked, 1 skipped in 153 s\n"));
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn text(audit: &Audit) -> String {
 
 fn write(audit: &Audit, out: &mut String) -> std::fmt::Result {
     let [passed, failed, blocked, skipped] = audit.counts();
-    writeln!(out, "# Audit {}: {}\n", audit.profile, super::verdict(audit))?;
+    writeln!(out, "# {}\n", line(&super::verdict(audit)))?;
     writeln!(out, "- image: {}", audit.image.as_ref().map_or("none".into(), |image| format!("`{image}`")))?;
     if let Some(machine) = &audit.machine {
         writeln!(out, "- machine: {machine}")?;
@@ -103,7 +103,7 @@ mod tests {
     fn the_report_has_each_condition_with_its_evidence() {
         let text = text(&sample::audit());
         for words in [
-            "# Audit pre-nixos: FAILED: pre-nixos: storage-service\n",
+            "# FAILED: pre-nixos: storage-service: pre-nixos.service failed: exit-code",
             "- 2 passed, 2 failed, 1 blocked, 1 skipped\n",
             "| runtime | volume-group | blocked | 0.0 | blocked by storage-service |\n",
             "| host | disk-free-runs | failed (should) | 0.0 |",

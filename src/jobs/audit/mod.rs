@@ -124,7 +124,7 @@ fn leave_out_the_rest(audit: &mut Audit, wanted: &Wanted, why: &Failure) {
     }
 }
 
-/// The verdict in one line.
+/// The verdict in one line, with its cause.
 pub fn verdict(audit: &Audit) -> String {
     let name = &audit.profile;
     match audit.exit {
@@ -132,7 +132,7 @@ pub fn verdict(audit: &Audit) -> String {
         Exit::Leaked => format!("PASSED, but something was left on this host: {name}"),
         Exit::Interrupted => format!("STOPPED: the audit {name} did not come to its end"),
         _ => match audit.conditions.iter().find(|one| one.counts() && one.failed()) {
-            Some(first) => format!("FAILED: {name}: {}", first.id),
+            Some(first) => format!("FAILED: {name}: {}: {}", first.id, first.line()),
             None => format!("FAILED: {name}"),
         },
     }
