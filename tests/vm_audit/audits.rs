@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// What an audit came to.
 pub(crate) struct Audit {
@@ -30,66 +30,132 @@ pub(crate) fn only(profile: &mut Value, phase: &str) {
 /// A user of every Debian who has a home, and no privilege (`backup`).
 const ORDINARY: u32 = 34;
 
+/// What becomes that user, for whom there is no way back.
+fn as_ordinary() -> Vec<String> {
+    let id = [format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}")];
+    let bound = ["--clear-groups", "--bounding-set=-all", "--no-new-privs"].map(str::to_owned);
+    [vec!["setpriv".to_owned()], id.into(), bound.into()].concat()
+}
+
 /// Audit an image by `profiles/pre-nixos.json` with a change.
 pub(crate) fn audit(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
-    audit_with(&[env!("CARGO_BIN_EXE_boma-qemu")], scratch(), image, change)
+    let mut place = Place::new();
+    place.program = vec![env!("CARGO_BIN_EXE_boma-qemu").into()];
+    place.audit(&["--image", image], change)
 }
 
 /// The same by a user who has no privilege and can have none, and who sees nothing of this project.
 pub(crate) fn audit_as_ordinary_user(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
-    let (keep, dir) = scratch();
-    let (program, copy) = (dir.join("boma-qemu"), dir.join("image.iso"));
-    std::fs::copy(env!("CARGO_BIN_EXE_boma-qemu"), &program).unwrap();
-    std::fs::copy(image, &copy).unwrap();
-    let id = [format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}")];
-    let bound = ["--clear-groups", "--bounding-set=-all", "--no-new-privs"];
-    let prefix = [&["setpriv", &*id[0], &*id[1]], &bound[..], &[program.as_str()]].concat();
-    nix::unistd::chown(dir.as_std_path(), Some(ORDINARY.into()), Some(ORDINARY.into())).unwrap();
-    audit_with(&prefix, (keep, dir.clone()), copy.as_str(), change)
+    let mut place = Place::of_ordinary_user(image);
+    place.program = [as_ordinary(), place.program.clone()].concat();
+    let copy = place.dir.join("image.iso");
+    place.audit(&["--image", copy.as_str()], change)
 }
 
-/// A folder for one audit. Short, because sockets lie below it.
-fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-    let keep = tempfile::Builder::new().prefix("ba").tempdir_in("/var/tmp").unwrap();
-    let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
-    (keep, dir)
+/// In a mount namespace, so that nothing of it is on the host: a program that answers as Nix does, and its profile script.
+const WITH_NIX: &str = "mount -t tmpfs none /usr/local/bin && mount -t tmpfs -o mode=755 none /var/backups && \
+    install nix /usr/local/bin && install -D nix.sh /var/backups/.nix-profile/etc/profile.d/nix.sh && exec \"$@\"";
+/// It knows what the profile asks, and nothing else. Its image is one that was built before.
+const NIX: &str = r#"#!/bin/sh
+case "$*" in --version) echo 'nix (Nix) 2.24.14'; exit ;; esac
+[ "$1 $2" = "--extra-experimental-features nix-command flakes" ] || exit 9
+shift 2
+case "$*" in
+"flake show --json") printf %s '{"packages": {"x86_64-linux": {"bootImage": {"type": "derivation"}}}, ' \
+    '"nixosConfigurations": {"pre-installer": {"type": "nixos-configuration"}}}' ;;
+"eval --json .#packages.x86_64-linux.bootImage.drvPath") echo '"/nix/store/0-nixos.iso.drv"' ;;
+"eval --json .#nixosConfigurations.pre-installer.config.systemd.services.pre-nixos.serviceConfig.Type") echo '"oneshot"' ;;
+"build --no-link --print-out-paths nixpkgs#hello") echo /usr/local/bin/nix ;;
+"build --impure --print-build-logs --verbose .#bootImage")
+    echo 'building nixos.iso' >&2
+    mkdir -p result/iso && cp ../image.iso result/iso/nixos.iso ;;
+*) echo "error: unknown: $*" >&2; exit 1 ;;
+esac
+"#;
+
+/// Build the image and audit it, as that user: no condition of the profile is left out.
+pub(crate) fn build_and_audit(image: &str, url: &str) -> Audit {
+    let mut place = Place::of_ordinary_user(image);
+    place.write("nix", NIX);
+    place.write("nix.sh", "# The real one widens PATH.\n");
+    let venv = place.dir.join("flake/.venv");
+    let made = Command::new("/usr/bin/python3").args(["-m", "venv", "--without-pip", venv.as_str()]).status();
+    assert!(made.unwrap().success());
+    let modules = glob::glob(&format!("{venv}/lib/python3*/site-packages")).unwrap().next().unwrap().unwrap();
+    for module in ["pexpect.py", "pytest.py"] {
+        std::fs::write(modules.join(module), "").unwrap();
+    }
+    nix::unistd::chown(place.dir.join("flake").as_std_path(), Some(ORDINARY.into()), None).unwrap();
+    let inside = ["unshare", "--mount", "sh", "-ec", WITH_NIX, "sh"].map(str::to_owned);
+    place.program = [inside.to_vec(), as_ordinary(), place.program.clone()].concat();
+    place.audit(&[], |profile| {
+        profile["build"]["folder"] = "flake".into();
+        condition(profile, "network-for-build")["probe"]["url-reachable"]["url"] = url.into();
+        condition(profile, "room-for-build")["probe"]["disk-free"]["at-least-mib"] = 1024.into();
+    })
 }
 
-fn audit_with(
-    program: &[&str],
-    (keep, dir): (tempfile::TempDir, Utf8PathBuf),
-    image: &str,
-    change: impl FnOnce(&mut Value),
-) -> Audit {
-    let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::create_dir(dir.join("net")).unwrap();
-    std::fs::copy(real.join("net/boma-it.json"), dir.join("net/boma-it.json")).unwrap();
-    std::fs::create_dir(dir.join("profiles")).unwrap();
-    let text = std::fs::read_to_string(real.join("profiles/pre-nixos.json")).unwrap();
-    let mut profile: Value = serde_json::from_str(&text).unwrap();
-    change(&mut profile);
-    let only = profile.as_object_mut().unwrap().remove("only");
-    std::fs::write(dir.join("profiles/pre-nixos.json"), profile.to_string()).unwrap();
-    let boma = |args: &[&str]| {
-        let mut command = Command::new(program[0]);
-        command
-            .args(&program[1..])
-            .args(args)
-            .current_dir(&dir)
-            .env_remove("BOMA_ROOT")
-            .env("BOMA_STATE", dir.join("s"));
-        command.env("BOMA_IT_CACHE", dir.join("c")).env("BOMA_RUNS", dir.join("r")).output().unwrap()
-    };
-    let mut args = vec!["audit", "pre-nixos", "--image", image];
-    args.extend(only.iter().flat_map(|phase| ["--only", phase.as_str().unwrap()]));
-    let out = boma(&args);
-    let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    eprintln!("{told}");
-    let removed = boma(&["prune", "--all"]);
-    assert!(String::from_utf8_lossy(&removed.stdout).contains("nothing was there"), "the audit left something: {told}");
-    let run = dir.join("r/latest");
-    let all = std::fs::read(run.join("audit.json")).unwrap_or_else(|error| panic!("{error}: {told}"));
-    Audit { code: out.status.code().unwrap(), told, all: serde_json::from_slice(&all).unwrap(), run, _keep: keep }
+/// The place of one audit.
+struct Place {
+    keep: tempfile::TempDir,
+    dir: Utf8PathBuf,
+    program: Vec<String>,
+}
+
+impl Place {
+    fn new() -> Self {
+        // Short, because sockets lie below it.
+        let keep = tempfile::Builder::new().prefix("ba").tempdir_in("/var/tmp").unwrap();
+        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+        Self { keep, dir, program: Vec::new() }
+    }
+
+    /// One that belongs to the ordinary user, with a copy of the program and of the image.
+    fn of_ordinary_user(image: &str) -> Self {
+        let mut place = Self::new();
+        let program = place.dir.join("boma-qemu");
+        std::fs::copy(env!("CARGO_BIN_EXE_boma-qemu"), &program).unwrap();
+        std::fs::copy(image, place.dir.join("image.iso")).unwrap();
+        nix::unistd::chown(place.dir.as_std_path(), Some(ORDINARY.into()), Some(ORDINARY.into())).unwrap();
+        place.program = vec![program.into_string()];
+        place
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.join(name), text).unwrap();
+    }
+
+    fn boma(&self, args: &[&str]) -> Output {
+        let folders = [("BOMA_STATE", "s"), ("BOMA_IT_CACHE", "c"), ("BOMA_RUNS", "r")];
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]).args(args).current_dir(&self.dir).env_remove("BOMA_ROOT");
+        command.envs(folders.map(|(name, folder)| (name, self.dir.join(folder)))).output().unwrap()
+    }
+
+    fn audit(self, args: &[&str], change: impl FnOnce(&mut Value)) -> Audit {
+        let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["net", "profiles"] {
+            std::fs::create_dir(self.dir.join(folder)).unwrap();
+        }
+        std::fs::copy(real.join("net/boma-it.json"), self.dir.join("net/boma-it.json")).unwrap();
+        let text = std::fs::read_to_string(real.join("profiles/pre-nixos.json")).unwrap();
+        let mut profile: Value = serde_json::from_str(&text).unwrap();
+        change(&mut profile);
+        let only = profile.as_object_mut().unwrap().remove("only");
+        self.write("profiles/pre-nixos.json", &profile.to_string());
+        let mut args = [&["audit", "pre-nixos"], args].concat();
+        args.extend(only.iter().flat_map(|phase| ["--only", phase.as_str().unwrap()]));
+        let out = self.boma(&args);
+        let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        eprintln!("{told}");
+        let removed = self.boma(&["prune", "--all"]);
+        let removed = String::from_utf8_lossy(&removed.stdout);
+        assert!(removed.contains("nothing was there"), "the audit left something: {told}");
+        let run = self.dir.join("r/latest");
+        let all = std::fs::read(run.join("audit.json")).unwrap_or_else(|error| panic!("{error}: {told}"));
+        let all = serde_json::from_slice(&all).unwrap();
+        Audit { code: out.status.code().unwrap(), told, all, run, _keep: self.keep }
+    }
 }
 
 impl Audit {
