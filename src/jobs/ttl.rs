@@ -74,6 +74,11 @@ impl Expiry {
         }
     }
 
+    /// Whether it is still about the VM in this folder: none has taken its place.
+    fn still_holds(&self, vm: &VmDir) -> bool {
+        Self::of(vm).is_some_and(|now| now.vm == self.vm)
+    }
+
     fn dirs(&self) -> Dirs {
         let [root, state, cache, runs] = self.folders.clone();
         Dirs { root, state, cache, runs }
@@ -142,7 +147,7 @@ fn wait(vm: &VmDir) -> Result<(), Failure> {
     let Some(expiry) = Expiry::of(vm) else { return Ok(()) };
     while !expiry.left().is_zero() {
         sleep_until_boottime(expiry.at.min(boottime() + LOOK)).map_err(|e| failed("wait", e))?;
-        if Expiry::of(vm).is_none_or(|now| now.vm != expiry.vm) {
+        if !expiry.still_holds(vm) {
             return Ok(());
         }
     }
@@ -167,7 +172,7 @@ fn remove(vm: &VmDir, name: &str) -> Result<(), Failure> {
     let dirs = expiry.dirs();
     let who = format!("the end of the --ttl of {}, pid {}", expiry.host, std::process::id());
     let _lock = Lock::take(&super::guards::run_lock(&dirs), &who)?;
-    if Expiry::of(vm).is_none_or(|now| now.vm != expiry.vm) {
+    if !expiry.still_holds(vm) {
         return Ok(());
     }
     let ctx = Context { dirs: &dirs, progress: &Log };
