@@ -130,6 +130,12 @@ impl Lane {
         String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).into_owned()
     }
 
+    /// The evidence folder of the first run; their names begin with the time.
+    pub(crate) fn first_run(&self) -> Utf8PathBuf {
+        let all = self.dir.join("runs").read_dir_utf8().unwrap().map(|entry| entry.unwrap().into_path());
+        all.filter(|path| path.file_name().is_some_and(|name| name.ends_with("-askari"))).min().unwrap()
+    }
+
     /// The process of the VM's monitor, by the VM's own ledger.
     fn monitor(&self) -> i64 {
         let ledger = std::fs::read_to_string(self.dir.join("s/vms/askari/ledger.ndjson")).unwrap();

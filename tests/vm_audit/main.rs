@@ -82,6 +82,7 @@ fn a_foreign_image_is_told_by_what_it_boots_and_by_its_silence_on_the_serial_lin
 }
 
 #[test]
+#[ignore = "the fifty boots have more of it: make soak"]
 fn a_kernel_that_prints_all_the_while_changes_nothing() {
     holds(&audit(iso::iso(Variant::Noise).as_str(), unchanged));
 }
