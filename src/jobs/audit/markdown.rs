@@ -18,7 +18,7 @@ fn write(audit: &Audit, out: &mut String) -> std::fmt::Result {
     writeln!(out, "# {}\n", line(&super::verdict(audit)))?;
     writeln!(out, "- image: {}", audit.image.as_ref().map_or("none".into(), |image| format!("`{image}`")))?;
     if let Some(machine) = &audit.machine {
-        writeln!(out, "- machine: {machine}")?;
+        writeln!(out, "- machine: {machine}; its serial transcript is [console.log](console.log)")?;
     }
     writeln!(out, "- begun: {}, took {:.0} s", audit.started, audit.seconds)?;
     writeln!(out, "- {passed} passed, {failed} failed, {blocked} blocked, {skipped} skipped")?;
@@ -104,6 +104,7 @@ mod tests {
         let text = text(&sample::audit());
         for words in [
             "# FAILED: pre-nixos: storage-service: pre-nixos.service failed: exit-code",
+            "- machine: tcg, BIOS, 2048 MiB; its serial transcript is [console.log](console.log)\n",
             "- 2 passed, 2 failed, 1 blocked, 1 skipped\n",
             "| runtime | volume-group | blocked | 0.0 | blocked by storage-service |\n",
             "| host | disk-free-runs | failed (should) | 0.0 |",
