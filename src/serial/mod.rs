@@ -27,6 +27,7 @@ use crate::console::allow::Allowed;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use camino::Utf8Path;
+use login::PATIENCE;
 use regex::Regex;
 use terminal::Terminal;
 
@@ -82,7 +83,12 @@ impl<P: Port> Serial<P> {
     /// Leave the line as it was before the login: at its login prompt, or in the shell that logs in by itself.
     pub async fn end(mut self) -> Result<(), SerialError> {
         while self.shells.pop().is_some() {
+            self.terminal.skip();
             self.terminal.enter("exit").await?;
+            // The shell above may throw away what is typed before the one below has its prompt.
+            if !self.shells.is_empty() {
+                self.until_ours(&Deadline::after(PATIENCE)).await?;
+            }
         }
         Ok(())
     }

@@ -121,11 +121,7 @@ impl<P: Port> Serial<P> {
         loop {
             self.terminal.skip();
             self.terminal.enter(PLAIN).await?;
-            let ours = |look: Look<'_>| match look {
-                Look::Prompt(text) if is_ours(text) => Some(()),
-                _ => None,
-            };
-            if self.terminal.look_for(&deadline.within(PATIENCE), ours).await?.is_some() {
+            if self.until_ours(&deadline.within(PATIENCE)).await? {
                 break;
             }
             if deadline.passed() {
@@ -157,11 +153,16 @@ impl<P: Port> Serial<P> {
     pub(super) async fn interrupt(&mut self, deadline: &Deadline) -> Result<(), SerialError> {
         self.terminal.skip();
         self.terminal.type_in(b"\x03").await?;
+        self.until_ours(&deadline.within(INTERRUPT_LIMIT)).await.map(drop)
+    }
+
+    /// Wait for our prompt; `false` if it did not come.
+    pub(super) async fn until_ours(&mut self, deadline: &Deadline) -> Result<bool, SerialError> {
         let ours = |look: Look<'_>| match look {
             Look::Prompt(text) if is_ours(text) => Some(()),
             _ => None,
         };
-        self.terminal.look_for(&deadline.within(INTERRUPT_LIMIT), ours).await.map(drop)
+        Ok(self.terminal.look_for(deadline, ours).await?.is_some())
     }
 
     /// The value of a shell expression, in one line; asking twice does no harm, so it is asked until it is answered.

@@ -44,7 +44,28 @@ pub(crate) fn audit(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
     place.audit(&["--image", image], change)
 }
 
-/// The same by a user who has no privilege and can have none, and who sees nothing of this project.
+/// What the console of a machine shows that an audit has kept, once there is a prompt of the user's again.
+pub(crate) fn console_of_a_kept_machine(image: &str) -> String {
+    let mut place = Place::new();
+    place.program = vec![env!("CARGO_BIN_EXE_boma-qemu").into()];
+    place.project(unchanged);
+    let out = place.boma(&["audit", "pre-nixos", "--image", image, "--only", "login,root", "--keep"]);
+    assert!(out.status.success(), "{out:?}");
+    let start = std::time::Instant::now();
+    let console = loop {
+        let text = std::fs::read(place.dir.join("s/vms/pre-nixos/console.log")).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let last = text.rsplit("boma# ").next().unwrap();
+        if last.contains("nixos@nixos:~]$") || start.elapsed().as_secs() > 30 {
+            break text;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    assert!(place.boma(&["down", "pre-nixos"]).status.success());
+    console
+}
+
+/// An audit by a user who has no privilege and can have none, and who sees nothing of this project.
 pub(crate) fn audit_as_ordinary_user(image: &str, change: impl FnOnce(&mut Value)) -> Audit {
     let mut place = Place::of_ordinary_user(image);
     place.program = [as_ordinary(), place.program.clone()].concat();
@@ -132,7 +153,8 @@ impl Place {
         command.envs(folders.map(|(name, folder)| (name, self.dir.join(folder)))).output().unwrap()
     }
 
-    fn audit(self, args: &[&str], change: impl FnOnce(&mut Value)) -> Audit {
+    /// The project, with the profile as it is after a change; what of it is to be looked at.
+    fn project(&self, change: impl FnOnce(&mut Value)) -> Option<Value> {
         let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
         for folder in ["net", "profiles"] {
             std::fs::create_dir(self.dir.join(folder)).unwrap();
@@ -143,6 +165,11 @@ impl Place {
         change(&mut profile);
         let only = profile.as_object_mut().unwrap().remove("only");
         self.write("profiles/pre-nixos.json", &profile.to_string());
+        only
+    }
+
+    fn audit(self, args: &[&str], change: impl FnOnce(&mut Value)) -> Audit {
+        let only = self.project(change);
         let mut args = [&["audit", "pre-nixos"], args].concat();
         args.extend(only.iter().flat_map(|phase| ["--only", phase.as_str().unwrap()]));
         let out = self.boma(&args);

@@ -88,6 +88,13 @@ fn a_kernel_that_prints_all_the_while_changes_nothing() {
 }
 
 #[test]
+fn whoever_attaches_to_a_kept_machine_finds_a_prompt_of_its_own() {
+    let console = audits::console_of_a_kept_machine(iso::iso(Variant::Good).as_str());
+    let last = console.rsplit("boma# ").next().unwrap();
+    assert!(last.contains("nixos@nixos:~]$"), "the audit's own shell is still there: {last:?}");
+}
+
+#[test]
 fn of_two_images_none_is_booted() {
     let done = audit(&iso::two(), unchanged);
     fails(&done, &["one-image"], "2 files match");

@@ -146,6 +146,10 @@ impl<'a> Machine<'a> {
             && on.booted.vm.is_alive()
         {
             on.booted.keep()?;
+            // Whoever attaches is to find the line as it was, and not a shell without echo.
+            if let Err(error) = on.serial.end().await {
+                self.ctx.progress.note(&format!("the console is not as it was before: {}", first_line(&error)));
+            }
             return Ok(Ended { kept: true, ..Ended::default() });
         }
         let progress = self.ctx.progress;
