@@ -114,6 +114,9 @@ pub struct Judged {
 /// How much of its evidence a result carries, in bytes.
 pub const MOST_TEXT: usize = 4096;
 
+/// What to do about a condition that nobody could look at.
+const LOOK_AGAIN: &str = "this says nothing about the image: mend what kept it from being looked at, and audit again";
+
 impl Judged {
     /// A condition that was not looked at.
     pub fn without_looking(condition: &Condition, outcome: Outcome) -> Self {
@@ -132,11 +135,13 @@ impl Judged {
 
     /// A condition that was looked at.
     pub fn of(condition: &Condition, seen: Seen, seconds: f64) -> Self {
-        let failed = |cause, looked| Outcome::Failed { cause, next: condition.hint.clone(), looked };
         let outcome = match seen.verdict {
             Verdict::Holds => Outcome::Passed,
-            Verdict::Fails(cause) => failed(cause, true),
-            Verdict::Unknown(why) => failed(format!("could not look: {why}"), false),
+            Verdict::Fails(cause) => Outcome::Failed { cause, next: condition.hint.clone(), looked: true },
+            // The condition's own hint is for one that was seen not to hold.
+            Verdict::Unknown(why) => {
+                Outcome::Failed { cause: format!("could not look: {why}"), next: LOOK_AGAIN.into(), looked: false }
+            }
         };
         let (observed, evidence) = (seen.observed, seen.evidence);
         Self { observed, evidence, seconds, ..Self::without_looking(condition, outcome) }

@@ -174,7 +174,7 @@ impl AuditProfile {
             wrong.push("machine: `iso` is not said here; the CD is the image".to_owned());
         }
         let boot = Boot { iso: Some("image".into()), ..self.machine.clone() };
-        wrong.extend(boot.check().err().map(|error| format!("machine: {error}")));
+        wrong.extend(boot.check().err().map(|error| error.to_string()));
         wrong.extend(Dialect::named(&self.guest.dialect).err().map(|why| format!("guest: {why}")));
         wrong.extend(self.console.allow.wrong().map(|why| format!("console: {why}")));
         let disks = self.machine.disks.len();

@@ -146,7 +146,7 @@ const OVMF: [[&str; 2]; 5] = [
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootError {
     /// A value that cannot work.
-    #[error("boot: {0}")]
+    #[error("machine: {0}")]
     Value(String),
     /// The CD is not there.
     #[error("the ISO image {path} cannot be read: {why}")]
