@@ -29,6 +29,6 @@ pub(crate) struct AuditArgs {
     #[arg(long)]
     pub(crate) keep: bool,
     /// How long all of it may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 7200, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 14_400, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(crate) timeout: u64,
 }
