@@ -94,14 +94,8 @@ impl Run<'_> {
     }
 
     async fn take_down(&mut self) -> Result<(), Failure> {
-        self.ctx.progress.begin("down");
-        let start = std::time::Instant::now();
-        let removed = super::down::down(&self.ctx, &self.plan.host).await?;
-        let seconds = start.elapsed().as_secs_f64();
-        let ok = removed.leaks.is_empty();
-        let outcome = if ok { "nothing is left".to_owned() } else { format!("{} leaks", removed.leaks.len()) };
-        self.ctx.progress.end("down", seconds, &outcome, ok);
-        self.record.phases.push(super::record::Phase { name: "down".into(), seconds, ok, outcome });
+        let (removed, phase) = super::down::phase(&self.ctx, &self.plan.host).await?;
+        self.record.phases.push(phase);
         self.record.leaked(&removed.leaks);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Taking down: the VM, its folder, and the network with the last VM.
 
 use super::Context;
-use super::record::Record;
+use super::record::{Phase, Record};
 use crate::ansible::preflight;
 use crate::failure::{Exit, Failure};
 use crate::host::ledger::{Leak, Ledger};
@@ -10,6 +10,7 @@ use crate::monitor::Client;
 use crate::names::HostName;
 use crate::network::{self, NetDir};
 use serde::Serialize;
+use std::time::Instant;
 
 /// What was removed, and what could not be.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -44,6 +45,19 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
     let leaks = networks(ctx, &mut removed.networks)?;
     removed.leaks.extend(leaks);
     Ok(removed)
+}
+
+/// The same as a run's last phase: told when it begins and when it ends, and timed.
+pub async fn phase(ctx: &Context<'_>, host: &HostName) -> Result<(Removed, Phase), Failure> {
+    let name = "down";
+    ctx.progress.begin(name);
+    let start = Instant::now();
+    let removed = down(ctx, host).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let ok = removed.leaks.is_empty();
+    let outcome = if ok { "nothing is left".to_owned() } else { format!("{} leaks", removed.leaks.len()) };
+    ctx.progress.end(name, seconds, &outcome, ok);
+    Ok((removed, Phase { name: name.into(), seconds, ok, outcome }))
 }
 
 /// Remove a VM that has ended, and at the same time the network that it was in: on a disk that is busy,

@@ -152,13 +152,7 @@ impl<'a> Machine<'a> {
             }
             return Ok(Ended { kept: true, ..Ended::default() });
         }
-        let progress = self.ctx.progress;
-        progress.begin("down");
-        let start = Instant::now();
-        let removed = down::down(&self.ctx, &self.wanted.name).await?;
-        let ok = removed.leaks.is_empty();
-        let outcome = if ok { "nothing is left".to_owned() } else { format!("{} leaks", removed.leaks.len()) };
-        progress.end("down", start.elapsed().as_secs_f64(), &outcome, ok);
+        let (removed, _) = down::phase(&self.ctx, &self.wanted.name).await?;
         Ok(Ended { leaks: removed.leaks, kept: false })
     }
 
