@@ -2,6 +2,7 @@
 //!
 //! Nothing here may stop the run or hide its failure: what cannot be kept is said and left out.
 
+use super::Context;
 use super::run::Run;
 use crate::console::boots::parts;
 use crate::console::gap;
@@ -9,10 +10,11 @@ use crate::diagnose::{self, Shell};
 use crate::failure::Failure;
 use crate::host::cmd::Cmd;
 use crate::host::deadline::Deadline;
+use crate::machine::VmDir;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
-use crate::report::RunFolder;
+use crate::report::{ReportError, RunFolder};
 use crate::seed::RESCUE_USER;
 use crate::seed::keys::rescue_password;
 use crate::serial::{Credentials, Dialect, Serial, SerialError};
@@ -24,6 +26,24 @@ const LIMIT: Duration = Duration::from_secs(240);
 const SSH_LIMIT: Duration = Duration::from_secs(20);
 /// How long the login on the console may take.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(90);
+
+/// What a VM's monitor has written, kept in an evidence folder.
+pub(super) fn of_monitor(run: &RunFolder, vm: &VmDir) -> Vec<Result<(), ReportError>> {
+    vec![
+        run.copy_console(&vm.console(), "console.log"),
+        run.copy(&vm.console_times(), "console.times"),
+        run.copy(&vm.events(), "events.ndjson"),
+        run.copy(&vm.qemu_err(), "qemu-stderr.txt"),
+        run.copy(&vm.monitor_log(), "monitor.log"),
+    ]
+}
+
+/// Say what could not be kept.
+pub(super) fn note_missing(ctx: &Context<'_>, kept: Vec<Result<(), ReportError>>) {
+    for error in kept.into_iter().filter_map(Result::err) {
+        ctx.progress.note(&Failure::from(error).to_string());
+    }
+}
 
 impl Run<'_> {
     /// Keep the evidence of the run so far; after a failure with the guest's own diagnostics. A user who
@@ -44,26 +64,20 @@ impl Run<'_> {
         let (run, vm) = (self.folder(), &self.vm);
         let net = NetDir::of(self.ctx.dirs, &self.plan.net.name);
         let argv = qemu::argv(&self.plan.machine, &Fds::shown(&self.plan.machine)).join("\n");
-        let mut kept = vec![
+        let mut kept = of_monitor(&run, vm);
+        kept.extend([
             run.write("qemu-argv.txt", argv),
-            run.copy_console(&vm.console(), "console.log"),
-            run.copy(&vm.console_times(), "console.times"),
-            run.copy(&vm.events(), "events.ndjson"),
-            run.copy(&vm.qemu_err(), "qemu-stderr.txt"),
-            run.copy(&vm.monitor_log(), "monitor.log"),
             run.copy(&net.dnsmasq_log(), "net/dnsmasq.log"),
             run.copy(&net.holder_log(), "net/holder.log"),
             run.write("net/nft.txt", self.live_rules()),
-        ];
+        ]);
         if let (Ok(log), Ok(events)) = (std::fs::metadata(vm.console()), read_all(&vm.events())) {
             for part in parts(usize::try_from(log.len()).unwrap_or(usize::MAX), &console_cuts(&events)) {
                 let text = gap::text(&vm.console(), part.range.start as u64..part.range.end as u64);
                 kept.push(run.write(&format!("console/{}.log", part.name()), text.unwrap_or_default()));
             }
         }
-        for error in kept.into_iter().filter_map(Result::err) {
-            self.ctx.progress.note(&Failure::from(error).to_string());
-        }
+        note_missing(&self.ctx, kept);
     }
 
     /// The network's own rules as they are now, with their counters; the rules as planned where they cannot

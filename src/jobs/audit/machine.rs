@@ -2,7 +2,7 @@
 //! could not be had once (a machine, a shell) is not tried again.
 
 use super::super::media::{self, Booted, boot_media};
-use super::super::{Context, down};
+use super::super::{Context, down, evidence};
 use super::Wanted;
 use crate::audit::condition::Condition;
 use crate::audit::outcome::{Seen, Verdict};
@@ -157,18 +157,9 @@ impl<'a> Machine<'a> {
     }
 
     fn keep_files(&self, vm: &VmDir) {
-        let run = &self.folder;
-        let kept = [
-            run.copy_console(&vm.console(), "console.log"),
-            run.copy(&vm.console_times(), "console.times"),
-            run.copy(&vm.events(), "events.ndjson"),
-            run.copy(&vm.machine(), "machine.json"),
-            run.copy(&vm.qemu_err(), "qemu-stderr.txt"),
-            run.copy(&vm.monitor_log(), "monitor.log"),
-        ];
-        for error in kept.into_iter().filter_map(Result::err) {
-            self.ctx.progress.note(&Failure::from(error).to_string());
-        }
+        let mut kept = evidence::of_monitor(&self.folder, vm);
+        kept.push(self.folder.copy(&vm.machine(), "machine.json"));
+        evidence::note_missing(&self.ctx, kept);
     }
 }
 
