@@ -116,6 +116,27 @@ impl fmt::Display for MiB {
     }
 }
 
+/// How a disk is kept in a file on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// QEMU's own, which grows.
+    #[default]
+    Qcow2,
+    /// Byte for byte what the guest sees, with holes where nothing was written.
+    Raw,
+}
+
+impl DiskFormat {
+    /// As `qemu-img` and QEMU call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

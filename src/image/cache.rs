@@ -4,11 +4,12 @@ use super::build::build;
 use super::catalogue::{Catalogue, Entry, Wanted};
 use super::error::{ImageError, Patience};
 use super::fetch::{fetch, published};
-use super::inspect::{Format, inspect};
+use super::inspect::inspect;
 use super::record::{self, Origin, Record};
 use super::watch::Watch;
 use crate::host::deadline::PROBE_PERIOD;
 use crate::host::lock::{Lock, LockError};
+use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,7 @@ pub struct Golden {
     /// The file, absolute. It is never written to.
     pub path: Utf8PathBuf,
     /// Its format, to be named to QEMU.
-    pub format: Format,
+    pub format: DiskFormat,
     /// The size of the disk that the guest would see without an overlay, bytes.
     pub virtual_bytes: u64,
     /// What is known about it; nothing is about a file of the user's own.

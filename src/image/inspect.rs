@@ -2,30 +2,11 @@
 
 use super::error::ImageError;
 use crate::host::cmd::{Cmd, CmdError};
+use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::time::Duration;
-
-/// The format of a disk image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// QEMU's own.
-    Qcow2,
-    /// The disk's bytes.
-    Raw,
-}
-
-impl Format {
-    /// As `qemu-img` and QEMU call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Qcow2 => "qcow2",
-            Self::Raw => "raw",
-        }
-    }
-}
 
 /// A disk image that has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +14,7 @@ pub(super) struct Disk {
     /// The file, absolute.
     pub path: Utf8PathBuf,
     /// Its format.
-    pub format: Format,
+    pub format: DiskFormat,
     /// The size of the disk that a guest sees, bytes.
     pub virtual_bytes: u64,
 }
@@ -84,20 +65,20 @@ pub(super) fn inspect(path: &Utf8Path) -> Result<Disk, ImageError> {
     if let Some(why) = refuse(&info) {
         return Err(unfit(why));
     }
-    if format == Format::Qcow2 {
+    if format == DiskFormat::Qcow2 {
         check(&path, info.cluster_size.unwrap_or(64 << 10))?;
     }
     Ok(Disk { path, format, virtual_bytes: info.virtual_size })
 }
 
 /// What the first sector says: qcow2's magic, or the signature of a boot sector.
-fn format_of(path: &Utf8Path) -> std::io::Result<Option<Format>> {
+fn format_of(path: &Utf8Path) -> std::io::Result<Option<DiskFormat>> {
     let mut sector = Vec::new();
     std::fs::File::open(path)?.take(512).read_to_end(&mut sector)?;
     Ok(if sector.starts_with(b"QFI\xfb") {
-        Some(Format::Qcow2)
+        Some(DiskFormat::Qcow2)
     } else if sector.get(510..) == Some(&[0x55, 0xaa]) {
-        Some(Format::Raw)
+        Some(DiskFormat::Raw)
     } else {
         None
     })
@@ -140,7 +121,7 @@ fn check(path: &Utf8Path, cluster: u64) -> Result<(), ImageError> {
 }
 
 /// `qemu-img info`; that it says no is the image's fault, not the host's.
-fn info(path: &Utf8Path, format: Format) -> Result<Info, ImageError> {
+fn info(path: &Utf8Path, format: DiskFormat) -> Result<Info, ImageError> {
     let unfit = |why| ImageError::Unfit { path: path.to_owned(), why };
     // The format is named, never probed by qemu-img: a raw disk's content must not choose it.
     let cmd = Cmd::new("qemu-img").args(["info", "--output=json", "-f", format.name()]).arg(path);
@@ -200,10 +181,10 @@ mod tests {
     fn whole_images_of_both_formats_are_taken() {
         let folder = Folder::new();
         let raw = inspect(&folder.raw()).unwrap();
-        assert_eq!((raw.format, raw.virtual_bytes), (Format::Raw, 1 << 20));
+        assert_eq!((raw.format, raw.virtual_bytes), (DiskFormat::Raw, 1 << 20));
         for options in [&[][..], &["-c"], &["-c", "-o", "compression_type=zstd"]] {
             let disk = inspect(&folder.qcow2(options)).unwrap();
-            assert_eq!((disk.format, disk.virtual_bytes), (Format::Qcow2, 1 << 20));
+            assert_eq!((disk.format, disk.virtual_bytes), (DiskFormat::Qcow2, 1 << 20));
         }
     }
 
@@ -248,6 +229,6 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[..4].copy_from_slice(b"KDMV");
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(inspect(&path).unwrap().format, Format::Raw);
+        assert_eq!(inspect(&path).unwrap().format, DiskFormat::Raw);
     }
 }

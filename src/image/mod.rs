@@ -24,7 +24,6 @@ pub use cache::{Cache, Golden, Listed, SHARED};
 pub use catalogue::{Catalogue, Entry, Recipe, Source, Wanted};
 pub use error::{ImageError, Patience};
 pub use http::status_of;
-pub use inspect::Format;
 pub use record::{Origin, Record, Stamp};
 pub use watch::{Silent, Terminal, Watch};
 

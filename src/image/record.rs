@@ -4,8 +4,9 @@
 //! `.json`. A newer one gets another name, so overlays on the older one stay whole.
 
 use super::error::ImageError;
-use super::inspect::{Format, inspect};
+use super::inspect::inspect;
 use super::sums;
+use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -51,7 +52,7 @@ pub struct Record {
     /// Its size in bytes.
     pub bytes: u64,
     /// Its format, to be named to QEMU.
-    pub format: Format,
+    pub format: DiskFormat,
     /// The size of the disk that a guest sees, bytes.
     pub virtual_bytes: u64,
     /// When it came, UTC, RFC 3339.

@@ -1,8 +1,9 @@
 //! QEMU's command line, as a pure function of the machine.
 
-use super::boot::{Bus, Format};
+use super::boot::Bus;
 use super::media::{CD_DEVICE, First, LAST, Media};
 use super::{Accel, Cable, Machine, Overlay, Storage};
+use crate::names::DiskFormat;
 use std::os::fd::RawFd;
 
 /// The program, looked up in PATH.
@@ -163,7 +164,7 @@ fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
     for (n, disk) in media.disks.iter().enumerate() {
         let (file, format) = (format!("disk{n}-file"), disk.format.name());
         opened(option, &file, next(), "discard=unmap");
-        let zeroes = if disk.format == Format::Raw { ",detect-zeroes=unmap" } else { "" };
+        let zeroes = if disk.format == DiskFormat::Raw { ",detect-zeroes=unmap" } else { "" };
         option("blockdev", format!("driver={format},node-name=disk{n}-node,file={file},discard=unmap{zeroes}"));
         let what = format!("drive=disk{n}-node,serial={},bootindex={}", disk.serial, n + 1);
         option(
@@ -236,7 +237,7 @@ mod tests {
             format,
             serial: format!("disk{n}"),
         };
-        let disks = vec![disk(0, Bus::VirtioBlk, Format::Qcow2), disk(1, Bus::VirtioScsi, Format::Raw)];
+        let disks = vec![disk(0, Bus::VirtioBlk, DiskFormat::Qcow2), disk(1, Bus::VirtioScsi, DiskFormat::Raw)];
         let uefi = uefi.then(|| Uefi { code: "/usr/share/OVMF/CODE.fd".into(), vars: "/run/vm/vars.fd".into() });
         let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, disks };
         Machine { storage: Storage::Media(media), cable: Cable::User, cpu: Some("Nehalem".into()), ..askari() }

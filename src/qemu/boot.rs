@@ -4,7 +4,7 @@ use super::accel::Wanted;
 use super::media::{Disk, First, Media, Uefi};
 use crate::failure::{Blame, Exit};
 use crate::machine::VmDir;
-use crate::names::MiB;
+use crate::names::{DiskFormat, MiB};
 use crate::network::Egress;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ pub struct BlankDisk {
     pub bus: Bus,
     /// How it is kept on the host.
     #[serde(default)]
-    pub format: Format,
+    pub format: DiskFormat,
     /// Its serial number; `disk0`, `disk1`, … otherwise.
     #[serde(default)]
     pub serial: Option<String>,
@@ -95,27 +95,6 @@ pub enum Bus {
     VirtioBlk,
     /// `/dev/sda`, …
     VirtioScsi,
-}
-
-/// How a disk is kept on the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// QEMU's own, which grows.
-    #[default]
-    Qcow2,
-    /// Byte for byte what the guest sees, with holes where it has written nothing.
-    Raw,
-}
-
-impl Format {
-    /// As QEMU's driver is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Qcow2 => "qcow2",
-            Self::Raw => "raw",
-        }
-    }
 }
 
 fn default_memory() -> MiB {

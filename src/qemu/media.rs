@@ -1,8 +1,8 @@
 //! What a machine boots from when it is not a golden image: a CD, disks that were blank once, a firmware of its choice.
 
-use super::boot::{Bus, Format};
+use super::boot::Bus;
 use crate::host::cmd::{Cmd, CmdError};
-use crate::names::MiB;
+use crate::names::{DiskFormat, MiB};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -60,7 +60,7 @@ pub struct Disk {
     /// How the guest sees it.
     pub bus: Bus,
     /// What is in the file.
-    pub format: Format,
+    pub format: DiskFormat,
     /// Its serial number, by which udev names it (`/dev/disk/by-id/virtio-SERIAL`).
     pub serial: String,
 }
