@@ -2,8 +2,11 @@
 //!
 //! A key that nobody knows is an error with its line and column: a typo must never be a default.
 
+pub(crate) mod kind;
+
+pub use kind::{Kind, ProfileError, names};
+
 use crate::console::allow::Allowed;
-use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
 use crate::names::{HostName, MiB};
 use crate::reboot::Mode;
@@ -141,28 +144,6 @@ pub struct Red {
     pub fails: Vec<String>,
 }
 
-/// What a profile is of. Hosts and audits have theirs in one folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A mirrored host: its profile says nothing of its kind.
-    #[serde(skip)]
-    Host,
-    /// An audit of a boot image.
-    Audit,
-}
-
-impl Kind {
-    /// What a profile says it is, whatever else is in it.
-    pub fn of(text: &str) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Tag {
-            kind: Option<Kind>,
-        }
-        Ok(serde_json::from_str::<Tag>(text)?.kind.unwrap_or(Self::Host))
-    }
-}
-
 /// The image of a profile that names none.
 pub const DEFAULT_IMAGE: &str = "debian-13";
 
@@ -182,94 +163,19 @@ fn default_disk() -> u64 {
     20
 }
 
-/// Why a profile cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    /// No such host.
-    #[error("no profile for {host}: {path} does not exist{known}")]
-    Unknown {
-        /// The host asked for.
-        host: HostName,
-        /// Where its profile would be.
-        path: Utf8PathBuf,
-        /// The hosts that do have one, as part of the sentence.
-        known: String,
-    },
-    /// It cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is an audit's.
-    #[error("{path} is the profile of an audit, not of a host")]
-    AuditProfile {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// The audit.
-        name: String,
-    },
-    /// It is not a profile. The source names line and column.
-    #[error("{path} is not a profile")]
-    Parse {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// What is wrong and where.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A value that cannot work.
-    #[error("{path}: {what}")]
-    Value {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// Which value, and why not.
-        what: String,
-    },
-}
-
-impl Blame for ProfileError {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
-    fn next(&self) -> Option<String> {
-        match self {
-            Self::Unknown { .. } => Some("docs/runbook.md, \"Adding a profile\", says how to write one".into()),
-            Self::AuditProfile { name, .. } => Some(format!("run `boma-qemu audit {name}`, or name a host")),
-            Self::Parse { .. } | Self::Value { .. } => Some("docs/runbook.md lists every key".into()),
-            Self::Read { .. } => None,
-        }
-    }
-}
-
 impl Profile {
     /// Read and check the profile of a host.
     pub fn load(dirs: &Dirs, host: &HostName) -> Result<Self, ProfileError> {
-        let path = dirs.root.join("profiles").join(format!("{host}.json"));
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(ProfileError::Unknown { host: host.clone(), path, known: known(dirs, Kind::Host) });
-            }
-            Err(source) => return Err(ProfileError::Read { path, source }),
-        };
+        let (path, text) = kind::read(dirs, Kind::Host, host)?;
         Self::parse(&path, &text)
     }
 
     /// Parse the text of a profile; `path` is for messages.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ProfileError> {
-        if Kind::of(text).is_ok_and(|kind| kind == Kind::Audit) {
-            let name = path.file_stem().unwrap_or_default().to_owned();
-            return Err(ProfileError::AuditProfile { path: path.to_owned(), name });
-        }
-        let profile: Self =
-            serde_json::from_str(text).map_err(|source| ProfileError::Parse { path: path.to_owned(), source })?;
+        let profile: Self = kind::parse(Kind::Host, path, text)?;
         match profile.wrong() {
             None => Ok(profile),
-            Some(what) => Err(ProfileError::Value { path: path.to_owned(), what }),
+            Some(what) => Err(ProfileError::Wrong { kind: Kind::Host, path: path.to_owned(), wrong: vec![what] }),
         }
     }
 
@@ -319,30 +225,6 @@ impl Profile {
             return Some(format!("console: {wrong}"));
         }
         self.red.as_ref().filter(|red| red.fails.is_empty()).map(|_| "red: fails names no check".into())
-    }
-}
-
-/// Whose profiles there are of a kind, by name.
-pub fn names(dirs: &Dirs, kind: Kind) -> Vec<HostName> {
-    let Ok(entries) = dirs.root.join("profiles").read_dir_utf8() else { return Vec::new() };
-    let files = entries.filter_map(Result::ok).filter_map(|entry| {
-        let name = entry.file_name().strip_suffix(".json")?.to_owned();
-        // One that cannot be read is a host's, whose commands say what is wrong with it.
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        (Kind::of(&text).unwrap_or(Kind::Host) == kind).then_some(name)
-    });
-    // The catalogue of images lies beside the profiles.
-    let mut names: Vec<HostName> = files.filter(|name| name != "images").filter_map(|name| name.parse().ok()).collect();
-    names.sort();
-    names
-}
-
-/// The same as the end of a sentence.
-pub(crate) fn known(dirs: &Dirs, kind: Kind) -> String {
-    let names: Vec<_> = names(dirs, kind).into_iter().map(String::from).collect();
-    match names.is_empty() {
-        true => String::new(),
-        false => format!(" (there are: {})", names.join(", ")),
     }
 }
 

@@ -63,7 +63,7 @@ impl World {
 
 #[test]
 fn an_unknown_host_is_refused_with_the_known_ones() {
-    World::new().refused(&["cycle", "nosuch"], 2, &["no profile for nosuch", "askari", "next:"]);
+    World::new().refused(&["cycle", "nosuch"], 2, &["no profile of a host is called nosuch", "askari", "next:"]);
 }
 
 #[test]
@@ -313,7 +313,11 @@ fn an_experiment_that_makes_no_sense_is_refused_before_anything_is_made() {
     bad(&["--modes", "guest", "--runs", "5000"], &["--runs 5000", "1 to 100"]);
     bad(&["--modes", "guest", "--runs", "two"], &["'two'"]);
     bad(&["--modes", "guest", "--seed=-1"], &["--seed"]);
-    world.refused(&["experiment", "nosuch", "--modes", "guest"], 2, &["no profile for nosuch", "askari"]);
+    world.refused(
+        &["experiment", "nosuch", "--modes", "guest"],
+        2,
+        &["no profile of a host is called nosuch", "askari"],
+    );
 }
 
 #[test]

@@ -4,10 +4,10 @@
 use super::check;
 use super::condition::Condition;
 use super::probe::Probe;
-use crate::failure::{Blame, Exit};
 use crate::host::dirs::Dirs;
 use crate::names::HostName;
-use crate::profile::{ConsoleRules, Kind, known};
+use crate::profile::kind;
+use crate::profile::{ConsoleRules, Kind, ProfileError};
 use crate::qemu::boot::Boot;
 use crate::serial::Dialect;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -64,98 +64,21 @@ fn an_hour() -> u64 {
     3600
 }
 
-/// Why an audit profile cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// No such profile.
-    #[error("no audit profile {name}: {path} does not exist{known}")]
-    Unknown {
-        /// The profile asked for.
-        name: HostName,
-        /// Where it would be.
-        path: Utf8PathBuf,
-        /// Those that there are, as part of the sentence.
-        known: String,
-    },
-    /// It cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is a host's.
-    #[error("{path} is a host's profile, not an audit's: it has no \"kind\": \"audit\"")]
-    HostProfile {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// The host.
-        name: String,
-    },
-    /// It is not an audit profile. The source names line and column.
-    #[error("{path} is not an audit profile")]
-    Parse {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// What is wrong and where.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Conditions that cannot work.
-    #[error("{path}: {}", wrong.join("\n  "))]
-    Wrong {
-        /// The profile.
-        path: Utf8PathBuf,
-        /// Each of them.
-        wrong: Vec<String>,
-    },
-}
-
-impl Blame for AuditError {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
-    fn next(&self) -> Option<String> {
-        match self {
-            Self::HostProfile { name, .. } => Some(format!("run `boma-qemu cycle {name}`, or name an audit profile")),
-            Self::Unknown { .. } | Self::Parse { .. } | Self::Wrong { .. } => {
-                Some("docs/runbook.md, \"Auditing a boot image\", lists every key".into())
-            }
-            Self::Read { .. } => None,
-        }
-    }
-}
-
 impl AuditProfile {
     /// Read and check the audit profile of a name.
-    pub fn load(dirs: &Dirs, name: &HostName) -> Result<Self, AuditError> {
-        let path = dirs.root.join("profiles").join(format!("{name}.json"));
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(AuditError::Unknown { name: name.clone(), path, known: known(dirs, Kind::Audit) });
-            }
-            Err(source) => return Err(AuditError::Read { path, source }),
-        };
+    pub fn load(dirs: &Dirs, name: &HostName) -> Result<Self, ProfileError> {
+        let (path, text) = kind::read(dirs, Kind::Audit, name)?;
         Self::parse(&path, &text)
     }
 
     /// Parse the text of an audit profile; `path` is for messages.
-    pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, AuditError> {
-        // One that cannot be parsed at all is told so below, with its place.
-        if Kind::of(text).is_ok_and(|kind| kind == Kind::Host) {
-            let name = path.file_stem().unwrap_or_default().to_owned();
-            return Err(AuditError::HostProfile { path: path.to_owned(), name });
-        }
-        let profile: Self =
-            serde_json::from_str(text).map_err(|source| AuditError::Parse { path: path.to_owned(), source })?;
+    pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ProfileError> {
+        let profile: Self = kind::parse(Kind::Audit, path, text)?;
         let mut wrong = profile.wrong();
         wrong.extend(check::wrong(&profile.conditions));
         match wrong.is_empty() {
             true => Ok(profile),
-            false => Err(AuditError::Wrong { path: path.to_owned(), wrong }),
+            false => Err(ProfileError::Wrong { kind: Kind::Audit, path: path.to_owned(), wrong }),
         }
     }
 

@@ -77,7 +77,7 @@ fn condition(id: &str, phase: &str, probe: Value, after: &[&str]) -> Value {
 fn an_audit_is_no_host_and_what_does_not_exist_is_refused_with_what_does() {
     let world = World::new();
     world.refused(&["cycle", "pre-nixos"], &["the profile of an audit", "boma-qemu audit pre-nixos"]);
-    world.refused(&["audit", "askari"], &["a host's profile", "boma-qemu cycle askari"]);
+    world.refused(&["audit", "askari"], &["is the profile of a host, not of an audit", "boma-qemu cycle askari"]);
     world.refused(&["cycle", "nosuch"], &["(there are: askari)"]);
     world.refused(&["audit", "nosuch"], &["(there are: pre-nixos)"]);
     world.refused(&["audit", "pre-nixos", "--image", "no.iso"], &["--image: no file matches", "/no.iso: "]);
