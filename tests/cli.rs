@@ -3,41 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod project;
+
 use assert_cmd::Command;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
+use project::Project;
 
-/// A project of its own with state, cache and evidence in a scratch folder.
-struct World {
-    _keep: tempfile::TempDir,
-    dir: Utf8PathBuf,
-}
-
-impl World {
-    fn new() -> Self {
-        let keep = tempfile::tempdir().unwrap();
-        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
-        let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-        for name in ["net", "overrides", "certs", "verify", "tests"] {
-            std::os::unix::fs::symlink(real.join(name), dir.join(name)).unwrap();
-        }
-        std::fs::create_dir(dir.join("profiles")).unwrap();
-        for name in ["askari.json", "images.json"] {
-            std::fs::copy(real.join("profiles").join(name), dir.join("profiles").join(name)).unwrap();
-        }
-        Self { _keep: keep, dir }
-    }
-
+impl Project {
     fn boma(&self, args: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("boma-qemu").unwrap();
-        command
-            .args(args)
-            .current_dir(&self.dir)
-            .env_remove("BOMA_ROOT")
-            .env_remove("BOMA_REPO")
-            .env("BOMA_STATE", self.dir.join("s"))
-            .env("BOMA_IT_CACHE", self.dir.join("cache"))
-            .env("BOMA_RUNS", self.dir.join("runs"));
-        command
+        Command::from_std(self.command(args))
     }
 
     fn edit_profile(&self, from: &str, to: &str) {
@@ -46,49 +20,36 @@ impl World {
         assert!(text.contains(from), "{from} is not in the profile");
         std::fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
-
-    /// The command must fail with that code, say all of those words, and create nothing.
-    fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
-        let out = self.boma(args).output().unwrap();
-        let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
-        for word in words {
-            assert!(said.contains(word), "{args:?}: {word:?} is not in: {said}");
-        }
-        assert!(!self.dir.join("s/vms").exists(), "{args:?} created a VM's folder");
-        assert!(!self.dir.join("s/net").exists(), "{args:?} created a network");
-        assert!(!self.dir.join("cache").exists(), "{args:?} touched the cache");
-    }
 }
 
 #[test]
 fn an_unknown_host_is_refused_with_the_known_ones() {
-    World::new().refused(&["cycle", "nosuch"], 2, &["no profile of a host is called nosuch", "askari", "next:"]);
+    Project::new().refused(&["cycle", "nosuch"], 2, &["no profile of a host is called nosuch", "askari", "next:"]);
 }
 
 #[test]
 fn a_host_name_that_leaves_its_folder_is_refused() {
     for name in ["../askari", "as kari", "askari/..", ""] {
-        World::new().refused(&["cycle", name], 2, &["not usable"]);
+        Project::new().refused(&["cycle", name], 2, &["not usable"]);
     }
 }
 
 #[test]
 fn an_unknown_tier_or_mode_is_refused_with_the_known_ones() {
-    World::new().refused(&["cycle", "askari", "--certs", "gold"], 2, &["gold", "le-staging"]);
+    Project::new().refused(&["cycle", "askari", "--certs", "gold"], 2, &["gold", "le-staging"]);
     for command in ["reboot", "cycle", "prove", "plan"] {
         let known =
             ["magic", "guest", "acpi", "reset", "power-cycle", "power-loss", "panic", "watchdog", "kexec", "soft"];
-        World::new().refused(&[command, "askari", "--via", "magic"], 2, &known);
+        Project::new().refused(&[command, "askari", "--via", "magic"], 2, &known);
     }
-    World::new().refused(&["cycle", "askari", "--net", "bridge"], 2, &["bridge", "namespace"]);
+    Project::new().refused(&["cycle", "askari", "--net", "bridge"], 2, &["bridge", "namespace"]);
 }
 
 #[test]
 fn a_restart_that_cannot_be_had_is_refused_in_one_sentence() {
     for command in ["reboot", "cycle"] {
         let refused = |args: &[&str], words: &[&str]| {
-            World::new().refused(&[&[command, "askari"], args].concat(), 2, words);
+            Project::new().refused(&[&[command, "askari"], args].concat(), 2, words);
         };
         for mode in ["soft-reboot", "kexec", "guest", "acpi", "panic", "watchdog"] {
             refused(&["--via", mode, "--on-console", "login:"], &[mode, "reset, power-cycle"]);
@@ -108,12 +69,12 @@ fn a_restart_that_cannot_be_had_is_refused_in_one_sentence() {
             refused(&["--via", "reset", "--on-console", "x", "--during", during], &[during, "guest", "none"]);
         }
     }
-    World::new().refused(&["cycle", "askari", "--no-reboot", "--via", "reset"], 2, &["--no-reboot", "--via"]);
+    Project::new().refused(&["cycle", "askari", "--no-reboot", "--via", "reset"], 2, &["--no-reboot", "--via"]);
 }
 
 #[test]
 fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
-    let world = World::new();
+    let world = Project::new();
     world.edit_profile("\"vcpus\"", "\"via\": \"acpi\", \"vcpus\"");
     let plan = |args: &[&str]| {
         let out = world.boma(&[&["plan", "askari"], args].concat()).output().unwrap();
@@ -133,7 +94,7 @@ fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
 
 #[test]
 fn a_certificate_that_writes_into_the_real_zone_needs_the_users_word() {
-    let world = World::new();
+    let world = Project::new();
     world.refused(&["cycle", "askari", "--certs", "le-staging"], 2, &["R6", "--accept-risk"]);
     let args = ["cycle", "askari", "--certs", "le-prod-wildcard", "--accept-risk", "R6", "--egress", "none"];
     world.refused(&args, 2, &["--egress nat"]);
@@ -141,38 +102,38 @@ fn a_certificate_that_writes_into_the_real_zone_needs_the_users_word() {
 
 #[test]
 fn an_unknown_profile_key_is_refused_with_line_and_column() {
-    let world = World::new();
+    let world = Project::new();
     world.edit_profile("\"vcpus\"", "\"vcpu\"");
     world.refused(&["plan", "askari"], 2, &["unknown field `vcpu`", "line 13", "askari.json"]);
 }
 
 #[test]
 fn a_missing_playbook_is_refused_by_its_path() {
-    let world = World::new();
+    let world = Project::new();
     world.edit_profile("playbooks/site.yml", "playbooks/gone.yml");
     world.refused(&["cycle", "askari"], 2, &["playbooks/gone.yml", "does not exist"]);
 }
 
 #[test]
 fn a_missing_overlay_is_refused_by_its_path() {
-    World::new().refused(&["cycle", "askari", "-e", "@nothing.yml"], 2, &["nothing.yml", "no such file"]);
+    Project::new().refused(&["cycle", "askari", "-e", "@nothing.yml"], 2, &["nothing.yml", "no such file"]);
 }
 
 #[test]
 fn an_overlay_that_is_not_yaml_is_refused_before_anything_boots() {
-    let world = World::new();
+    let world = Project::new();
     std::fs::write(world.dir.join("bad.yml"), "a: [1, 2\nb: }\n").unwrap();
     world.refused(&["cycle", "askari", "-e", "@bad.yml"], 2, &["bad.yml"]);
 }
 
 #[test]
 fn an_extra_variable_that_is_no_assignment_is_refused_without_its_value() {
-    World::new().refused(&["cycle", "askari", "-e", "novalue"], 2, &["KEY=VALUE"]);
+    Project::new().refused(&["cycle", "askari", "-e", "novalue"], 2, &["KEY=VALUE"]);
 }
 
 #[test]
 fn a_corrupt_golden_image_is_refused_by_its_path() {
-    let world = World::new();
+    let world = Project::new();
     let image = world.dir.join("bad.qcow2");
     std::fs::write(&image, b"QFI\xfb garbage").unwrap();
     let out = world.boma(&["cycle", "askari", "--image", image.as_str()]).output().unwrap();
@@ -195,13 +156,13 @@ fn outside_a_project_the_error_says_what_a_project_is() {
 #[test]
 fn commands_for_a_vm_that_is_not_there_say_how_to_start_one() {
     for args in [vec!["apply", "askari"], vec!["ssh", "askari"], vec!["qmp", "askari", "query-status"]] {
-        World::new().refused(&args, 2, &["no VM of askari", "boma-qemu up askari"]);
+        Project::new().refused(&args, 2, &["no VM of askari", "boma-qemu up askari"]);
     }
 }
 
 #[test]
 fn a_condition_a_fault_or_qmp_arguments_that_make_no_sense_are_refused_before_the_vm_is_looked_for() {
-    let world = World::new();
+    let world = Project::new();
     let all = "ssh, lease, settled, event=NAME[,KEY=VALUE...], console=REGEX, boot-id-changed[=BOOT-ID]";
     world.refused(&["wait", "askari", "shh"], 2, &["nobody knows \"shh\"", all]);
     world.refused(&["wait", "askari", "console=(a"], 2, &["unclosed group", all]);
@@ -248,7 +209,7 @@ fn a_log_of_any_machine_is_judged_by_its_worst_line() {
 
 #[test]
 fn what_a_profile_allows_is_no_failure_of_a_log_and_an_unknown_rule_is_refused() {
-    let world = World::new();
+    let world = Project::new();
     let check = || {
         let mut command = world.boma(&["check-console", "-", "--profile", "askari"]);
         command.write_stdin("You are in emergency mode. After\r\n").output().unwrap()
@@ -268,12 +229,12 @@ fn what_a_profile_allows_is_no_failure_of_a_log_and_an_unknown_rule_is_refused()
 
 #[test]
 fn too_little_memory_is_refused_with_the_way_out() {
-    World::new().refused(&["cycle", "askari", "--min-free-mib", "99999999"], 3, &["MiB", "--min-free-mib"]);
+    Project::new().refused(&["cycle", "askari", "--min-free-mib", "99999999"], 3, &["MiB", "--min-free-mib"]);
 }
 
 #[test]
 fn without_an_ssh_client_a_run_is_refused_with_the_package() {
-    let world = World::new();
+    let world = Project::new();
     let out = world.boma(&["cycle", "askari"]).env("PATH", "/nowhere").output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(3), "{said}");
@@ -283,7 +244,7 @@ fn without_an_ssh_client_a_run_is_refused_with_the_package() {
 
 #[test]
 fn down_and_prune_of_nothing_succeed() {
-    let world = World::new();
+    let world = Project::new();
     for args in [vec!["down", "askari"], vec!["prune"]] {
         let out = world.boma(&args).output().unwrap();
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -292,7 +253,7 @@ fn down_and_prune_of_nothing_succeed() {
 
 #[test]
 fn a_second_run_at_once_is_refused_with_the_name_of_the_first() {
-    let world = World::new();
+    let world = Project::new();
     std::fs::create_dir_all(world.dir.join("s")).unwrap();
     let path = world.dir.join("s/run.lock");
     std::fs::write(&path, "`boma-qemu cycle askari`, pid 7\n").unwrap();
@@ -303,7 +264,7 @@ fn a_second_run_at_once_is_refused_with_the_name_of_the_first() {
 
 #[test]
 fn an_experiment_that_makes_no_sense_is_refused_before_anything_is_made() {
-    let world = World::new();
+    let world = Project::new();
     let bad = |more: &[&str], words: &[&str]| world.refused(&[&["experiment", "askari"], more].concat(), 2, words);
     bad(&[], &["--modes"]);
     bad(&["--modes", "guest,warp"], &["'warp'", "guest, acpi, reset, power-cycle", "soft-reboot"]);
@@ -322,7 +283,7 @@ fn an_experiment_that_makes_no_sense_is_refused_before_anything_is_made() {
 
 #[test]
 fn the_plan_shows_everything_and_no_secret_value() {
-    let world = World::new();
+    let world = Project::new();
     let out = world.boma(&["plan", "askari", "-e", "token=hunter2"]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -336,7 +297,7 @@ fn the_plan_shows_everything_and_no_secret_value() {
 
 #[test]
 fn the_plan_writes_nothing() {
-    let world = World::new();
+    let world = Project::new();
     let trace = world.dir.join("trace");
     let binary = assert_cmd::cargo::cargo_bin("boma-qemu");
     let out = std::process::Command::new("strace")
@@ -383,7 +344,7 @@ fn descendants(pid: u32) -> Vec<u32> {
 
 #[test]
 fn a_token_given_with_e_is_not_in_the_plan_nor_in_the_process_list() {
-    let world = World::new();
+    let world = Project::new();
     std::fs::write(world.dir.join("given.yml"), "deploy_token: tok-in-a-file\n").unwrap();
     let given = ["-e", "secret=tok-on-the-line", "-e", "{\"a\": {\"b\": \"tok-in-json\"}}", "-e", "@given.yml"];
     let tokens = ["tok-on-the-line", "tok-in-json", "tok-in-a-file", "tok-in-the-environment"];

@@ -4,3 +4,5 @@
 
 mod host;
 mod program;
+#[path = "../project/mod.rs"]
+mod project;

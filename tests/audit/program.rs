@@ -1,29 +1,12 @@
 //! The program from outside: what it refuses, lists, prints and keeps.
 
+use crate::project::Project;
 use assert_cmd::Command;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// A project of its own with state and evidence in a scratch folder.
-struct World {
-    _keep: tempfile::TempDir,
-    dir: Utf8PathBuf,
-}
-
-impl World {
-    fn new() -> Self {
-        let keep = tempfile::tempdir().unwrap();
-        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
-        let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-        std::os::unix::fs::symlink(real.join("net"), dir.join("net")).unwrap();
-        std::fs::create_dir(dir.join("profiles")).unwrap();
-        for name in ["askari.json", "images.json", "pre-nixos.json"] {
-            std::fs::copy(real.join("profiles").join(name), dir.join("profiles").join(name)).unwrap();
-        }
-        Self { _keep: keep, dir }
-    }
-
+impl Project {
     /// A profile `own` with these conditions.
     fn own(&self, conditions: Value, more: Value) {
         let mut profile = json!({
@@ -35,32 +18,10 @@ impl World {
         std::fs::write(self.dir.join("profiles/own.json"), profile.to_string()).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> std::process::Command {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
-        command
-            .args(args)
-            .current_dir(&self.dir)
-            .env_remove("BOMA_ROOT")
-            .env("BOMA_STATE", self.dir.join("s"))
-            .env("BOMA_IT_CACHE", self.dir.join("cache"))
-            .env("BOMA_RUNS", self.dir.join("runs"));
-        command
-    }
-
     fn run(&self, args: &[&str]) -> (i32, String, String) {
         let out = Command::from_std(self.command(args)).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
-    }
-
-    #[track_caller]
-    fn refused(&self, args: &[&str], words: &[&str]) {
-        let (code, _, said) = self.run(args);
-        assert_eq!(code, 2, "{args:?}: {said}");
-        for word in words {
-            assert!(said.contains(word), "{args:?}: {word:?} is not in: {said}");
-        }
-        assert!(!self.dir.join("runs").exists() && !self.dir.join("s/vms").exists(), "{args:?} made something");
     }
 
     fn audit(&self) -> Value {
@@ -75,19 +36,20 @@ fn condition(id: &str, phase: &str, probe: Value, after: &[&str]) -> Value {
 
 #[test]
 fn an_audit_is_no_host_and_what_does_not_exist_is_refused_with_what_does() {
-    let world = World::new();
-    world.refused(&["cycle", "pre-nixos"], &["the profile of an audit", "boma-qemu audit pre-nixos"]);
-    world.refused(&["audit", "askari"], &["is the profile of a host, not of an audit", "boma-qemu cycle askari"]);
-    world.refused(&["cycle", "nosuch"], &["(there are: askari)"]);
-    world.refused(&["audit", "nosuch"], &["(there are: pre-nixos)"]);
-    world.refused(&["audit", "pre-nixos", "--image", "no.iso"], &["--image: no file matches", "/no.iso: "]);
-    world.refused(&["audit", "pre-nixos", "--image", "/dev/zero"], &["it is no regular file"]);
-    world.refused(&["audit", "pre-nixos", "--only", "host,nosuch"], &["has no condition nosuch", "--list"]);
+    let world = Project::new();
+    world.refused(&["cycle", "pre-nixos"], 2, &["the profile of an audit", "boma-qemu audit pre-nixos"]);
+    world.refused(&["audit", "askari"], 2, &["is the profile of a host, not of an audit", "boma-qemu cycle askari"]);
+    world.refused(&["cycle", "nosuch"], 2, &["(there are: askari)"]);
+    world.refused(&["audit", "nosuch"], 2, &["(there are: pre-nixos)"]);
+    world.refused(&["audit", "pre-nixos", "--image", "no.iso"], 2, &["--image: no file matches", "/no.iso: "]);
+    world.refused(&["audit", "pre-nixos", "--image", "/dev/zero"], 2, &["it is no regular file"]);
+    world.refused(&["audit", "pre-nixos", "--only", "host,nosuch"], 2, &["has no condition nosuch", "--list"]);
+    assert!(!world.dir.join("runs").exists(), "evidence of nothing");
 }
 
 #[test]
 fn a_list_shows_every_condition_in_its_order_and_does_nothing() {
-    let world = World::new();
+    let world = Project::new();
     let (code, listed, _) = world.run(&["audit", "pre-nixos", "--list"]);
     assert_eq!(code, 0);
     let text = std::fs::read_to_string(world.dir.join("profiles/pre-nixos.json")).unwrap();
@@ -103,7 +65,7 @@ fn a_list_shows_every_condition_in_its_order_and_does_nothing() {
 
 #[test]
 fn all_that_holds_is_exit_0_and_the_evidence_has_every_form() {
-    let world = World::new();
+    let world = Project::new();
     world.own(
         json!([
             condition("home", "host", json!({"shell-environment": {"set": ["HOME"]}}), &[]),
@@ -125,7 +87,7 @@ fn all_that_holds_is_exit_0_and_the_evidence_has_every_form() {
 
 #[test]
 fn a_must_that_fails_is_exit_6_and_is_named_first_with_its_next_step() {
-    let world = World::new();
+    let world = Project::new();
     let wanted = json!({"commands-present": {"names": ["no-such-program"]}});
     world.own(
         json!([
@@ -152,7 +114,7 @@ fn a_must_that_fails_is_exit_6_and_is_named_first_with_its_next_step() {
 
 #[test]
 fn a_stop_in_the_middle_keeps_what_was_seen() {
-    let world = World::new();
+    let world = Project::new();
     world.own(
         json!([
             condition("first", "host", json!({"command-works": {"argv": ["true"]}}), &[]),
@@ -181,7 +143,7 @@ fn a_stop_in_the_middle_keeps_what_was_seen() {
 
 #[test]
 fn an_audit_that_takes_too_long_is_ended_and_says_so() {
-    let world = World::new();
+    let world = Project::new();
     world.own(
         json!([condition("build", "host", json!({"build": {}}), &[])]),
         json!({"build": {"command": ["sleep", "100"], "folder": "."}, "image": "x.iso"}),
@@ -196,7 +158,7 @@ fn an_audit_that_takes_too_long_is_ended_and_says_so() {
 fn a_foreign_image_is_audited_for_what_it_boots() {
     let image = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso";
     assert!(Utf8Path::new(image).exists(), "`.ci/install` installs grub-rescue-pc");
-    let world = World::new();
+    let world = Project::new();
     let args = |which: &str| json!({"loader-args": {"expect": ["console=ttyS0,115200"], "entries": which}});
     world.own(
         json!([

@@ -1,0 +1,51 @@
+//! A project of a test's own: the real one's files, with state, cache and evidence in a scratch folder.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use std::process::Command;
+
+pub(crate) struct Project {
+    _keep: tempfile::TempDir,
+    pub(crate) dir: Utf8PathBuf,
+}
+
+impl Project {
+    pub(crate) fn new() -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+        let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["net", "overrides", "certs", "verify", "tests"] {
+            std::os::unix::fs::symlink(real.join(name), dir.join(name)).unwrap();
+        }
+        // Copies: a test may change them.
+        std::fs::create_dir(dir.join("profiles")).unwrap();
+        for name in ["askari.json", "images.json", "pre-nixos.json"] {
+            std::fs::copy(real.join("profiles").join(name), dir.join("profiles").join(name)).unwrap();
+        }
+        Self { _keep: keep, dir }
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
+        command.args(args).current_dir(&self.dir).env_remove("BOMA_ROOT").env_remove("BOMA_REPO");
+        command.envs(
+            [("BOMA_STATE", "s"), ("BOMA_IT_CACHE", "cache"), ("BOMA_RUNS", "runs")]
+                .map(|(name, folder)| (name, self.dir.join(folder))),
+        );
+        command
+    }
+
+    /// The command must fail with that code, say all of those words, and make nothing but the evidence of what it
+    /// has looked at.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
+        let out = self.command(args).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{args:?}: {word:?} is not in: {said}");
+        }
+        for made in ["s/vms", "s/net", "cache"] {
+            assert!(!self.dir.join(made).exists(), "{args:?} made {made}");
+        }
+    }
+}
