@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
+mod alone;
 mod tiny;
 
 use nix::pty::openpty;
@@ -96,7 +97,8 @@ impl Person {
 fn command(vm: &Vm) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
     command.args(["console", "tiny", "--attach"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.env("BOMA_STATE", vm.state.path()).env("BOMA_RUNS", vm.state.path().join("runs"));
+    let state = vm.dir.path().ancestors().nth(2).unwrap();
+    command.env("BOMA_STATE", state).env("BOMA_RUNS", state.join("runs"));
     command
 }
 

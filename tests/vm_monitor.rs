@@ -5,11 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
+mod alone;
 mod golden;
 
+use alone::Home;
 use boma_qemu::console::boots::parts;
 use boma_qemu::host::deadline::Deadline;
-use boma_qemu::host::ledger::Ledger;
 use boma_qemu::host::process::ProcessId;
 use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, console_cuts, read_all};
@@ -18,7 +19,6 @@ use boma_qemu::names::MiB;
 use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 use boma_qemu::seed::iso;
 use boma_qemu::serial::{Credentials, Dialect, Serial};
-use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
@@ -27,22 +27,12 @@ use std::time::Duration;
 const BOOT: Duration = Duration::from_secs(240);
 const SOON: Duration = Duration::from_secs(10);
 
-/// Enters a network namespace with a bridge, and becomes the command that follows.
-const PREFIX: [&str; 6] = [
-    "unshare",
-    "--net",
-    "sh",
-    "-c",
-    "ip link add name boma-it type bridge && ip link set boma-it up && exec \"$@\"",
-    "sh",
-];
-
 /// A running VM.
 struct Vm {
     dir: VmDir,
     client: Client,
     monitor: ProcessId,
-    _folder: Folder,
+    home: Home,
 }
 
 /// A user for the console, `boma-rescue` with the password `secret`; an address that nothing gives it.
@@ -87,38 +77,22 @@ fn machine(dir: &VmDir) -> Machine {
     }
 }
 
-/// A VM's folder, ready to be started. What its ledger names never outlives the test.
-struct Folder {
-    vm: VmDir,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Ok(ledger) = Ledger::open(&self.vm.ledger()) {
-            ledger.undo();
-        }
-    }
-}
-
-impl Folder {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let vm = VmDir::at(Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap());
-        qemu::disk::make(machine(&vm).overlay().unwrap(), &golden::golden(), "qcow2", "20G").unwrap();
-        std::fs::write(vm.seed(), seed()).unwrap();
-        Self { vm, _folder: folder }
-    }
+/// A VM's folder, ready to be started.
+fn home() -> Home {
+    let home = Home::new("monitor");
+    qemu::disk::make(machine(&home.vm).overlay().unwrap(), &golden::golden(), "qcow2", "20G").unwrap();
+    std::fs::write(home.vm.seed(), seed()).unwrap();
+    home
 }
 
 impl Vm {
     /// A VM on a fresh overlay, its QEMU running.
     fn start() -> Self {
-        let folder = Folder::new();
-        let dir = folder.vm.clone();
+        let home = home();
+        let dir = home.vm.clone();
         machine(&dir).save(&dir.machine()).unwrap();
-        let monitor = monitor::spawn(exe(), &PREFIX.map(String::from), &dir).unwrap();
-        Self { client: Client::new(&dir), dir, monitor, _folder: folder }
+        let monitor = home.spawn().unwrap();
+        Self { client: Client::new(&dir), dir, monitor, home }
     }
 
     async fn qemu(&self) -> ProcessId {
@@ -144,10 +118,6 @@ impl Vm {
             panic!("no {kind} after {since} within {limit:?}, but {kinds:?}")
         })
     }
-}
-
-fn exe() -> &'static Utf8Path {
-    Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"))
 }
 
 #[tokio::test]
@@ -206,16 +176,16 @@ async fn a_frozen_qemu_holds_nobody_up_and_is_killed_in_the_end() {
 
 #[tokio::test]
 async fn a_machine_that_cannot_start_can_be_changed_and_started() {
-    let dir = Folder::new();
-    let good = machine(&dir.vm);
+    let home = home();
+    let good = machine(&home.vm);
     let overlay = Overlay { seed: "/nonexistent/seed.iso".into(), ..good.overlay().unwrap().clone() };
-    Machine { storage: Storage::Overlay(overlay), ..good.clone() }.save(&dir.vm.machine()).unwrap();
-    let error = monitor::spawn(exe(), &PREFIX.map(String::from), &dir.vm).unwrap_err();
+    Machine { storage: Storage::Overlay(overlay), ..good.clone() }.save(&home.vm.machine()).unwrap();
+    let error = home.spawn().unwrap_err();
     assert!(error.to_string().contains("/nonexistent/seed.iso"), "{error}");
-    let client = Client::new(&dir.vm);
+    let client = Client::new(&home.vm);
     let refused = client.power_cycle().await.unwrap_err();
     assert!(refused.start_error().is_some(), "{refused}");
-    good.save(&dir.vm.machine()).unwrap();
+    good.save(&home.vm.machine()).unwrap();
     client.power_cycle().await.unwrap();
     assert!(matches!(client.status().await.unwrap().qemu, QemuStatus::Running { .. }));
     client.stop().await.unwrap();
@@ -224,7 +194,7 @@ async fn a_machine_that_cannot_start_can_be_changed_and_started() {
 #[tokio::test]
 async fn a_second_monitor_for_the_same_vm_is_refused_and_harms_nothing() {
     let vm = Vm::start();
-    let error = monitor::spawn(exe(), &PREFIX.map(String::from), &vm.dir).unwrap_err();
+    let error = vm.home.spawn().unwrap_err();
     assert!(error.to_string().contains("is locked by the VM's monitor"), "{error}");
     vm.qemu().await;
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
+mod alone;
 mod tiny;
 
 use boma_qemu::console::gap;

@@ -2,49 +2,27 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use boma_qemu::host::ledger::Ledger;
+use crate::alone::Home;
 use boma_qemu::host::process::ProcessId;
 use boma_qemu::machine::VmDir;
+use boma_qemu::monitor::Client;
 use boma_qemu::monitor::events::{Event, read_all};
-use boma_qemu::monitor::{self, Client};
 use boma_qemu::names::MiB;
 use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
-use camino::{Utf8Path, Utf8PathBuf};
 
-/// Enters a network namespace with a bridge, and becomes the command that follows.
-const PREFIX: [&str; 6] = [
-    "unshare",
-    "--net",
-    "sh",
-    "-c",
-    "ip link add name boma-it type bridge && ip link set boma-it up && exec \"$@\"",
-    "sh",
-];
-
-/// A running VM; what its ledger names never outlives the test.
+/// A running VM.
 pub(crate) struct Vm {
     pub(crate) dir: VmDir,
     pub(crate) client: Client,
     pub(crate) monitor: ProcessId,
-    /// The state folder of this VM alone.
-    pub(crate) state: tempfile::TempDir,
-}
-
-impl Drop for Vm {
-    /// What its ledger names never outlives the test.
-    fn drop(&mut self) {
-        if let Ok(ledger) = Ledger::open(&self.dir.ledger()) {
-            ledger.undo();
-        }
-    }
+    _home: Home,
 }
 
 impl Vm {
     /// Switch on a machine whose boot sector begins with `code`.
     pub(crate) fn start(code: Vec<u8>) -> Self {
-        let state = tempfile::tempdir().unwrap();
-        let dir = VmDir::at(Utf8PathBuf::from_path_buf(state.path().join("vms/tiny")).unwrap());
-        std::fs::create_dir_all(dir.path()).unwrap();
+        let home = Home::new("tiny");
+        let dir = home.vm.clone();
         let image = dir.path().join("tiny.img");
         let mut disk = code;
         assert!(disk.len() <= 510, "{} bytes", disk.len());
@@ -56,9 +34,8 @@ impl Vm {
         let machine = machine(&dir);
         qemu::disk::make(machine.overlay().unwrap(), &image, "raw", "1M").unwrap();
         machine.save(&dir.machine()).unwrap();
-        let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
-        let monitor = monitor::spawn(exe, &PREFIX.map(String::from), &dir).unwrap();
-        Self { client: Client::new(&dir), dir, monitor, state }
+        let monitor = home.spawn().unwrap();
+        Self { client: Client::new(&dir), dir, monitor, _home: home }
     }
 
     /// The monitor's resident memory now, in KiB.
