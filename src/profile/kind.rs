@@ -108,8 +108,8 @@ impl Blame for ProfileError {
     }
     fn next(&self) -> Option<String> {
         match self {
-            Self::Unknown { kind, .. } => Some(format!("{} says how to write one", kind.section())),
-            Self::Parse { kind, .. } | Self::Wrong { kind, .. } => Some(format!("{} lists every key", kind.section())),
+            Self::Unknown { kind, .. } => Some(format!("{}, says how to write one", kind.section())),
+            Self::Parse { kind, .. } | Self::Wrong { kind, .. } => Some(format!("{}, lists every key", kind.section())),
             Self::Other { path, is, .. } => {
                 let name = path.file_stem().unwrap_or_default();
                 Some(match is {
