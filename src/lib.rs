@@ -4,6 +4,7 @@
 //! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, fault, observe, diagnose, report), the machine
 //! (image, medium, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
+pub mod access;
 pub mod ansible;
 pub mod audit;
 pub mod cli;

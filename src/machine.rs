@@ -124,6 +124,8 @@ impl VmDir {
         known_hosts = "keys/known_hosts";
         /// The only `ssh` configuration that is ever read.
         ssh_config = "keys/ssh_config";
+        /// The ways into the guest, and which of them answered last.
+        ways = "keys/ways.json";
         /// The password of the rescue user on the serial console.
         break_glass = "keys/break-glass";
         /// Inventories, extra-vars and logs of the playbook runs.

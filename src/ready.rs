@@ -46,8 +46,8 @@ impl Blame for ReadyError {
     }
 }
 
-/// Log in, as soon as the guest lets us.
-pub async fn login(ssh: &Ssh, watch: &mut Watch, deadline: &Deadline) -> Result<Session, WaitError> {
+/// Log in again in the middle of things.
+async fn login(ssh: &Ssh, watch: &mut Watch, deadline: &Deadline) -> Result<Session, WaitError> {
     let attempt = async || ssh.session(Duration::from_secs(30)).await.map_err(|e| e.to_string());
     watch.until("a login over ssh with the pinned host key", deadline, attempt).await
 }

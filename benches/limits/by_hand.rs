@@ -5,7 +5,7 @@ use boma_qemu::host::dirs::Dirs;
 use boma_qemu::machine::VmDir;
 use boma_qemu::network::{self, NetPlan, Network};
 use boma_qemu::qemu::{self, Cable, Fds, Machine, Overlay, Storage, argv};
-use boma_qemu::ssh::{Ssh, write_config};
+use boma_qemu::ssh::{Ssh, Ways, write_ways};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
@@ -43,7 +43,7 @@ impl ByHand {
         let plan: Value = serde_json::from_slice(&std::fs::read(real.plan()).unwrap()).unwrap();
         let user = plan["profile"]["user"].as_str().unwrap();
         let plan: NetPlan = serde_json::from_value(plan["net"].clone()).unwrap();
-        write_config(&vm, plan.vm.ip, user).unwrap();
+        write_ways(&vm, &Ways::fresh(plan.vm.ip, user)).unwrap();
         let dirs = Dirs { state, ..project.dirs.clone() };
         let network = network::ensure_as(Project::exe(), &dirs, &plan).unwrap();
         let (tap, bridge) = tap(&machine);

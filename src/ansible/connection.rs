@@ -137,6 +137,7 @@ impl Connection {
              Host {address}\n\
              \x20   ProxyCommand none\n\
              Host *\n\
+             \x20   HostKeyAlias {address}\n\
              \x20   ProxyCommand echo 'boma-qemu: %h is not the VM' >&2; exit 1\n\
              \x20   User {user}\n\
              \x20   Port {port}\n\
@@ -237,6 +238,7 @@ mod tests {
         Host 10.9.8.7
             ProxyCommand none
         Host *
+            HostKeyAlias 10.9.8.7
             ProxyCommand echo 'boma-qemu: %h is not the VM' >&2; exit 1
             User ansible
             Port 22

@@ -93,6 +93,14 @@ pub enum AnsibleError {
         /// Why.
         said: String,
     },
+    /// The way that the real inventory says into the host is not known.
+    #[error("the port or the user of {host} in the real inventory cannot be resolved: {said}")]
+    NoWay {
+        /// The mirrored host.
+        host: String,
+        /// Why.
+        said: String,
+    },
     /// A playbook would run on another host than the VM.
     #[error("{playbook} would run on {hosts}, and only {host} is mirrored")]
     OtherHosts {
@@ -226,6 +234,7 @@ impl Blame for AnsibleError {
             | Self::Inventory { .. }
             | Self::NotInInventory { .. }
             | Self::NoAddress { .. }
+            | Self::NoWay { .. }
             | Self::OtherHosts { .. }
             | Self::NoHost { .. }
             | Self::WrongWay { .. } => Exit::Usage,
@@ -252,6 +261,7 @@ impl Blame for AnsibleError {
             }
             Self::NotInInventory { .. } => "correct the profile's `inventory`, or the host's name".into(),
             Self::NoAddress { .. } => "write the address into the inventory: it goes on the never list".into(),
+            Self::NoWay { .. } => "write ansible_port and ansible_user into the inventory without a template, or set the variables that they use".into(),
             Self::NoHost { .. } => "correct the profile's `groups` or the playbook's `hosts`".into(),
             Self::WrongWay { what: "the plugin", .. } => {
                 "the repository sets ansible_connection for this host: take it out, or override it in the profile's overlay".into()

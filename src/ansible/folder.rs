@@ -72,11 +72,12 @@ impl Folder {
 }
 
 /// The plugins and playbooks that we bring along: folder, name, text.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("plugins/callback/boma_events.py", include_str!("plugins/boma_events.py")),
     ("plugins/action/boma_resolved.py", include_str!("plugins/boma_resolved.py")),
     ("guard.yml", include_str!("plugins/guard.yml")),
     ("addresses.yml", include_str!("plugins/addresses.yml")),
+    ("way.yml", include_str!("plugins/way.yml")),
 ];
 
 impl Folder {
@@ -103,10 +104,15 @@ impl Controller {
         let base = vars_base(&self.inventory);
         link(&base.join("group_vars"), &folder.group_vars())?;
         link(&base.join("host_vars"), &folder.host_vars())?;
-        write(folder.connection(), connection.extra_vars(folder))?;
-        write(folder.ssh_config(), connection.ssh_config(folder))?;
+        self.write_connection(connection)?;
         write(folder.checks_vars(), format!("{}\n", json!({ "boma_checks_file": folder.checks() })))?;
         self.write_user_vars()
+    }
+
+    /// Write where the VM is, which a playbook may have changed.
+    pub fn write_connection(&self, connection: &Connection) -> Result<(), AnsibleError> {
+        write_private(&self.folder.connection(), connection.extra_vars(&self.folder))?;
+        Ok(write_private(&self.folder.ssh_config(), connection.ssh_config(&self.folder))?)
     }
 
     /// Write what the user gave with `-e` into files: a value may be a secret.

@@ -6,7 +6,7 @@ use super::events::{self, Event, Status};
 use super::folder::Folder;
 use super::inventory::{Inline, vars_base};
 use super::overlay::{self, Overlay};
-use super::real::{self, Listing};
+use super::real::{self, Listing, RealWay};
 use super::{Stage, local};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::dirs::make_private;
@@ -31,6 +31,8 @@ pub struct Preflight {
     pub addresses: BTreeMap<String, Vec<String>>,
     /// What the real inventory says inline, for the transient one.
     pub inline: Inline,
+    /// How the real inventory says that the host is logged in to.
+    pub way: RealWay,
     /// What the vault holds for this inventory and in the files of extra-vars: it may not leave the program.
     pub secrets: Vec<String>,
     /// What the user should read: where the profile and the real inventory differ.
@@ -107,7 +109,8 @@ pub fn check(
     let inline = bare.inline(host);
     let notes = real::differences(host, &controller.groups, &whole, &inline);
     let addresses = resolved(&controller, whole.addresses(), prefix)?;
-    Ok(Preflight { version, addresses, inline, secrets, notes })
+    let way = resolved_way(&controller, whole.way(host), prefix)?;
+    Ok(Preflight { version, addresses, inline, way, secrets, notes })
 }
 
 /// All named files are there, and extra-vars are mappings; the encrypted ones are handed back.
@@ -272,6 +275,35 @@ fn resolved(
             };
             Err(AnsibleError::NoAddress { host: host.clone(), said })
         }
+    }
+}
+
+/// The way in with its templates resolved. Few inventories have any, so Ansible is asked only then.
+fn resolved_way(controller: &Controller, way: RealWay, prefix: &[String]) -> Result<RealWay, AnsibleError> {
+    if !way.port.iter().chain(&way.user).any(|text| text.contains("{{") || text.contains("{%")) {
+        return Ok(way);
+    }
+    let playbook = controller.folder.path().join("way.yml");
+    let host = controller.host.as_str();
+    let args = ["--inventory", controller.inventory.as_str(), "--limit", host, playbook.as_str()];
+    let events = controller.folder.path().join("way.ndjson");
+    let mut invocation = controller.over_real_inventory("ansible-playbook", &args);
+    invocation.env.retain(|(name, _)| name != "BOMA_EVENTS");
+    invocation.env.push(("BOMA_EVENTS".into(), events.to_string()));
+    let (_, output) = local::run(&invocation, prefix, Vec::new())?;
+    let found = events::parse(&std::fs::read_to_string(&events).unwrap_or_default());
+    let result = found.into_iter().find_map(|event| match event {
+        Event::Result(result) if result.host == host && result.action.ends_with("debug") => Some(result),
+        _ => None,
+    });
+    match result {
+        Some(result) if result.status == Status::Ok => {
+            let (port, user) = result.message.split_once('|').unwrap_or((&result.message, ""));
+            let word = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+            Ok(RealWay { port: word(port), user: word(user), ..way })
+        }
+        Some(result) => Err(AnsibleError::NoWay { host: host.into(), said: result.why() }),
+        None => Err(AnsibleError::NoWay { host: host.into(), said: local::error_lines(&output.stderr) }),
     }
 }
 

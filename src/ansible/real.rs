@@ -28,6 +28,21 @@ struct Group {
     vars: Map<String, Value>,
 }
 
+/// How the real inventory says that a host is logged in to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RealWay {
+    /// `ansible_port`.
+    pub port: Option<String>,
+    /// `ansible_user`.
+    pub user: Option<String>,
+    /// Whether there is a password for becoming root.
+    pub become_password: bool,
+}
+
+/// Variables that hold a password for becoming root (`ansible-doc -t become sudo`, ansible-core 2.19).
+const BECOME_PASSWORDS: [&str; 4] =
+    ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_sudo_password"];
+
 impl Listing {
     /// Every host.
     pub(super) fn hosts(&self) -> BTreeSet<&str> {
@@ -78,6 +93,28 @@ impl Listing {
             }
         };
         self.hosts().into_iter().map(|host| (host.to_owned(), of(host))).collect()
+    }
+
+    /// How the inventory says that a host is logged in to, as written: templates are not resolved.
+    pub(super) fn way(&self, host: &str) -> RealWay {
+        let nothing = Map::new();
+        let vars = self.meta.hostvars.get(host).unwrap_or(&nothing);
+        // Of several variables for one option the ssh plugin takes the last of its list.
+        let last = |names: [&str; 2]| {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            names
+                .iter()
+                .rev()
+                .filter_map(|name| vars.get(*name))
+                .filter(|v| !v.is_null())
+                .map(text)
+                .find(|t| !t.is_empty())
+        };
+        RealWay {
+            port: last(["ansible_port", "ansible_ssh_port"]),
+            user: last(["ansible_user", "ansible_ssh_user"]),
+            become_password: BECOME_PASSWORDS.iter().any(|name| vars.get(*name).is_some_and(|value| !value.is_null())),
+        }
     }
 
     /// One vaulted value per vault label: opening it proves that the vault opens.
@@ -142,6 +179,24 @@ mod tests {
     fn a_host_without_an_address_is_where_its_name_says() {
         let text = format!("{:?}", listing().addresses());
         insta::assert_snapshot!(text, @r#"{"askari": ["198.51.100.136"], "chapa.example.net": ["chapa.example.net"], "ubongo": ["203.0.113.20"]}"#);
+    }
+
+    #[test]
+    fn the_inventorys_way_in_is_what_the_ssh_plugin_would_take() {
+        let of = |vars: &str| {
+            let text = format!(r#"{{"_meta": {{"hostvars": {{"web1": {vars}}}}}}}"#);
+            serde_json::from_str::<Listing>(&text).unwrap().way("web1")
+        };
+        let way = |port: Option<&str>, user: Option<&str>, become_password| RealWay {
+            port: port.map(str::to_owned),
+            user: user.map(str::to_owned),
+            become_password,
+        };
+        assert_eq!(of("{}"), RealWay::default());
+        assert_eq!(of(r#"{"ansible_port": 2222, "ansible_user": "deploy"}"#), way(Some("2222"), Some("deploy"), false));
+        assert_eq!(of(r#"{"ansible_port": 22, "ansible_ssh_port": "2200"}"#), way(Some("2200"), None, false));
+        assert_eq!(of(r#"{"ansible_port": "{{ p }}", "ansible_user": ""}"#), way(Some("{{ p }}"), None, false));
+        assert_eq!(of(r#"{"ansible_become_pass": {"__ansible_vault": "x"}}"#), way(None, None, true));
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 run.reboot().await?;
                 run.compare(before).await?;
                 say.result(verdict::state(&run.record));
-                Ok(())
+                run.judge_way()
             })
         }
         Command::Observe { host, against } => {
@@ -117,6 +117,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let when = if run.record.reboot.is_some() { "after the reboot" } else { "before the reboot" };
             run.check("assert", when).await?;
             run.judge()?;
+            run.judge_way()?;
             if strict { run.judge_state() } else { Ok(()) }
         }),
         Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, strict } => {

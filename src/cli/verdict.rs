@@ -40,6 +40,12 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     if let Some(restart) = &record.reboot {
         write_restart(restart, out)?;
     }
+    if let Some(way) = record.way.as_ref().filter(|way| !way.is_plain()) {
+        writeln!(out, "  way in     {}", way.line())?;
+        for change in way.changes() {
+            writeln!(out, "             {}", change.what)?;
+        }
+    }
     write_checks(&record.checks, out)?;
     write_state(record, out)?;
     for leak in &record.leaks {

@@ -34,6 +34,8 @@ impl Run<'_> {
                 Ok(((), said))
             })
             .await?;
+            // It may have moved the way in: the next one goes on over the new one.
+            self.way_in().await?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Switching on, and waiting until the guest is ready.
 
 use super::run::Run;
-use crate::failure::{Exit, Failure};
+use crate::access::{self, When};
+use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
 use crate::host::stop_at;
 use crate::monitor::{self, Client, MonitorError};
@@ -38,7 +39,12 @@ impl Run<'_> {
         };
         self.ctx.progress.trace(&format!("lease {}; waiting for ssh", lease.ip));
         let ssh = self.ssh()?;
-        let session = ready::login(&ssh, &mut watch, &deadline).await?;
+        let session = access::login(&self.vm, &ssh, When::Booting, &mut watch, &deadline).await.map_err(|error| {
+            // Nothing was changed in it yet: that nobody can log in is the image's or the harness's doing.
+            let exit = error.exit();
+            let failure = Failure::from(error);
+            if exit == Exit::Verify { Failure { exit: Exit::Lost, ..failure } } else { failure }
+        })?;
         let (session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
         self.look_at_boot(&session).await;
         if !settled.failed_units.is_empty() {

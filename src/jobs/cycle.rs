@@ -58,6 +58,7 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.compare(before).await?;
     run.check("assert", "after the reboot").await?;
     run.judge()?;
+    run.judge_way()?;
     if choices.strict { run.judge_state() } else { Ok(()) }
 }
 

@@ -22,6 +22,7 @@ pub mod timeline;
 pub mod ttl;
 pub mod up;
 pub mod wait;
+pub mod way;
 
 use crate::host::dirs::Dirs;
 

@@ -18,7 +18,8 @@ impl Run<'_> {
             Ok(((), said))
         })
         .await?;
-        self.look_at_new_boot().await;
+        let session = self.way_after_reboot().await?;
+        self.look_at_boot(&session).await;
         Ok(())
     }
 }

@@ -51,6 +51,9 @@ pub struct Record {
     pub via: Option<Mode>,
     /// The restart, with its proof.
     pub reboot: Option<Restart>,
+    /// The way into the guest, once a playbook was applied.
+    #[serde(default)]
+    pub way: Option<super::way::WayIn>,
     /// What the last reboot changed about the guest.
     #[serde(default)]
     pub state: Option<Across>,
@@ -178,6 +181,7 @@ impl Record {
             boots: Vec::new(),
             via: None,
             reboot: None,
+            way: None,
             state: None,
             failure: None,
             leaks: Vec::new(),

@@ -31,6 +31,7 @@ impl Run<'_> {
         self.phase("snapshot", async |run| {
             let taken = snapshot::save(&run.vm, &run.ssh()?, run.plan.net.vm.ip, SAVE_LIMIT).await?;
             run.record.save_applied(&run.vm)?;
+            run.keep_applied_ways()?;
             if taken.open_connections > 0 {
                 let n = taken.open_connections;
                 run.ctx.progress.note(&format!("{n} ssh connections were open in the snapshot; `reset` ends them"));
@@ -49,6 +50,7 @@ impl Run<'_> {
     pub async fn restore(&mut self) -> Result<Restore, Failure> {
         let limit = Duration::from_secs(self.plan.options.timeout_s);
         self.phase("restore", async |run| {
+            run.back_to_applied_ways()?;
             let restore = snapshot::restore(&run.vm, &run.ssh()?, limit).await?;
             run.undo_faults().await?;
             run.renew_lease().await?;

@@ -7,10 +7,6 @@ use crate::failure::Failure;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::ssh::Session;
 use crate::timeline::{self, Timeline};
-use std::time::Duration;
-
-/// How long the login may take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 impl Run<'_> {
     /// Keep systemd's figures of the boot that runs. A guest that cannot give them is no worse a guest: then
@@ -19,18 +15,6 @@ impl Run<'_> {
         self.ctx.progress.trace("the boot's figures");
         let read = timeline::read(session).await.map_err(Failure::from);
         self.keep_boot(read);
-    }
-
-    /// The same, over a connection of its own.
-    pub(super) async fn look_at_new_boot(&mut self) {
-        let session = match self.ssh() {
-            Ok(ssh) => ssh.session(LIMIT).await.map_err(Failure::from),
-            Err(failure) => Err(failure),
-        };
-        match session {
-            Ok(session) => self.look_at_boot(&session).await,
-            Err(failure) => self.keep_boot(Err(failure)),
-        }
     }
 
     fn keep_boot(&mut self, read: Result<Timeline, Failure>) {

@@ -14,6 +14,7 @@ use crate::names::{IfName, MiB};
 use crate::network;
 use crate::qemu::{self, Backing, Overlay, Storage};
 use crate::seed::{self, Seed};
+use crate::ssh::{Way, Ways};
 use camino::Utf8Path;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::SystemTime;
@@ -94,7 +95,7 @@ impl Run<'_> {
         write_private(&self.vm.console_allowed(), json(&self.plan.profile.console.allow))?;
         let own = std::env::var("HOME").map(|home| seed::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
         let secrets = seed::keys::make(&self.vm, &self.plan.vm, IpAddr::V4(self.plan.net.vm.ip), own)?;
-        crate::ssh::write_config(&self.vm, self.plan.net.vm.ip, &self.plan.profile.user)?;
+        crate::ssh::write_ways(&self.vm, &self.ways(preflight)?)?;
         let seed = Seed {
             instance: self.plan.vm.clone(),
             host: self.plan.host.clone(),
@@ -118,6 +119,24 @@ impl Run<'_> {
             ttl::start(&exe, dirs, &self.plan.host, &self.plan.vm, after)?;
         }
         Ok(((), format!("overlay of {} GiB over {}", self.plan.profile.disk_gib, golden.path)))
+    }
+
+    /// The ways into the guest: as it is made, and as the real inventory says.
+    fn ways(&self, preflight: &Preflight) -> Result<Ways, Failure> {
+        let user = &self.plan.profile.user;
+        let fresh = Ways::fresh(self.plan.net.vm.ip, user);
+        let port = match &preflight.way.port {
+            None => fresh.fresh.port,
+            Some(port) => port.parse().map_err(|_| {
+                Failure::new(
+                    Exit::Usage,
+                    format!("the real inventory's ansible_port of {} is {port:?}, which is no port", self.plan.host),
+                )
+            })?,
+        };
+        let inventory = Way { port, user: preflight.way.user.clone().unwrap_or_else(|| user.clone()) };
+        let real = preflight.addresses.get(self.plan.host.as_str()).cloned().unwrap_or_default();
+        Ok(Ways { inventory, real, become_password: preflight.way.become_password, ..fresh })
     }
 
     fn make_network(&mut self) -> Result<((), String), Failure> {

@@ -17,6 +17,7 @@ use crate::network::{NetFile, NetPlan};
 use crate::profile::{Profile, Side};
 use crate::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
 use crate::reboot::Request;
+use crate::ssh::Ways;
 use camino::{Utf8Path, Utf8PathBuf};
 use options::Options;
 use serde::{Deserialize, Serialize};
@@ -143,14 +144,16 @@ impl Plan {
         }
     }
 
-    /// How the playbook side reaches the VM.
+    /// How the playbook side reaches the VM: by the way that answered last, once there is a VM.
     pub fn connection(&self, dirs: &Dirs) -> Connection {
         let place = VmDir::of(dirs, &self.host);
+        let fresh = Ways::fresh(self.net.vm.ip, &self.profile.user);
+        let Ways { current, .. } = Ways::load(&place.ways()).unwrap_or(fresh);
         Connection {
             host: self.host.clone(),
             address: self.net.vm.ip,
-            port: 22,
-            user: self.profile.user.clone(),
+            port: current.port,
+            user: current.user,
             key: place.ssh_key(),
             known_hosts: place.known_hosts(),
         }

@@ -1,6 +1,7 @@
 //! Why a restart is not proved.
 
 use super::mode::Mode;
+use crate::access::AccessError;
 use crate::failure::{Blame, Exit};
 use crate::monitor::ClientError;
 use crate::names::BadName;
@@ -115,7 +116,7 @@ pub enum RebootError {
     NotDown(#[source] WaitError),
     /// The machine went down, and nobody can log in to what came after it.
     #[error("the guest did not come back from its restart")]
-    NotBack(#[source] WaitError),
+    NotBack(#[source] AccessError),
     /// It did not become ready.
     #[error(transparent)]
     Ready(#[from] ReadyError),
@@ -132,8 +133,10 @@ impl Blame for RebootError {
         match self {
             Self::Wait(e) => e.exit(),
             // QEMU runs: that the guest does not do its part is the guest's doing.
-            Self::NotDown(WaitError::TimedOut { .. }) | Self::NotBack(WaitError::TimedOut { .. }) => Exit::Verify,
-            Self::NotDown(e) | Self::NotBack(e) | Self::NoMoment(e) => e.exit(),
+            Self::NotDown(WaitError::TimedOut { .. })
+            | Self::NotBack(AccessError::Wait(WaitError::TimedOut { .. })) => Exit::Verify,
+            Self::NotDown(e) | Self::NoMoment(e) => e.exit(),
+            Self::NotBack(e) => e.exit(),
             Self::Ready(e) => e.exit(),
             Self::Monitor { source, .. } => source.exit(),
             // The machine was asked properly and did not do it: that is what the run is there to find.
@@ -154,6 +157,7 @@ impl Blame for RebootError {
                 Some("see HandlePowerKey in logind.conf, and whether poweroff.target is masked".into())
             }
             Self::Monitor { source, .. } => source.next(),
+            Self::NotBack(source) => source.next(),
             _ => None,
         }
     }

@@ -26,6 +26,7 @@ pub use request::{BadRequest, Choice, Pattern, Request, Trigger, seconds};
 pub use restart::{LastWords, NoProof, Proof, RebootProof, Restart, SoftRebootProof, Triggered};
 pub use row::Seen;
 
+use crate::access::{self, When};
 use crate::console::times::Times;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
@@ -100,7 +101,7 @@ pub async fn run_after(
     // 4. Who answers then, and how the old boot ended.
     let asked_mono = course.asked.mono;
     let back =
-        course.undisturbed(async |watch, deadline| come_back(ssh, mode, &before, session, watch, deadline).await);
+        course.undisturbed(async |watch, deadline| come_back(vm, ssh, mode, &before, session, watch, deadline).await);
     let back = back.await?;
     let proof = prove(mode, &before, back.now)?;
     // A boot that began while the moment was waited for was cut off before anybody could ask for its id.
@@ -176,6 +177,7 @@ struct Back {
 /// Log in to what comes after the old boot, and wait until it has settled. Where no event says that the old boot
 /// is over, it may answer for a while: through the connection that is still open, or a new one.
 async fn come_back(
+    vm: &VmDir,
     ssh: &Ssh,
     mode: Mode,
     before: &Identity,
@@ -196,13 +198,14 @@ async fn come_back(
         }
     };
     let what = format!("a login after the restart by {mode}");
-    let now = watch.until(&what, deadline, probe).await.map_err(RebootError::NotBack)?;
+    let now = access::until(vm, &what, When::Booting, watch, deadline, probe).await.map_err(RebootError::NotBack)?;
     let now = now.map_err(|source| RebootError::BootId { when: "after", source })?;
     let ssh_mono = monotonic();
     let session = match session {
-        Some(session) => session,
-        None => ready::login(ssh, watch, deadline).await.map_err(RebootError::NotBack)?,
+        Some(session) => access::with_sudo(vm, session, deadline).await,
+        None => access::login(vm, ssh, When::Booting, watch, deadline).await,
     };
+    let session = session.map_err(RebootError::NotBack)?;
     let (session, settled) = ready::settle(ssh, session, watch, deadline).await?;
     Ok(Back { session, now, ssh_mono, settled, settled_mono: monotonic() })
 }

@@ -13,6 +13,7 @@
 mod clock;
 mod quiet;
 
+use crate::access::{self, AccessError, When};
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
 use crate::host::dirs::{DirError, write_private};
@@ -21,7 +22,6 @@ use crate::monitor::events::{Event, JournalError, read_all};
 use crate::monitor::{Client, ClientError};
 use crate::names::{BadName, BootId};
 use crate::qmp::job::{self, JobError};
-use crate::ready;
 use crate::ssh::{Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use camino::Utf8PathBuf;
@@ -154,6 +154,9 @@ pub enum SnapshotError {
     /// The wait failed.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// The restored guest cannot be reached.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -164,7 +167,7 @@ impl Blame for SnapshotError {
         match self {
             Self::None => Exit::Usage,
             Self::Write(e) => e.exit(),
-            Self::Wait(e) => e.exit(),
+            Self::Wait(e) | Self::Access(AccessError::Wait(e)) => e.exit(),
             _ => Exit::Lost,
         }
     }
@@ -260,7 +263,9 @@ pub async fn restore(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<Restore, 
     let (seq, qemu_pid) = witness(&read_all(&vm.events())?, before, &snapshot.name)?;
     // 2. The guest's own word.
     let mut watch = Watch::since(vm, seq)?;
-    let session = ready::login(ssh, &mut watch, &deadline).await?;
+    let attempt = async || ssh.session(ASK_LIMIT).await.map_err(|e| e.to_string());
+    let what = "a login to the restored guest";
+    let session = access::until(vm, what, When::Booting, &mut watch, &deadline, attempt).await?;
     let ssh_s = deadline.waited().as_secs_f64();
     let (boot_id, nonce) = memory(&session, "after the restore").await?;
     let same = |what, found: &str, wanted: &str| match found == wanted {

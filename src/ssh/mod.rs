@@ -6,13 +6,15 @@
 //! is a child of ours that dies with us, so no connection is left behind.
 
 pub mod clock;
+mod ways;
+
+pub use ways::{About, Change, Rank, Way, Ways};
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::process::{die_with_us, inherit_little};
 use crate::machine::VmDir;
-use camino::{Utf8Path, Utf8PathBuf};
-use std::net::Ipv4Addr;
+use camino::Utf8PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -21,14 +23,20 @@ use tokio::process::{Child, Command};
 /// The name by which the configuration file calls the guest.
 pub const ALIAS: &str = "vm";
 
-/// The `ssh` configuration of one VM.
-pub fn config_text(vm: &VmDir, address: Ipv4Addr, user: &str) -> String {
-    let (key, known_hosts) = (vm.ssh_key(), vm.known_hosts());
+/// The `ssh` configuration of one VM: a name for each way in, the one that answered last first.
+pub fn config_text(vm: &VmDir, ways: &Ways) -> String {
+    let (key, known_hosts, address) = (vm.ssh_key(), vm.known_hosts(), ways.address);
+    let hosts = ways
+        .in_order()
+        .into_iter()
+        .enumerate()
+        .map(|(n, (_, way))| format!("Host {}\n\x20   Port {}\n\x20   User {}\n", alias(n), way.port, way.user));
     format!(
         "# Written by boma-qemu; the only ssh configuration that it reads.\n\
-         Host {ALIAS}\n\
+         {}\
+         Host *\n\
          \x20   HostName {address}\n\
-         \x20   User {user}\n\
+         \x20   HostKeyAlias {address}\n\
          \x20   IdentityFile \"{key}\"\n\
          \x20   IdentitiesOnly yes\n\
          \x20   IdentityAgent none\n\
@@ -43,8 +51,17 @@ pub fn config_text(vm: &VmDir, address: Ipv4Addr, user: &str) -> String {
          \x20   ServerAliveInterval 5\n\
          \x20   ServerAliveCountMax 3\n\
          \x20   ControlPath none\n\
-         \x20   LogLevel ERROR\n"
+         \x20   LogLevel ERROR\n",
+        hosts.collect::<String>()
     )
+}
+
+/// The name of the `n`-th way in the configuration.
+fn alias(n: usize) -> String {
+    match n {
+        0 => ALIAS.to_owned(),
+        n => format!("{ALIAS}-{n}"),
+    }
 }
 
 /// How to reach one guest.
@@ -54,6 +71,8 @@ pub struct Ssh {
     prefix: Vec<String>,
     config: Utf8PathBuf,
     mux: Utf8PathBuf,
+    /// Where the ways in are kept; they are read anew at each login, since they can move.
+    ways: Utf8PathBuf,
 }
 
 /// What a command in the guest did.
@@ -78,6 +97,15 @@ pub enum SshError {
     Login {
         /// What ssh said.
         said: String,
+    },
+    /// The file of the ways in cannot be read.
+    #[error("cannot read the ways into the guest, {path}")]
+    Ways {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
     },
     /// No answer in time.
     #[error("`{command}` in the guest did not end within {limit:?}")]
@@ -113,7 +141,7 @@ impl Ssh {
     pub fn new(vm: &VmDir, prefix: Vec<String>) -> Self {
         // Several commands may be connected at the same time.
         let mux = vm.keys().join(format!("mux{}", std::process::id()));
-        Self { prefix, config: vm.ssh_config(), mux }
+        Self { prefix, config: vm.ssh_config(), mux, ways: vm.ways() }
     }
 
     /// What enters the network that the guest is in.
@@ -123,10 +151,14 @@ impl Ssh {
 
     /// The argv that runs a command in the guest, or a shell if it is empty.
     pub fn argv(&self, options: &[&str], command: &[String]) -> Vec<String> {
+        self.argv_by(ALIAS, options, command)
+    }
+
+    fn argv_by(&self, alias: &str, options: &[&str], command: &[String]) -> Vec<String> {
         let mut argv = self.prefix.clone();
         argv.extend(["ssh", "-F", self.config.as_str()].map(str::to_owned));
         argv.extend(options.iter().map(|o| (*o).to_owned()));
-        argv.push(ALIAS.into());
+        argv.push(alias.into());
         argv.extend(command.iter().cloned());
         argv
     }
@@ -136,12 +168,32 @@ impl Ssh {
         answer(&self.argv(&[], &[command.to_owned()]), command, limit).await
     }
 
-    /// Log in and keep the connection.
+    /// Log in and keep the connection: by the way that answered last, and if that one refuses by the others that are
+    /// known. The error is that of the first.
     pub async fn session(&self, limit: Duration) -> Result<Session, SshError> {
         let deadline = Deadline::after(limit);
+        let ways = Ways::load(&self.ways)?;
+        let mut first = None;
+        for (n, (rank, way)) in ways.in_order().into_iter().enumerate() {
+            match self.session_by(n, &deadline, limit).await {
+                Ok(master) => {
+                    let (ssh, mux, way) = (self.clone(), self.mux.clone(), way.clone());
+                    return Ok(Session { ssh, mux, alias: alias(n), rank, way, _master: master });
+                }
+                Err(error @ SshError::Start(_)) => return Err(error),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+            if deadline.passed() {
+                break;
+            }
+        }
+        Err(first.unwrap_or(SshError::TimedOut { command: "log in".into(), limit }))
+    }
+
+    async fn session_by(&self, n: usize, deadline: &Deadline, limit: Duration) -> Result<Child, SshError> {
         // A socket that an earlier, killed process left behind would be taken for ours.
         let _ = std::fs::remove_file(&self.mux);
-        let argv = self.argv(&["-M", "-N", "-S", self.mux.as_str()], &[]);
+        let argv = self.argv_by(&alias(n), &["-M", "-N", "-S", self.mux.as_str()], &[]);
         let mut master = command(&argv).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
         while !self.mux.exists() {
             if let Some(status) = master.try_wait().map_err(SshError::Start)? {
@@ -154,7 +206,7 @@ impl Ssh {
             }
             tokio::time::sleep(PROBE_PERIOD / 5).await;
         }
-        Ok(Session { ssh: self.clone(), _master: master })
+        Ok(master)
     }
 }
 
@@ -162,14 +214,23 @@ impl Ssh {
 #[derive(Debug)]
 pub struct Session {
     ssh: Ssh,
+    mux: Utf8PathBuf,
+    alias: String,
+    rank: Rank,
+    way: Way,
     _master: Child,
 }
 
 impl Session {
+    /// The way that answered, and what it is to the host.
+    pub fn way(&self) -> (Rank, &Way) {
+        (self.rank, &self.way)
+    }
+
     /// Run a command; its exit code is the caller's to judge.
     pub async fn ask(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
-        let mux = ["-S", self.ssh.mux.as_str(), "-o", "ControlMaster=no"];
-        answer(&self.ssh.argv(&mux, &[command.to_owned()]), command, limit).await
+        let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
+        answer(&self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()]), command, limit).await
     }
 
     /// Run a command that must succeed; its standard output without the last line end.
@@ -186,7 +247,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // The master is killed by its handle and cannot remove its socket itself.
-        let _ = std::fs::remove_file(&self.ssh.mux);
+        let _ = std::fs::remove_file(&self.mux);
     }
 }
 
@@ -230,10 +291,11 @@ fn last_lines(first: &str, second: &str) -> String {
     lines[lines.len().saturating_sub(4)..].join(" | ")
 }
 
-/// Write the configuration of a VM's only way in.
-pub fn write_config(vm: &VmDir, address: Ipv4Addr, user: &str) -> Result<(), crate::host::dirs::DirError> {
-    let path: &Utf8Path = &vm.ssh_config();
-    crate::host::dirs::write_private(path, config_text(vm, address, user))
+/// Write down a VM's ways in, and the configuration that has them.
+pub fn write_ways(vm: &VmDir, ways: &Ways) -> Result<(), crate::host::dirs::DirError> {
+    crate::host::dirs::write_private(&vm.ssh_config(), config_text(vm, ways))?;
+    // Last: what is read first must not name an alias that the configuration does not have.
+    crate::host::dirs::write_private(&vm.ways(), ways.json())
 }
 
 #[cfg(test)]
@@ -242,7 +304,8 @@ mod tests {
 
     #[test]
     fn the_configuration_pins_the_host_key_and_uses_nothing_of_the_user() {
-        let text = config_text(&VmDir::at("/s/vms/askari"), Ipv4Addr::new(10, 9, 8, 7), "ansible");
+        let ways = Ways::fresh(std::net::Ipv4Addr::new(10, 9, 8, 7), "ansible");
+        let text = config_text(&VmDir::at("/s/vms/askari"), &ways);
         for needed in ["StrictHostKeyChecking yes", "IdentityAgent none", "ControlPath none", "keys/known_hosts"] {
             assert!(text.contains(needed), "{needed} is missing in\n{text}");
         }

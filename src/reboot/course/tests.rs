@@ -1,6 +1,7 @@
 //! Courses over a journal that a test writes, with a monitor that can write marks and nothing else.
 
 use super::*;
+use crate::access::AccessError;
 use crate::failure::{Blame, Exit};
 use crate::host::lock::Lock;
 use crate::wait::Doom;
@@ -160,7 +161,7 @@ async fn afterwards(mode: Mode, before: &[(&str, Value)], after: &[(&str, Value)
     }
     let login = course.undisturbed(async |watch, deadline| {
         let never = async || Err::<(), _>("refused".to_owned());
-        watch.until("a login", deadline, never).await.map_err(RebootError::NotBack)
+        watch.until("a login", deadline, never).await.map_err(|e| RebootError::NotBack(e.into()))
     });
     login.await.unwrap_err()
 }
@@ -174,7 +175,10 @@ async fn a_panic_or_a_death_after_the_restart_is_seen_at_once_also_by_the_modes_
         assert_eq!(error.exit(), Exit::Guest, "{error}");
     }
     let error = afterwards(Mode::PowerCycle, &power("power-cycle"), &[("qemu-exited", json!({"asked": false}))]).await;
-    assert!(matches!(error, RebootError::NotBack(WaitError::Doomed { doom: Doom::QemuGone(_), .. })), "{error}");
+    assert!(
+        matches!(error, RebootError::NotBack(AccessError::Wait(WaitError::Doomed { doom: Doom::QemuGone(_), .. }))),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -182,7 +186,7 @@ async fn the_old_boots_last_line_is_no_doom_for_the_new_one() {
     // Judged only when the reset cut it off, so it stands after the RESET in the journal.
     let own = [panic_line(250), panicked(), reset("guest-reset")];
     let error = afterwards(Mode::Panic, &own, &[panic_line(300), ("boot", json!({"n": 2, "offset": 500}))]).await;
-    assert!(matches!(error, RebootError::NotBack(WaitError::TimedOut { .. })), "{error}");
+    assert!(matches!(error, RebootError::NotBack(AccessError::Wait(WaitError::TimedOut { .. }))), "{error}");
 }
 
 #[tokio::test]

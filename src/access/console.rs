@@ -1,0 +1,211 @@
+//! The look over the serial console, beside the attempts to log in.
+
+use super::cause::Cause;
+use super::facts::{self, Facts};
+use super::{AccessError, When, repair};
+use crate::host::deadline::Deadline;
+use crate::machine::VmDir;
+use crate::seed::RESCUE_USER;
+use crate::seed::keys::rescue_password;
+use crate::serial::{Credentials, Dialect, Serial, SerialError};
+use crate::ssh::{SshError, Ways};
+use regex::Regex;
+use std::cell::RefCell;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// How long after the console has asked for a login ssh has the first word: in most boots it comes first.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long after a boot has settled a login may still be on its way.
+const SETTLED: Duration = Duration::from_secs(3);
+/// The same in a guest that had answered before.
+const RUNNING_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a repaired way has to answer before it is looked at again.
+const REPAIRED: Duration = Duration::from_secs(10);
+/// How long the login on the console may take.
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
+/// How long one command may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Repairs of one login: whoever undoes them each time is believed.
+const MOST_REPAIRS: u32 = 3;
+
+/// What a getty asks.
+static LOGIN: LazyLock<Regex> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the pattern is a literal, compiled by the unit tests")]
+    Regex::new(r"login: *$").expect("a literal pattern")
+});
+
+/// A look at one guest.
+pub(super) struct Look<'a> {
+    vm: &'a VmDir,
+    when: When,
+    deadline: &'a Deadline,
+    /// The line, once it is open. It is left as it was found ([`Look::end`]).
+    serial: Option<Serial>,
+    is_root: bool,
+}
+
+/// Why the console was of no help.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoLook {
+    #[error(transparent)]
+    Serial(#[from] SerialError),
+    #[error(transparent)]
+    Key(#[from] crate::seed::keys::KeyError),
+    #[error(transparent)]
+    Ways(#[from] SshError),
+    #[error(transparent)]
+    Write(#[from] crate::host::dirs::DirError),
+    #[error("`{what}` over the console ended with {code}: {said}")]
+    Failed { what: &'static str, code: i32, said: String },
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn new(vm: &'a VmDir, when: When, deadline: &'a Deadline) -> Self {
+        Self { vm, when, deadline, serial: None, is_root: false }
+    }
+
+    /// Ends only when it is certain that no login can come. What cannot be found out over the console is left to the
+    /// wait that runs beside, and its deadline.
+    pub(super) async fn until_dead(&mut self, said: &RefCell<String>) -> AccessError {
+        match self.look(said).await {
+            Ok(dead) => dead,
+            Err(why) => {
+                tracing::info!("no look over the console: {why}");
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn look(&mut self, said: &RefCell<String>) -> Result<AccessError, NoLook> {
+        self.become_root().await?;
+        let settled = self.until_settled().await?;
+        tokio::time::sleep(SETTLED).await;
+        let (mut suspect, mut repairs) = (None, 0);
+        loop {
+            let words = said.borrow().clone();
+            let Some((user, cause)) = self.cause(&words).await? else {
+                suspect = None;
+                tokio::time::sleep(PERIOD).await;
+                continue;
+            };
+            if repairs < MOST_REPAIRS && self.repair(&user, &cause).await? {
+                repairs += 1;
+                tokio::time::sleep(REPAIRED).await;
+                continue;
+            }
+            // Seen twice: a service that is just restarted is not dead.
+            if suspect.as_ref() == Some(&cause) {
+                return Ok(AccessError::Dead { cause, after: settled.elapsed(), said: words });
+            }
+            suspect = Some(cause);
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// A root shell on the console, once somebody can log in there.
+    async fn become_root(&mut self) -> Result<(), NoLook> {
+        if self.is_root {
+            return Ok(());
+        }
+        let password = rescue_password(self.vm)?;
+        let serial = match &mut self.serial {
+            Some(serial) => serial,
+            none => none.insert(Serial::over(self.vm).await?),
+        };
+        match self.when {
+            When::Booting => {
+                serial.expect("a login prompt", std::slice::from_ref(&*LOGIN), self.deadline).await?;
+                tokio::time::sleep(PATIENCE).await;
+            }
+            When::Running => tokio::time::sleep(RUNNING_PATIENCE).await,
+            When::Refused => {}
+        }
+        let (dialect, who) = (Dialect::debian(), Credentials::with_password(RESCUE_USER, &password));
+        let deadline = self.deadline.within(LOGIN_LIMIT);
+        serial.login(&dialect, &who, &deadline).await?;
+        serial.become_root(&dialect, &who, &deadline).await?;
+        self.is_root = true;
+        Ok(())
+    }
+
+    /// Wait until systemd has no more to do; when that was.
+    async fn until_settled(&mut self) -> Result<Instant, NoLook> {
+        loop {
+            let state = self.run("systemctl is-system-running", None).await?;
+            if !matches!(state.trim(), "starting" | "initializing") {
+                return Ok(Instant::now());
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// What stands in between, by the guest's own answers: for the inventory's user first.
+    async fn cause(&mut self, said: &str) -> Result<Option<(String, Cause)>, NoLook> {
+        let ways = Ways::load(&self.vm.ways())?;
+        let pinned = std::fs::read_to_string(self.vm.known_hosts()).unwrap_or_default();
+        let key = repair::key(self.vm)?;
+        let mut first = None;
+        for user in ways.users() {
+            let answers = self.run(&facts::question(&ways, user, &key), None).await?;
+            match Cause::of(&Facts::read(&answers), &ways, user, &pinned, said) {
+                // Only the user is in the way, and there is another.
+                Some(cause @ (Cause::NoUser { .. } | Cause::NotAllowed { .. })) => {
+                    first.get_or_insert((user.to_owned(), cause));
+                }
+                found => return Ok(found.map(|cause| (user.to_owned(), cause))),
+            }
+        }
+        Ok(first)
+    }
+
+    /// Do what lets the harness in again, if there is something to do.
+    async fn repair(&mut self, user: &str, cause: &Cause) -> Result<bool, NoLook> {
+        let Some(repair) = repair::of(self.vm, user, cause)? else { return Ok(false) };
+        if let Some(script) = &repair.script {
+            self.run(script, Some("the repair")).await?;
+        }
+        if repair.pin_host_keys {
+            let keys = self.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_*_key.pub", Some("the host keys")).await?;
+            repair::pin(self.vm, &keys)?;
+        }
+        repair::note(self.vm, repair)?;
+        Ok(true)
+    }
+
+    /// Let sudo serve the harness again; what could not be done in words.
+    pub(super) async fn give_sudo(&mut self, user: &str, said: &str) -> Result<(), String> {
+        let give = async {
+            self.become_root().await?;
+            let repair = repair::sudo(user, said);
+            if let Some(script) = &repair.script {
+                self.run(script, Some("the rule for sudo")).await?;
+            }
+            repair::note(self.vm, repair)?;
+            Ok(())
+        };
+        give.await.map_err(|why: NoLook| format!("and over the console: {why}"))
+    }
+
+    /// Run a command as root. With `must` its exit code has to be 0.
+    async fn run(&mut self, command: &str, must: Option<&'static str>) -> Result<String, NoLook> {
+        let Some(serial) = &mut self.serial else { return Err(SerialError::NoShell.into()) };
+        let answer = serial.run(command, COMMAND_LIMIT).await?;
+        match must {
+            Some(what) if answer.code != 0 => {
+                Err(NoLook::Failed { what, code: answer.code, said: answer.output.trim().to_owned() })
+            }
+            _ => Ok(answer.output),
+        }
+    }
+
+    /// Leave the console as it was found: at its login prompt.
+    pub(super) async fn end(self) {
+        let Some(serial) = self.serial.filter(|_| self.is_root) else { return };
+        if let Err(why) = serial.end().await {
+            tracing::info!("the shell on the console was not left: {why}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The way in, as a run sees it: asked after each playbook and after the reboot, and judged at the end.
+//!
+//! What the real inventory says is what the host must answer to. A way that a playbook moved is gone over from then on, and
+//! one that only the reboot moved is a loss like any other.
+
+use super::run::Run;
+use crate::access::{self, When};
+use crate::failure::{Exit, Failure};
+use crate::host::deadline::Deadline;
+use crate::host::dirs::write_private;
+use crate::machine::VmDir;
+use crate::ssh::{About, Change, Rank, Session, Way, Ways, write_ways};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a guest that runs may take to let the harness in.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The way into the guest, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayIn {
+    /// The one that answered last.
+    pub answered: Way,
+    /// What it is to the host.
+    pub is: Rank,
+    /// The one that the real inventory names.
+    pub inventory: Way,
+    /// What the playbooks changed about it.
+    pub applied: Vec<Change>,
+    /// What the last reboot changed about it.
+    pub rebooted: Vec<Change>,
+    /// Whether the real inventory has a password for becoming root.
+    pub become_password: bool,
+}
+
+impl WayIn {
+    /// The way in one line.
+    pub fn line(&self) -> String {
+        let whose = match self.is {
+            Rank::Inventory => "as the inventory says".to_owned(),
+            Rank::Fresh => format!("as in a fresh guest; the inventory says {}", self.inventory),
+            Rank::Unexpected => format!("UNEXPECTED: the inventory says {}", self.inventory),
+        };
+        format!("{}, {whose}", self.answered)
+    }
+
+    /// Everything that changed, in order.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.applied.iter().chain(&self.rebooted)
+    }
+
+    /// Whether anything is worth a word.
+    pub fn is_plain(&self) -> bool {
+        self.is == Rank::Inventory && self.changes().next().is_none()
+    }
+
+    /// What is not as it must be.
+    pub fn wrong(&self) -> Option<(String, String)> {
+        if self.is == Rank::Unexpected {
+            let moved = self.changes().filter(|change| change.about == About::Way).last();
+            let how = moved.map_or_else(|| format!("ssh answers by {}", self.answered), |change| change.what.clone());
+            let next = format!(
+                "if it is meant, say so in the inventory (ansible_port: {}, ansible_user: {}); if not, find what moved it",
+                self.answered.port, self.answered.user
+            );
+            return Some((format!("the host can be reached only as nothing expects it: {how}"), next));
+        }
+        let no_password = |change: &&Change| change.about == About::Sudo && !self.become_password;
+        if let Some(change) = self.changes().find(no_password) {
+            let next =
+                "give the inventory the password (ansible_become_password), or leave the user a rule without one";
+            return Some((format!("Ansible cannot become root any more: {}", change.what), next.into()));
+        }
+        let lost = |change: &&Change| change.about != About::Way || self.is != Rank::Inventory;
+        self.rebooted.iter().find(lost).map(|change| {
+            (format!("the reboot changed the way in: {}", change.what), "find what changes it at boot".into())
+        })
+    }
+}
+
+impl Run<'_> {
+    /// Log in, by whatever way answers, and go by it from now on.
+    pub async fn way_in(&mut self) -> Result<(), Failure> {
+        let (ssh, mut watch, deadline) = (self.ssh()?, self.watch()?, Deadline::after(LIMIT));
+        let login = access::login(&self.vm, &ssh, When::Running, &mut watch, &deadline);
+        let session = super::stop::or_stopped(async { Ok(login.await?) }).await?;
+        self.go_by(&session)?;
+        let ways = Ways::load(&self.vm.ways())?;
+        // What came before this stage's end is the playbooks'.
+        self.record.way = Some(WayIn { applied: ways.changes.clone(), ..way(&ways, &session) });
+        Ok(())
+    }
+
+    /// The same after a reboot, which has logged in already.
+    pub async fn way_after_reboot(&mut self) -> Result<Session, Failure> {
+        let session = self.ssh()?.session(LIMIT).await?;
+        self.go_by(&session)?;
+        let ways = Ways::load(&self.vm.ways())?;
+        let applied = self.record.way.take().map(|way| way.applied).unwrap_or_default();
+        let rebooted = ways.changes.iter().skip(applied.len()).cloned().collect();
+        self.record.way = Some(WayIn { applied, rebooted, ..way(&ways, &session) });
+        Ok(session)
+    }
+
+    /// Keep the ways as they are now beside the snapshot that was taken now, with the host keys that are pinned.
+    pub(super) fn keep_applied_ways(&self) -> Result<(), Failure> {
+        for (from, to) in applied(&self.vm) {
+            let text = std::fs::read(&from).map_err(|e| unreadable(&from, &e))?;
+            write_private(&to, text)?;
+        }
+        Ok(())
+    }
+
+    /// The machine goes back to its snapshot: so do the ways into it.
+    pub(super) fn back_to_applied_ways(&self) -> Result<(), Failure> {
+        for (to, from) in applied(&self.vm) {
+            let text = std::fs::read(&from).map_err(|e| unreadable(&from, &e))?;
+            write_private(&to, text)?;
+        }
+        write_ways(&self.vm, &Ways::load(&self.vm.ways())?)?;
+        let controller = self.plan.controller(self.ctx.dirs);
+        Ok(controller.write_connection(&self.plan.connection(self.ctx.dirs))?)
+    }
+
+    /// From now on everything goes by the way that this connection went.
+    fn go_by(&self, session: &Session) -> Result<(), Failure> {
+        if let Some(changed) = access::answered(&self.vm, session)? {
+            self.ctx.progress.note(&changed);
+        }
+        let controller = self.plan.controller(self.ctx.dirs);
+        controller.write_connection(&self.plan.connection(self.ctx.dirs))?;
+        Ok(())
+    }
+
+    /// The verdict on the way in.
+    pub fn judge_way(&self) -> Result<(), Failure> {
+        match self.record.way.as_ref().and_then(WayIn::wrong) {
+            None => Ok(()),
+            Some((what, next)) => Err(Failure::new(Exit::Verify, what).next(next)),
+        }
+    }
+}
+
+/// What says how the guest is reached, and where it is kept beside a snapshot.
+fn applied(vm: &VmDir) -> [(Utf8PathBuf, Utf8PathBuf); 2] {
+    [vm.ways(), vm.known_hosts()].map(|path| (path.clone(), Utf8PathBuf::from(format!("{path}.applied"))))
+}
+
+fn unreadable(path: &Utf8Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Lost, format!("cannot read {path}: {error}"))
+}
+
+fn way(ways: &Ways, session: &Session) -> WayIn {
+    let (is, answered) = session.way();
+    WayIn {
+        answered: answered.clone(),
+        is,
+        inventory: ways.inventory.clone(),
+        applied: Vec::new(),
+        rebooted: Vec::new(),
+        become_password: ways.become_password,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way_in(port: u16, is: Rank) -> WayIn {
+        let way = |port| Way { port, user: "ansible".into() };
+        WayIn {
+            answered: way(port),
+            is,
+            inventory: way(22),
+            applied: Vec::new(),
+            rebooted: Vec::new(),
+            become_password: false,
+        }
+    }
+
+    fn change(about: About) -> Vec<Change> {
+        vec![Change { about, what: "it moved".into() }]
+    }
+
+    #[test]
+    fn a_way_that_nothing_expects_is_wrong_and_the_inventorys_is_right() {
+        assert_eq!(way_in(22, Rank::Inventory).wrong(), None);
+        let moved = WayIn { applied: change(About::Way), ..way_in(2222, Rank::Inventory) };
+        assert_eq!(moved.wrong(), None, "the inventory says so");
+        assert!(!moved.is_plain());
+        let (what, next) = WayIn { rebooted: change(About::Way), ..way_in(2222, Rank::Unexpected) }.wrong().unwrap();
+        assert!(what.contains("it moved") && next.contains("ansible_port: 2222"), "{what}; {next}");
+        assert!(way_in(2222, Rank::Unexpected).wrong().is_some());
+    }
+
+    #[test]
+    fn what_a_playbook_changes_is_noted_and_what_a_reboot_changes_is_a_loss() {
+        for about in [About::Key, About::HostKey] {
+            assert_eq!(WayIn { applied: change(about), ..way_in(22, Rank::Inventory) }.wrong(), None);
+            assert!(WayIn { rebooted: change(about), ..way_in(22, Rank::Inventory) }.wrong().is_some(), "{about:?}");
+        }
+        // Before the reboot it answered as the inventory says, and now as a fresh guest does.
+        assert!(WayIn { rebooted: change(About::Way), ..way_in(22, Rank::Fresh) }.wrong().is_some());
+        assert_eq!(WayIn { rebooted: change(About::Way), ..way_in(22, Rank::Inventory) }.wrong(), None);
+    }
+
+    #[test]
+    fn sudo_with_a_password_is_right_where_the_inventory_has_it() {
+        let asks = WayIn { applied: change(About::Sudo), ..way_in(22, Rank::Inventory) };
+        assert!(asks.wrong().unwrap().1.contains("ansible_become_password"));
+        assert_eq!(WayIn { become_password: true, ..asks }.wrong(), None);
+    }
+}
