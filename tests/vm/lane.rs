@@ -223,7 +223,7 @@ fn must(program: &str, args: &[&str]) {
 /// A run of the program that has ended.
 pub(crate) struct Ran {
     line: String,
-    code: i32,
+    pub(crate) code: i32,
     text: String,
     out: String,
 }

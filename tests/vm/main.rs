@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod clean;
 mod hundred;
 mod kill;
 mod kill_booted;

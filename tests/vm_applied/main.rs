@@ -17,3 +17,4 @@ mod modes;
 mod scripts;
 mod seeded;
 mod snapshot;
+mod ways;

@@ -160,13 +160,3 @@ fn a_guest_that_is_deaf_to_the_power_button_is_said_to_be_so() {
     );
     vm.boma(&["reboot", "askari", "--via", "acpi"]).exits(6).says(&["ignores the power button", "HandlePowerKey"]);
 }
-
-#[test]
-fn a_guest_without_ssh_and_root_is_asked_over_its_console() {
-    let vm = applied();
-    // All is well until the next boot: then no SSH daemon starts, and root has no password to come in by.
-    vm.root("systemctl disable --quiet ssh.service ssh.socket; passwd --quiet --lock root");
-    vm.boma(&["reboot", "askari", "--timeout", "60"]).exits(6).says(&["did not come back", "console"]);
-    assert!(vm.lane.evidence("guest/failed-units.txt").contains("[exit"), "asked over the console");
-    assert!(vm.lane.evidence("guest/nft.txt").contains("[exit 0]"));
-}
