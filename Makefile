@@ -50,7 +50,7 @@ unit:
 	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus
 
 netns: venv
-	$(CARGO) test --test cli --test doctor --test audit --test serial --test page --test ansible --test netns
+	$(CARGO) test --test cli --test looks --test doctor --test audit --test serial --test page --test ansible --test netns
 
 # A golden image for the tests that boot without the whole cycle.
 image:

@@ -4,11 +4,15 @@
 //! here, on the host, and handed as standard input to `@forward`, which stands in the network: what it accepts comes
 //! from the host, what it connects to is the VM. It is in the VM's ledger, and ends by itself with the VM's monitor.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
-use crate::host::dirs::{make_private, write_private};
+use crate::host::dirs::{DirError, make_private, names_in, write_private};
 use crate::host::ledger::{Change, Ledger};
-use crate::host::process::{ProcessId, inherit_little};
+use crate::host::presence::ignore;
+use crate::host::process::{EndError, ProcessId, inherit_little};
 use crate::machine::VmDir;
 use crate::network::handshake::{self, Silence};
 use camino::Utf8Path;
@@ -16,6 +20,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -92,6 +97,15 @@ pub enum ForwardError {
         /// Its own words, or what happened to it.
         why: String,
     },
+    /// It was not ended.
+    #[error("cannot end what forwards port {port} of this host")]
+    Stop {
+        /// The port.
+        port: u16,
+        /// Why.
+        #[source]
+        source: EndError,
+    },
     /// Nothing to end.
     #[error("nothing forwards port {port} of this host")]
     None {
@@ -104,7 +118,7 @@ impl Blame for ForwardError {
     fn exit(&self) -> Exit {
         match self {
             Self::Spec { .. } | Self::Exposed { .. } | Self::None { .. } => Exit::Usage,
-            Self::Listen { .. } | Self::Start { .. } => Exit::Host,
+            Self::Listen { .. } | Self::Start { .. } | Self::Stop { .. } => Exit::Host,
         }
     }
     fn next(&self) -> Option<String> {
@@ -112,6 +126,7 @@ impl Blame for ForwardError {
             Self::Exposed { .. } => Some("leave the address out, or say --expose if that is what you want".into()),
             Self::Listen { .. } => Some("choose another port; 0 takes a free one".into()),
             Self::None { .. } => Some("`boma-qemu status` lists what is forwarded".into()),
+            Self::Stop { .. } => Some("try it as the user who started it".into()),
             Self::Spec { .. } | Self::Start { .. } => None,
         }
     }
@@ -140,14 +155,24 @@ impl fmt::Display for Forwarded {
     }
 }
 
-/// What is forwarded to a VM now, in the order of the host's ports.
-pub fn list(vm: &VmDir) -> Vec<Forwarded> {
-    let entries = vm.forwards().read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
-    let read = |path: &Utf8Path| serde_json::from_slice::<Forwarded>(&std::fs::read(path).ok()?).ok();
-    let mut all: Vec<_> = entries.filter_map(|entry| read(entry.path())).collect();
+/// What is forwarded to a VM now, in the order of the host's ports. A forwarder that cannot be looked at is among them.
+pub fn list(vm: &VmDir) -> Result<Vec<Forwarded>, DirError> {
+    let folder = vm.forwards();
+    let mut all = Vec::new();
+    for name in names_in(&folder)?.iter().filter(|name| name.ends_with(".json")) {
+        let path = folder.join(name);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            // It was ended meanwhile.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(source) => return Err(DirError::Look { path, source }),
+        };
+        let read = serde_json::from_slice::<Forwarded>(&bytes);
+        all.push(read.map_err(|e| DirError::Look { path, source: e.into() })?);
+    }
     all.retain(|forwarded| forwarded.process.is_alive());
     all.sort_by_key(|forwarded| forwarded.listen.port());
-    all
+    Ok(all)
 }
 
 /// Begin to forward to a VM that is up. `enter` is the argv prefix into its network
@@ -194,19 +219,19 @@ pub fn start(
         Some(Err(Silence::Late)) => format!("it was not ready within {READY_LIMIT:?}"),
         Some(Err(Silence::Closed)) | None => format!("it ended; see {}", vm.path().join("forward.log")),
     };
-    // It may have ended by itself; either way it is not left behind.
-    let _ = child.kill();
-    let _ = child.wait();
+    // It is not left behind.
+    ignore(child.kill(), "it may have ended by itself");
+    ignore(child.wait(), "only the start's own error is of use");
     Err(start(why).into())
 }
 
 /// Forward a port of this host no more. Connections through it end.
-pub fn stop(vm: &VmDir, port: u16) -> Result<Forwarded, ForwardError> {
-    let found = list(vm).into_iter().find(|forwarded| forwarded.listen.port() == port);
+pub fn stop(vm: &VmDir, port: u16) -> Result<Forwarded, Failure> {
+    let found = list(vm)?.into_iter().find(|forwarded| forwarded.listen.port() == port);
     let forwarded = found.ok_or(ForwardError::None { port })?;
     // Its ledger entry stays: what is gone already is what an undo wants.
-    forwarded.process.end(Duration::from_secs(2));
-    let _ = std::fs::remove_file(file(vm, port));
+    forwarded.process.end(Duration::from_secs(2)).map_err(|source| ForwardError::Stop { port, source })?;
+    ignore(std::fs::remove_file(file(vm, port)), "a file about a process that is gone lists nothing");
     Ok(forwarded)
 }
 
@@ -225,7 +250,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let [folder, to] = args else { return Err(bug()) };
     let (vm, to) = (VmDir::at(folder.as_str()), to.parse::<SocketAddr>().map_err(|_| bug())?);
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
-    let _ = rustix::process::setsid();
+    ignore(rustix::process::setsid(), "only a session's leader cannot, and has its own");
     let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
     bind(Some(Signal::KILL))?;
     if handshake::abandoned() {
@@ -245,7 +270,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
         let listener = TcpListener::from_std(listener).map_err(io("use its listener"))?;
         handshake::ready(&forwarded).map_err(io("tell that it is ready"))?;
         // The starter reads to the line's end only; nobody else is to wait for the pipe.
-        let _ = rustix::stdio::dup2_stdout(std::io::stderr());
+        rustix::stdio::dup2_stdout(std::io::stderr()).map_err(|e| io("let go of the starter")(e.into()))?;
         tokio::select! {
             () = serve(listener, to) => {}
             () = gone(&vm) => {}
@@ -281,9 +306,9 @@ async fn serve(listener: TcpListener, to: SocketAddr) {
 async fn carry(mut client: TcpStream, to: SocketAddr) {
     match timeout(CONNECT_LIMIT, TcpStream::connect(to)).await {
         Ok(Ok(mut vm)) => {
-            let _ = (client.set_nodelay(true), vm.set_nodelay(true));
-            // A side that breaks off ends the other by being dropped.
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut vm).await;
+            ignore(client.set_nodelay(true).and(vm.set_nodelay(true)), "it is slower without");
+            let carried = tokio::io::copy_bidirectional(&mut client, &mut vm).await;
+            ignore(carried, "a side that breaks off ends the other by being dropped");
         }
         // Refused or silent there: refused here, as far as one can after having accepted.
         _ => drop(client.set_zero_linger()),

@@ -2,8 +2,12 @@
 //!
 //! Nothing about a VM lives only in some process's memory: every command finds it through this folder.
 
-use crate::host::dirs::{DirError, Dirs};
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
+use crate::host::dirs::{DirError, Dirs, folders_in};
 use crate::host::lock::Lock;
+use crate::host::presence::Presence;
 use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -36,17 +40,9 @@ impl VmDir {
     }
 
     /// Every VM that has a folder, running or not, in the order of their names.
-    pub fn list(dirs: &Dirs) -> Vec<(HostName, Self)> {
-        let Ok(entries) = Self::all(dirs).read_dir_utf8() else { return Vec::new() };
-        let mut found: Vec<_> = entries
-            .filter_map(Result::ok)
-            .filter_map(|entry| {
-                let host: HostName = entry.file_name().parse().ok()?;
-                Some((host, Self::at(entry.path())))
-            })
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        found
+    pub fn list(dirs: &Dirs) -> Result<Vec<(HostName, Self)>, DirError> {
+        let hosts = folders_in::<HostName>(&Self::all(dirs))?;
+        Ok(hosts.into_iter().map(|host| (host.clone(), Self::of(dirs, &host))).collect())
     }
 
     /// The folder itself.
@@ -65,8 +61,13 @@ impl VmDir {
     }
 
     /// Whether the VM's monitor is alive: it holds this lock for its whole life.
+    pub fn presence(&self) -> Presence {
+        Lock::look(&self.alive())
+    }
+
+    /// Whether the VM's monitor may be alive: it is, or it cannot be looked at.
     pub fn is_alive(&self) -> bool {
-        Lock::is_held(&self.alive())
+        !self.presence().is_gone()
     }
 
     places! {

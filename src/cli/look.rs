@@ -8,6 +8,7 @@ use crate::doctor::DoctorInput;
 use crate::failure::{Exit, Failure};
 use crate::fault::{InForce, in_force};
 use crate::host::dirs::Dirs;
+use crate::host::presence::Presence;
 use crate::image::Cache;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
@@ -76,16 +77,20 @@ pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) ->
 
 /// `status`.
 pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
-    let vms = VmDir::list(dirs);
-    if vms.is_empty() && NetDir::list(dirs).is_empty() {
+    let (vms, networks) = (VmDir::list(dirs)?, NetDir::list(dirs)?);
+    if vms.is_empty() && networks.is_empty() {
         say.result("nothing is running");
     }
     for (host, vm) in vms {
-        let alive = vm.is_alive();
+        let presence = vm.presence();
+        let alive = !presence.is_gone();
         let plan: Option<Plan> = std::fs::read(vm.plan()).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let events = read_all(&vm.events()).unwrap_or_default();
         let faults = if alive { in_force(&events) } else { Vec::new() };
         let text = match (&plan, alive) {
+            _ if let Presence::Unknown(why) = &presence => {
+                format!("{host}: not known whether it is running: {why}")
+            }
             (Some(plan), true) => {
                 format!("{host}: running as {} at {}, {}", plan.vm, plan.net.vm.ip, plan.machine.accel)
             }
@@ -96,11 +101,11 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             (_, false) => format!("{host}: dead; `boma-qemu prune` removes what is left of it"),
         };
         say.result(text);
-        let expiry = Expiry::of(&vm);
+        let expiry = Expiry::of(&vm)?;
         if let Some(expiry) = &expiry {
             say.result(format!("  {}", expiry.told()));
         }
-        let forwards = crate::forward::list(&vm);
+        let forwards = crate::forward::list(&vm)?;
         for forwarded in &forwards {
             say.result(format!("  forwards {forwarded}"));
         }
@@ -111,33 +116,33 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             ));
         }
         say.object(&serde_json::json!({
-            "event": "vm", "host": host, "alive": alive, "folder": vm.path(), "faults": faults,
+            "event": "vm", "host": host, "alive": (!matches!(presence, Presence::Unknown(_))).then_some(alive), "folder": vm.path(), "faults": faults,
             "since": events.last().map_or(0, |event| event.seq),
             "vm": plan.as_ref().map(|p| &p.vm), "address": plan.as_ref().map(|p| p.net.vm.ip),
             "forwards": forwards,
             "ttl_left_s": expiry.as_ref().map(|expiry| expiry.left().as_secs()),
         }));
     }
-    for name in NetDir::list(dirs) {
-        show_net(dirs, &name, say);
+    for name in networks {
+        show_net(dirs, &name, say)?;
     }
     Ok(0)
 }
 
 /// `net show`.
 pub(super) fn net(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
-    let names = NetDir::list(dirs);
+    let names = NetDir::list(dirs)?;
     if names.is_empty() {
         say.result("no network is up");
     }
     for name in names {
-        show_net(dirs, &name, say);
+        show_net(dirs, &name, say)?;
     }
     Ok(0)
 }
 
-fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) {
-    let net = network::open(dirs, name);
+fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) -> Result<(), Failure> {
+    let net = network::open(dirs, name)?;
     let text = match &net {
         None => format!("network {name}: dead; `boma-qemu prune` removes what is left of it"),
         Some(net) => {
@@ -157,6 +162,7 @@ fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) {
     };
     say.result(text);
     say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "egress": net.as_ref().map(|n| n.egress()), "namespace": net.as_ref().and_then(|n| n.namespace()), "enter": net.as_ref().and_then(|n| n.enter_by_hand()), "plan": net.as_ref().map(|n| n.plan())}));
+    Ok(())
 }
 
 /// `console`: the log, and what is added to it.

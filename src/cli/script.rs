@@ -91,6 +91,7 @@ fn told(process: ProcessId) -> &'static str {
         Some('t') => "is held by a debugger",
         Some('D') => "waits for a disk of this host",
         Some(_) => "is alive and does not answer",
+        None if process.is_alive() => "cannot be looked at",
         None => "is gone",
     }
 }

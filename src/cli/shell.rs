@@ -50,7 +50,7 @@ pub(super) fn forward(
     };
     match (ports, stop) {
         (_, Some(port)) => tell("ended ", &forward::stop(&run.vm, port)?),
-        (None, None) => forward::list(&run.vm).iter().for_each(|forwarded| tell("", forwarded)),
+        (None, None) => forward::list(&run.vm)?.iter().for_each(|forwarded| tell("", forwarded)),
         (Some(spec), None) => {
             let exe =
                 own_exe().map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;

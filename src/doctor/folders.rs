@@ -1,6 +1,7 @@
 //! Folders: whether this user can write there, and whether there is room.
 
 use super::{Finding, Site};
+use crate::host::presence::Presence;
 use crate::names::MiB;
 use camino::Utf8Path;
 use std::io::Write;
@@ -54,9 +55,10 @@ fn judge(dir: &Utf8Path, room: &Room) -> Finding {
     }
 }
 
-/// The folder, or the nearest one above it that exists: what is missing is made when it is needed.
+/// The folder, or the nearest one above it that exists: what is missing is made when it is needed. One that cannot be
+/// looked at is not missing.
 fn nearest(dir: &Utf8Path) -> &Utf8Path {
-    dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(Utf8Path::new("/"))
+    dir.ancestors().find(|dir| !Presence::of(dir).is_gone()).unwrap_or(Utf8Path::new("/"))
 }
 
 /// Write a page into a file without a name: that meets quotas, full disks and read-only mounts, and
@@ -92,6 +94,14 @@ mod tests {
         let finding = judge(&dir.join("a/b"), &ROOM);
         assert_eq!(finding.result, Outcome::Ok, "{}", finding.probed);
         assert_eq!(dir.read_dir_utf8().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_one_that_is_yet_to_be_made() {
+        let (_keep, dir) = scratch();
+        // ELOOP, which root gets as well.
+        std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
+        assert_eq!(judge(&dir.join("loop/state"), &ROOM).result, Outcome::Fail);
     }
 
     #[test]

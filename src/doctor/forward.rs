@@ -1,9 +1,10 @@
 //! Forward chains of others: where one drops by default, as Docker and UFW set it up, an accept in our own
 //! table does not help, for a packet must pass every chain at the hook (nft(8)).
 
-use super::{Finding, Site};
+use super::{Finding, Outcome, Site};
 use crate::host::cmd::Cmd;
 use crate::host::programs::find;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -17,20 +18,38 @@ pub(super) fn check(site: &Site) -> Finding {
     // Terse: without the elements of sets, of which there may be many thousands.
     match Cmd::new(nft).args(["--terse", "list", "ruleset"]).limit(LIMIT).run() {
         Ok(out) => {
-            let legacy = legacy_forward(&site.input.path).unwrap_or_default();
-            judge(&out.stdout, &legacy, net.name.as_str(), net.bridge.as_str())
+            let (legacy, unseen) = match legacy_forward(&site.input.path) {
+                Ok(legacy) => (legacy, None),
+                Err(why) => (String::new(), Some(why)),
+            };
+            let finding = judge(&out.stdout, &legacy, net.name.as_str(), net.bridge.as_str());
+            match unseen {
+                Some(why) if finding.result == Outcome::Ok => {
+                    Finding::warn(format!("cannot list iptables' own packet filters: {why}"), "run as root to know")
+                }
+                _ => finding,
+            }
         }
         Err(error) => Finding::warn(format!("cannot list the packet filters: {error}"), "run as root to know"),
     }
 }
 
-/// The FORWARD chain of the old kernel tables, if they are in use. They are listed only then: listing
+/// The FORWARD chain of the old kernel tables, if they are in use; empty if not. They are listed only then: listing
 /// would load them.
-fn legacy_forward(path: &str) -> Option<String> {
-    let tables = std::fs::read_to_string("/proc/net/ip_tables_names").ok()?;
-    tables.lines().find(|table| *table == "filter")?;
-    let iptables = find(path, "iptables-legacy").or_else(|| find(path, "iptables"))?;
-    Some(Cmd::new(iptables).args(["-S", "FORWARD"]).limit(LIMIT).run().ok()?.stdout)
+fn legacy_forward(path: &str) -> Result<String, String> {
+    let names = "/proc/net/ip_tables_names";
+    let tables = match std::fs::read_to_string(names) {
+        Ok(tables) => tables,
+        // A kernel that has not loaded them.
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        Err(e) => return Err(format!("cannot read {names}: {e}")),
+    };
+    if !tables.lines().any(|table| table == "filter") {
+        return Ok(String::new());
+    }
+    let iptables = find(path, "iptables-legacy").or_else(|| find(path, "iptables"));
+    let iptables = iptables.ok_or("the kernel has such a table, and there is no `iptables`")?;
+    Cmd::new(iptables).args(["-S", "FORWARD"]).limit(LIMIT).run().map(|out| out.stdout).map_err(|e| e.to_string())
 }
 
 fn judge(ruleset: &str, legacy: &str, own_table: &str, bridge: &str) -> Finding {

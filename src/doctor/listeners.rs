@@ -16,7 +16,7 @@ pub(super) fn check(site: &Site) -> Finding {
     let tried = try_take(at, SockType::Datagram).and_then(|()| try_take(at, SockType::Stream));
     match tried {
         Ok(()) => Finding::ok(format!("{at} is free")),
-        Err(nix::errno::Errno::EADDRINUSE) if NetDir::of(&site.input.dirs, &net.name).is_alive() => {
+        Err(nix::errno::Errno::EADDRINUSE) if NetDir::of(&site.input.dirs, &net.name).presence().is_there() => {
             Finding::ok(format!("{at} is our own: the network {} is up", net.name))
         }
         Err(nix::errno::Errno::EADDRINUSE) => {

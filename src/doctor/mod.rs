@@ -3,6 +3,9 @@
 //! All checks run, even if one fails; each has a deadline. Nothing is changed: a check that makes
 //! something (a namespace, a nameless file) makes it in a process or a descriptor that goes with it.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 mod checks;
 mod early;
 mod folders;
@@ -21,6 +24,7 @@ pub use table::table;
 pub(crate) use table::{wrap, wrap_at};
 
 use crate::host::dirs::Dirs;
+use crate::host::presence::ignore;
 use crate::names::MiB;
 use crate::network::{Mode, NetFile};
 use camino::Utf8PathBuf;
@@ -162,8 +166,7 @@ fn start(entry: &'static Entry, site: &Arc<Site>) -> Receiver<Finding> {
             (NeededFor::Host, Mode::Namespace) => Finding::not_needed("only `--net host` needs it"),
             _ => (entry.probe)(&site),
         };
-        // Nobody listens any more if it came too late.
-        let _ = tell.send(finding);
+        ignore(tell.send(finding), "nobody listens any more if it came too late");
     });
     hear
 }

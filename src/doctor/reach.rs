@@ -35,7 +35,7 @@ pub(super) fn net_admin(_: &Site) -> Finding {
 pub(super) fn subnet(site: &Site) -> Finding {
     match gather() {
         Ok(networks) => {
-            let own = NetDir::of(&site.input.dirs, &site.input.net.name).is_alive();
+            let own = NetDir::of(&site.input.dirs, &site.input.net.name).presence().is_there();
             judge_subnet(site, &networks, own)
         }
         Err(error) => {

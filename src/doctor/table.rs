@@ -1,6 +1,7 @@
 //! The checks as text for people, at most 100 columns wide.
 
 use super::{Check, Outcome, can_run};
+use crate::host::presence::ignore;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -18,10 +19,15 @@ pub fn table(checks: &[Check]) -> String {
     for check in checks {
         let (word, style) = word(check.result);
         let seen = wrap(check.probed.split_whitespace(), indent, "");
-        // Writing into a String cannot fail, here and below.
-        let _ = writeln!(text, "{style}{word:<6}{style:#}{id:<widest$}  {seen}", id = check.id);
+        ignore(
+            writeln!(text, "{style}{word:<6}{style:#}{id:<widest$}  {seen}", id = check.id),
+            "writing into a String cannot fail",
+        );
         if let (Outcome::Warn | Outcome::Fail, Some(fix)) = (check.result, &check.fix) {
-            let _ = writeln!(text, "{:indent$}{}", "", wrap(format!("fix: {fix}").split_whitespace(), indent, "     "));
+            ignore(
+                writeln!(text, "{:indent$}{}", "", wrap(format!("fix: {fix}").split_whitespace(), indent, "     ")),
+                "writing into a String cannot fail",
+            );
         }
     }
     let bold = Style::new().bold();
@@ -30,7 +36,10 @@ pub fn table(checks: &[Check]) -> String {
         true => "a VM can run here".to_owned(),
         false => format!("a VM cannot run here: {}", ids.join(", ")),
     };
-    let _ = write!(text, "\n{bold}{}{bold:#}", wrap(last.split_whitespace(), 0, "  "));
+    ignore(
+        write!(text, "\n{bold}{}{bold:#}", wrap(last.split_whitespace(), 0, "  ")),
+        "writing into a String cannot fail",
+    );
     text
 }
 

@@ -5,6 +5,7 @@
 //! dnsmasq, pasta, ansible-playbook) are not started here: they are owned by a process of their own.
 
 use super::deadline::Deadline;
+use super::presence::ignore;
 use super::process::{die_with_us, inherit_little};
 use crate::failure::{Blame, Exit};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -174,14 +175,13 @@ impl Cmd {
         match talked {
             Ok((true, output)) => Ok((child.wait().map_err(broke)?, output)),
             Ok((false, output)) => {
-                // Killing can only fail if it has just ended by itself; then waiting is right too.
-                let _ = child.kill();
+                ignore(child.kill(), "it can only have ended by itself; then waiting is right too");
                 child.wait().map_err(broke)?;
                 Err(CmdError::TimedOut { argv, limit: self.limit, said: said(&output) })
             }
             Err(source) => {
-                let _ = child.kill();
-                let _ = child.wait();
+                ignore(child.kill(), "it can only have ended by itself");
+                ignore(child.wait(), "what broke the pipes is what is told");
                 Err(CmdError::Pipe { argv, source })
             }
         }

@@ -4,6 +4,7 @@ use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::str::FromStr;
 
 /// The folders of one invocation, all absolute.
 #[derive(Clone, Debug)]
@@ -42,6 +43,15 @@ pub enum DirError {
         #[source]
         source: std::io::Error,
     },
+    /// What is in a folder is not known.
+    #[error("cannot look into {path}, so what is in there is not known")]
+    Look {
+        /// The folder or the file.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A path is too long for the sockets that will stand below it.
     #[error("BOMA_STATE is too long: a socket below {path} would pass the 107 bytes that Linux allows")]
     TooLong {
@@ -57,6 +67,7 @@ impl Blame for DirError {
     fn exit(&self) -> Exit {
         use ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match self {
+            Self::Look { .. } => Exit::Host,
             Self::Io { source, .. }
                 if matches!(source.kind(), FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull) =>
             {
@@ -73,6 +84,9 @@ impl Blame for DirError {
             Self::TooLong { .. } => Some("set BOMA_STATE to a short path".into()),
             Self::Io { .. } => {
                 Some("check the folder's owner and free space; BOMA_STATE, BOMA_RUNS and BOMA_IT_CACHE move it".into())
+            }
+            Self::Look { path, .. } => {
+                Some(format!("run it as the user who owns it (`ls -ld {path}`), then try again; nothing was changed"))
             }
             Self::NoHome => Some("set HOME".into()),
         }
@@ -141,6 +155,42 @@ fn is_root(dir: &Utf8Path) -> bool {
     dir.join("profiles").is_dir() && dir.join("net").is_dir()
 }
 
+/// What is in a folder, by the names in it; a folder that is not there is empty. Names that are not text are no names of
+/// ours. What cannot be read is an error: it might hold anything.
+pub fn names_in(folder: &Utf8Path) -> Result<Vec<String>, DirError> {
+    let look = |source| DirError::Look { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(look(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(look)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The folders in a folder that have a name of that kind, in the order of the names. What has another kind of name, or is
+/// no folder, is not ours; what has such a name and cannot be looked at may be.
+pub fn folders_in<T: FromStr + Ord>(folder: &Utf8Path) -> Result<Vec<T>, DirError> {
+    let mut found = Vec::new();
+    for name in names_in(folder)? {
+        let Ok(parsed) = name.parse::<T>() else { continue };
+        let path = folder.join(&name);
+        match path.metadata() {
+            Ok(meta) if meta.is_dir() => found.push(parsed),
+            Ok(_) => {}
+            // It went meanwhile.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(DirError::Look { path, source }),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Make a folder that only its owner can enter (0700), with its parents.
 pub fn make_private(path: &Utf8Path) -> Result<(), DirError> {
     let io = |source| DirError::Io { path: path.to_owned(), source };
@@ -167,6 +217,22 @@ mod tests {
     fn a_disk_that_is_full_is_the_hosts_fault_and_a_folder_of_anothers_the_callers() {
         let exit = |kind: ErrorKind| DirError::Io { path: "/s".into(), source: kind.into() }.exit();
         assert_eq!((exit(ErrorKind::StorageFull), exit(ErrorKind::PermissionDenied)), (Exit::Host, Exit::Usage));
+    }
+
+    #[test]
+    fn a_name_of_another_kind_is_passed_over_and_an_entry_that_cannot_be_looked_at_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let list = || folders_in::<crate::names::HostName>(&path);
+        assert_eq!(folders_in::<crate::names::HostName>(&path.join("none")).unwrap(), []);
+        std::fs::create_dir(path.join("askari")).unwrap();
+        std::fs::create_dir(path.join("not a host")).unwrap();
+        std::fs::write(path.join("notes"), "").unwrap();
+        std::os::unix::fs::symlink("a loop", path.join("a loop")).unwrap();
+        assert_eq!(list().unwrap(), ["askari".parse().unwrap()]);
+        // ELOOP, which root gets as well.
+        std::os::unix::fs::symlink("loop", path.join("loop")).unwrap();
+        assert!(matches!(list().unwrap_err(), DirError::Look { path, .. } if path.ends_with("loop")));
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! Locks on files. A lock lives as long as its open file description: a child that inherits the
 //! descriptor keeps it, and the kernel drops it with the last holder, even on SIGKILL.
+//!
+//! They are open file description locks (fcntl_locking(2)) and not those of flock(2): only the former can be looked at
+//! without being taken, and whoever takes a lock to look at it keeps it for that moment from whoever needs it.
 
 use super::deadline::Deadline;
+use super::presence::{Presence, ignore};
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
-use std::fs::{File, OpenOptions, TryLockError};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -56,10 +63,12 @@ impl Lock {
     pub fn try_take(path: &Utf8Path, who: &str) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
         let mut file = open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => Self::sign(file, who).map_err(io),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file) }),
-            Err(TryLockError::Error(source)) => Err(io(source)),
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
+            Ok(_) => Self::sign(file, who).map_err(io),
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file) })
+            }
+            Err(errno) => Err(io(errno.into())),
         }
     }
 
@@ -67,7 +76,13 @@ impl Lock {
     pub fn take(path: &Utf8Path, who: &str) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
         let file = open(path).map_err(io)?;
-        file.lock().map_err(io)?;
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole())) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(io(errno.into())),
+            }
+        }
         Self::sign(file, who).map_err(io)
     }
 
@@ -92,10 +107,21 @@ impl Lock {
         }
     }
 
-    /// Whether somebody holds it now. A file that does not exist is held by nobody.
-    pub fn is_held(path: &Utf8Path) -> bool {
-        let Ok(file) = File::open(path) else { return false };
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    /// Whether somebody holds it now. It is looked at and not taken. A file that does not exist is held by nobody; one
+    /// that cannot be looked at may be.
+    pub fn look(path: &Utf8Path) -> Presence {
+        let unknown = |e: std::io::Error| Presence::Unknown(format!("cannot look at the lock {path}: {e}"));
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Presence::Gone,
+            Err(e) => return unknown(e),
+        };
+        let mut found = whole();
+        match fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)) {
+            Ok(_) if found.l_type == libc::F_UNLCK as libc::c_short => Presence::Gone,
+            Ok(_) => Presence::There,
+            Err(errno) => unknown(errno.into()),
+        }
     }
 
     /// The open file, to be inherited by the process that the lock stands for.
@@ -117,12 +143,26 @@ fn holder(file: &mut File) -> String {
     loop {
         std::thread::sleep(PERIOD);
         let mut text = String::new();
-        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        ignore(
+            file.rewind().and_then(|()| file.read_to_string(&mut text)),
+            "without a name it is told as another process",
+        );
         match text.strip_suffix('\n') {
             Some(who) => return who.to_owned(),
             None if deadline.passed() => return "another process".into(),
             None => {}
         }
+    }
+}
+
+/// The lock of one over all of a file.
+fn whole() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -141,9 +181,9 @@ mod tests {
         let first = Lock::try_take(&path, "cycle askari, pid 7").unwrap();
         let error = Lock::try_take(&path, "second").unwrap_err();
         assert!(error.to_string().contains("cycle askari, pid 7"), "{error}");
-        assert!(Lock::is_held(&path));
+        assert_eq!(Lock::look(&path), Presence::There);
         drop(first);
-        assert!(!Lock::is_held(&path));
+        assert_eq!(Lock::look(&path), Presence::Gone);
         Lock::try_take(&path, "second").unwrap();
     }
 
@@ -152,7 +192,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
         let file = open(&path).unwrap();
-        file.try_lock().unwrap();
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())).unwrap();
         let first = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(100));
             Lock::sign(file, "cycle askari, pid 7").unwrap()
@@ -160,6 +200,58 @@ mod tests {
         let error = Lock::try_take(&path, "second").unwrap_err();
         assert!(error.to_string().contains("cycle askari, pid 7"), "{error}");
         drop(first.join());
+    }
+
+    #[test]
+    fn looking_at_a_lock_keeps_it_from_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        std::fs::write(&path, "").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let refused = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        assert!(!matches!(Lock::look(&path), Presence::Unknown(_)));
+                    }
+                });
+            }
+            let until = std::time::Instant::now() + Duration::from_millis(300);
+            let mut refused = Vec::new();
+            while std::time::Instant::now() < until {
+                refused.extend(Lock::try_take(&path, "first").err());
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            refused
+        });
+        assert!(refused.is_empty(), "{refused:?}");
+    }
+
+    #[test]
+    fn a_lock_is_held_by_the_child_that_inherited_it_and_is_seen_by_who_may_only_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        let lock = Lock::try_take(&path, "first").unwrap();
+        // Standard input is inherited; ours goes with the command.
+        let mut command = std::process::Command::new("sleep");
+        command.arg("60").stdin(lock.file().try_clone().unwrap());
+        let mut child = command.spawn().unwrap();
+        drop((command, lock));
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
+        assert_eq!(Lock::look(&path), Presence::There);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(Lock::look(&path), Presence::Gone);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_is_not_taken_for_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        assert_eq!(Lock::look(&path), Presence::Gone);
+        // ELOOP, which root gets as well.
+        std::os::unix::fs::symlink("lock", &path).unwrap();
+        assert!(matches!(Lock::look(&path), Presence::Unknown(why) if why.contains("lock")));
     }
 
     #[test]

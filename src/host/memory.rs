@@ -2,6 +2,7 @@
 
 use crate::names::MiB;
 use camino::{Utf8Path, Utf8PathBuf};
+use std::io::ErrorKind;
 
 /// Memory that can be had without swapping, by the kernel's own estimate.
 pub fn available() -> Result<MiB, String> {
@@ -30,10 +31,10 @@ pub struct Left {
 pub fn left() -> Result<Left, String> {
     let own =
         std::fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("cannot read /proc/self/cgroup: {e}"))?;
-    Ok(left_below(Utf8Path::new("/sys/fs/cgroup"), &own))
+    left_below(Utf8Path::new("/sys/fs/cgroup"), &own)
 }
 
-fn left_below(root: &Utf8Path, own: &str) -> Left {
+fn left_below(root: &Utf8Path, own: &str) -> Result<Left, String> {
     let mut left = Left::default();
     for line in own.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -50,25 +51,28 @@ fn left_below(root: &Utf8Path, own: &str) -> Left {
         // In a container the path may be one of the host's, and the group itself be mounted as the root.
         for group in Utf8Path::new(path.trim_start_matches('/')).ancestors() {
             let group = root.join(group);
-            if let Some(room) = memory.and_then(|files| memory_of(&group, files)) {
+            if let Some(files) = memory
+                && let Some(room) = memory_of(&group, files)?
+            {
                 tighten(&mut left.memory, room, &group);
             }
-            if let (Some(most), Some(now)) = (number(&group.join("pids.max")), number(&group.join("pids.current"))) {
+            if let (Some(most), Some(now)) = (number(&group.join("pids.max"))?, number(&group.join("pids.current"))?) {
                 tighten(&mut left.pids, most.saturating_sub(now), &group);
             }
         }
     }
-    left
+    Ok(left)
 }
 
 /// What a group leaves: its limit less what is used and could not be given back at once.
-fn memory_of(group: &Utf8Path, [limit, used, cache]: [&str; 3]) -> Option<MiB> {
+fn memory_of(group: &Utf8Path, [limit, used, cache]: [&str; 3]) -> Result<Option<MiB>, String> {
     // Version 1 says "no limit" with a number near 2^63.
-    let limit = number(&group.join(limit)).filter(|limit| *limit < 1 << 60)?;
+    let limit = number(&group.join(limit))?.filter(|limit| *limit < 1 << 60);
+    let (Some(limit), Some(used)) = (limit, number(&group.join(used))?) else { return Ok(None) };
+    // Without it none is taken to be given back: less room, never more.
     let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
     let cached = stat.lines().find_map(|line| line.strip_prefix(cache)?.trim().parse::<u64>().ok()).unwrap_or(0);
-    let used = number(&group.join(used))?.saturating_sub(cached);
-    Some(MiB(limit.saturating_sub(used) >> 20))
+    Ok(Some(MiB(limit.saturating_sub(used.saturating_sub(cached)) >> 20)))
 }
 
 fn tighten<T: Ord + Copy>(so_far: &mut Option<(T, Utf8PathBuf)>, room: T, group: &Utf8Path) {
@@ -77,8 +81,16 @@ fn tighten<T: Ord + Copy>(so_far: &mut Option<(T, Utf8PathBuf)>, room: T, group:
     }
 }
 
-fn number(path: &Utf8Path) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+/// The number in a group's file; none where there is no such file, or where it says that there is no limit.
+fn number(path: &Utf8Path) -> Result<Option<u64>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim() == "max" => Ok(None),
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| format!("{path} holds no number: {text:?}")),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        // The group itself has gone meanwhile.
+        Err(e) if e.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
+        Err(e) => Err(format!("cannot read {path}: {e}")),
+    }
 }
 
 #[cfg(test)]
@@ -116,9 +128,18 @@ mod tests {
             ("a/b/pids.max", "100\n"),
             ("a/b/pids.current", "97\n"),
         ]);
-        let left = left_below(&root, "0::/a/b\n");
+        let left = left_below(&root, "0::/a/b\n").unwrap();
         assert_eq!(left.memory, Some((MiB(3584), root.join("a"))));
         assert_eq!(left.pids, Some((3, root.join("a/b"))));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_read_is_not_no_limit() {
+        let (_keep, root) = tree(&[("a/memory.max", "much\n")]);
+        assert!(left_below(&root, "0::/a\n").unwrap_err().contains("memory.max"));
+        // EISDIR.
+        let (_keep, root) = tree(&[("a/pids.max/x", "")]);
+        assert!(left_below(&root, "0::/a\n").unwrap_err().contains("pids.max"));
     }
 
     #[test]
@@ -129,9 +150,9 @@ mod tests {
             ("memory/x/memory.limit_in_bytes", "2097152\n"),
             ("memory/x/memory.usage_in_bytes", "1048576\n"),
         ]);
-        let left = left_below(&root, "4:memory:/x\n8:pids:/\n1:cpu:/\n");
+        let left = left_below(&root, "4:memory:/x\n8:pids:/\n1:cpu:/\n").unwrap();
         assert_eq!(left.memory, Some((MiB(1), root.join("memory/x"))));
         assert_eq!(left.pids, None);
-        assert_eq!(left_below(&root, "4:memory:/\n0::/\n"), Left::default());
+        assert_eq!(left_below(&root, "4:memory:/\n0::/\n").unwrap(), Left::default());
     }
 }

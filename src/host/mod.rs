@@ -1,5 +1,8 @@
 //! The host that runs the VM: external commands, the ledger of changes, locks, deadlines, processes.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 pub mod child;
 pub mod cmd;
 pub mod deadline;
@@ -7,6 +10,7 @@ pub mod dirs;
 pub mod ledger;
 pub mod lock;
 pub mod memory;
+pub mod presence;
 pub mod process;
 pub mod programs;
 pub mod secrets;

@@ -1,16 +1,26 @@
 //! Processes that outlive a command: their identity, and ending them without ever hitting a stranger.
 
 use super::deadline::Deadline;
+use super::presence::{Presence, ignore};
 use super::stop_at;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::kill;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
 };
 use serde::{Deserialize, Serialize};
+use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
+
+/// How often a process that cannot be waited for is looked at.
+const PERIOD: Duration = Duration::from_millis(20);
+/// How long a process may take to end that was killed.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A process for certain: a pid is recycled, a pid with its start time is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,60 +31,105 @@ pub struct ProcessId {
     pub start_time: u64,
 }
 
+/// Why a process was not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// It was killed, and is still there.
+    #[error("it survived SIGKILL for {KILL_LIMIT:?}")]
+    Survived,
+    /// It cannot be looked at, so it is not signalled either: it might be another one by now.
+    #[error("{0}")]
+    Unknown(String),
+}
+
 impl ProcessId {
-    /// This process.
+    /// This process. Where `/proc` does not show it, its start time is zero, and nobody takes it for gone.
     pub fn own() -> Self {
         let pid = std::process::id().cast_signed();
-        Self { pid, start_time: start_time(pid).unwrap_or_default() }
+        Self { pid, start_time: start_time(pid).ok().flatten().unwrap_or_default() }
     }
 
-    /// The process that has this pid now.
-    pub fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, start_time: start_time(pid)? })
+    /// The process that has this pid now. Not found, if none has.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        match start_time(pid) {
+            Ok(Some(start_time)) => Ok(Self { pid, start_time }),
+            Ok(None) => Err(io::Error::new(ErrorKind::NotFound, format!("process {pid} has ended"))),
+            Err(why) => Err(io::Error::other(why)),
+        }
     }
 
-    /// Its state, as `/proc/PID/stat` tells it (`R`, `S`, `D`, `T`, …); none if it is gone.
+    /// Its state, as `/proc/PID/stat` tells it (`R`, `S`, `D`, `T`, …); none if it is gone or cannot be looked at.
     pub fn state(&self) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        self.is_alive().then(|| stat.rsplit_once(')')?.1.trim_start().chars().next()).flatten()
+        let stat = read_stat(self.pid).ok().flatten()?;
+        self.presence().is_there().then(|| stat.rsplit_once(')')?.1.trim_start().chars().next()).flatten()
     }
 
     /// Whether it is still there (a zombie is not).
+    pub fn presence(&self) -> Presence {
+        match start_time(self.pid) {
+            Ok(Some(now)) if now == self.start_time => Presence::There,
+            Ok(Some(_)) if self.start_time == 0 => {
+                Presence::Unknown(format!("whether process {} is another one by now was not written down", self.pid))
+            }
+            Ok(_) => Presence::Gone,
+            Err(why) => Presence::Unknown(why),
+        }
+    }
+
+    /// Whether it may still be there: it is, or it cannot be looked at.
     pub fn is_alive(&self) -> bool {
-        start_time(self.pid) == Some(self.start_time)
+        !self.presence().is_gone()
     }
 
-    /// A descriptor for it, opened race-free: identity is checked after opening.
-    pub fn open(&self) -> Option<OwnedFd> {
-        let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        self.is_alive().then_some(fd)
+    /// A descriptor for it, opened race-free: identity is checked after opening. None if it is gone.
+    pub fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let fd = pidfd_open(pid, PidfdFlags::empty());
+        match (fd, self.presence()) {
+            (Err(rustix::io::Errno::SRCH), _) | (_, Presence::Gone) => Ok(None),
+            (Ok(_), Presence::Unknown(why)) => Err(io::Error::other(why)),
+            (Ok(fd), Presence::There) => Ok(Some(fd)),
+            (Err(errno), _) => Err(errno.into()),
+        }
     }
 
-    /// Wait until it is gone; `false` if the deadline passed first.
+    /// Wait until it is gone; `false` if the deadline passed first, or if that cannot be seen.
     pub fn wait_gone(&self, deadline: &Deadline) -> bool {
-        let Some(fd) = self.open() else { return true };
-        let left = rustix::event::Timespec::try_from(deadline.left()).unwrap_or_default();
-        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left));
-        !self.is_alive()
+        if let Ok(Some(fd)) = self.open() {
+            let left = rustix::event::Timespec::try_from(deadline.left()).unwrap_or_default();
+            ignore(poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)), "it is looked at below");
+        }
+        // What could not be waited for can still be looked at.
+        while !self.presence().is_gone() {
+            if deadline.passed() {
+                return false;
+            }
+            std::thread::sleep(PERIOD);
+        }
+        true
     }
 
     /// Ask it to end, and do not wait for it.
     pub fn ask_to_end(&self) {
-        if let Some(fd) = self.open() {
-            // It can only have ended in between.
-            let _ = pidfd_send_signal(&fd, Signal::TERM);
+        if let Ok(Some(fd)) = self.open() {
+            ignore(pidfd_send_signal(&fd, Signal::TERM), "whoever asks looks whether it ends");
         }
     }
 
-    /// Ask it to end, and kill it after `grace`. Being gone already is success; `false` if it survives.
-    pub fn end(&self, grace: Duration) -> bool {
-        let Some(fd) = self.open() else { return true };
-        let _ = pidfd_send_signal(&fd, Signal::TERM);
+    /// Ask it to end, and kill it after `grace`. Being gone already is success.
+    pub fn end(&self, grace: Duration) -> Result<(), EndError> {
+        let opened = self.open().map_err(|e| EndError::Unknown(format!("cannot open process {}: {e}", self.pid)))?;
+        let Some(fd) = opened else { return Ok(()) };
+        ignore(pidfd_send_signal(&fd, Signal::TERM), "its end is waited for");
         if self.wait_gone(&Deadline::after(grace)) {
-            return true;
+            return Ok(());
         }
-        let _ = pidfd_send_signal(&fd, Signal::KILL);
-        self.wait_gone(&Deadline::after(Duration::from_secs(5)))
+        ignore(pidfd_send_signal(&fd, Signal::KILL), "its end is waited for");
+        match (self.wait_gone(&Deadline::after(KILL_LIMIT)), self.presence()) {
+            (true, _) | (_, Presence::Gone) => Ok(()),
+            (_, Presence::There) => Err(EndError::Survived),
+            (_, Presence::Unknown(why)) => Err(EndError::Unknown(why)),
+        }
     }
 }
 
@@ -132,27 +187,60 @@ pub fn die_with(parent: i32) -> std::io::Result<()> {
     }
 }
 
-/// Start time of a live process. The command name may hold spaces and parentheses, so fields are
-/// counted from the last `)` (proc_pid_stat(5)).
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
+/// Start time of a live process; none if there is no such process. The command name may hold spaces and parentheses, so
+/// fields are counted from the last `)` (proc_pid_stat(5)).
+fn start_time(pid: i32) -> Result<Option<u64>, String> {
+    let Some(stat) = read_stat(pid)? else { return Ok(None) };
+    let bad = || format!("cannot understand /proc/{pid}/stat: {stat:?}");
+    let (_, rest) = stat.rsplit_once(')').ok_or_else(bad)?;
     // From field 3, its state, on.
     let fields: Vec<_> = rest.split_whitespace().collect();
-    let (state, threads, started) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+    let (Some(state), Some(threads), Some(started)) = (fields.first(), fields.get(17), fields.get(19)) else {
+        return Err(bad());
+    };
     // The state is the first thread's; while others run, the process has its files and its memory.
     let is_zombie = *state == "Z" && *threads == "1";
-    (!is_zombie && *state != "X").then(|| started.parse().ok())?
+    let started = started.parse().map_err(|_| bad())?;
+    Ok((!is_zombie && *state != "X").then_some(started))
+}
+
+/// The text of `/proc/PID/stat`; none if there is no such process. That it is not in `/proc` does not say so yet: a mount
+/// option hides the processes of others (`hidepid`, proc(5)), and a container may hide all of it.
+fn read_stat(pid: i32) -> Result<Option<String>, String> {
+    let path = format!("/proc/{pid}/stat");
+    // Twice: a process with that pid may begin between the two looks.
+    for _ in 0..2 {
+        match std::fs::read(&path) {
+            Ok(bytes) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(format!("cannot read {path}: {e}")),
+        }
+        // No process, and no group of processes, has such a number.
+        if pid <= 0 {
+            return Ok(None);
+        }
+        if kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+            return Ok(None);
+        }
+    }
+    Err(format!("there is a process {pid}, and /proc does not show it"))
 }
 
 /// Mark everything but the standard streams as not to be inherited: a descriptor is a way out, too, and whoever started
 /// us may have left some open.
 pub fn inherit_nothing() {
-    let fds = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(Result::ok);
-    for fd in fds.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2) {
-        // SAFETY: borrowed for one call, which fails harmlessly if the descriptor is closed by then.
+    // SAFETY: the call reads nothing of ours, and closes nothing yet.
+    let marked = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if marked == 0 {
+        return;
+    }
+    // A kernel before 5.11. Nothing is opened to find out what is open: there may be no descriptor left for it.
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(1 << 20);
+    for fd in 3..i32::try_from(most).unwrap_or(1 << 20) {
+        // SAFETY: borrowed for one call, which fails harmlessly if the descriptor is closed.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
+        ignore(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC), "only a closed one cannot be marked");
     }
 }
 
@@ -166,7 +254,19 @@ mod tests {
         assert!(own.is_alive());
         let stranger = ProcessId { start_time: own.start_time + 1, ..own };
         assert!(!stranger.is_alive());
-        assert!(stranger.end(Duration::ZERO), "a stranger counts as gone and is never signalled");
+        assert!(stranger.end(Duration::ZERO).is_ok(), "a stranger counts as gone and is never signalled");
+    }
+
+    #[test]
+    fn a_process_whose_start_was_not_seen_is_not_taken_for_gone_nor_signalled() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let id = ProcessId { start_time: 0, ..ProcessId::of(child.id().cast_signed()).unwrap() };
+        assert!(matches!(id.presence(), Presence::Unknown(_)));
+        assert!(matches!(id.end(Duration::ZERO), Err(EndError::Unknown(_))));
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(id.presence(), Presence::Gone);
     }
 
     #[test]
@@ -195,7 +295,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(id.is_alive() && !id.wait_gone(&Deadline::after(Duration::from_millis(20))));
-        assert!(id.end(Duration::ZERO) && !id.is_alive());
+        assert!(id.end(Duration::ZERO).is_ok() && !id.is_alive());
         child.wait().unwrap();
     }
 
@@ -208,7 +308,7 @@ mod tests {
             .unwrap();
         std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         let id = ProcessId::of(child.id().cast_signed()).unwrap();
-        assert!(id.end(Duration::from_millis(50)));
+        assert!(id.end(Duration::from_millis(50)).is_ok());
         child.wait().unwrap();
     }
 }

@@ -52,20 +52,23 @@ pub(crate) fn reached(_: Point<'_>) {}
 /// Stop here, if a test wants it.
 #[cfg(debug_assertions)]
 pub(crate) fn reached(point: Point<'_>) {
+    use super::presence::ignore;
     use std::fs::OpenOptions;
     use std::io::Write;
     let Some(folder) = VARIABLE.and_then(|name| std::env::var(name).ok()) else { return };
     let folder = camino::Utf8Path::new(&folder);
     let (name, pid) = (point.to_string(), std::process::id());
-    // A test that finds nothing there fails by itself.
     if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(folder.join("reached")) {
-        let _ = file.write_all(format!("{name}\n").as_bytes());
+        ignore(file.write_all(format!("{name}\n").as_bytes()), "a test that finds nothing there fails by itself");
     }
     if !std::fs::read_to_string(folder.join("at")).is_ok_and(|at| at == name) {
         return;
     }
     if let Ok(mut file) = OpenOptions::new().create_new(true).write(true).open(folder.join("stopped")) {
-        let _ = file.write_all(pid.to_string().as_bytes());
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+        ignore(file.write_all(pid.to_string().as_bytes()), "a test that finds nothing there fails by itself");
+        ignore(
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP),
+            "a test that finds it running fails by itself",
+        );
     }
 }

@@ -1,15 +1,20 @@
 //! Taking down: the VM, its folder, and the network with the last VM.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 use super::Context;
 use super::record::{Phase, Record};
 use crate::ansible::preflight;
 use crate::failure::{Exit, Failure};
 use crate::host::ledger::{Leak, Ledger};
+use crate::host::presence::{Presence, ignore};
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::names::HostName;
 use crate::network::{self, NetDir};
 use serde::Serialize;
+use std::io::ErrorKind;
 use std::time::Instant;
 
 /// What was removed, and what could not be.
@@ -27,21 +32,29 @@ pub struct Removed {
 pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure> {
     let vm = VmDir::of(ctx.dirs, host);
     let mut removed = Removed::default();
-    if !vm.path().exists() {
-        removed.leaks = networks(ctx, &mut removed.networks)?;
-        return Ok(removed);
+    match Presence::of(vm.path()) {
+        Presence::There => {}
+        Presence::Gone => {
+            removed.leaks = networks(ctx, &mut removed.networks)?;
+            return Ok(removed);
+        }
+        Presence::Unknown(why) => {
+            removed.leaks.push(Leak { what: format!("VM {}", vm.path()), why });
+            return Ok(removed);
+        }
     }
-    // An orderly end lets the monitor write the last lines of the journal; the ledger's undo ends what
-    // does not listen.
+    // An orderly end lets the monitor write the last lines of the journal.
     if vm.is_alive() {
-        let _ = Client::new(&vm).stop().await;
+        ignore(Client::new(&vm).stop().await, "the ledger's undo ends what does not listen, or says that it cannot");
     }
     removed.leaks = match vm.is_alive() {
         // Only the ledger can end it, and the network stays until it has.
         true => remove(&vm),
         false => return beside(ctx, host, &vm),
     };
-    removed.vms.push(host.clone());
+    if removed.leaks.is_empty() {
+        removed.vms.push(host.clone());
+    }
     let leaks = networks(ctx, &mut removed.networks)?;
     removed.leaks.extend(leaks);
     Ok(removed)
@@ -63,13 +76,16 @@ pub async fn phase(ctx: &Context<'_>, host: &HostName) -> Result<(Removed, Phase
 /// Remove a VM that has ended, and at the same time the network that it was in: on a disk that is busy,
 /// freeing an overlay of some GiB takes longer than all the rest.
 fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Failure> {
-    let mut removed = Removed { vms: vec![host.clone()], ..Removed::default() };
+    let mut removed = Removed::default();
     let (of_vm, of_networks) = std::thread::scope(|scope| {
         let of_vm = scope.spawn(|| remove(vm));
         let of_networks = networks(ctx, &mut removed.networks);
         (of_vm.join(), of_networks)
     });
     removed.leaks = of_vm.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    if removed.leaks.is_empty() {
+        removed.vms.push(host.clone());
+    }
     removed.leaks.extend(of_networks?);
     Ok(removed)
 }
@@ -81,11 +97,10 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     let left = preflight::clear(&ctx.dirs.state).into_iter();
     removed.leaks.extend(left.map(|(path, error)| Leak { what: format!("folder {path}"), why: error.to_string() }));
-    for (host, vm) in VmDir::list(ctx.dirs) {
-        let is_kept = Record::load(&vm).is_ok_and(|record| record.kept) || vm.kept().exists();
-        if vm.is_alive() && is_kept && !all {
+    for (host, vm) in VmDir::list(ctx.dirs)? {
+        if vm.is_alive() && !all && may_be_kept(&vm) {
             ctx.progress.note(&format!(
-                "the VM of {host} was kept on purpose and stays; remove it with `boma-qemu down {host}`"
+                "the VM of {host} was kept on purpose, or that cannot be seen, and stays; remove it with `boma-qemu down {host}`"
             ));
             continue;
         }
@@ -98,13 +113,25 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     Ok(removed)
 }
 
+/// Whether somebody wants it to stay: what cannot be read might say so.
+fn may_be_kept(vm: &VmDir) -> bool {
+    let recorded = match Record::load(vm) {
+        Ok(record) => record.kept,
+        Err(e) => e.kind() != ErrorKind::NotFound,
+    };
+    recorded || !Presence::of(&vm.kept()).is_gone()
+}
+
 /// Remove what dead runs left behind, and nothing that is alive.
 pub fn sweep(ctx: &Context<'_>) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
-    for (host, vm) in VmDir::list(ctx.dirs) {
-        if !vm.is_alive() {
-            removed.leaks.extend(remove(&vm));
-            removed.vms.push(host);
+    for (host, vm) in VmDir::list(ctx.dirs)? {
+        if vm.presence().is_gone() {
+            let left = remove(&vm);
+            if left.is_empty() {
+                removed.vms.push(host);
+            }
+            removed.leaks.extend(left);
         }
     }
     removed.leaks.extend(networks(ctx, &mut removed.networks)?);
@@ -113,9 +140,17 @@ pub fn sweep(ctx: &Context<'_>) -> Result<Removed, Failure> {
 
 /// Remove the networks that no VM uses; refused while one does.
 pub fn networks_only(ctx: &Context<'_>) -> Result<Removed, Failure> {
-    if let Some((host, _)) = VmDir::list(ctx.dirs).into_iter().find(|(_, vm)| vm.is_alive()) {
-        return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
-            .next(format!("remove it with `boma-qemu down {host}`")));
+    for (host, vm) in VmDir::list(ctx.dirs)? {
+        match vm.presence() {
+            Presence::Gone => {}
+            Presence::There => {
+                return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
+                    .next(format!("remove it with `boma-qemu down {host}`")));
+            }
+            Presence::Unknown(why) => {
+                return Err(super::guards::not_known(&format!("the VM of {host} uses the network"), &why));
+            }
+        }
     }
     let mut removed = Removed::default();
     removed.leaks = networks(ctx, &mut removed.networks)?;
@@ -125,29 +160,48 @@ pub fn networks_only(ctx: &Context<'_>) -> Result<Removed, Failure> {
 /// Undo one VM's ledger. Its folder is the ledger's first entry, so it goes last. A ledger that cannot be read is a leak
 /// like any other: it holds up nothing else.
 fn remove(vm: &VmDir) -> Vec<Leak> {
-    let leaks = match vm.ledger().exists() {
-        true => match Ledger::open(&vm.ledger()) {
+    let whole = |why: String| vec![Leak { what: format!("VM {}", vm.path()), why }];
+    let leaks = match Presence::of(&vm.ledger()) {
+        Presence::There => match Ledger::open(&vm.ledger()) {
             Ok(ledger) => ledger.undo(),
-            Err(error) => vec![Leak { what: format!("VM {}", vm.path()), why: error.to_string() }],
+            Err(error) => whole(Failure::from(error).chain.join(": ")),
         },
-        false => Vec::new(),
+        Presence::Gone => Vec::new(),
+        Presence::Unknown(why) => whole(why),
     };
-    // Killed between making the folder and its first entry: then there is nothing in it but itself.
-    if leaks.is_empty() && vm.path().exists() {
-        let _ = std::fs::remove_dir(vm.path());
+    if !leaks.is_empty() {
+        return leaks;
     }
-    leaks
+    // Killed between making the folder and its first entry: then there is nothing in it but itself.
+    match std::fs::remove_dir(vm.path()) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            whole(format!("it has no ledger that says what is ours, and cannot be removed: {e}"))
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Release the networks that no living VM uses.
 fn networks(ctx: &Context<'_>, gone: &mut Vec<String>) -> Result<Vec<Leak>, Failure> {
     let mut leaks = Vec::new();
-    if VmDir::list(ctx.dirs).iter().any(|(_, vm)| vm.is_alive()) {
-        return Ok(leaks);
+    let names = NetDir::list(ctx.dirs)?;
+    for (host, vm) in VmDir::list(ctx.dirs)? {
+        match vm.presence() {
+            Presence::Gone => {}
+            Presence::There => return Ok(leaks),
+            Presence::Unknown(why) => {
+                let why = format!("the VM of {host} may still use it: {why}");
+                let left = names.iter().map(|name| Leak { what: format!("network {name}"), why: why.clone() });
+                return Ok(left.collect());
+            }
+        }
     }
-    for name in NetDir::list(ctx.dirs) {
-        leaks.extend(network::release(ctx.dirs, &name)?);
-        gone.push(name.to_string());
+    for name in names {
+        let left = network::release(ctx.dirs, &name)?;
+        if left.is_empty() {
+            gone.push(name.to_string());
+        }
+        leaks.extend(left);
     }
     Ok(leaks)
 }

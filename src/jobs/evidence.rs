@@ -89,9 +89,9 @@ impl Run<'_> {
             argv.extend(["nft", "list", "table", "inet", net.name.as_str()].map(str::to_owned));
             Cmd::new(&argv[0]).args(&argv[1..]).run().ok()
         };
-        match network::open(self.ctx.dirs, &net.name).and_then(list) {
+        match network::open(self.ctx.dirs, &net.name).ok().flatten().and_then(list) {
             Some(live) => live.stdout,
-            None => format!("# as planned; the network is gone\n{}", network::nft::guest(net)),
+            None => format!("# as planned; the network is gone, or cannot be looked at\n{}", network::nft::guest(net)),
         }
     }
 

@@ -1,9 +1,13 @@
 //! What must hold before work starts: nobody else at work, no other VM, nothing left over.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{Dirs, make_private};
 use crate::host::lock::{Lock, LockError};
+use crate::host::presence::Presence;
 use crate::machine::VmDir;
 use crate::names::HostName;
 use camino::Utf8PathBuf;
@@ -25,18 +29,29 @@ pub(super) fn run_lock(dirs: &Dirs) -> Utf8PathBuf {
     dirs.state.join("run.lock")
 }
 
+/// What cannot be looked at counts as there: an error that says so, instead of going on.
+pub(super) fn not_known(what: &str, why: &str) -> Failure {
+    Failure::new(Exit::Host, format!("cannot tell whether {what}, so nothing is begun: {why}"))
+        .next("let this user look at it, or run it as the user who can; then try again")
+}
+
 /// One VM at a time; what a dead run left behind is removed first.
 pub fn no_other_vm(ctx: &Context<'_>) -> Result<(), Failure> {
-    for (host, vm) in VmDir::list(ctx.dirs) {
-        if vm.is_alive() {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("the VM of {host} is running, and only one may run at a time"),
-            )
-            .next(format!("remove it with `boma-qemu down {host}`")));
+    let all = VmDir::list(ctx.dirs)?;
+    for (host, vm) in &all {
+        match vm.presence() {
+            Presence::Gone => {}
+            Presence::There => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("the VM of {host} is running, and only one may run at a time"),
+                )
+                .next(format!("remove it with `boma-qemu down {host}`")));
+            }
+            Presence::Unknown(why) => return Err(not_known(&format!("the VM of {host} is running"), &why)),
         }
     }
-    if !VmDir::list(ctx.dirs).is_empty() {
+    if !all.is_empty() {
         let leaks = super::down::sweep(ctx)?.leaks;
         ctx.progress.note("removed what a dead run had left behind");
         if let Some(leak) = leaks.first() {
@@ -51,9 +66,12 @@ pub fn no_other_vm(ctx: &Context<'_>) -> Result<(), Failure> {
 
 /// The VM's folder, refused if another run's is still there.
 pub fn fresh_folder(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
-    match vm.path().exists() {
-        false => Ok(()),
-        true => Err(Failure::new(Exit::Usage, format!("{} of an earlier VM of {host} is still there", vm.path()))
-            .next("run `boma-qemu prune`")),
+    match Presence::of(vm.path()) {
+        Presence::Gone => Ok(()),
+        Presence::Unknown(why) => Err(not_known(&format!("an earlier VM of {host} is still there"), &why)),
+        Presence::There => {
+            Err(Failure::new(Exit::Usage, format!("{} of an earlier VM of {host} is still there", vm.path()))
+                .next("run `boma-qemu prune`"))
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::Context;
 use super::record::{MadeOf, Phase, Record};
 use crate::ansible::UserVars;
 use crate::failure::{Exit, Failure};
+use crate::host::presence::Presence;
 use crate::host::secrets;
 use crate::host::stop_at;
 use crate::machine::VmDir;
@@ -155,8 +156,10 @@ impl From<String> for Said {
 
 /// Refuse to go on with a VM that is not there, and say which of the two ways it is not.
 pub fn alive(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
-    if vm.is_alive() {
-        return Ok(());
+    match vm.presence() {
+        Presence::There => return Ok(()),
+        Presence::Gone => {}
+        Presence::Unknown(why) => return Err(super::guards::not_known(&format!("the VM of {host} is running"), &why)),
     }
     Err(match vm.path().exists() {
         true => Failure::new(Exit::Lost, format!("the VM of {host} is dead: its monitor has ended"))
@@ -168,7 +171,7 @@ pub fn alive(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
 
 /// The network of a plan, which must be up.
 fn open_network(ctx: &Context<'_>, plan: &Plan) -> Result<Network, Failure> {
-    network::open(ctx.dirs, &plan.net.name).ok_or_else(|| {
+    network::open(ctx.dirs, &plan.net.name)?.ok_or_else(|| {
         Failure::new(Exit::Lost, format!("the network {} of the VM is gone", plan.net.name))
             .next(format!("remove the VM with `boma-qemu down {}`", plan.host))
     })

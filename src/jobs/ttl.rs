@@ -6,13 +6,17 @@
 //! another by then, and the network goes with its last user. The monitor could not do it: it has given away the
 //! capabilities that the teardown needs, and it decides nothing.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 use super::run::Run;
 use super::{Context, Progress, down};
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::{boottime, sleep_until_boottime};
-use crate::host::dirs::{Dirs, write_private};
+use crate::host::dirs::{DirError, Dirs, write_private};
 use crate::host::ledger::{Change, Ledger};
 use crate::host::lock::Lock;
+use crate::host::presence::{Presence, ignore};
 use crate::host::process::{self, ProcessId};
 use crate::jobs::record::Record;
 use crate::machine::VmDir;
@@ -20,7 +24,7 @@ use crate::names::{HostName, VmName};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -51,8 +55,14 @@ pub struct Expiry {
 
 impl Expiry {
     /// What stands in the VM's folder; none for a VM that is kept for ever.
-    pub fn of(vm: &VmDir) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(vm.expiry()).ok()?).ok()
+    pub fn of(vm: &VmDir) -> Result<Option<Self>, DirError> {
+        let path = vm.expiry();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(source) => return Err(DirError::Look { path, source }),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| DirError::Look { path, source: e.into() })
     }
 
     /// The time that is left; zero once it is over.
@@ -62,8 +72,10 @@ impl Expiry {
 
     /// In words, for `status`.
     pub fn told(&self) -> String {
-        if !self.keeper.is_some_and(|keeper| keeper.is_alive()) {
-            return "its --ttl is forgotten: the process that waits for it is gone".into();
+        match self.keeper.map_or(Presence::Gone, |keeper| keeper.presence()) {
+            Presence::There => {}
+            Presence::Gone => return "its --ttl is forgotten: the process that waits for it is gone".into(),
+            Presence::Unknown(why) => return format!("whether its --ttl is still waited for is not known: {why}"),
         }
         match self.left().as_secs() {
             0 => "its --ttl is over: it is removed as soon as no command is at work".into(),
@@ -75,8 +87,8 @@ impl Expiry {
     }
 
     /// Whether it is still about the VM in this folder: none has taken its place.
-    fn still_holds(&self, vm: &VmDir) -> bool {
-        Self::of(vm).is_some_and(|now| now.vm == self.vm)
+    fn still_holds(&self, vm: &VmDir) -> Result<bool, DirError> {
+        Ok(Self::of(vm)?.is_some_and(|now| now.vm == self.vm))
     }
 
     fn dirs(&self) -> Dirs {
@@ -104,7 +116,7 @@ pub fn start(exe: &Utf8Path, dirs: &Dirs, host: &HostName, vm: &VmName, after: D
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.map_err(failed)?);
     let mut child = command.spawn().map_err(failed)?;
     // Until it is told to go on it ends with us, so it never lives without being in the ledger.
-    let begun = ProcessId::of(child.id().cast_signed()).ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()));
+    let begun = ProcessId::of(child.id().cast_signed()).map_err(failed);
     let begun = begun.and_then(|id| {
         Ledger::open(&place.ledger())?.adopt(Change::Process { role: "keeper of --ttl".into(), id })?;
         expiry.keeper = Some(id);
@@ -113,9 +125,8 @@ pub fn start(exe: &Utf8Path, dirs: &Dirs, host: &HostName, vm: &VmName, after: D
         pipe.as_mut().map_or(Ok(()), |pipe| pipe.write_all(b"\n")).map_err(failed)
     });
     if begun.is_err() {
-        // It may have ended already.
-        let _ = child.kill();
-        let _ = child.wait();
+        ignore(child.kill(), "it may have ended by itself");
+        ignore(child.wait(), "only the start's own error is of use");
     }
     begun
 }
@@ -123,7 +134,7 @@ pub fn start(exe: &Utf8Path, dirs: &Dirs, host: &HostName, vm: &VmName, after: D
 /// The hidden subcommand: `@ttl FOLDER` waits, `@ttl FOLDER VM` removes.
 pub fn main(args: &[String]) -> ExitCode {
     // A session of its own: a terminal's Ctrl-C and its hanging up are not for it.
-    let _ = rustix::process::setsid();
+    ignore(rustix::process::setsid(), "only a session's leader cannot, and has its own");
     let done = match args {
         [folder] => wait(&VmDir::at(folder.as_str())),
         [folder, vm] => remove(&VmDir::at(folder.as_str()), vm),
@@ -144,10 +155,11 @@ fn wait(vm: &VmDir) -> Result<(), Failure> {
     if !matches!(std::io::stdin().read(&mut [0]), Ok(1)) {
         return Err(Failure::new(Exit::Interrupted, "whoever started it is gone"));
     }
-    let Some(expiry) = Expiry::of(vm) else { return Ok(()) };
+    let Some(expiry) = Expiry::of(vm)? else { return Ok(()) };
     while !expiry.left().is_zero() {
         sleep_until_boottime(expiry.at.min(boottime() + LOOK)).map_err(|e| failed("wait", e))?;
-        if !expiry.still_holds(vm) {
+        // What cannot be read for a while may well be about this VM.
+        if let Ok(false) = expiry.still_holds(vm) {
             return Ok(());
         }
     }
@@ -168,11 +180,11 @@ fn wait(vm: &VmDir) -> Result<(), Failure> {
 
 /// What `down` does, when no command is at work any more, and if the VM is still the same.
 fn remove(vm: &VmDir, name: &str) -> Result<(), Failure> {
-    let Some(expiry) = Expiry::of(vm).filter(|expiry| expiry.vm.as_str() == name) else { return Ok(()) };
+    let Some(expiry) = Expiry::of(vm)?.filter(|expiry| expiry.vm.as_str() == name) else { return Ok(()) };
     let dirs = expiry.dirs();
     let who = format!("the end of the --ttl of {}, pid {}", expiry.host, std::process::id());
     let _lock = Lock::take(&super::guards::run_lock(&dirs), &who)?;
-    if !expiry.still_holds(vm) {
+    if !expiry.still_holds(vm)? {
         return Ok(());
     }
     let ctx = Context { dirs: &dirs, progress: &Log };

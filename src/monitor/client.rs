@@ -12,6 +12,7 @@ use crate::qmp::lines::{Line, Lines};
 use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -177,19 +178,26 @@ impl Client {
         let deadline = Deadline::after(STOP_LIMIT);
         let stream = match UnixStream::connect(&self.path).await {
             Ok(stream) => stream,
-            Err(_) => return Ok(()),
+            // No socket, or none that anybody listens at.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(()),
+            Err(source) => return Err(ClientError::Gone { path: self.path.clone(), source }),
         };
-        let monitor = stream.peer_cred().ok().and_then(|peer| ProcessId::of(peer.pid()?));
+        let lost = |e: std::io::Error| ClientError::Lost { what: WHAT, why: e.to_string() };
+        let monitor = match stream.peer_cred().map_err(lost)?.pid() {
+            Some(pid) if pid > 0 => ProcessId::of(pid).and_then(|monitor| monitor.open()),
+            _ => Err(std::io::Error::other("it is not in this pid namespace, so its end cannot be waited for")),
+        };
         match exchange(WHAT, stream, Ask::Stop {}, STOP_LIMIT).await {
             // The answer may be lost with the monitor: its end is what counts.
             Ok(_) | Err(ClientError::Lost { .. }) => {}
             Err(error) => return Err(error),
         }
         let timed_out = ClientError::TimedOut { what: WHAT, limit: STOP_LIMIT };
-        match monitor.and_then(|monitor| monitor.open()) {
-            None => Ok(()),
-            Some(fd) => {
-                let lost = |e: std::io::Error| ClientError::Lost { what: WHAT, why: e.to_string() };
+        match monitor {
+            Ok(None) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(lost(e)),
+            Ok(Some(fd)) => {
                 let ended = watched(fd).map_err(lost)?;
                 timeout(deadline.left(), ended.readable()).await.map_err(|_| timed_out)?.map(drop).map_err(lost)
             }

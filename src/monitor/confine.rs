@@ -52,6 +52,9 @@ pub(crate) struct Confinement {
     pub own_network: bool,
     /// Whether it can open no file of anybody's.
     pub no_files: bool,
+    /// Why the rest is not in force, where it is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// The address space that it may have, in MiB.
     pub memory_mib: u64,
 }
@@ -62,6 +65,8 @@ pub(crate) struct Confine {
     own_network: bool,
     rules: Option<OwnedFd>,
     memory: MiB,
+    /// Why there is no network of its own, or no rules.
+    missing: Vec<String>,
 }
 
 impl Confine {
@@ -69,9 +74,21 @@ impl Confine {
     pub(crate) fn of(machine: &Machine) -> Self {
         let user = machine.user.map(|uid| (Uid::from_raw(uid), groups(machine.accel)));
         let memory = MiB(machine.mem.0 + BEYOND_GUEST.0);
-        let mut confine = Self { user, own_network: false, rules: rules().ok().flatten(), memory };
+        Self::with(user, rules(), memory)
+    }
+
+    fn with(user: Option<(Uid, Vec<Gid>)>, rules: Result<Option<OwnedFd>, RulesetError>, memory: MiB) -> Self {
+        let (rules, why) = match rules {
+            Ok(Some(rules)) => (Some(rules), None),
+            Ok(None) => (None, Some("no Landlock rules: this kernel has no Landlock".to_owned())),
+            Err(e) => (None, Some(format!("no Landlock rules: {e}"))),
+        };
+        let mut confine = Self { user, own_network: false, rules, memory, missing: why.into_iter().collect() };
         // Whether a user namespace may be made is up to sysctls, AppArmor and seccomp: it is tried, as it will be done.
-        confine.own_network = confine.tried();
+        match confine.tried() {
+            Ok(()) => confine.own_network = true,
+            Err(e) => confine.missing.push(format!("no network of its own: {e}")),
+        }
         confine
     }
 
@@ -81,17 +98,21 @@ impl Confine {
             user: self.user.as_ref().map_or(Uid::effective(), |(uid, _)| *uid).as_raw(),
             own_network: self.own_network,
             no_files: self.rules.is_some(),
+            missing: self.missing.clone(),
             memory_mib: self.memory.0,
         }
     }
 
-    fn tried(&self) -> bool {
+    fn tried(&self) -> std::io::Result<()> {
         let mut command = std::process::Command::new("true");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let user = self.user.clone();
         // SAFETY: as in `command` below.
         unsafe { command.pre_exec(move || become_user(user.as_ref()).and_then(|()| leave_network())) };
-        command.status().is_ok_and(|status| status.success())
+        match command.status()? {
+            status if status.success() => Ok(()),
+            status => Err(std::io::Error::other(format!("the program that tried it ended with {status}"))),
+        }
     }
 
     /// QEMU's process, not started yet. It inherits `fds` and nothing else, and dies with the calling thread.
@@ -207,10 +228,9 @@ mod tests {
 
     /// What a program says that has QEMU's place.
     fn in_its_place(script: &str) -> (String, Confinement) {
-        let confine = Confine { user: None, own_network: false, rules: rules().unwrap(), memory: MiB(256) };
         let user = user::of_its_own(&"boma-it-askari-7f3a".parse().unwrap());
-        let mut confine = Confine { user: user.map(|uid| (Uid::from_raw(uid), Vec::new())), ..confine };
-        confine.own_network = confine.tried();
+        let user = user.map(|uid| (Uid::from_raw(uid), Vec::new()));
+        let confine = Confine::with(user, rules(), MiB(256));
         let in_force = confine.in_force();
         let stderr = tempfile::tempfile().unwrap();
         let argv = ["sh", "-c", script].map(str::to_owned);
@@ -218,6 +238,18 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let out = runtime.block_on(async { command.stdout(Stdio::piped()).output().await.unwrap() });
         (String::from_utf8(out.stdout).unwrap(), in_force)
+    }
+
+    #[test]
+    fn rules_that_could_not_be_made_are_told_with_the_reason() {
+        let bad = Ruleset::default().handle_access(AccessFs::from_all(ABI::Unsupported)).unwrap_err();
+        let in_force = Confine::with(None, Err(bad), MiB(256)).in_force();
+        assert!(
+            !in_force.no_files && in_force.missing.iter().any(|why| why.contains("Landlock rules")),
+            "{in_force:?}"
+        );
+        let told = serde_json::to_value(&in_force).unwrap();
+        assert!(told["missing"].as_array().is_some_and(|why| !why.is_empty()), "{told}");
     }
 
     #[test]

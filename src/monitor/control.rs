@@ -3,6 +3,7 @@
 
 use super::wire::{Ask, LONGEST_REQUEST, Refusal, Reply, Request};
 use crate::host::deadline::PROBE_PERIOD;
+use crate::host::presence::ignore;
 use crate::qmp::lines::{Line, Lines};
 use serde_json::Value;
 use std::sync::Arc;
@@ -42,7 +43,10 @@ pub(crate) async fn serve(listener: UnixListener, orders: mpsc::Sender<Order>) {
                     let outcome = Err(Refusal::Crowded { clients: CLIENTS_MAX });
                     // A fresh socket has room for this line, so it need not be waited for.
                     let line = line(&Reply { id: None, outcome });
-                    let _ = timeout(PROBE_PERIOD, stream.write_all(&line)).await;
+                    ignore(
+                        timeout(PROBE_PERIOD, stream.write_all(&line)).await,
+                        "whoever is one too many is let go in any case",
+                    );
                 }
             },
             // Out of descriptors, say: that passes when a client goes.
@@ -109,7 +113,10 @@ mod tests {
         tokio::spawn(serve(UnixListener::bind(&path).unwrap(), orders));
         tokio::spawn(async move {
             while let Some(order) = queue.recv().await {
-                let _ = order.reply.send(Ok(serde_json::to_value(order.ask).unwrap()));
+                ignore(
+                    order.reply.send(Ok(serde_json::to_value(order.ask).unwrap())),
+                    "a test whose answer is lost fails by itself",
+                );
             }
         });
         (dir, path)
@@ -139,9 +146,15 @@ mod tests {
         let (_keep, path) = server();
         let mut deaf = UnixStream::connect(&path).await.unwrap();
         let flood = "garbage\n".repeat(100_000);
-        let _ = timeout(Duration::from_millis(200), deaf.write_all(flood.as_bytes())).await;
+        ignore(
+            timeout(Duration::from_millis(200), deaf.write_all(flood.as_bytes())).await,
+            "only what the others get meanwhile is looked at",
+        );
         let mut endless = UnixStream::connect(&path).await.unwrap();
-        let _ = timeout(Duration::from_millis(200), endless.write_all(&vec![b'x'; 4 << 20])).await;
+        ignore(
+            timeout(Duration::from_millis(200), endless.write_all(&vec![b'x'; 4 << 20])).await,
+            "only what the others get meanwhile is looked at",
+        );
         let mut client = UnixStream::connect(&path).await.unwrap();
         let reply = exchange(&mut client, "{\"id\":7,\"ask\":{\"status\":{}}}\n").await;
         assert_eq!(reply.id, Some(7));

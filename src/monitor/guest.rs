@@ -4,6 +4,7 @@ use super::confine::{Confine, Confinement};
 use super::files::Files;
 use crate::drive::Drive;
 use crate::failure::{Blame, Exit};
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::qemu::media::{CD_DEVICE, First, LAST};
@@ -159,15 +160,17 @@ impl Guest {
         // Our copies of QEMU's ends must go, or its death would not be an end of file; and those of the files, whose
         // locks are QEMU's.
         drop((qmp_theirs, console_theirs, files));
-        let process = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
+        let process = child.id().map(|pid| ProcessId::of(pid.cast_signed()));
         let once = machine.media().is_some_and(|media| media.once && media.first == First::Iso);
         let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot, once).await {
             Ok(talking) => talking,
             Err(error) => return Err(why_not(&mut child, drive, &stderr, error).await),
         };
         let (console, keyboard) = stream(console).map_err(spawn)?.into_split();
-        let Some(process) = process else {
-            return Err(why_not(&mut child, drive, &stderr, lost("its process is gone").into()).await);
+        let process = match process {
+            Some(Ok(process)) => process,
+            Some(Err(e)) => return Err(why_not(&mut child, drive, &stderr, lost(&e.to_string()).into()).await),
+            None => return Err(why_not(&mut child, drive, &stderr, lost("its process is gone").into()).await),
         };
         if once {
             disks_first(machine.clone(), dir)?;
@@ -230,9 +233,10 @@ impl Guest {
 
     /// Send a signal; being gone already is success.
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(fd) = self.process.open() {
-            // It can only have ended in between.
-            let _ = rustix::process::pidfd_send_signal(&fd, signal);
+        match self.process.open() {
+            Ok(Some(fd)) => ignore(rustix::process::pidfd_send_signal(&fd, signal), "it can only have ended meanwhile"),
+            Ok(None) => {}
+            Err(e) => anstream::eprintln!("cannot signal QEMU, process {}: {e}", self.process.pid),
         }
     }
 
@@ -312,8 +316,7 @@ async fn begin(
 async fn why_not(child: &mut Child, drive: Option<Drive>, stderr: &StderrFile, error: StartError) -> StartError {
     let error = how_it_ended(child, stderr, error).await;
     if let Some(drive) = drive {
-        // What it wrote before it failed is of no interest, as long as no more comes.
-        let _ = drive.ended().await;
+        ignore(drive.ended().await, "what it wrote before it failed is of no interest, as long as no more comes");
     }
     error
 }
@@ -326,8 +329,7 @@ async fn how_it_ended(child: &mut Child, stderr: &StderrFile, error: StartError)
         let stderr = Some(stderr.tail()).filter(|said| !said.is_empty()).unwrap_or_else(|| "it said nothing".into());
         return StartError::Died { status: told(&status), stderr };
     }
-    // It can only have ended in between.
-    let _ = child.kill().await;
+    ignore(child.kill().await, "it can only have ended meanwhile");
     error
 }
 

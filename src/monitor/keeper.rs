@@ -9,6 +9,7 @@ use crate::console::allow::Allowed;
 use crate::drive::Drive;
 use crate::host::deadline::Deadline;
 use crate::host::lock::Lock;
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network::NetDir;
@@ -72,8 +73,11 @@ impl Keeper {
         let console = ConsoleLog::open(&parts.dir.console(), &parts.dir.console_times(), allowed)?;
         let ended = "it was never started".into();
         let (send, broken) = mpsc::unbounded_channel();
-        if let Ok(path) = std::fs::read_to_string(parts.dir.network()) {
-            tokio::spawn(super::network::watch(NetDir::at(path), send));
+        match std::fs::read_to_string(parts.dir.network()) {
+            Ok(path) => drop(tokio::spawn(super::network::watch(NetDir::at(path), send))),
+            // A VM without a network of ours.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
         Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel(), broken })
     }
@@ -117,8 +121,7 @@ impl Keeper {
                 Next::Guest(from) => self.take(from).await,
                 Next::Order(Order { ask: Ask::Stop {}, reply }) => {
                     self.stop().await;
-                    // The asker sees our end, if it does not see this.
-                    let _ = reply.send(Ok(Value::Null));
+                    ignore(reply.send(Ok(Value::Null)), "the asker sees our end, if it does not see this");
                     return;
                 }
                 Next::Order(order) => self.obey(order).await,
@@ -252,8 +255,7 @@ impl Keeper {
             // Taken care of by `run`, which ends with it.
             Ask::Stop {} => Ok(Value::Null),
         };
-        // Whoever asked may have lost interest.
-        let _ = reply.send(outcome);
+        ignore(reply.send(outcome), "whoever asked may have lost interest");
     }
 
     fn running(&self) -> Result<&Guest, Refusal> {

@@ -1,5 +1,8 @@
 //! The network that the VM is in, watched: a part of it that dies is an event within half a second.
 
+use crate::failure::Failure;
+use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use crate::network::NetDir;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -7,12 +10,27 @@ use tokio::sync::mpsc;
 /// How often it is looked at: a file and a lock.
 const PERIOD: Duration = Duration::from_millis(250);
 
+/// How long it may be impossible to look at it.
+const UNSEEN_LIMIT: Duration = Duration::from_secs(5);
+
 /// Look at the network until it is broken, and say once why.
 pub(super) async fn watch(network: NetDir, broken: mpsc::UnboundedSender<String>) {
+    // Since when it could not be looked at.
+    let mut unseen: Option<Deadline> = None;
     loop {
-        if let Some(why) = network.broken_why() {
-            // Nobody listens any more only when the monitor ends.
-            let _ = broken.send(why);
+        let why = match network.broken_why() {
+            Ok(why) => {
+                unseen = None;
+                why
+            }
+            // A shortage on the host passes; a network that nobody can see any more is as good as none.
+            Err(error) => unseen
+                .get_or_insert_with(|| Deadline::after(UNSEEN_LIMIT))
+                .passed()
+                .then(|| format!("it could not be looked at for {UNSEEN_LIMIT:?}: {}", Failure::from(error))),
+        };
+        if let Some(why) = why {
+            ignore(broken.send(why), "nobody listens any more only when the monitor ends");
             return;
         }
         tokio::time::sleep(PERIOD).await;

@@ -5,6 +5,7 @@ use super::keeper::{Keeper, Parts};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::ledger::{Change, Ledger};
 use crate::host::lock::Lock;
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network;
@@ -60,8 +61,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Err(failure) => {
             anstream::eprintln!("{NAME}: {failure}");
             let exit = failure.exit;
-            // Nobody may be listening any more; the log has it.
-            let _ = tell(&Report::Failed(failure));
+            ignore(tell(&Report::Failed(failure)), "it is in the log, too");
             ExitCode::from(exit.code())
         }
     }
@@ -72,7 +72,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let [path] = args else { return Err(Trouble::Arguments.into()) };
     let dir = VmDir::at(path.as_str());
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
-    let _ = nix::unistd::setsid();
+    ignore(nix::unistd::setsid(), "only a session's leader cannot, and has its own");
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
     bind(Some(Signal::KILL))?;
@@ -92,7 +92,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     };
     network::drop_capabilities_of_the_monitor()?;
     // 4. A socket file that is there belongs to a monitor that is not: we have the lock.
-    let _ = std::fs::remove_file(dir.control());
+    ignore(std::fs::remove_file(dir.control()), "what is left there makes the opening below fail");
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("start its runtime"))?;
     runtime.block_on(async {
@@ -106,7 +106,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
         keeper.run().await;
         serving.abort();
         // So that the next one who asks is told at once that nobody is there.
-        let _ = std::fs::remove_file(control);
+        ignore(std::fs::remove_file(control), "nobody listens there, and the folder goes with the VM");
         Ok(())
     })
 }

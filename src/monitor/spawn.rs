@@ -4,6 +4,7 @@ use super::guest::StartError;
 use super::process::{NAME, Report};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use crate::host::process::{ProcessId, inherit_little};
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -92,13 +93,13 @@ pub fn spawn(exe: &Utf8Path, prefix: &[String], dir: &VmDir) -> Result<ProcessId
         Ok(Report::Ready { monitor, start: None }) => Ok(monitor),
         Ok(Report::Ready { start: Some(error), .. }) => Err(MonitorError::Start(error)),
         Ok(Report::Failed(failure)) => {
-            let _ = child.wait();
+            ignore(child.wait(), "it has said why it ends");
             Err(MonitorError::Failed(failure))
         }
         Err(error) => {
-            // It may have ended by itself; either way it is not left behind.
-            let _ = child.kill();
-            let _ = child.wait();
+            // It is not left behind.
+            ignore(child.kill(), "it may have ended by itself");
+            ignore(child.wait(), "only the start's own error is of use");
             Err(error)
         }
     }

@@ -10,6 +10,7 @@ use super::{NetError, dnsmasq, host_facts, nft};
 use crate::host::cmd::Cmd;
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Ledger, Netns};
+use crate::host::presence::{Presence, ignore};
 use crate::host::process::ProcessId;
 use crate::host::turn;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -102,12 +103,25 @@ impl Site<'_> {
         Ok(self.ledger.adopt(Change::Process { role: role.into(), id })?)
     }
 
+    /// The same with a part. One that has ended already is seen when it is waited for.
+    fn part(&mut self, role: &str, part: &Part) -> Result<(), NetError> {
+        match ProcessId::of(part.child.id().cast_signed()) {
+            Ok(id) => self.process(role, id),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(NetError::Unknown { why: format!("cannot write {role} down: {e}") }),
+        }
+    }
+
     /// Into the ledger with something that is known by its name alone. What bears that name on the host already is
     /// somebody else's, and would be removed as ours.
     fn claim(&mut self, change: Change) -> Result<(), NetError> {
         let on_the_host = self.plan.mode == Mode::Host;
-        if on_the_host && change.is_there() {
-            return Err(NetError::Taken { what: change.to_string() });
+        if on_the_host {
+            match change.presence() {
+                Presence::Gone => {}
+                Presence::There => return Err(NetError::Taken { what: change.to_string() }),
+                Presence::Unknown(why) => return Err(NetError::Unknown { why }),
+            }
         }
         Ok(self.ledger.adopt(change)?)
     }
@@ -133,9 +147,7 @@ impl Site<'_> {
         // No pid file: where AppArmor holds pasta, it may write in few places.
         let sign = Sign::Route { of: guest, through: self.plan.uplink.interface.clone() };
         let part = Part::start("pasta", self.dir.path(), &argv, sign)?;
-        if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
-            self.process("pasta", id)?;
-        }
+        self.part("pasta", &part)?;
         Ok(part)
     }
 
@@ -176,7 +188,8 @@ impl Site<'_> {
         let path = Utf8PathBuf::from(format!("/proc/sys/{key}"));
         let file = |source| NetError::File { path: path.clone(), source };
         let now = std::fs::read_to_string(&path).map_err(file)?;
-        let old = turn::before(key, now.trim());
+        let shared = |e: std::io::Error| NetError::Unknown { why: format!("cannot see who else needs {key}: {e}") };
+        let old = turn::before(key, now.trim()).map_err(shared)?;
         if old == "1" {
             return Ok(());
         }
@@ -184,7 +197,7 @@ impl Site<'_> {
         let change =
             Change::Sysctl { key: key.into(), old: old.clone(), new: "1".into(), netns: Netns::Host, user: Some(user) };
         self.ledger.adopt(change)?;
-        turn::join(key, &old, user);
+        turn::join(key, &old, user).map_err(shared)?;
         std::fs::write(&path, "1").map_err(file)
     }
 
@@ -213,7 +226,10 @@ impl Site<'_> {
             subnet.bits()
         );
         for exception in &self.plan.controller_allow {
-            let _ = writeln!(lines, "route replace {} via {gateway}", exception.to);
+            ignore(
+                writeln!(lines, "route replace {} via {gateway}", exception.to),
+                "writing into a String cannot fail",
+            );
         }
         self.ip(inside, lines)?;
         Ok(keeper)
@@ -233,9 +249,7 @@ impl Site<'_> {
         }
         let sign = Sign::PidFile(self.dir.path().join("dnsmasq.pid"));
         let part = Part::start("dnsmasq", self.dir.path(), &argv, sign)?;
-        if let Some(id) = ProcessId::of(part.child.id().cast_signed()) {
-            self.process("dnsmasq", id)?;
-        }
+        self.part("dnsmasq", &part)?;
         Ok(part)
     }
 }

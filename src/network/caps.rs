@@ -72,7 +72,9 @@ impl Keep {
             set_capabilities(None, sets).map_err(failed("set capabilities"))?;
             return raise(now.permitted).map_err(failed("raise the ambient set"));
         }
-        if threads() != 1 {
+        if threads().map_err(|source| NetError::Capabilities { what: "count the threads of this process", source })?
+            != 1
+        {
             let source = std::io::Error::other("the process has a second thread, which would keep them");
             return Err(NetError::Capabilities { what: "drop capabilities", source });
         }
@@ -117,6 +119,6 @@ pub fn drop_capabilities_of_the_monitor() -> Result<(), NetError> {
 }
 
 /// Threads of this process.
-pub(crate) fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1)
+pub(crate) fn threads() -> std::io::Result<usize> {
+    std::fs::read_dir("/proc/self/task")?.try_fold(0, |n, task| task.map(|_| n + 1))
 }

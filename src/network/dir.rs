@@ -1,9 +1,12 @@
 //! The folder of one network, below `$BOMA_STATE/net/<name>/`.
 
-use crate::host::dirs::Dirs;
+use super::NetError;
+use crate::host::dirs::{DirError, Dirs, folders_in};
 use crate::host::lock::Lock;
+use crate::host::presence::Presence;
 use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
+use std::io::ErrorKind;
 
 /// The folder of one network.
 #[derive(Clone, Debug)]
@@ -28,15 +31,8 @@ impl NetDir {
     }
 
     /// Every network that has a folder, up or not, in the order of their names.
-    pub fn list(dirs: &Dirs) -> Vec<IfName> {
-        let Ok(entries) = Self::all(dirs).read_dir_utf8() else { return Vec::new() };
-        let mut names: Vec<IfName> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| entry.path().is_dir())
-            .filter_map(|entry| entry.file_name().parse().ok())
-            .collect();
-        names.sort();
-        names
+    pub fn list(dirs: &Dirs) -> Result<Vec<IfName>, DirError> {
+        folders_in(&Self::all(dirs))
     }
 
     /// The folder itself.
@@ -45,16 +41,22 @@ impl NetDir {
     }
 
     /// Whether the network's holder is alive: it holds this lock for its whole life.
-    pub fn is_alive(&self) -> bool {
-        Lock::is_held(&self.alive())
+    pub fn presence(&self) -> Presence {
+        Lock::look(&self.alive())
     }
 
-    /// Why it does not work any more, if it does not.
-    pub fn broken_why(&self) -> Option<String> {
-        match std::fs::read_to_string(self.broken()) {
-            Ok(why) => Some(why),
-            Err(_) if !self.is_alive() => Some("its holder has ended, and all its parts with it".into()),
-            Err(_) => None,
+    /// Why it does not work any more, if it does not. An error if that cannot be seen.
+    pub fn broken_why(&self) -> Result<Option<String>, NetError> {
+        let path = self.broken();
+        match std::fs::read(&path) {
+            Ok(why) => return Ok(Some(String::from_utf8_lossy(&why).into_owned())),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(NetError::File { path, source }),
+        }
+        match self.presence() {
+            Presence::There => Ok(None),
+            Presence::Gone => Ok(Some("its holder has ended, and all its parts with it".into())),
+            Presence::Unknown(why) => Err(NetError::Unknown { why }),
         }
     }
 

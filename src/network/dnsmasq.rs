@@ -1,6 +1,7 @@
 //! dnsmasq's configuration: one lease for one VM, names with fixed answers, one upstream.
 
 use super::plan::{Egress, Mode, NetPlan};
+use crate::host::presence::ignore;
 use camino::Utf8Path;
 use std::fmt::Write;
 
@@ -29,10 +30,10 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
     for (name, address) in &plan.stubs {
         // Without `local` other record types would be asked for upstream, and an NXDOMAIN from there
         // would deny the whole name.
-        let _ = writeln!(text, "address=/{name}/{address}\nlocal=/{name}/");
+        ignore(writeln!(text, "address=/{name}/{address}\nlocal=/{name}/"), "writing into a String cannot fail");
     }
     for name in plan.never.keys().filter(|name| !plan.stubs.contains_key(*name)) {
-        let _ = writeln!(text, "local=/{name}/");
+        ignore(writeln!(text, "local=/{name}/"), "writing into a String cannot fail");
     }
     text.push_str(&match (plan.egress, plan.mode) {
         (Egress::None, _) => "no-resolv\n".to_owned(),

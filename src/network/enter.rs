@@ -87,7 +87,7 @@ fn run(args: &[String]) -> Result<std::convert::Infallible, NetError> {
 /// that process and not a later one with its number.
 pub(crate) fn join(keeper: &ProcessId) -> Result<(), NetError> {
     let pid = keeper.pid;
-    let fd = keeper.open().ok_or(NetError::KeeperGone { pid })?;
+    let fd = keeper.open().map_err(|source| NetError::Enter { pid, source })?.ok_or(NetError::KeeperGone { pid })?;
     let mut which = ThreadNameSpaceType::NETWORK;
     // Joining the user namespace that one is in already is an error.
     if link("self", "user") != link(&pid.to_string(), "user") {

@@ -204,6 +204,12 @@ pub enum NetError {
         /// Which part has died, and its last words.
         why: String,
     },
+    /// Whether something is there cannot be seen; then nothing is done that takes it for there or for gone.
+    #[error("{why}")]
+    Unknown {
+        /// What could not be looked at, and why.
+        why: String,
+    },
     /// A long-running part did not become ready.
     #[error("{program} was not ready after {limit:?}; it last said: {said}")]
     NotReady {
@@ -260,6 +266,7 @@ impl Blame for NetError {
             }
             Self::NoWayOut { .. } => "`down` the VM and start it with `up --egress nat`",
             Self::Ledger(error) => return error.next(),
+            Self::Unknown { .. } => "let this user look at it, or run it as the user who can; then try again",
             _ => return None,
         };
         Some(text.into())

@@ -2,6 +2,7 @@
 
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{Read, Write};
@@ -33,7 +34,7 @@ pub(crate) fn ready(value: &impl Serialize) -> std::io::Result<()> {
 
 /// Say why not. If nobody listens any more, there is nobody to tell.
 fn failed(failure: Failure) {
-    let _ = say(&Word::<()>::Failed(failure));
+    ignore(say(&Word::<()>::Failed(failure)), "it is in the log, too");
 }
 
 fn say(word: &impl Serialize) -> std::io::Result<()> {
@@ -48,8 +49,15 @@ fn say(word: &impl Serialize) -> std::io::Result<()> {
 /// the starter already, it leaves no moment in between.
 pub(crate) fn abandoned() -> bool {
     let stdout = std::io::stdout();
-    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-    matches!(poll(&mut fds, Some(&Timespec::default())), Ok(n) if n > 0 && fds[0].revents().contains(PollFlags::ERR))
+    loop {
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(n) => return n > 0 && fds[0].revents().contains(PollFlags::ERR),
+            Err(rustix::io::Errno::INTR) => {}
+            // Without a starter that is seen, nothing is begun.
+            Err(_) => return true,
+        }
+    }
 }
 
 /// A hidden subcommand's end: what failed goes to its log, and to whoever still listens.

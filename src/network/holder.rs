@@ -9,6 +9,7 @@ use super::{NetError, Network, handshake};
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Leak, Ledger};
 use crate::host::lock::Lock;
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use camino::Utf8PathBuf;
 use nix::sys::signal::{SigSet, Signal};
@@ -32,7 +33,7 @@ fn run(args: &[String]) -> Result<(), NetError> {
     };
     let dir = NetDir::at(dir.as_str());
     // A session of its own: a terminal's Ctrl-C and its hanging up are not for it.
-    let _ = rustix::process::setsid();
+    ignore(rustix::process::setsid(), "only a session's leader cannot, and has its own");
     let alive = Lock::try_take(&dir.alive(), &format!("the network's holder, pid {}", std::process::id()))?;
     let mut ledger = Ledger::open(&dir.ledger())?;
     let held = hold(&dir, &alive, &mut ledger);
@@ -97,7 +98,9 @@ fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut w
     let mut is_whole = true;
     while alive.is_at(&dir.alive()) {
         if is_whole && let Some(error) = built.dead() {
-            tell_broken(dir, &error);
+            if !tell_broken(dir, &error) {
+                return;
+            }
             // What ends after it may have ended because of it.
             is_whole = false;
         }
@@ -111,13 +114,21 @@ fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut w
                 return;
             }
         }
-        if let Err(error) = watch.follow() {
-            tell_broken(dir, &error);
+        if let Err(error) = watch.follow()
+            && !tell_broken(dir, &error)
+        {
+            return;
         }
     }
 }
 
-fn tell_broken(dir: &NetDir, error: &NetError) {
+/// Tell those who look; whether they can see it.
+fn tell_broken(dir: &NetDir, error: &NetError) -> bool {
     anstream::eprintln!("{error}");
-    let _ = write_private(&dir.broken(), error.to_string());
+    if let Err(unwritten) = write_private(&dir.broken(), error.to_string()) {
+        // Whoever looks must not take it for whole: without its holder it is broken as well.
+        anstream::eprintln!("{}", crate::failure::Failure::from(unwritten));
+        return false;
+    }
+    true
 }

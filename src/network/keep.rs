@@ -6,6 +6,7 @@
 use super::caps::Keep;
 use super::{NetError, enter, handshake};
 use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use camino::Utf8Path;
 use nix::sched::CloneFlags;
@@ -84,13 +85,16 @@ impl Keeper {
             }
             stdin.write_all(b"\n").map_err(|_| NetError::KeeperGone { pid })?;
             listen(stdout, pid, &deadline)?;
-            ProcessId::of(pid).ok_or(NetError::KeeperGone { pid })
+            ProcessId::of(pid).map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => NetError::KeeperGone { pid },
+                _ => NetError::Unknown { why: format!("cannot write the network's keeper down: {e}") },
+            })
         })();
         match made {
             Ok(id) => Ok(Self { id, _child: child }),
             Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
+                ignore(child.kill(), "it may have ended by itself");
+                ignore(child.wait(), "only the start's own error is of use");
                 Err(error)
             }
         }
@@ -146,7 +150,7 @@ fn run(args: &[String]) -> Result<(), NetError> {
         std::io::stdin().lock().read(&mut byte).map(|n| n == 1).map_err(io)
     };
     // A session of its own: a terminal's Ctrl-C is not for it.
-    let _ = rustix::process::setsid();
+    ignore(rustix::process::setsid(), "only a session's leader cannot, and has its own");
     nix::sched::unshare(space.flags())
         .map_err(|errno| NetError::Namespace { what: "user and network namespaces", source: errno.into() })?;
     handshake::ready(&()).map_err(io)?;

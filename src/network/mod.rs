@@ -3,6 +3,9 @@
 //! One holder process per network (`@net`) keeps everything alive and dies with everything. Commands
 //! get into the network through an argv prefix ([`Network::enter`]).
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
+
 pub mod address;
 mod build;
 mod caps;
@@ -32,6 +35,7 @@ use crate::host::deadline::Deadline;
 use crate::host::dirs::{Dirs, make_private, write_private};
 use crate::host::ledger::{Change, Leak, Ledger, LedgerError};
 use crate::host::lock::Lock;
+use crate::host::presence::{Presence, ignore};
 use crate::host::process::{self, ProcessId};
 use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -39,6 +43,7 @@ use caps::Keep;
 use enter::Enter;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -104,7 +109,7 @@ impl Network {
     }
 
     /// The network of this name, if it is up; the same as [`open`].
-    pub fn open(dirs: &Dirs, name: &IfName) -> Option<Self> {
+    pub fn open(dirs: &Dirs, name: &IfName) -> Result<Option<Self>, NetError> {
         open(dirs, name)
     }
 
@@ -120,7 +125,7 @@ impl Network {
 
     /// Whether it still works. The error says which part has died, and its last words.
     pub fn check(&self) -> Result<(), NetError> {
-        match self.dir().broken_why() {
+        match self.dir().broken_why()? {
             Some(why) => Err(NetError::Broken { why }),
             None => Ok(()),
         }
@@ -139,7 +144,7 @@ pub fn ensure_as(exe: &Utf8Path, dirs: &Dirs, plan: &NetPlan) -> Result<Network,
     let dir = NetDir::of(dirs, &plan.name);
     make_private(&NetDir::all(dirs))?;
     let _lock = Lock::take(&dir.lock(), &format!("pid {}, which starts the network", std::process::id()))?;
-    if let Some(network) = open(dirs, &plan.name) {
+    if let Some(network) = open(dirs, &plan.name)? {
         let same = NetPlan { host_networks: plan.host_networks.clone(), ..network.plan.clone() } == *plan;
         return if same { Ok(network) } else { Err(NetError::Busy { name: plan.name.clone() }) };
     }
@@ -159,20 +164,26 @@ pub fn ensure_as(exe: &Utf8Path, dirs: &Dirs, plan: &NetPlan) -> Result<Network,
     started
 }
 
-/// The network of this name, if it is up.
-pub fn open(dirs: &Dirs, name: &IfName) -> Option<Network> {
+/// The network of this name, if it is up. An error if that cannot be seen.
+pub fn open(dirs: &Dirs, name: &IfName) -> Result<Option<Network>, NetError> {
     let dir = NetDir::of(dirs, name);
-    if !dir.is_alive() {
-        return None;
+    match dir.presence() {
+        Presence::There => {}
+        Presence::Gone => return Ok(None),
+        Presence::Unknown(why) => return Err(NetError::Unknown { why }),
     }
-    read_json(&dir.ready()).ok()
+    match read_json(&dir.ready()) {
+        // Its starter died before it was ready.
+        Err(NetError::File { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 /// Remove the network of this name, dead or alive, with all that it brought; what is still there
 /// afterwards is named. Its logs go with it: copy them first.
 pub fn release(dirs: &Dirs, name: &IfName) -> Result<Vec<Leak>, NetError> {
     let dir = NetDir::of(dirs, name);
-    if !dir.path().exists() {
+    if Presence::of(dir.path()).is_gone() {
         return Ok(Vec::new());
     }
     let _lock = Lock::take(&dir.lock(), &format!("pid {}, which removes the network", std::process::id()))?;
@@ -181,16 +192,20 @@ pub fn release(dirs: &Dirs, name: &IfName) -> Result<Vec<Leak>, NetError> {
 
 /// Undo a network's ledger, and remove its folder if nothing is left to undo.
 fn clear(dir: &NetDir) -> Vec<Leak> {
-    if !dir.path().exists() {
-        return Vec::new();
+    match Presence::of(dir.path()) {
+        Presence::There => {}
+        Presence::Gone => return Vec::new(),
+        Presence::Unknown(why) => return vec![Leak { what: format!("network {}", dir.path()), why }],
     }
     let leaks = match end_holder(dir).and_then(|()| Ledger::open(&dir.ledger())) {
         Ok(ledger) => ledger.undo(),
         Err(error) => vec![Leak { what: format!("network {}", dir.path()), why: error.to_string() }],
     };
     if leaks.is_empty() {
-        // An empty folder that stays harms nobody.
-        let _ = std::fs::remove_dir_all(dir.path());
+        ignore(
+            std::fs::remove_dir_all(dir.path()),
+            "a folder that stays, with nothing to undo, is listed and removed again",
+        );
     }
     leaks
 }
@@ -199,8 +214,7 @@ fn clear(dir: &NetDir) -> Vec<Leak> {
 /// after its ledger was read would stay.
 fn end_holder(dir: &NetDir) -> Result<(), LedgerError> {
     if let Some(Change::Process { id, .. }) = Ledger::open(&dir.ledger())?.changes().next() {
-        // If it does not end, the undo says so.
-        id.end(HOLDER_GRACE);
+        ignore(id.end(HOLDER_GRACE), "if it does not end, the undo says so");
     }
     Ok(())
 }
@@ -228,9 +242,9 @@ fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {
         Err(handshake::Silence::Closed) => NetError::Holder { what: "ended without a word", said: said() },
         Err(handshake::Silence::Late) => NetError::Holder { what: "was not ready in time", said: said() },
     };
-    // It is ours to reap, and its children die with it.
-    let _ = child.kill();
-    let _ = child.wait();
+    // Its children die with it.
+    ignore(child.kill(), "it may have ended by itself");
+    ignore(child.wait(), "only the start's own error is of use");
     Err(error)
 }
 

@@ -6,6 +6,7 @@
 
 use super::address::Cidr;
 use super::plan::{Allow, Egress, Mode, NetPlan};
+use crate::host::presence::ignore;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
@@ -173,7 +174,10 @@ fn output(plan: &NetPlan) -> String {
     if plan.egress == Egress::Nat {
         let (uplink, dns) = (&plan.uplink.interface, plan.uplink.dns);
         for protocol in ["udp", "tcp"] {
-            let _ = writeln!(text, "    oifname \"{uplink}\" ip daddr {dns} {protocol} dport 53 accept");
+            ignore(
+                writeln!(text, "    oifname \"{uplink}\" ip daddr {dns} {protocol} dport 53 accept"),
+                "writing into a String cannot fail",
+            );
         }
     }
     text + "    counter drop\n  }\n"
@@ -212,7 +216,7 @@ table inet {CONTROLLER_TABLE} {{
 fn accepts(exceptions: &[Allow]) -> String {
     exceptions.iter().fold(String::new(), |mut text, Allow { to, port, .. }| {
         let port = port.map(|port| format!(" meta l4proto {{ tcp, udp }} th dport {port}")).unwrap_or_default();
-        let _ = writeln!(text, "    ip daddr {to}{port} counter accept");
+        ignore(writeln!(text, "    ip daddr {to}{port} counter accept"), "writing into a String cannot fail");
         text
     })
 }

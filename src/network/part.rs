@@ -2,6 +2,7 @@
 
 use super::NetError;
 use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -81,7 +82,7 @@ impl Part {
             }
             if deadline.passed() {
                 // A part that spins would go on doing so.
-                let _ = self.child.kill();
+                ignore(self.child.kill(), "it may have ended by itself");
                 return Err(NetError::NotReady { program: self.name, limit: LIMIT, said: self.last_words() });
             }
             std::thread::sleep(PERIOD);
@@ -91,7 +92,11 @@ impl Part {
 
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<String> {
-        self.child.try_wait().ok().flatten().map(|status| status.to_string())
+        match self.child.try_wait() {
+            Ok(status) => status.map(|status| status.to_string()),
+            // It is nobody else's to wait for; so it is not there any more.
+            Err(e) => Some(format!("a status that cannot be had: {e}")),
+        }
     }
 
     /// The end of its log.

@@ -58,7 +58,8 @@ impl Watch {
             match recv(self.fd.as_raw_fd(), &mut [0; 8192], nix::sys::socket::MsgFlags::empty()) {
                 Ok(_) | Err(nix::Error::ENOBUFS) => changed = true,
                 Err(nix::Error::EINTR) => {}
-                Err(_) => break,
+                Err(nix::Error::EAGAIN) => break,
+                Err(errno) => return Err(NetError::Watch { source: errno.into() }),
             }
         }
         if changed { self.refresh() } else { Ok(()) }

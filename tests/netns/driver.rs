@@ -114,7 +114,7 @@ impl Play {
         };
         controller.write_folder(&connection, &Inline::default()).unwrap();
         let visible = [controller.reads(), self.visible].concat();
-        let network = network::open(&dirs(self.state), &self.name).unwrap();
+        let network = network::open(&dirs(self.state), &self.name).unwrap().unwrap();
         let allowed = Confinement { keep_sockets: Vec::new(), visible };
         let prefix = network.confine(controller.folder.path(), &allowed).unwrap();
         let failed = |error: AnsibleError| Failure::from(error).to_string();
@@ -156,11 +156,11 @@ pub(crate) fn main(job: Job) {
         }
         Job::Release { state, name } => answer(&network::release(&dirs(state), &name).unwrap()),
         Job::Egress { state, name, egress } => {
-            let mut network = network::open(&dirs(state), &name).unwrap();
+            let mut network = network::open(&dirs(state), &name).unwrap().unwrap();
             answer(&network.set_egress(egress).map_err(|error| Failure::from(error).to_string()));
         }
         Job::Confine { state, name, folder, allowed } => {
-            let network = network::open(&dirs(state), &name).unwrap();
+            let network = network::open(&dirs(state), &name).unwrap().unwrap();
             answer(&network.confine(&folder, &allowed).unwrap());
         }
         Job::Tap { tap, bridge } => {
@@ -179,7 +179,7 @@ pub(crate) fn main(job: Job) {
         Job::Echo { port } => echo(port),
         Job::Forward { exe, state, name, vm, ports } => {
             let dirs = dirs(state);
-            let network = network::open(&dirs, &name).unwrap();
+            let network = network::open(&dirs, &name).unwrap().unwrap();
             let folder = VmDir::of(&dirs, &"askari".parse().unwrap());
             let started = forward::start(&exe, &network.enter(), &folder, vm, ports.parse().unwrap(), false);
             answer(&started.map_err(|failure| failure.to_string()));

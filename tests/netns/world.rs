@@ -306,7 +306,7 @@ impl Drop for World {
             let ready = std::fs::read_to_string(network.path().join("ready.json")).unwrap_or_default();
             let ready: serde_json::Value = serde_json::from_str(&ready).unwrap_or_default();
             if let Ok(holder) = serde_json::from_value::<ProcessId>(ready["holder"].clone()) {
-                holder.end(Duration::ZERO);
+                drop(holder.end(Duration::ZERO));
             }
         }
     }

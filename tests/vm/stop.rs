@@ -55,7 +55,7 @@ impl Stop {
         loop {
             let pid = std::fs::read_to_string(self.folder.join("stopped")).ok().and_then(|pid| pid.parse().ok());
             if let Some(pid) = pid
-                && ProcessId::of(pid).and_then(|id| id.state()) == Some('T')
+                && ProcessId::of(pid).ok().and_then(|id| id.state()) == Some('T')
             {
                 return Some(pid);
             }

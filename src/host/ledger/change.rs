@@ -1,12 +1,20 @@
 //! What can be changed on the host, how it is put back, and whether it is still there.
 
 use crate::host::cmd::{Cmd, CmdError};
+use crate::host::presence::Presence;
 use crate::host::process::ProcessId;
 use crate::host::turn;
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
+
+/// How long `nft` may take to list a table; a few milliseconds, but for a host that is very busy.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
 /// One change to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,23 +192,22 @@ impl Change {
         )
     }
 
-    /// Put it back. "Already gone" is success. Of a folder, `ledger` goes last if it is in there: what is left of a
-    /// folder when that is cut short is still known.
+    /// Put it back. "Already gone" is success, and what cannot be looked at is not touched. Of a folder, `ledger` goes
+    /// last if it is in there: what is left of a folder when that is cut short is still known.
     pub(super) fn undo(&self, ledger: &Utf8Path) -> Result<(), String> {
         if let Self::Sysctl { key, user: Some(user), netns: Netns::Host, .. } = self
-            && !turn::leave(key, *user)
+            && !turn::leave(key, *user).map_err(|e| e.to_string())?
         {
             return Ok(());
         }
-        if !self.is_there() {
-            return Ok(());
+        match self.presence() {
+            Presence::There => {}
+            Presence::Gone => return Ok(()),
+            Presence::Unknown(why) => return Err(why),
         }
         let text = |e: CmdError| e.to_string();
         match self {
-            Self::Process { id, .. } => match id.end(Duration::from_secs(5)) {
-                true => Ok(()),
-                false => Err("it survived SIGKILL for 5 s".into()),
-            },
+            Self::Process { id, .. } => id.end(Duration::from_secs(5)).map_err(|e| e.to_string()),
             kept if kept.goes_with_its_keeper() => Ok(()),
             Self::Link { name, .. } => Cmd::new("ip").args(["link", "del", name]).run().map(drop).map_err(text),
             Self::NftTable { family, name, .. } => {
@@ -213,21 +220,70 @@ impl Change {
     }
 
     /// Whether it is (still) there, or something else of its name.
-    pub fn is_there(&self) -> bool {
+    pub fn presence(&self) -> Presence {
         match self {
-            Self::Process { id, .. } => id.is_alive(),
+            Self::Process { id, .. } => id.presence(),
             Self::Link { netns: Netns::Kept(keeper), .. }
             | Self::NftTable { netns: Netns::Kept(keeper), .. }
-            | Self::Sysctl { netns: Netns::Kept(keeper), .. } => keeper.is_alive(),
-            Self::Link { name, .. } => Utf8Path::new("/sys/class/net").join(name).exists(),
-            Self::NftTable { family, name, .. } => Cmd::new("nft").args(["list", "table", family, name]).run().is_ok(),
-            Self::Sysctl { key, user: Some(user), .. } if turn::is_needed(key, *user) => false,
-            Self::Sysctl { key, old, new, .. } => {
-                let now = std::fs::read_to_string(format!("/proc/sys/{key}")).unwrap_or_default();
-                old != new && now.trim() == new
+            | Self::Sysctl { netns: Netns::Kept(keeper), .. } => keeper.presence(),
+            Self::Link { name, .. } => link(name),
+            Self::NftTable { family, name, .. } => table(family, name),
+            Self::Sysctl { key, old, new, user, .. } => {
+                match user.map_or(Presence::Gone, |user| turn::needed(key, user)) {
+                    // It stays, and is no longer this one's.
+                    Presence::There => Presence::Gone,
+                    Presence::Gone => setting(key, old, new),
+                    unknown => unknown,
+                }
             }
-            Self::File { path } | Self::Folder { path } => path.symlink_metadata().is_ok(),
+            Self::File { path } | Self::Folder { path } => Presence::of(path),
         }
+    }
+}
+
+/// A link of this process's network namespace. Not by its name in /sys, which may be another namespace's, or not mounted.
+fn link(name: &str) -> Presence {
+    // What the look itself opens: its own error for that says something else.
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map(drop);
+    match socket.and_then(|()| if_nametoindex(name)) {
+        Ok(_) => Presence::There,
+        Err(Errno::ENODEV) => Presence::Gone,
+        Err(errno) => Presence::Unknown(format!("cannot look for the network link {name}: {}", errno.desc())),
+    }
+}
+
+/// A table of this process's network namespace. Only nft's own word for it says that it is gone: a program that cannot
+/// be run, or that finds no library, may end with much the same words.
+fn table(family: &str, name: &str) -> Presence {
+    let list = Cmd::new("nft").args(["list", "table", family, name]).env("LC_ALL", "C").limit(LOOK_LIMIT);
+    match list.run() {
+        Ok(_) => Presence::There,
+        Err(CmdError::Failed { status, output, .. })
+            if status.code() == Some(1) && output.stderr.starts_with("Error: No such file or directory") =>
+        {
+            Presence::Gone
+        }
+        Err(error) => {
+            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            let why: Vec<_> = causes.map(ToString::to_string).collect();
+            Presence::Unknown(format!("cannot look for the nft table {family} {name}: {}", why.join(": ")))
+        }
+    }
+}
+
+/// Whether a setting of the kernel still is what we made it.
+fn setting(key: &str, old: &str, new: &str) -> Presence {
+    if old == new {
+        return Presence::Gone;
+    }
+    match std::fs::read_to_string(format!("/proc/sys/{key}")) {
+        Ok(now) if now.trim() == new => Presence::There,
+        Ok(_) => Presence::Gone,
+        // It goes with its module or its link; but all of it may be hidden, too.
+        Err(e) if e.kind() == ErrorKind::NotFound && Utf8Path::new("/proc/sys/kernel/ostype").exists() => {
+            Presence::Gone
+        }
+        Err(e) => Presence::Unknown(format!("cannot read /proc/sys/{key}: {e}")),
     }
 }
 

@@ -9,6 +9,7 @@ mod change;
 
 pub use change::{Change, Kind, Netns, Step};
 
+use super::presence::{Presence, ignore};
 use super::process::ProcessId;
 use super::stop_at::{self, Point};
 use super::turn;
@@ -19,6 +20,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+/// Where the kernel tells one boot from another.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// Why the ledger could not be written, or the change not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -27,6 +31,13 @@ pub enum LedgerError {
     Io {
         /// The ledger file.
         path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Which boot of the host this is, is not known: then neither is what is left of another one.
+    #[error("cannot read the host's boot id at {BOOT_ID}")]
+    Boot {
         /// The operating system's reason.
         #[source]
         source: std::io::Error,
@@ -51,6 +62,7 @@ impl Blame for LedgerError {
     fn next(&self) -> Option<String> {
         match self {
             Self::Io { .. } => Some("free some disk space, or check who owns the state folder".into()),
+            Self::Boot { .. } => Some("let this process read /proc".into()),
             Self::Damaged { .. } => Some("read the file: it lists what to undo by hand; then remove it".into()),
         }
     }
@@ -61,8 +73,8 @@ impl Blame for LedgerError {
 enum Line {
     Intent {
         seq: u64,
-        /// The boot of the host that it was written in.
-        #[serde(default = "this_boot")]
+        /// The boot of the host that it was written in; empty if that is not known.
+        #[serde(default)]
         boot: String,
         change: Change,
     },
@@ -93,12 +105,12 @@ pub struct Ledger {
     next: u64,
 }
 
-/// Something of ours that is still there after the undo.
+/// Something of ours that is still there after the undo, or that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leak {
     /// What it is.
     pub what: String,
-    /// Why undoing it failed, if it said so.
+    /// Why it is, or why that is not known.
     pub why: String,
 }
 
@@ -114,13 +126,13 @@ impl Ledger {
             Err(e) => return Err(io(e)),
         };
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let (mut entries, mut next, now) = (Vec::new(), 0, this_boot());
+        let (mut entries, mut next, now) = (Vec::new(), 0, this_boot()?);
         for (n, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
             let damaged = |source| LedgerError::Damaged { path: path.to_owned(), line: n + 1, source };
             match serde_json::from_slice(line).map_err(damaged)? {
                 Line::Intent { seq, boot, change } => {
                     // What bears its name since another boot of the host is somebody else's.
-                    if boot == now || change.outlives_a_boot() {
+                    if boot == now || boot.is_empty() || change.outlives_a_boot() {
                         entries.push((seq, change));
                     }
                     next = next.max(seq + 1);
@@ -162,7 +174,7 @@ impl Ledger {
     pub fn undo(mut self) -> Vec<Leak> {
         let leaks = self.undo_entries();
         if leaks.is_empty() {
-            let _ = std::fs::remove_file(&self.path);
+            ignore(std::fs::remove_file(&self.path), "it says that all of it is undone");
         }
         leaks
     }
@@ -184,7 +196,7 @@ impl Ledger {
         };
         if let Err(error) = &turn {
             let leak = |(_, change): &(u64, Change)| Leak { what: change.to_string(), why: error.to_string() };
-            return newest_first.iter().filter(|(_, change)| change.is_there()).map(leak).collect();
+            return newest_first.iter().filter(|(_, change)| !change.presence().is_gone()).map(leak).collect();
         }
         let mut words = Vec::new();
         let mut group = 0..0;
@@ -198,20 +210,24 @@ impl Ledger {
         // Probing comes after all undoing: a link can need its keeper's end to be gone.
         let mut leaks = Vec::new();
         for ((seq, change), said) in newest_first.into_iter().zip(words) {
-            if change.is_there() {
-                let why = if said.is_empty() { "it was undone and is still there".into() } else { said };
-                leaks.push(Leak { what: change.to_string(), why });
-            } else {
-                // The folder that holds the ledger may be among what was undone.
-                let _ = self.write(&Line::Undone { seq }, &change);
-            }
+            let why = match change.presence() {
+                Presence::Gone => {
+                    let written = self.write(&Line::Undone { seq }, &change);
+                    ignore(written, "the folder of the ledger may be among what was undone; else it is undone again");
+                    continue;
+                }
+                Presence::There if said.is_empty() => "it was undone and is still there".into(),
+                Presence::There => said,
+                Presence::Unknown(why) => format!("it may still be there: {why}"),
+            };
+            leaks.push(Leak { what: change.to_string(), why });
         }
         leaks
     }
 
     fn intend(&mut self, change: Change) -> Result<u64, LedgerError> {
         let seq = self.next;
-        self.write(&Line::Intent { seq, boot: this_boot(), change: change.clone() }, &change)?;
+        self.write(&Line::Intent { seq, boot: this_boot()?, change: change.clone() }, &change)?;
         self.next += 1;
         self.entries.push((seq, change));
         Ok(seq)
@@ -224,7 +240,10 @@ impl Ledger {
         let before = self.file.metadata().map_err(io)?.len();
         if let Err(full) = self.file.write_all(&text) {
             // The next line would be added to the half that was written, and both be lost.
-            let _ = self.file.set_len(before);
+            ignore(
+                self.file.set_len(before),
+                "the change is not made, and a torn last line is cut back when it is opened",
+            );
             return Err(io(full));
         }
         // Only an intent must be on disk before the world changes.
@@ -237,8 +256,9 @@ impl Ledger {
 }
 
 /// The host's boot id.
-fn this_boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+fn this_boot() -> Result<String, LedgerError> {
+    let text = std::fs::read_to_string(BOOT_ID).map_err(|source| LedgerError::Boot { source })?;
+    Ok(text.trim().to_owned())
 }
 
 /// Ask the processes at the head of `changes` to end, so that they do so side by side; the number of changes

@@ -159,7 +159,7 @@ fn after_a_boot_of_the_host_only_files_are_still_ours() {
     ledger.adopt(Change::Process { role: "monitor".into(), id }).unwrap();
     ledger.adopt(Change::Link { name: "lo".into(), netns: Netns::Host }).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace(&this_boot(), "6d2a6e5e-7f4b-4d0c-9a44-0f6f0d3b1c11")).unwrap();
+    std::fs::write(&path, text.replace(&this_boot().unwrap(), "6d2a6e5e-7f4b-4d0c-9a44-0f6f0d3b1c11")).unwrap();
     assert_eq!(Ledger::open(&path).unwrap().undo(), []);
     assert!(id.is_alive() && !ours.exists());
     stranger.kill().unwrap();

@@ -102,7 +102,7 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     let cwd = std::env::current_dir().map_err(|source| NetError::File { path: ".".into(), source })?;
     inherit_nothing();
     // Seen from the host's side, which is left in a moment.
-    let folders = sockets::folders();
+    let folders = sockets::folders()?;
     enter::join(&spec.keeper)?;
     // Joining may have cleared what the parent had set.
     enter::die_with(parent)?;

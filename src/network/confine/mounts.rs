@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{Mode, OFlags, open};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,11 @@ const KERNEL: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/bus", "/pr
 pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> Result<(), NetError> {
     // Nothing of this gets out.
     act(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
-    let masked: Vec<PathBuf> = MASKED.iter().filter_map(|(path, _)| std::fs::canonicalize(path).ok()).collect();
+    let mut masks = Vec::new();
+    for (path, mode) in MASKED {
+        masks.extend(real(Path::new(path))?.map(|path| (path, mode)));
+    }
+    let masked: Vec<PathBuf> = masks.iter().map(|(path, _)| path.clone()).collect();
     let is_masked = |path: &Path| masked.iter().any(|folder| path.starts_with(folder));
     let resolv_conf = final_name(Path::new("/etc/resolv.conf"));
     let sources = [open_path(spec.resolv_conf.as_std_path())?, open_path(spec.hosts.as_std_path())?];
@@ -36,10 +41,9 @@ pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> R
             reveal.push((open_path(&path)?, path));
         }
     }
-    for (path, mode) in MASKED {
-        if let Ok(path) = std::fs::canonicalize(path) {
-            empty(&path, mode)?;
-        }
+    // Where one leads into another (/dev/shm to /run/shm), it goes with that.
+    for (path, mode) in masks.iter().filter(|(path, _)| !masked.iter().any(|m| m != path && path.starts_with(m))) {
+        empty(path, mode)?;
     }
     // The outer before the inner, so that none hides another.
     reveal.sort_by(|a, b| a.1.cmp(&b.1));
@@ -62,7 +66,8 @@ pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> R
 
 /// The folders of ssh and Ansible in the home: their files, but no socket, now or later.
 fn private_home() -> Result<(), NetError> {
-    let Some(home) = std::env::var_os("HOME").and_then(|home| std::fs::canonicalize(home).ok()) else { return Ok(()) };
+    let home = std::env::var_os("HOME").map(|home| real(Path::new(&home))).transpose()?.flatten();
+    let Some(home) = home else { return Ok(()) };
     let cp = home.join(".ansible/cp");
     if cp.is_dir() {
         empty(&cp, "mode=700")?;
@@ -97,23 +102,58 @@ fn list_files(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) {
 
 /// Put /dev/null over every socket in these folders, by all the names they have.
 fn mask_sockets(spec: &Spec, folders: &BTreeSet<PathBuf>) -> Result<(), NetError> {
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mountinfo = mountinfo()?;
     let keep: Vec<_> = spec.allowed.keep_sockets.iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
     let mut all = BTreeSet::new();
-    // A folder that is not there, or that we may not enter, shows nobody anything.
-    for folder in folders.iter().filter_map(|folder| std::fs::canonicalize(folder).ok()) {
-        all.extend(sockets::aliases(&mountinfo, &folder));
-        all.insert(folder);
+    for folder in folders {
+        if let Some(folder) = real(folder)? {
+            all.extend(sockets::aliases(&mountinfo, &folder));
+            all.insert(folder);
+        }
     }
     let null = open_path(Path::new("/dev/null"))?;
-    for socket in all.iter().flat_map(|folder| sockets::in_folder(folder)).filter(|socket| !keep.contains(socket)) {
-        match bind(&null, &socket) {
-            // It was removed meanwhile.
-            Err(NetError::Mount { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            done => done?,
+    for folder in &all {
+        let found = match sockets::in_folder(folder) {
+            Ok(found) => found,
+            // It can be entered all the same by who knows a name in it.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                match empty(folder, "mode=700") {
+                    Err(NetError::Mount { source, .. }) if shows_nothing(&source) => {}
+                    done => done?,
+                }
+                continue;
+            }
+            Err(e) if shows_nothing(&e) => continue,
+            Err(source) => return Err(NetError::File { path: name(folder), source }),
+        };
+        for socket in found.into_iter().filter(|socket| !keep.contains(socket)) {
+            match bind(&null, &socket) {
+                // It was removed meanwhile.
+                Err(NetError::Mount { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                done => done?,
+            }
         }
     }
     Ok(())
+}
+
+/// Whether it is not there, or in a folder that we may not enter: it shows nobody anything.
+fn shows_nothing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied)
+}
+
+/// Where a path leads; none if that shows nobody anything.
+fn real(path: &Path) -> Result<Option<PathBuf>, NetError> {
+    match std::fs::canonicalize(path) {
+        Ok(real) => Ok(Some(real)),
+        Err(e) if shows_nothing(&e) => Ok(None),
+        Err(source) => Err(NetError::File { path: name(path), source }),
+    }
+}
+
+fn mountinfo() -> Result<String, NetError> {
+    std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|source| NetError::File { path: "/proc/self/mountinfo".into(), source })
 }
 
 /// The kernel's settings below a `/proc` that has just been mounted, to be read and not to be written.
@@ -131,8 +171,7 @@ pub(super) fn settings_read_only() -> Result<(), NetError> {
 
 /// Forbid writing to every mount at a folder and below it.
 fn read_only_in(folder: &Path) -> Result<(), NetError> {
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|source| NetError::File { path: "/proc/self/mountinfo".into(), source })?;
+    let mountinfo = mountinfo()?;
     // All of them: what a mount has of these already may not be taken from it.
     let strict = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     for point in sockets::mounts_in(&mountinfo, folder) {

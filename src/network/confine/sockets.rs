@@ -1,6 +1,8 @@
 //! Unix sockets of the host. They ignore network namespaces: whoever can name one can talk through it.
 
+use crate::network::NetError;
 use std::collections::BTreeSet;
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,19 +11,33 @@ use std::path::{Component, Path, PathBuf};
 /// Folders, and not names: ssh binds its control socket under another name and renames it, and the
 /// kernel keeps the first one. Looked at from every network namespace that can be seen, since a
 /// socket is listed in its own only. A relative name counts from every process's working directory.
-pub(super) fn folders() -> BTreeSet<PathBuf> {
+///
+/// What cannot be looked at is an error: a socket that is not listed would stay in reach.
+pub(super) fn folders() -> Result<BTreeSet<PathBuf>, NetError> {
+    let failed = |path: &Path| {
+        let path = path.to_string_lossy().into_owned();
+        move |source| NetError::File { path: path.into(), source }
+    };
     let (mut seen, mut names, mut here) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    // A process that has ended or is another user's has nothing to tell.
-    for process in processes.filter(|path| path.join("ns").exists()) {
-        if let Ok(cwd) = std::fs::read_link(process.join("cwd")) {
-            here.insert(cwd);
+    let proc = Path::new("/proc");
+    // Ourselves first, who may be looked at in any case: where even that is hidden, so is everything.
+    let own = proc.join("self/net/unix");
+    names.extend(parse(&String::from_utf8_lossy(&std::fs::read(&own).map_err(failed(&own))?)));
+    for entry in std::fs::read_dir(proc).map_err(failed(proc))? {
+        let process = entry.map_err(failed(proc))?.path();
+        if !process.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit)) {
+            continue;
         }
-        if let Ok(netns) = std::fs::read_link(process.join("ns/net"))
-            && seen.insert(netns)
-            && let Ok(text) = std::fs::read(process.join("net/unix"))
+        let (cwd, netns) = (process.join("cwd"), process.join("ns/net"));
+        here.extend(allowed(std::fs::read_link(&cwd)).map_err(failed(&cwd))?);
+        if let Some(netns) = allowed(std::fs::read_link(&netns)).map_err(failed(&netns))?
+            && !seen.contains(&netns)
         {
-            names.extend(parse(&String::from_utf8_lossy(&text)));
+            let list = process.join("net/unix");
+            if let Some(text) = allowed(std::fs::read(&list)).map_err(failed(&list))? {
+                seen.insert(netns);
+                names.extend(parse(&String::from_utf8_lossy(&text)));
+            }
         }
     }
     let mut folders = BTreeSet::new();
@@ -32,7 +48,18 @@ pub(super) fn folders() -> BTreeSet<PathBuf> {
             folders.extend(here.iter().map(|cwd| cwd.join(parent)));
         }
     }
-    folders
+    Ok(folders)
+}
+
+/// None of a process that has ended or is another user's: it has nothing to tell us.
+fn allowed<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
+    const ESRCH: Option<i32> = Some(nix::libc::ESRCH);
+    match looked {
+        Ok(seen) => Ok(Some(seen)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        Err(e) if e.raw_os_error() == ESRCH => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// The names in `/proc/net/unix` (proc_pid_net(5)): seven fields, then the name, which may hold spaces.
@@ -50,9 +77,15 @@ fn parse(text: &str) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The sockets in a folder.
-pub(super) fn in_folder(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket())).map(|entry| entry.path()).collect()
+pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut sockets = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_socket() {
+            sockets.push(entry.path());
+        }
+    }
+    Ok(sockets)
 }
 
 /// A folder's other names: the same place seen through another mount of the same file system.
@@ -142,7 +175,7 @@ mod tests {
         let first = dir.path().join("mux.Xyz");
         let _socket = std::os::unix::net::UnixListener::bind(&first).unwrap();
         std::fs::rename(&first, dir.path().join("mux")).unwrap();
-        assert!(folders().contains(dir.path()));
-        assert_eq!(in_folder(dir.path()), [dir.path().join("mux")]);
+        assert!(folders().unwrap().contains(dir.path()));
+        assert_eq!(in_folder(dir.path()).unwrap(), [dir.path().join("mux")]);
     }
 }
