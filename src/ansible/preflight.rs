@@ -253,7 +253,8 @@ fn resolved(
     let invocation = controller.over_real_inventory("ansible-playbook", &args);
     let (status, output) = local::run(&invocation, prefix, Vec::new())?;
     let mut found = written.clone();
-    for event in events::parse(&std::fs::read_to_string(controller.folder.events()).unwrap_or_default()) {
+    let told = std::fs::read_to_string(controller.folder.events()).unwrap_or_default();
+    for event in events::parse(&told).map_err(|why| AnsibleError::Unreadable { playbook, why })? {
         let Event::Result(result) = event else { continue };
         if result.status != Status::Ok {
             return Err(AnsibleError::NoAddress { host: result.host.clone(), said: result.why() });

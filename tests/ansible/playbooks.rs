@@ -248,7 +248,7 @@ fn a_verify_playbook_that_breaks_before_it_hands_over_gives_no_verdict() {
     let world = World::new().repo();
     let verify = world.write("verify.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: Look\n      command: 'false'\n    - copy: {content: '', dest: '{{ boma_checks_file }}'}\n");
     let error = world.verify(&world.controller(), &verify).unwrap_err();
-    assert!(error.exit().code() == 6 && error.to_string().contains("task \"Look\""), "{error}");
+    assert!(error.exit().code() == 4 && error.to_string().contains("task \"Look\""), "{error}");
 }
 
 #[test]
