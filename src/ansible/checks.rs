@@ -130,8 +130,10 @@ pub fn hold_against(checks: &mut Vec<Check>, earlier: &[(&str, &[Check])]) {
     let mut looked: Vec<(&Check, &str)> = Vec::new();
     // The last answer is the one that is told.
     for (when, run) in earlier.iter().rev() {
-        for check in run.iter().filter(|check| check.looked && !looked.iter().any(|(seen, _)| seen.id == check.id)) {
-            looked.push((check, when));
+        for check in run.iter().filter(|check| check.looked) {
+            if !looked.iter().any(|(seen, _)| seen.id == check.id) {
+                looked.push((check, *when));
+            }
         }
     }
     let mut missing = Vec::new();

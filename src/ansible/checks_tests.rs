@@ -71,10 +71,14 @@ fn each_item_of_a_loop_answers_for_itself() {
 #[test]
 fn what_prepares_is_no_check_and_a_fail_that_was_not_needed_holds() {
     let of = |action: &str, status| TaskResult { action: action.into(), ..result(action, status) };
-    let prepares = ["ansible.builtin.setup", "service_facts", "ansible.builtin.debug", "set_fact", "ping", "gather_facts"];
+    let prepares =
+        ["ansible.builtin.setup", "service_facts", "ansible.builtin.debug", "set_fact", "ping", "gather_facts"];
     assert_eq!(from_results(&prepares.map(|action| of(action, Status::Ok))), []);
     let held = TaskResult { held: true, ..of("fail", Status::Skipped) };
-    assert_eq!(told(&from_results(&[held, of("fail", Status::Skipped)])), [("fail", true, true), ("fail (2)", false, false)]);
+    assert_eq!(
+        told(&from_results(&[held, of("fail", Status::Skipped)])),
+        [("fail", true, true), ("fail (2)", false, false)]
+    );
 }
 
 #[test]

@@ -213,7 +213,7 @@ pub enum AnsibleError {
         why: String,
     },
     /// Checks have never looked.
-    #[error("{count} of {all} checks did not look {when}: {names}", count = checks.len(), names = checks.join(", "))]
+    #[error("{count} of {all} checks did not look {when}: {names}", count = .checks.len(), names = .checks.join(", "))]
     NeverLooked {
         /// When they were to look.
         when: String,

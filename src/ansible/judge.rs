@@ -224,7 +224,9 @@ impl Seen {
             Some(Event::Result(result)) => format!("task \"{}\" had just ended", result.task),
             Some(Event::Ended { task, how, .. }) => format!("task \"{task}\" had just asked for {how}"),
             Some(Event::End { .. }) => "its last play had ended".into(),
-            Some(Event::Playbook { .. } | Event::Unmatched { .. } | Event::Broken { .. }) | None => "no task had begun".into(),
+            Some(Event::Playbook { .. } | Event::Unmatched { .. } | Event::Broken { .. }) | None => {
+                "no task had begun".into()
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ const SLACK: Duration = Duration::from_secs(120);
 
 /// A job whose end nothing in its playbook waited for.
 #[derive(Clone, Debug)]
-pub struct Left {
+pub(super) struct Left {
     /// The job.
     pub job: Job,
     /// The task that started it.
@@ -26,16 +26,17 @@ pub struct Left {
 }
 
 /// The jobs that were started on the VM and not seen to end.
-pub fn left(results: &[TaskResult]) -> Vec<Left> {
+pub(super) fn left(results: &[TaskResult]) -> Vec<Left> {
     let all = || results.iter().flat_map(|result| result.jobs.iter().map(move |job| (result, job)));
     let ended = |id: &str| all().any(|(_, job)| job.finished && job.id == id);
-    let started = all().filter(|(result, job)| result.on_host && !job.file.is_empty() && result.module() != "async_status");
+    let started =
+        all().filter(|(result, job)| result.on_host && !job.file.is_empty() && result.module() != "async_status");
     let open = started.filter(|(_, job)| !job.finished && !ended(&job.id));
     open.map(|(result, job)| Left { job: job.clone(), task: result.clone() }).collect()
 }
 
 /// Write what waits for the jobs into the folder: the playbook and its variables.
-pub fn write(controller: &Controller, left: &[Left]) -> Result<(Utf8PathBuf, Utf8PathBuf), AnsibleError> {
+pub(super) fn write(controller: &Controller, left: &[Left]) -> Result<(Utf8PathBuf, Utf8PathBuf), AnsibleError> {
     let (playbook, vars) = places(&controller.folder);
     let jobs: Vec<_> = left
         .iter()
@@ -53,13 +54,13 @@ fn places(folder: &Folder) -> (Utf8PathBuf, Utf8PathBuf) {
 }
 
 /// How long they are waited for, of the time that is left.
-pub fn limit(left: &[Left], time: Duration) -> Duration {
+pub(super) fn limit(left: &[Left], time: Duration) -> Duration {
     let longest = left.iter().map(|left| left.job.limit).max().unwrap_or_default();
     time.min(Duration::from_secs(longest).saturating_add(SLACK))
 }
 
 /// The first job that did not end well, as the failure of its task. A job without an answer is none that ended well.
-pub fn failed(playbook: &Utf8Path, left: &[Left], answers: &[Item]) -> Result<(), AnsibleError> {
+pub(super) fn failed(playbook: &Utf8Path, left: &[Left], answers: &[Item]) -> Result<(), AnsibleError> {
     for Left { job, task } in left {
         let message = match answers.iter().find(|item| item.label == job.id) {
             Some(item) if !item.is_bad() => continue,
@@ -95,7 +96,11 @@ mod tests {
     }
 
     fn asks(id: &str, finished: bool) -> TaskResult {
-        TaskResult { action: "ansible.builtin.async_status".into(), jobs: vec![job(id, finished)], ..result("ask", Status::Ok) }
+        TaskResult {
+            action: "ansible.builtin.async_status".into(),
+            jobs: vec![job(id, finished)],
+            ..result("ask", Status::Ok)
+        }
     }
 
     fn ids(results: &[TaskResult]) -> Vec<String> {
@@ -114,7 +119,8 @@ mod tests {
     #[test]
     fn a_job_that_failed_or_gave_no_answer_is_its_tasks_failure() {
         let left = left(&[starts("a"), starts("b")]);
-        let item = |label: &str, status| Item { label: label.into(), status, broke: false, message: "exit code 3".into() };
+        let item =
+            |label: &str, status| Item { label: label.into(), status, broke: false, message: "exit code 3".into() };
         failed("x.yml".into(), &left, &[item("a", Status::Ok), item("b", Status::Ok)]).unwrap();
         let error = failed("x.yml".into(), &left, &[item("a", Status::Ok), item("b", Status::Failed)]).unwrap_err();
         assert!(error.to_string().contains("\"b\"") && error.to_string().contains("exit code 3"), "{error}");

@@ -96,7 +96,8 @@ impl Runner<'_> {
         let (seen, waited) = waiter.run(&waits, &self.controller.playbook(&waits, &[], &[vars]), on_line).await?;
         outcome.seconds += waited.seconds;
         if seen.was_stopped() {
-            let tasks: Vec<_> = left.iter().map(|left| format!("\"{}\" at {}", left.task.task, left.task.place)).collect();
+            let tasks: Vec<_> =
+                left.iter().map(|left| format!("\"{}\" at {}", left.task.task, left.task.place)).collect();
             let (playbook, tasks) = (playbook.to_owned(), tasks.join(", "));
             return Err(AnsibleError::StillRunning { playbook, tasks, waited: waiter.limit });
         }
@@ -192,9 +193,7 @@ impl Runner<'_> {
 
 fn remove(path: &Utf8Path) -> Result<(), AnsibleError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(AnsibleError::Io { path: path.to_owned(), source })
-        }
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(AnsibleError::Io { path: path.to_owned(), source }),
         _ => Ok(()),
     }
 }

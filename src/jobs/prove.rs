@@ -113,7 +113,8 @@ fn reason(record: &Record, red: &Red) -> Option<String> {
         return Some("the checks did not run both before and after the reboot".into());
     };
     for id in &red.fails {
-        let check = |checks: &super::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| (c.ok, c.looked));
+        let check =
+            |checks: &super::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| (c.ok, c.looked));
         // What did not look has seen no fault.
         if let Some((_, false)) = check(after) {
             return Some(format!("{id} did not look after the reboot"));

@@ -37,7 +37,9 @@ fn a_playbook_in_check_mode_is_not_applied_however_the_mode_is_set() {
     let tasks = "    - copy: {content: x, dest: /root/written}\n    - command: 'true'\n    - service_facts:\n";
     for head in ["  check_mode: true", "  check_mode: \"{{ dry_run | default(true) }}\"", "  vars: {dry_run: true}"] {
         let tasks = match head.contains("vars") {
-            true => tasks.replace("dest: /root/written}", "dest: /root/written}\n      check_mode: \"{{ dry_run }}\"").replace("    - command: 'true'\n", ""),
+            true => tasks
+                .replace("dest: /root/written}", "dest: /root/written}\n      check_mode: \"{{ dry_run }}\"")
+                .replace("    - command: 'true'\n", ""),
             false => tasks.to_owned(),
         };
         let error = error(&world, &format!("- hosts: web\n  gather_facts: false\n{head}\n  tasks:\n{tasks}"), &[]);
@@ -79,7 +81,8 @@ fn a_job_that_is_left_in_the_background_is_waited_for_and_judged() {
     let head = "- hosts: web\n  gather_facts: false\n  tasks:\n";
     let asked = "      register: asked\n    - async_status: {jid: '{{ asked.ansible_job_id }}'}\n      register: r\n      until: r is finished\n      delay: 1\n      retries: 20\n";
     let began = Instant::now();
-    let text = format!("{head}{}{}", start("Asked for", "sleep 1", asked), start("Left", "sleep 6; touch /root/done", ""));
+    let text =
+        format!("{head}{}{}", start("Asked for", "sleep 1", asked), start("Left", "sleep 6; touch /root/done", ""));
     let done = applied(&world, &text, &[]);
     done.judged.as_ref().unwrap();
     assert_eq!(kinds(&done), [(Kind::AsyncWaited, "Left")]);
@@ -123,7 +126,12 @@ fn what_was_caught_ignored_or_not_for_this_host_is_reported_with_its_place() {
     let text = "- hosts: web\n  gather_facts: false\n  tasks:\n    - block:\n        - name: Caught\n          command: 'false'\n      rescue:\n        - command: 'true'\n    - name: Ignored\n      shell: echo so what >&2; exit 4\n      ignore_errors: true\n- name: Here\n  hosts: localhost\n  tasks:\n    - command: 'true'\n- name: Others\n  hosts: [db, cache]\n  tasks:\n    - command: 'true'\n";
     let applied = applied(&world, text, &[]);
     applied.judged.as_ref().unwrap();
-    let all = [(Kind::Rescued, "Caught"), (Kind::Ignored, "Ignored"), (Kind::NotMirrored, "Here"), (Kind::NotMirrored, "Others")];
+    let all = [
+        (Kind::Rescued, "Caught"),
+        (Kind::Ignored, "Ignored"),
+        (Kind::NotMirrored, "Here"),
+        (Kind::NotMirrored, "Others"),
+    ];
     assert_eq!(kinds(&applied), all);
     let said: Vec<_> = applied.outcome.reports.iter().map(ToString::to_string).collect();
     assert!(said[1].contains("site.yml:9") && said[1].contains("so what"), "{said:?}");

@@ -29,7 +29,8 @@ fn look(changed: &[(&str, &str)]) -> Value {
     }
     let script = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("verify/inside.py");
     let mut python = Command::new("/usr/bin/python3");
-    let done = python.args([script.as_str(), "proxy", "443", "example.org", "0"]).env("PATH", dir.path()).output().unwrap();
+    let done =
+        python.args([script.as_str(), "proxy", "443", "example.org", "0"]).env("PATH", dir.path()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     serde_json::from_slice(&done.stdout).unwrap()
 }
@@ -77,7 +78,11 @@ fn a_service_manager_that_cannot_be_asked_has_not_looked() {
 #[test]
 fn a_daemon_that_is_dead_while_its_client_is_there_is_red() {
     let dead = "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock.' >&2; exit 1";
-    let state = |state: &str| format!("[ \"$1\" = is-active ] && {{ echo {state}; exit 3; }}; echo 'docker.service loaded failed failed Docker'");
+    let state = |state: &str| {
+        format!(
+            "[ \"$1\" = is-active ] && {{ echo {state}; exit 3; }}; echo 'docker.service loaded failed failed Docker'"
+        )
+    };
     for word in ["failed", "inactive"] {
         let answers = look(&[("docker", dead), ("systemctl", &state(word))]);
         for check in ["docker_active", "container_reaches_out", "no_failed_units"] {

@@ -37,13 +37,22 @@ fn a_probe_that_crashes_before_the_hand_over_is_no_verdict_wherever_both_are_wri
         ("in a role", format!("{HEAD}  pre_tasks:\n{up}  roles: [looks]\n")),
         ("in an include", format!("{HEAD}  tasks:\n{up}    - include_tasks: tasks/look.yml\n")),
         ("in a later include", format!("{HEAD}  tasks:\n{up}{}    - include_tasks: tasks/hand.yml\n", indented(CRASH))),
-        ("in a role by a template", format!("{HEAD}  vars: {{role: by_name}}\n  tasks:\n{up}{}    - include_role: {{name: '{{{{ role }}}}'}}\n", indented(CRASH))),
+        (
+            "in a role by a template",
+            format!(
+                "{HEAD}  vars: {{role: by_name}}\n  tasks:\n{up}{}    - include_role: {{name: '{{{{ role }}}}'}}\n",
+                indented(CRASH)
+            ),
+        ),
         ("in an imported playbook", "- import_playbook: imported.yml\n".to_owned()),
     ];
     for (way, text) in ways {
         let error = verify(&world, &text).unwrap_err();
         assert!(error.exit().code() == 4 && error.to_string().contains("\"Probe\""), "{way}: {error}");
-        assert!(matches!(error, AnsibleError::TaskFailed(_)), "{way}: a task of one that hands over is no check: {error}");
+        assert!(
+            matches!(error, AnsibleError::TaskFailed(_)),
+            "{way}: a task of one that hands over is no check: {error}"
+        );
     }
 }
 
@@ -109,8 +118,11 @@ fn a_fail_with_a_condition_of_its_own_has_looked_and_one_that_its_block_skips_ha
 #[test]
 fn a_handed_over_check_may_say_that_it_did_not_look() {
     let world = World::new().repo();
-    let list = r#"{"checks": [{"id": "a", "ok": true}, {"id": "b", "ok": false, "looked": false, "detail": "no nft"}]}"#;
-    let text = format!("{HEAD}  tasks:\n    - command: 'true'\n    - copy: {{content: '{list}', dest: '{{{{ boma_checks_file }}}}'}}\n      delegate_to: localhost\n");
+    let list =
+        r#"{"checks": [{"id": "a", "ok": true}, {"id": "b", "ok": false, "looked": false, "detail": "no nft"}]}"#;
+    let text = format!(
+        "{HEAD}  tasks:\n    - command: 'true'\n    - copy: {{content: '{list}', dest: '{{{{ boma_checks_file }}}}'}}\n      delegate_to: localhost\n"
+    );
     let checks = verify(&world, &text).unwrap();
     assert_eq!(told(&checks), [("a", true, true), ("b", false, false)]);
     assert_eq!(never_looked(&checks, &[]), ["b (no nft)"]);

@@ -200,7 +200,10 @@ fn checks(record: &Record) -> (Vec<String>, Vec<CheckRow>) {
         CheckRow {
             id: id.to_owned(),
             hint: found.iter().rev().flatten().next().is_some_and(|check| check.hint),
-            answers: found.iter().map(|c| c.map(|c| Answer { ok: c.ok, said: c.detail.clone(), looked: c.looked })).collect(),
+            answers: found
+                .iter()
+                .map(|c| c.map(|c| Answer { ok: c.ok, said: c.detail.clone(), looked: c.looked }))
+                .collect(),
         }
     };
     // The page speaks of restarts: what is no reboot must not be called one.

@@ -57,7 +57,10 @@ fn run_that_says(text: &str) -> CyclePage {
         checks: vec![CheckRow {
             id: t(),
             hint: false,
-            answers: vec![Some(Answer { ok: true, said: t(), looked: true }), Some(Answer { ok: false, said: t(), looked: true })],
+            answers: vec![
+                Some(Answer { ok: true, said: t(), looked: true }),
+                Some(Answer { ok: false, said: t(), looked: true }),
+            ],
         }],
         state: Some(vec![
             finding(Weight::Error, None),
