@@ -105,7 +105,7 @@ pub struct TaskResult {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Ansible's name for it.
+    /// Ansible's name for it; empty where `no_log` hides it.
     pub id: String,
     /// Whether it has ended.
     pub finished: bool,

@@ -24,8 +24,8 @@ pub enum Kind {
     CheckMode,
     /// The task was in the background when the playbook ended, and was waited for.
     AsyncWaited,
-    /// The task was in the background on this side, and ended with the playbook.
-    AsyncHere,
+    /// The task was in the background when the playbook ended, and could not be waited for.
+    AsyncUnwaited,
     /// The playbook ended a play, a batch, a host or a role.
     Ended,
     /// The task failed, and the playbook caught that.
@@ -52,7 +52,7 @@ impl std::fmt::Display for Kind {
         f.write_str(match self {
             Self::CheckMode => "check mode",
             Self::AsyncWaited => "waited for",
-            Self::AsyncHere => "background",
+            Self::AsyncUnwaited => "not waited for",
             Self::Ended => "ended early",
             Self::Rescued => "rescued",
             Self::Ignored => "ignored",
@@ -120,10 +120,20 @@ fn of_result(result: &TaskResult) -> Option<Report> {
             (Kind::RebootedByPlaybook, format!("the playbook itself restarted the machine ({:.0} s)", result.seconds))
         }
         _ if result.was_only_tried() => (Kind::CheckMode, "it was only tried, in check mode: nothing was done".into()),
-        _ if !result.on_host && result.jobs.iter().any(|job| !job.finished) && result.module() != "async_status" => {
-            (Kind::AsyncHere, "it was left in the background on this side, and ended with the playbook".into())
+        _ if left_unseen(result) => {
+            let why = match result.on_host {
+                true => "it was left in the background, and no_log hides which job it is: it may still run",
+                false => "it was left in the background on this side, and ended with the playbook",
+            };
+            (Kind::AsyncUnwaited, why.into())
         }
         _ => return None,
     };
     Some(Report { kind, task: result.task.clone(), place: result.place.clone(), message })
+}
+
+/// Whether it left a job that cannot be waited for: one on this side, or one that is hidden.
+fn left_unseen(result: &TaskResult) -> bool {
+    let open = |job: &super::events::Job| !job.finished && (!result.on_host || job.file.is_empty());
+    result.module() != "async_status" && result.jobs.iter().any(open)
 }

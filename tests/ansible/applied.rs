@@ -101,7 +101,7 @@ fn a_job_that_does_not_end_in_time_is_an_error() {
     world.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - name: Left\n      command: sleep 600\n      async: 900\n      poll: 0\n");
     let controller = world.controller();
     controller.write_folder(&world.connection(), &Inline::default()).unwrap();
-    let error = world.run(&controller, "site.yml", Duration::from_secs(15)).unwrap_err();
+    let error = world.run(&controller, "site.yml", Duration::from_secs(30)).unwrap_err();
     assert!(matches!(error, AnsibleError::StillRunning { .. }) && error.exit().code() == 5, "{error}");
     assert!(error.to_string().contains("\"Left\""), "{error}");
 }

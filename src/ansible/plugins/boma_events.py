@@ -102,7 +102,9 @@ def held(task, result):
 
 
 def jobs(action, fields, result):
-    """The background jobs that a result tells of, started or asked for."""
+    """The background jobs that a result tells of, started or asked for; of one that is hidden only that it is."""
+    if "censored" in result and fields.get("async_val") and fields.get("poll") == 0:
+        return [{"id": "", "finished": False, "file": "", "limit": 0, "become": False, "become_user": None}]
     if not result.get("ansible_job_id") or "could not find job" in str(result.get("msg", "")):
         return []
     return [{
@@ -283,7 +285,8 @@ class CallbackModule(CallbackBase):
             changed=bool(data.get("changed")),
             # A task that was skipped by a condition would not have run anyway.
             check_mode=fields.get("check_mode") is True and "false_condition" not in data and name not in OWN_SIDE,
-            broke=not items and broke(name, data),
+            # What no_log hides may be either: a failure that nobody can read is no answer.
+            broke=not items and (broke(name, data) or (status == "failed" and "censored" in data)),
             held=name == "fail" and status == "skipped" and all(held(task, one) for one in items or [data]),
             tags=[str(tag) for tag in task.tags or []],
             jobs=[job for one in items or [data] for job in jobs(name, fields, one)],
