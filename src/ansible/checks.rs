@@ -34,7 +34,6 @@ fn yes() -> bool {
     true
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
 fn is_yes(looked: &bool) -> bool {
     *looked
 }

@@ -281,7 +281,8 @@ class CallbackModule(CallbackBase):
             and fields.get("connection") in ("ssh", "ansible.builtin.ssh")
             and name not in OWN_SIDE,
             status=status,
-            ignored=bool(ignored) or fields.get("ignore_errors") is True,
+            # A host that does not answer is not covered by it.
+            ignored=bool(ignored) or (status != "unreachable" and fields.get("ignore_errors") is True),
             changed=bool(data.get("changed")),
             # A task that was skipped by a condition would not have run anyway.
             check_mode=fields.get("check_mode") is True and "false_condition" not in data and name not in OWN_SIDE,
