@@ -54,7 +54,10 @@ fn what_no_log_hides_is_in_no_log_no_event_and_no_error() {
 #[test]
 fn a_vm_that_is_gone_is_lost_and_not_a_failed_playbook() {
     let world = World::new().repo();
-    world.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - command: 'true'\n      ignore_errors: true\n");
+    world.write(
+        "site.yml",
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - command: 'true'\n      ignore_errors: true\n",
+    );
     let mut connection = world.connection();
     connection.port = 2;
     let controller = world.controller();
