@@ -292,6 +292,8 @@ mod tests {
         let by_guest = json!({"guest": true, "reason": "guest-shutdown"});
         assert_eq!(doom("SHUTDOWN", by_guest), Some(Doom::PoweredOff));
         assert_eq!(doom("SHUTDOWN", json!({"guest": false, "reason": "host-qmp-quit"})), None);
+        // A playbook may restart the machine.
+        assert_eq!(doom("RESET", json!({"guest": true, "reason": "guest-reset"})), None);
         let end = doom("qemu-exited", json!({"status": "exit status: 0", "stderr": ""})).unwrap();
         assert_eq!((end.to_string().as_str(), end.exit()), ("QEMU has ended: exit status: 0", Exit::Lost));
     }

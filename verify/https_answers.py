@@ -3,9 +3,11 @@
 Usage: https_answers.py ADDRESS PORT NAME SECONDS
 
 Connects to ADDRESS (not to what NAME resolves to: the answer must be this host's), with NAME in the TLS handshake
-and in the request. Who signed the certificate is not judged. Prints one line of JSON: {"ok": bool, "detail": text}.
+and in the request. Who signed the certificate is not judged. Prints one line of JSON: {"ok": bool, "looked": bool,
+"detail": text}; what this side does not let out has not looked.
 """
 
+import errno
 import json
 import socket
 import ssl
@@ -14,6 +16,8 @@ import time
 
 TRY_SECONDS = 5.0
 PERIOD_SECONDS = 0.1
+# Errors of this side, before a packet leaves it: they say nothing about the other.
+OWN_ERRORS = {errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL}
 
 
 def any_certificate():
@@ -42,14 +46,16 @@ def main(address, port, name, seconds):
         tries += 1
         try:
             status = ask(context, address, int(port), name)
-            ok, seen = status < 400, f"HTTP {status}"
+            ok, looked, seen = status < 400, True, f"HTTP {status}"
         except OSError as error:
+            looked = error.errno not in OWN_ERRORS
             ok, seen = False, "timed out" if isinstance(error, TimeoutError) else str(error)
         passed = time.monotonic() - start
         if ok or passed >= float(seconds):
             break
         time.sleep(PERIOD_SECONDS)
-    print(json.dumps({"ok": ok, "detail": f"{address}:{port} as {name}: {seen} (try {tries}, {passed:.1f} s)"}))
+    detail = f"{address}:{port} as {name}: {seen} (try {tries}, {passed:.1f} s)"
+    print(json.dumps({"ok": ok, "looked": looked, "detail": detail}))
 
 
 main(*sys.argv[1:])

@@ -3,7 +3,8 @@
 Usage: inside.py CONTAINER PORT NAME SECONDS
 
 CONTAINER publishes PORT; NAME is what it asks the resolver for. Prints one line of JSON:
-{check: {"ok": bool, "detail": text}}.
+{check: {"ok": bool, "looked": bool, "detail": text}}. What could not be asked (a program that is missing, a service
+manager or a kernel that does not answer, a time-out) did not look: it is neither well nor ill.
 """
 
 import json
@@ -18,19 +19,40 @@ import time
 TRY_SECONDS = 2.0
 PERIOD_SECONDS = 0.1
 COMMAND_SECONDS = 20
+# All that `systemctl is-active` says of a unit.
+UNIT_STATES = {
+    "active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing", "unknown",
+}
+
+
+class CannotLook(Exception):
+    """Why there is no answer, good or bad. Where waiting cannot help, it is for good."""
+
+    def __init__(self, why, for_good=False):
+        super().__init__(why)
+        self.for_good = for_good
 
 
 def run(*argv):
-    """A command's output, both streams; its failure is told in the output."""
+    """A command's exit code, its output and its errors."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{argv[0]}: {error}"
-    return (done.stdout + done.stderr).strip()
+        done = subprocess.run(argv, capture_output=True, errors="replace", timeout=COMMAND_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise CannotLook(f"{argv[0]} did not answer within {COMMAND_SECONDS} s") from None
+    except OSError as error:
+        raise CannotLook(f"cannot run {argv[0]}: {error.strerror}", for_good=True) from None
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+def no_answer(program, code, said):
+    return CannotLook(f"{program} gave no answer (exit code {code}): {said or 'it said nothing'}")
 
 
 def docker_active():
-    state = run("systemctl", "is-active", "docker.service")
+    code, state, error = run("systemctl", "is-active", "docker.service")
+    # It says the state of a unit that does not run, too; without one, nothing was asked.
+    if state not in UNIT_STATES:
+        raise no_answer("systemctl", code, error or state)
     return state == "active", f"docker.service is {state}"
 
 
@@ -55,20 +77,38 @@ def socket_in(pid):
             os.setns(home.fileno(), os.CLONE_NEWNET)
 
 
+def pid_of(container):
+    """The process of a container; none if it does not run, and why."""
+    code, pid, error = run("docker", "inspect", "--format", "{{.State.Pid}}", container)
+    if code == 0 and pid.isdigit() and pid != "0":
+        return pid, ""
+    # A daemon that is dead runs no container, and one that does not know it neither.
+    known = re.search(r"no such (object|container)|cannot connect to the docker daemon", error, re.IGNORECASE)
+    if code != 0 and not known:
+        raise no_answer("docker", code, error or pid)
+    return None, error or f"pid {pid}"
+
+
 def container_reaches_out(container, name):
     """A question to the host's resolver, asked from the container's network. Any answer to it will do."""
-    pid = run("docker", "inspect", "--format", "{{.State.Pid}}", container)
-    if not pid.isdigit() or pid == "0":
-        return False, f"container {container} does not run ({pid})"
+    pid, why = pid_of(container)
+    if pid is None:
+        return False, f"container {container} does not run ({why})"
     server = resolver()
     if server is None:
-        return False, "the host has no resolver outside itself, so there is nothing to reach"
+        raise CannotLook("the host has no resolver outside itself, so there is nothing to reach")
     number = os.urandom(2)
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     question = number + struct.pack("!5H", 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
     way = f"from container {container} to resolver {server}"
     try:
-        with socket_in(pid) as asking:
+        asking = socket_in(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return False, f"container {container} has just ended"
+    except OSError as error:
+        raise CannotLook(f"cannot enter the network of container {container}: {error}") from None
+    try:
+        with asking:
             asking.settimeout(TRY_SECONDS)
             asking.connect((server, 53))
             asking.send(question)
@@ -82,7 +122,9 @@ def port_is_forwarded(port):
     """Whether Docker's DNAT rule for the port has seen packets.
 
     Where the rule is gone, docker-proxy may answer in its place, and hide that nothing is forwarded."""
-    rules = run("iptables", "-t", "nat", "-nvxL", "DOCKER")
+    code, rules, error = run("iptables", "-t", "nat", "-nvxL", "DOCKER")
+    if code != 0 and "No chain/target/match by that name" not in error:
+        raise no_answer("iptables", code, error)
     found = re.search(rf"^\s*(\d+)\s+\d+\s+DNAT\s.*\bdpt:{port}\b.*$", rules, re.MULTILINE)
     if not found:
         return False, f"Docker has no DNAT rule for port {port}, so only docker-proxy could answer"
@@ -92,16 +134,29 @@ def port_is_forwarded(port):
 def forward_chain_accepts():
     """Whether the text of the firewall's forward chain lets anything through. A hint, not a proof: a rule may be there
     and never match."""
-    chain = run("nft", "list", "chain", "inet", "filter", "forward")
-    text = " ".join(chain.split())
-    if "No such file or directory" in text:
+    code, chain, error = run("nft", "list", "chain", "inet", "filter", "forward")
+    if code != 0 and "No such file or directory" in error:
         return True, "there is no chain inet filter forward"
+    if code != 0:
+        raise no_answer("nft", code, error)
+    text = " ".join(chain.split())
     return "policy accept" in text or " accept " in text, text
 
 
 def no_failed_units():
-    failed = run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager")
+    code, failed, error = run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager")
+    if code != 0:
+        raise no_answer("systemctl", code, error or failed)
     return not failed, f"failed: {' '.join(line.split()[0] for line in failed.splitlines())}" if failed else "none"
+
+
+def look(check):
+    """What a check says, and whether it need not be asked again."""
+    try:
+        ok, detail = check()
+    except CannotLook as why:
+        return {"ok": False, "looked": False, "detail": f"could not look: {why}"}, why.for_good
+    return {"ok": ok, "looked": True, "detail": detail}, ok
 
 
 def main(container, port, name, seconds):
@@ -114,13 +169,15 @@ def main(container, port, name, seconds):
     }
     seen = {}
     end = time.monotonic() + float(seconds)
-    while True:
-        for check in [check for check in todo if not seen.get(check, (False,))[0]]:
-            seen[check] = todo[check]()
-        if all(ok for ok, _ in seen.values()) or time.monotonic() >= end:
+    while todo:
+        for check in list(todo):
+            seen[check], done = look(todo[check])
+            if done:
+                del todo[check]
+        if time.monotonic() >= end:
             break
-        time.sleep(PERIOD_SECONDS)
-    print(json.dumps({check: {"ok": ok, "detail": detail} for check, (ok, detail) in seen.items()}))
+        time.sleep(PERIOD_SECONDS if todo else 0)
+    print(json.dumps(seen))
 
 
 main(*sys.argv[1:])

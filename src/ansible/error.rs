@@ -184,9 +184,59 @@ pub enum AnsibleError {
         /// The playbook.
         playbook: Utf8PathBuf,
         /// What is missing.
-        why: &'static str,
+        why: String,
         /// What the playbook was for.
         stage: Stage,
+    },
+    /// A tag of the profile selects nothing.
+    #[error("{playbook}: no task for this host has the tag {tags} ({ran} tasks ran all the same)")]
+    UnknownTag {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The tags.
+        tags: String,
+        /// How many tasks ran on the VM.
+        ran: usize,
+    },
+    /// What a playbook left in the background does not end.
+    #[error("{playbook}: a background job (async) was still running after {waited:?} of waiting, of task {tasks}")]
+    StillRunning {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The tasks, with their places.
+        tasks: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A task that is a check came to no answer.
+    #[error("{playbook}: task \"{task}\" could not look: {why}")]
+    CouldNotLook {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The task.
+        task: String,
+        /// File and line.
+        place: String,
+        /// Its words.
+        why: String,
+    },
+    /// Checks have never looked.
+    #[error("{count} of {all} checks did not look {when}: {names}", count = .checks.len(), names = .checks.join(", "))]
+    NeverLooked {
+        /// When they were to look.
+        when: String,
+        /// Their names, each with its reason.
+        checks: Vec<String>,
+        /// How many checks there are.
+        all: usize,
+    },
+    /// What the callback plugin saw cannot be read, so the run cannot be judged.
+    #[error("{playbook} cannot be judged: what was seen of it is unreadable ({why})")]
+    Unreadable {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// Which line, and why.
+        why: String,
     },
     /// The playbook took too long.
     #[error("{playbook} did not end within {limit:?} and was stopped; {during}")]
@@ -199,7 +249,7 @@ pub enum AnsibleError {
         during: String,
     },
     /// The checks' file cannot be understood.
-    #[error("{playbook} handed over checks that are none: {why}")]
+    #[error("{playbook} has no checks that can be judged: {why}")]
     BadChecks {
         /// The verify playbook.
         playbook: Utf8PathBuf,
@@ -237,12 +287,17 @@ impl Blame for AnsibleError {
             | Self::NoWay { .. }
             | Self::OtherHosts { .. }
             | Self::NoHost { .. }
+            | Self::UnknownTag { .. }
             | Self::WrongWay { .. } => Exit::Usage,
-            Self::Unreachable { .. } => Exit::Lost,
+            Self::StillRunning { .. } => Exit::Apply,
             Self::Refused { stage, .. } | Self::Strayed { stage, .. } | Self::NothingRan { stage, .. } => stage.exit(),
             Self::TaskFailed(task) => task.stage.exit(),
-            Self::TimedOut { .. } => Exit::Lost,
-            Self::BadChecks { .. } => Exit::Verify,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::BadChecks { .. }
+            | Self::CouldNotLook { .. }
+            | Self::NeverLooked { .. }
+            | Self::Unreadable { .. } => Exit::Lost,
         }
     }
 
@@ -269,7 +324,19 @@ impl Blame for AnsibleError {
             Self::TaskFailed(task) if !task.place.is_empty() => format!("look at {} and at ansible.log", task.place),
             Self::Strayed { place, .. } => format!("gate the task at {place} with a variable, and set that in the profile's overlay"),
             Self::NothingRan { .. } => "check the profile's tags and groups".into(),
-            Self::Refused { .. } | Self::TaskFailed(_) | Self::TimedOut { .. } | Self::Unreachable { .. } => {
+            Self::UnknownTag { .. } => {
+                "correct the tags in the profile; `ansible-playbook --list-tags` shows those that there are".into()
+            }
+            Self::StillRunning { .. } => "wait for the job in the playbook (async_status), or run it without `poll: 0`".into(),
+            Self::CouldNotLook { place, .. } => format!("correct the check at {place}, or what it needs on this side or the VM"),
+            Self::NeverLooked { .. } => {
+                "correct the verify playbook: a check that does not fit this host is to be taken out, or be a hint".into()
+            }
+            Self::Refused { .. }
+            | Self::TaskFailed(_)
+            | Self::TimedOut { .. }
+            | Self::Unreadable { .. }
+            | Self::Unreachable { .. } => {
                 "look at ansible.log in the evidence".into()
             }
             Self::Inventory { .. }

@@ -5,8 +5,20 @@ use std::collections::BTreeMap;
 
 /// One line of the events file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[serde(tag = "event", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Event {
+    /// The playbook was read.
+    Playbook {
+        /// Whether something that it may load names the file that checks are handed over in.
+        hands_over: bool,
+    },
+    /// A play selects no host that is mirrored.
+    Unmatched {
+        /// The play.
+        play: String,
+        /// What it selects by.
+        hosts: Vec<String>,
+    },
     /// A task begins on a host.
     Start {
         /// The play.
@@ -18,6 +30,23 @@ pub enum Event {
     },
     /// A task ended on a host.
     Result(Box<TaskResult>),
+    /// The playbook asked for the end of a play, a batch, a host or a role.
+    Ended {
+        /// How (`end_play`).
+        how: String,
+        /// The play.
+        play: String,
+        /// The task.
+        task: String,
+        /// File and line.
+        #[serde(rename = "where")]
+        place: String,
+    },
+    /// The plugin itself failed, so that something was not told.
+    Broken {
+        /// Where, and why.
+        why: String,
+    },
     /// The playbook ended; the recap of each host.
     End {
         /// By host.
@@ -27,6 +56,7 @@ pub enum Event {
 
 /// How a task ended on a host.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TaskResult {
     /// The play.
     pub play: String,
@@ -45,10 +75,22 @@ pub struct TaskResult {
     pub on_host: bool,
     /// How it ended.
     pub status: Status,
-    /// Whether the playbook says to go on all the same.
+    /// Whether the playbook says to go on even if it fails.
     pub ignored: bool,
     /// Whether it changed something.
     pub changed: bool,
+    /// Whether it was only tried: in check mode nothing is done.
+    pub check_mode: bool,
+    /// Whether it came to no answer: its program is missing, its module crashed, a variable is unknown.
+    pub broke: bool,
+    /// Whether it is a `fail` that was skipped by a condition of its own: it looked, and all was well.
+    pub held: bool,
+    /// Its tags, with those of its block, role and play.
+    pub tags: Vec<String>,
+    /// The background jobs that it started or asked for.
+    pub jobs: Vec<Job>,
+    /// Whether it restarted the machine.
+    pub rebooted: bool,
     /// How long it took.
     pub seconds: f64,
     /// The result's own words.
@@ -59,7 +101,25 @@ pub struct TaskResult {
     pub resolved: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// How a task ended.
+/// A background job (`async`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Ansible's name for it; empty where `no_log` hides it.
+    pub id: String,
+    /// Whether it has ended.
+    pub finished: bool,
+    /// The file on the host that its result goes into; known of one that was started.
+    pub file: String,
+    /// After how many seconds Ansible's wrapper ends it.
+    pub limit: u64,
+    /// Whether it runs as another user than the one that logs in.
+    pub r#become: bool,
+    /// That user, where the task names one.
+    pub become_user: Option<String>,
+}
+
+/// How a task, or an item of its loop, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -75,11 +135,14 @@ pub enum Status {
 
 /// One item of a task's loop.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Item {
     /// Its label.
     pub label: String,
-    /// Whether it went well.
-    pub ok: bool,
+    /// How it ended.
+    pub status: Status,
+    /// Whether it came to no answer, as [`TaskResult::broke`].
+    pub broke: bool,
     /// The result's own words.
     pub message: String,
 }
@@ -103,24 +166,109 @@ pub struct Recap {
     pub ignored: u32,
 }
 
-/// The events of a file. A line that was not written to its end (Ansible was killed) is no event.
-pub fn parse(text: &str) -> Vec<Event> {
-    text.split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'))
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+/// The events of a file. A last line that was not written to its end (Ansible was killed) is no event; any other that
+/// cannot be read is an error, for it may be the one that matters. The error says which line, and why.
+pub fn parse(text: &str) -> Result<Vec<Event>, String> {
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let read = |(n, line)| match serde_json::from_str(line) {
+        Ok(Event::Broken { why }) => Err(format!("line {}: {why}", n + 1)),
+        Ok(event) => Ok(event),
+        Err(error) => Err(format!("line {}: {error}", n + 1)),
+    };
+    whole.enumerate().map(read).collect()
+}
+
+/// The results among events.
+pub fn results(events: &[Event]) -> impl DoubleEndedIterator<Item = &TaskResult> {
+    events.iter().filter_map(|event| match event {
+        Event::Result(result) => Some(result.as_ref()),
+        _ => None,
+    })
+}
+
+impl Event {
+    /// The same event, with every text of others changed by `mask`: what it says may hold a secret.
+    pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
+        let hide = |text: &mut String| *text = mask(text);
+        match &mut self {
+            Self::Playbook { .. } | Self::Broken { .. } | Self::End { .. } => {}
+            Self::Unmatched { play, .. } => hide(play),
+            Self::Start { play, task, .. } | Self::Ended { play, task, .. } => [play, task].into_iter().for_each(hide),
+            Self::Result(result) => {
+                [&mut result.play, &mut result.task, &mut result.message].into_iter().for_each(hide);
+                for item in &mut result.items {
+                    [&mut item.label, &mut item.message].into_iter().for_each(hide);
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Actions that are no check, whatever becomes of them: they prepare the others, or cannot fail for the host's sake.
+const PREPARES: [&str; 22] = [
+    "add_host",
+    "debug",
+    "find",
+    "group_by",
+    "import_playbook",
+    "import_role",
+    "import_tasks",
+    "include",
+    "include_role",
+    "include_tasks",
+    "include_vars",
+    "meta",
+    "pause",
+    "ping",
+    "reboot",
+    "set_fact",
+    "set_stats",
+    "setup",
+    "stat",
+    "tempfile",
+    "validate_argument_spec",
+    "wait_for_connection",
+];
+
+impl Item {
+    /// Whether it failed.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Unreachable)
+    }
 }
 
 impl TaskResult {
-    /// Whether it really ran on the VM.
+    /// Whether it really ran on the VM. What was only tried did not.
     pub fn ran_on_vm(&self) -> bool {
-        self.on_host && matches!(self.status, Status::Ok | Status::Failed)
+        self.on_host && !self.check_mode && matches!(self.status, Status::Ok | Status::Failed)
+    }
+
+    /// Whether it would have run on the VM, and was only tried in check mode.
+    pub fn was_only_tried(&self) -> bool {
+        self.on_host && self.check_mode && self.status != Status::Unreachable
+    }
+
+    /// The action without its collection.
+    pub fn module(&self) -> &str {
+        self.action.rsplit('.').next().unwrap_or(&self.action)
+    }
+
+    /// Whether it only looks, prepares or waits, and can neither change the host nor be a check of it.
+    pub fn only_prepares(&self) -> bool {
+        let module = self.module();
+        PREPARES.contains(&module) || module.ends_with("_facts")
+    }
+
+    /// Whether it failed.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Unreachable)
     }
 
     /// The words that explain a failure, with the failed items of a loop.
     pub fn why(&self) -> String {
         let items: Vec<_> =
-            self.items.iter().filter(|i| !i.ok).map(|i| format!("{}: {}", i.label, i.message)).collect();
+            self.items.iter().filter(|i| i.is_bad()).map(|i| format!("{}: {}", i.label, i.message)).collect();
         match (items.is_empty(), self.message.is_empty()) {
             (false, _) => items.join("; "),
             (true, false) => self.message.clone(),
@@ -133,17 +281,38 @@ impl TaskResult {
 mod tests {
     use super::*;
 
-    const RESULT: &str = r#"{"event": "result", "play": "p", "task": "t", "where": "/r/x.yml:3", "action": "command", "host": "askari", "delegated": null, "on_host": true, "status": "failed", "ignored": false, "changed": false, "seconds": 0.1, "message": "one or more items failed", "items": [{"label": "a", "ok": true, "message": ""}, {"label": "b", "ok": false, "message": "exit code 1"}], "resolved": null}"#;
+    const RESULT: &str = r#"{"event": "result", "play": "p", "task": "t", "where": "/r/x.yml:3", "action": "command", "host": "askari", "delegated": null, "on_host": true, "status": "failed", "ignored": false, "changed": false, "check_mode": false, "broke": false, "held": false, "tags": [], "jobs": [], "rebooted": false, "seconds": 0.1, "message": "one or more items failed", "items": [{"label": "a", "status": "ok", "broke": false, "message": ""}, {"label": "b", "status": "failed", "broke": false, "message": "exit code 1"}], "resolved": null}"#;
 
     #[test]
-    fn a_line_that_was_not_finished_is_no_event() {
+    fn a_last_line_that_was_not_finished_is_no_event() {
         let text = format!("{RESULT}\n{}", &RESULT[..60]);
-        assert_eq!(parse(&text).len(), 1);
+        assert_eq!(parse(&text).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn any_other_line_that_cannot_be_read_is_an_error_that_names_it() {
+        let end = r#"{"event": "end", "hosts": {}}"#;
+        let unknown = r#"{"event": "result", "x": 1}"#.to_owned();
+        let odd = RESULT.replace("\"failed\"", "\"odd\"");
+        let broken = r#"{"event": "broken", "why": "result: KeyError: 'x'"}"#;
+        let more = RESULT.replace("\"broke\"", "\"more\": 1, \"broke\"");
+        for bad in [&RESULT[..60], "", &unknown, &odd, &more, r#"{"event": "news"}"#, broken] {
+            let error = parse(&format!("{RESULT}\n{bad}\n{end}\n")).unwrap_err();
+            assert!(error.starts_with("line 2: "), "{bad}: {error}");
+        }
     }
 
     #[test]
     fn a_failed_loop_is_explained_by_its_failed_items() {
-        let [Event::Result(result)] = &parse(&format!("{RESULT}\n"))[..] else { panic!("one result") };
-        assert_eq!(result.why(), "b: exit code 1");
+        let events = parse(&format!("{RESULT}\n")).unwrap();
+        assert_eq!(results(&events).next().unwrap().why(), "b: exit code 1");
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_words_and_never_in_what_decides() {
+        let events = parse(&format!("{RESULT}\n")).unwrap();
+        let masked: Vec<_> = events.into_iter().map(|e| e.masked(|text| text.replace("failed", "***"))).collect();
+        let result = results(&masked).next().unwrap();
+        assert_eq!((result.message.as_str(), result.status), ("one or more items ***", Status::Failed));
     }
 }

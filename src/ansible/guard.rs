@@ -55,7 +55,8 @@ fn check_way(controller: &Controller, connection: &Connection, prefix: &[String]
     invocation.env.push(("ANSIBLE_ACTION_PLUGINS".into(), folder.actions().to_string()));
     let output = succeed(&invocation, prefix)?;
     let text = std::fs::read_to_string(&events).unwrap_or_default();
-    let mut resolved = events::parse(&text).into_iter().filter_map(|event| match event {
+    let events = events::parse(&text).map_err(|why| AnsibleError::Unreadable { playbook: folder.guard(), why })?;
+    let mut resolved = events.into_iter().filter_map(|event| match event {
         Event::Result(result) if result.host == controller.host.as_str() => result.resolved,
         _ => None,
     });

@@ -11,11 +11,14 @@ pub mod events;
 pub mod folder;
 pub mod guard;
 pub mod inventory;
+mod judge;
+mod left_behind;
 mod local;
 mod overlay;
 pub mod preflight;
 mod process;
 pub mod real;
+pub mod reports;
 pub mod run;
 
 pub use command::{Controller, Invocation, UserVars};
@@ -39,7 +42,8 @@ impl Stage {
     pub fn exit(self) -> Exit {
         match self {
             Self::Apply => Exit::Apply,
-            Self::Verify => Exit::Verify,
+            // A red check is an answer, and no failure of the playbook: if that fails, nothing was seen.
+            Self::Verify => Exit::Lost,
         }
     }
 }

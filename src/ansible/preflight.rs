@@ -256,7 +256,8 @@ fn resolved(
     let invocation = controller.over_real_inventory("ansible-playbook", &args);
     let (status, output) = local::run(&invocation, prefix, Vec::new())?;
     let mut found = written.clone();
-    for event in events::parse(&std::fs::read_to_string(controller.folder.events()).unwrap_or_default()) {
+    let told = std::fs::read_to_string(controller.folder.events()).unwrap_or_default();
+    for event in events::parse(&told).map_err(|why| AnsibleError::Unreadable { playbook, why })? {
         let Event::Result(result) = event else { continue };
         if result.status != Status::Ok {
             return Err(AnsibleError::NoAddress { host: result.host.clone(), said: result.why() });
@@ -291,7 +292,9 @@ fn resolved_way(controller: &Controller, way: RealWay, prefix: &[String]) -> Res
     invocation.env.retain(|(name, _)| name != "BOMA_EVENTS");
     invocation.env.push(("BOMA_EVENTS".into(), events.to_string()));
     let (_, output) = local::run(&invocation, prefix, Vec::new())?;
-    let found = events::parse(&std::fs::read_to_string(&events).unwrap_or_default());
+    // Where there is no file, Ansible's own error is the answer.
+    let told = std::fs::read_to_string(&events).unwrap_or_default();
+    let found = events::parse(&told).map_err(|why| AnsibleError::Unreadable { playbook, why })?;
     let result = found.into_iter().find_map(|event| match event {
         Event::Result(result) if result.host == host && result.action.ends_with("debug") => Some(result),
         _ => None,

@@ -1,9 +1,10 @@
 //! The verdict: one screen that says what happened, on what evidence, and where the rest is.
 
 use crate::ansible::checks::Check;
+use crate::ansible::reports::Report;
 use crate::doctor::wrap;
 use crate::jobs::page::headline;
-use crate::jobs::record::{Checks, Phase, Record};
+use crate::jobs::record::{Checks, Phase, Playbook, Record};
 use crate::names::{BootId, HostName};
 use crate::reboot::{Proof, Restart};
 use crate::snapshot::Restore;
@@ -46,6 +47,7 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
             writeln!(out, "             {}", change.what)?;
         }
     }
+    write_reports(&record.playbooks, out)?;
     write_checks(&record.checks, out)?;
     write_state(record, out)?;
     for leak in &record.leaks {
@@ -105,6 +107,20 @@ fn write_restart(restart: &Restart, out: &mut String) -> std::fmt::Result {
     ))
 }
 
+/// What is no failure of a playbook and has to be known.
+fn write_reports(playbooks: &[Playbook], out: &mut String) -> std::fmt::Result {
+    let reports: Vec<_> = playbooks.iter().flat_map(|playbook| &playbook.reports).collect();
+    for (n, report) in reports.iter().take(SHOWN).enumerate() {
+        let first = report.message.lines().next().unwrap_or_default();
+        let line = Report { message: first.to_owned(), ..(*report).clone() };
+        writeln!(out, "  {:<10} {line}", if n == 0 { "to know" } else { "" })?;
+    }
+    match reports.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(out, "             and {more} more in result.json"),
+    }
+}
+
 /// One line per check, one column per time that the checks ran.
 fn write_checks(runs: &[Checks], out: &mut String) -> std::fmt::Result {
     let Some(last) = runs.last() else { return Ok(()) };
@@ -130,6 +146,7 @@ fn short(when: &str) -> &str {
 
 fn word(check: &Check) -> &'static str {
     match (check.ok, check.hint) {
+        _ if !check.looked => "did not look",
         (true, _) => "ok",
         (false, true) => "no (hint)",
         (false, false) => "FAILED",

@@ -2,9 +2,8 @@
 
 use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
-use crate::ansible::events::{Status, TaskResult};
 use crate::ansible::run::{Applied, Outcome, Runner};
-use crate::ansible::{Controller, guard};
+use crate::ansible::{AnsibleError, Controller, checks, guard};
 use crate::failure::Failure;
 use crate::network::confine::Confinement;
 use camino::Utf8PathBuf;
@@ -28,7 +27,11 @@ impl Run<'_> {
                 let runner = run.runner(&controller, &prefix, &log);
                 let work = async { Ok::<_, Failure>(runner.apply(&apply, &mut say).await?) };
                 let Applied { outcome, judged } = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
-                let said = format!("{} tasks on the VM, {} changed", outcome.tasks, outcome.changed);
+                let more = match outcome.reports.len() {
+                    0 => String::new(),
+                    n => format!(", {n} to know of"),
+                };
+                let said = format!("{} tasks on the VM, {} changed{more}", outcome.tasks, outcome.changed);
                 run.record.playbooks.push(playbook(outcome, judged.is_ok()));
                 judged?;
                 Ok(((), said))
@@ -50,8 +53,17 @@ impl Run<'_> {
             let log = run.ansible_log();
             let runner = run.runner(&controller, &prefix, &log);
             let work = async { Ok::<_, Failure>(runner.verify(&playbook, &mut say).await?) };
-            let (_, checks) = run.watch()?.unless_lost(playbook.as_str(), work).await?;
+            let (_, mut checks) = run.watch()?.unless_lost(playbook.as_str(), work).await?;
+            let earlier: Vec<_> = run.record.checks.iter().map(|run| (run.when.as_str(), &run.checks[..])).collect();
+            checks::hold_against(&mut checks, &earlier);
+            let never = checks::never_looked(&checks, &earlier);
             let checks = Checks { when: when.to_owned(), checks };
+            // What is red for certain is an answer; without it, nothing is known where nobody looked.
+            if !never.is_empty() && checks.failed().count() == never.len() {
+                let (when, all) = (when.to_owned(), checks.checks.len());
+                run.record.checks.push(checks);
+                return Err(AnsibleError::NeverLooked { when, checks: never, all }.into());
+            }
             let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
             let (all, ok) = (checks.checks.len(), failed.is_empty());
             let text = match ok {
@@ -98,8 +110,7 @@ impl Run<'_> {
 /// What is kept of a playbook run. In one that failed, the last task that failed is the one that ended it;
 /// those before it were ignored or rescued, as all of them were in one that passed.
 fn playbook(outcome: Outcome, ok: bool) -> Playbook {
-    let bad = |r: &&TaskResult| matches!(r.status, Status::Failed | Status::Unreachable);
-    let failed = outcome.results.iter().filter(bad).map(|result| FailedTask {
+    let failed = outcome.results.iter().filter(|result| result.is_bad()).map(|result| FailedTask {
         task: result.task.clone(),
         place: result.place.clone(),
         message: result.why(),
@@ -110,32 +121,28 @@ fn playbook(outcome: Outcome, ok: bool) -> Playbook {
     for (n, task) in failed.iter_mut().enumerate() {
         task.went_on |= Some(n) != last;
     }
-    let Outcome { playbook, seconds, tasks, changed, recap, .. } = outcome;
-    Playbook { playbook, ok, seconds, tasks, changed, recap, failed }
+    let Outcome { playbook, seconds, tasks, changed, recap, reports, .. } = outcome;
+    Playbook { playbook, ok, seconds, tasks, changed, recap, failed, reports }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ansible::events::{Event, parse};
+    use crate::ansible::events::parse;
 
     fn outcome(tasks: &[(&str, &str, bool)]) -> Outcome {
         let line = |(task, status, ignored): &(&str, &str, bool)| {
             let result = serde_json::json!({
                 "event": "result", "play": "p", "task": task, "where": "/r/x.yml:3", "action": "command", "host": "askari",
                 "delegated": null, "on_host": true, "status": status, "ignored": ignored, "changed": false,
-                "seconds": 0.1, "message": "m", "items": [], "resolved": null
+                "check_mode": false, "broke": false, "held": false, "tags": [], "jobs": [], "rebooted": false, "seconds": 0.1, "message": "m", "items": [], "resolved": null
             });
             format!("{result}\n")
         };
-        let events = parse(&tasks.iter().map(line).collect::<String>());
-        let results = events.into_iter().filter_map(|event| match event {
-            Event::Result(result) => Some(*result),
-            _ => None,
-        });
-        let results = results.collect();
+        let events = parse(&tasks.iter().map(line).collect::<String>()).unwrap();
+        let results = crate::ansible::events::results(&events).cloned().collect();
         let recap = crate::ansible::events::Recap::default();
-        Outcome { playbook: "x.yml".into(), seconds: 1.0, tasks: 3, changed: 0, recap, results }
+        Outcome { playbook: "x.yml".into(), seconds: 1.0, tasks: 3, changed: 0, recap, results, reports: Vec::new() }
     }
 
     #[test]

@@ -113,7 +113,13 @@ fn reason(record: &Record, red: &Red) -> Option<String> {
         return Some("the checks did not run both before and after the reboot".into());
     };
     for id in &red.fails {
-        let find = |checks: &super::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| c.ok);
+        let check =
+            |checks: &super::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| (c.ok, c.looked));
+        // What did not look has seen no fault.
+        if let Some((_, false)) = check(after) {
+            return Some(format!("{id} did not look after the reboot"));
+        }
+        let find = |checks| check(checks).map(|(ok, _)| ok);
         match (find(before), find(after)) {
             (Some(true), Some(false)) => {}
             (None, _) | (_, None) => return Some(format!("no check is called {id}")),
@@ -121,7 +127,9 @@ fn reason(record: &Record, red: &Red) -> Option<String> {
             (_, Some(true)) => return Some(format!("{id} still held after the reboot")),
         }
     }
-    let other = after.failed().chain(before.failed()).find(|check| !red.fails.contains(&check.id));
+    // A playbook may end at its first red task: those that come after it did not look, and failed for nothing else.
+    let mut failed = after.failed().chain(before.failed()).filter(|check| check.looked);
+    let other = failed.find(|check| !red.fails.contains(&check.id));
     other.map(|check| format!("{} failed too: {}", check.id, check.detail))
 }
 
@@ -132,7 +140,7 @@ mod tests {
     use crate::jobs::record::Checks;
 
     fn checks(when: &str, oks: [bool; 2]) -> Checks {
-        let check = |id: &str, ok| Check { id: id.into(), ok, hint: false, detail: "d".into() };
+        let check = |id: &str, ok| Check { id: id.into(), ok, hint: false, detail: "d".into(), looked: true };
         Checks { when: when.into(), checks: vec![check("port", oks[0]), check("docker", oks[1])] }
     }
 
@@ -167,6 +175,17 @@ mod tests {
             let failure = judge_red(&record(before, after), &red()).unwrap_err();
             assert_eq!(failure.exit, Exit::Unfaithful, "{before:?} {after:?}: {failure}");
         }
+    }
+
+    #[test]
+    fn a_check_that_did_not_look_is_no_proof_and_no_other_reason() {
+        let mut unseen = record([true, true], [false, true]);
+        unseen.checks[1].checks[0].looked = false;
+        let why = judge_red(&unseen, &red()).unwrap_err().to_string();
+        assert!(why.contains("port did not look after the reboot"), "{why}");
+        let mut ended_there = record([true, true], [false, false]);
+        ended_there.checks[1].checks[1].looked = false;
+        judge_red(&ended_there, &red()).unwrap();
     }
 
     #[test]

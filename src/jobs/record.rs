@@ -4,6 +4,7 @@
 use super::page;
 use crate::ansible::checks::Check;
 use crate::ansible::events::Recap;
+use crate::ansible::reports::Report;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{DirError, write_private};
 use crate::host::ledger::Leak;
@@ -119,6 +120,9 @@ pub struct Playbook {
     pub recap: Recap,
     /// The tasks that failed, in their order.
     pub failed: Vec<FailedTask>,
+    /// What is no failure and has to be known.
+    #[serde(default)]
+    pub reports: Vec<Report>,
 }
 
 /// A task that failed.
@@ -157,9 +161,9 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// The checks that failed; hints never do.
+    /// The checks that failed or did not look; hints never count.
     pub fn failed(&self) -> impl Iterator<Item = &Check> {
-        self.checks.iter().filter(|check| !check.ok && !check.hint)
+        self.checks.iter().filter(|check| check.is_red())
     }
 }
 
@@ -266,7 +270,7 @@ impl Record {
                 suite: format!("checks {}", run.when),
                 name: check.id.clone(),
                 seconds: None,
-                failure: (!check.ok && !check.hint).then(|| check.detail.clone()),
+                failure: check.is_red().then(|| check.detail.clone()),
                 note: None,
             })
         });

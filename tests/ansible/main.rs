@@ -5,8 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod applied;
 mod at_hand;
 mod inputs;
+mod inside;
+mod looking;
 mod mirror;
 mod playbooks;
 mod secrets;

@@ -1,12 +1,16 @@
 """Tells boma-qemu what Ansible does: one JSON object per line, into the file that BOMA_EVENTS names.
 
 For ansible-core 2.18 and later. A result that `no_log` hides comes here already hidden; nothing of it is written.
+What a field means is said at its Rust type (src/ansible/events.rs); a line that does not fit it ends the run.
 """
 
+import functools
 import json
 import os
+import re
 import time
 
+from ansible import constants as C
 from ansible.plugins.callback import CallbackBase
 
 # Actions that do their work on this side: they never reach a host. Fact gathering does, but proves nothing.
@@ -17,6 +21,29 @@ OWN_SIDE = {
 }
 THIS_SIDE = {"localhost", "127.0.0.1", "::1"}
 LONGEST = 2000
+
+# Actions that run a program as it is: its exit code is the result's.
+PROGRAMS = {"command", "shell", "raw", "script", "expect"}
+# What a shell says of a program that it cannot find: "sh: 1: x: not found", "bash: line 1: x: command not found".
+NOT_FOUND = re.compile(r"(: (line )?\d+: .+: (command )?|^\S*sh: .+: command )not found$", re.MULTILINE)
+# What is said where the service manager cannot be asked: nothing about the unit.
+NO_MANAGER = re.compile(
+    r"System has not been booted with systemd|Failed to connect to (\S+ ){0,2}bus\b|Failed to get D-Bus connection"
+)
+# How the words begin of a task that came to no answer: a template, a module that crashed or that lacks what it needs.
+BROKE = (
+    "Task failed: ", "Module failed: ", "MODULE FAILURE", "Module result deserialization failed",
+    "Unexpected failure during module execution", "Unhandled exception", "An unhandled exception",
+    "The task includes an option with an undefined variable", "The conditional check ", "template error",
+    "The module interpreter ", "couldn't resolve module/action", "Failed to import the required Python library",
+    "Failed to find required executable", "Unable to find required executable", "Error executing command.", "[Errno ",
+    "Missing sudo password", "Missing become password", "Incorrect sudo password", "Timeout (", "Timed out after",
+)
+# Ends of a play that a playbook may ask for.
+ENDS = {"end_play", "end_host", "end_batch", "end_role"}
+# The variable that a verify playbook hands its checks over by.
+HANDS_OVER = "boma_checks_file"
+SOURCES = (".yml", ".yaml", ".json", ".j2", ".py", ".sh")
 
 
 def short(text):
@@ -40,6 +67,137 @@ def message(result):
     return short(": ".join(said))
 
 
+def last(action):
+    """The action without its collection."""
+    return str(action).rsplit(".", 1)[-1]
+
+
+def broke(action, result):
+    """Whether a task came to no answer: what it runs is not there, crashed, or could not be asked."""
+    if "module_stderr" in result or "module_stdout" in result or "timedout" in result or result.get("unreachable"):
+        return True
+    if str(result.get("msg", "")).startswith(BROKE):
+        return True
+    if result.get("failed") and NO_MANAGER.search(f"{result.get('msg', '')}\n{result.get('stderr', '')}"):
+        return True
+    if action not in PROGRAMS or result.get("rc") in (None, 0):
+        return False
+    return result["rc"] in (126, 127) or bool(NOT_FOUND.search(str(result.get("stderr", ""))))
+
+
+def skipped(action, result):
+    """Whether the task, or the item, did not do its work, whatever its status says."""
+    not_needed = action in PROGRAMS and str(result.get("msg", "")).startswith("Did not run command since ")
+    return bool(result.get("skipped")) or not_needed
+
+
+def in_words(value):
+    return [str(one) for one in (value if isinstance(value, list) else [value])]
+
+
+def held(task, result):
+    """Whether a `fail` was skipped by a condition of its own: it looked, and what it fails for is not so."""
+    own = task._ds.get("when") if isinstance(task._ds, dict) else None
+    return "false_condition" in result and own is not None and str(result["false_condition"]) in in_words(own)
+
+
+def jobs(action, fields, result):
+    """The background jobs that a result tells of, started or asked for; of one that is hidden only that it is."""
+    if "censored" in result and fields.get("async_val") and fields.get("poll") == 0:
+        return [{"id": "", "finished": False, "file": "", "limit": 0, "become": False, "become_user": None}]
+    if not result.get("ansible_job_id") or "could not find job" in str(result.get("msg", "")):
+        return []
+    return [{
+        "id": str(result["ansible_job_id"]),
+        "finished": bool(result.get("finished")),
+        "file": str(result.get("results_file") or ""),
+        "limit": int(fields.get("async_val") or 0),
+        # Of a loop's task a template may be left as it is written: then the usual is meant.
+        "become": bool(fields.get("become")),
+        "become_user": None if "{{" in (user := str(fields.get("become_user") or "")) else user or None,
+    }]
+
+
+def text_of(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def sources(folder):
+    """The files in a folder that tasks are made of."""
+    for root, _, names in os.walk(folder):
+        yield from (os.path.join(root, name) for name in names if name.endswith(SOURCES))
+
+
+def heard(method):
+    """A method that an error of its own does not silence: Ansible would warn, and go on without it."""
+
+    @functools.wraps(method)
+    def guarded(self, *args, **kwargs):
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            why = f"{method.__name__}: {type(error).__name__}: {error}"
+            self.file.write(json.dumps({"event": "broken", "why": why}) + "\n")
+            raise
+
+    return guarded
+
+
+class Reading:
+    """What a playbook may load, found in its texts: nothing has run yet, and an include is read only when it runs.
+
+    A file counts as loaded if a text that counts names it, a role if a text that counts has its name as a word. That
+    may be too much, never too little: a role or file whose name is a template may be any."""
+
+    def __init__(self, start):
+        self.base = os.path.dirname(os.path.abspath(start))
+        self.files, self.texts = [], []
+        self.words = {HANDS_OVER}
+        paths = [os.path.join(self.base, "roles"), *(C.DEFAULT_ROLES_PATH or []), self.base]
+        folders = [entry for path in paths if os.path.isdir(path) for entry in os.scandir(path) if entry.is_dir()]
+        self.roles = {entry.path: entry.name for entry in folders if os.path.isdir(os.path.join(entry.path, "tasks"))}
+
+    def hands_over(self, files):
+        self.aliases()
+        todo = [os.path.abspath(file) for file in files]
+        while todo:
+            path = todo.pop()
+            if path in self.files:
+                continue
+            self.files.append(path)
+            text = text_of(path)
+            if any(re.search(rf"\b{re.escape(word)}\b", text) for word in self.words):
+                return True
+            todo += self.named_in(path, text)
+        return False
+
+    def named_in(self, path, text):
+        """The files that a text names, and those of the roles."""
+        places = [os.path.dirname(path), self.base]
+        for name in re.findall(r"[\w./~+-]+\.(?:ya?ml|json|j2|py|sh)\b", text):
+            for place in places:
+                if os.path.isfile(found := os.path.normpath(os.path.join(place, name))):
+                    yield found
+        template = re.search(r"(include|import)_(tasks|role)\b[^#\n]*(\n\s+[^\n]*)?\{\{", text)
+        if template:
+            yield from sources(os.path.dirname(path))
+        for role, name in list(self.roles.items()):
+            # A role of a collection has a longer name, which ends with the folder's.
+            if template or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text):
+                del self.roles[role]
+                yield from sources(role)
+
+    def aliases(self):
+        """Variables beside the playbook that stand for the file."""
+        for folder in ("group_vars", "host_vars"):
+            for path in sources(os.path.join(self.base, folder)):
+                self.words.update(re.findall(rf"^\s*(\w+)\s*:.*\b{HANDS_OVER}\b", text_of(path), re.MULTILINE))
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -49,7 +207,10 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.play = ""
+        self.hosts = []
         self.started = {}
+        # An end of a play is told by Ansible only where its condition did not hold: by a skipped result.
+        self.ending = None
         path = os.environ.get("BOMA_EVENTS")
         if path is None:
             self.disabled = True
@@ -58,15 +219,44 @@ class CallbackModule(CallbackBase):
         self.file = os.fdopen(fd, "w", buffering=1, encoding="utf-8", errors="replace")
 
     def tell(self, event, **data):
+        if self.ending is not None:
+            ending, self.ending = self.ending, None
+            self.tell("ended", **ending[1])
         self.file.write(json.dumps({"event": event, **data}, default=str) + "\n")
 
+    @heard
+    def v2_playbook_on_start(self, playbook):
+        files = [playbook._file_name]
+        for play in playbook.get_plays():
+            # Imports and roles are loaded by now, from wherever they lie: each task tells its file.
+            for block in play.compile():
+                files += [path.rsplit(":", 1)[0] for task in block.get_tasks() if (path := task.get_path())]
+            roles = [one for role in play.get_roles() for one in (role, *role.get_all_dependencies())]
+            files += [path for role in roles for path in sources(role._role_path)]
+        self.tell("playbook", hands_over=Reading(playbook._file_name).hands_over(files))
+
+    @heard
     def v2_playbook_on_play_start(self, play):
         self.play = play.get_name().strip()
+        self.hosts = in_words(play.hosts)
+
+    def v2_playbook_on_no_hosts_matched(self):
+        self.tell("unmatched", play=self.play, hosts=self.hosts)
+
+    @heard
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        how = (task.args or {}).get("_raw_params") if last(task.action) == "meta" else None
+        if how in ENDS:
+            self.ending = (
+                task._uuid,
+                {"how": how, "play": self.play, "task": task.get_name().strip(), "where": task.get_path() or ""},
+            )
 
     def v2_runner_on_start(self, host, task):
         self.started[(host.get_name(), task._uuid)] = time.monotonic()
         self.tell("start", play=self.play, task=task.get_name().strip(), host=host.get_name())
 
+    @heard
     def result(self, result, status, ignored=False):
         task, fields, data = result._task, result._task_fields, result._result
         host = result._host.get_name()
@@ -75,7 +265,10 @@ class CallbackModule(CallbackBase):
         target = data.get("_ansible_delegated_vars") or {}
         own_side = delegated in THIS_SIDE or target.get("ansible_connection") == "local"
         action = str(fields.get("action") or task.action)
+        name = last(action)
         items = [item for item in data.get("results") or [] if isinstance(item, dict) and "item" in item]
+        if status == "ok" and not items and skipped(name, data):
+            status = "skipped"
         self.tell(
             "result",
             play=self.play,
@@ -86,20 +279,31 @@ class CallbackModule(CallbackBase):
             delegated=None if delegated in (None, host) or own_side else str(delegated),
             on_host=not own_side
             and fields.get("connection") in ("ssh", "ansible.builtin.ssh")
-            and action.rsplit(".", 1)[-1] not in OWN_SIDE,
+            and name not in OWN_SIDE,
             status=status,
-            ignored=bool(ignored),
+            # A host that does not answer is not covered by it.
+            ignored=bool(ignored) or (status != "unreachable" and fields.get("ignore_errors") is True),
             changed=bool(data.get("changed")),
+            # A task that was skipped by a condition would not have run anyway.
+            check_mode=fields.get("check_mode") is True and "false_condition" not in data and name not in OWN_SIDE,
+            # What no_log hides may be either: a failure that nobody can read is no answer.
+            broke=not items and (broke(name, data) or (status == "failed" and "censored" in data)),
+            held=name == "fail" and status == "skipped" and all(held(task, one) for one in items or [data]),
+            tags=[str(tag) for tag in task.tags or []],
+            jobs=[job for one in items or [data] for job in jobs(name, fields, one)],
+            rebooted=name == "reboot" and bool(data.get("rebooted")),
             seconds=0 if since is None else round(time.monotonic() - since, 3),
             message=message(data),
-            items=[self.item(item) for item in items],
+            items=[self.item(name, item) for item in items],
             resolved=data.get("boma_resolved"),
         )
 
-    def item(self, item):
+    def item(self, action, item):
+        bad = "unreachable" if item.get("unreachable") else "failed" if item.get("failed") else None
         return {
             "label": short(item.get("_ansible_item_label", item["item"])) if "censored" not in item else "hidden",
-            "ok": not (item.get("failed") or item.get("unreachable")),
+            "status": bad or ("skipped" if skipped(action, item) else "ok"),
+            "broke": broke(action, item),
             "message": message(item),
         }
 
@@ -110,6 +314,8 @@ class CallbackModule(CallbackBase):
         self.result(result, "failed", ignore_errors)
 
     def v2_runner_on_skipped(self, result):
+        if self.ending is not None and result._task._uuid == self.ending[0]:
+            self.ending = None
         self.result(result, "skipped")
 
     def v2_runner_on_unreachable(self, result):

@@ -177,7 +177,7 @@ impl Run<'_> {
     async fn verify(&mut self, one: &mut OneRun) -> Result<(), Failure> {
         self.check("assert", "after the restart").await?;
         let checks = self.record.last_checks().map(|last| last.checks.clone()).unwrap_or_default();
-        let failed = checks.iter().filter(|check| !check.ok && !check.hint);
+        let failed = checks.iter().filter(|check| check.is_red());
         let deviation = |check: &crate::ansible::checks::Check| Deviation {
             id: format!("check/{}", check.id),
             expected: "ok".into(),

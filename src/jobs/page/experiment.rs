@@ -103,9 +103,9 @@ fn evidence(run: &OneRun) -> Answer {
     match &run.restart {
         Some(restart) => {
             let seen: Vec<_> = restart.evidence.iter().map(ToString::to_string).collect();
-            Answer { ok: true, said: seen.join(", ") }
+            Answer { ok: true, said: seen.join(", "), looked: true }
         }
-        None => Answer { ok: false, said: run.wrong().join("; ") },
+        None => Answer { ok: false, said: run.wrong().join("; "), looked: true },
     }
 }
 
@@ -141,7 +141,7 @@ fn unclean(run: &OneRun) -> Seen {
 }
 
 fn row(check: &Check) -> CheckRow {
-    let answer = Answer { ok: check.ok, said: check.detail.clone() };
+    let answer = Answer { ok: check.ok, said: check.detail.clone(), looked: check.looked };
     CheckRow { id: check.id.clone(), hint: check.hint, answers: vec![Some(answer)] }
 }
 

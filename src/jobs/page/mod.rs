@@ -12,6 +12,7 @@ pub use verdict::headline;
 use super::experiment::record::Experiment;
 use super::record::{BootSeen, MadeOf, Playbook, Record};
 use crate::ansible::events::Recap;
+use crate::ansible::reports::Report;
 use crate::failure::{Exit, Failure};
 use crate::observe::{Across, Finding, Severity};
 use crate::reboot::{self, Restart};
@@ -199,7 +200,10 @@ fn checks(record: &Record) -> (Vec<String>, Vec<CheckRow>) {
         CheckRow {
             id: id.to_owned(),
             hint: found.iter().rev().flatten().next().is_some_and(|check| check.hint),
-            answers: found.iter().map(|c| c.map(|c| Answer { ok: c.ok, said: c.detail.clone() })).collect(),
+            answers: found
+                .iter()
+                .map(|c| c.map(|c| Answer { ok: c.ok, said: c.detail.clone(), looked: c.looked }))
+                .collect(),
         }
     };
     // The page speaks of restarts: what is no reboot must not be called one.
@@ -265,7 +269,14 @@ fn playbook(playbook: &Playbook) -> cycle::Playbook {
         recap: recap.map(|(word, n)| (word.to_owned(), n)).to_vec(),
         ok: playbook.ok,
         failed: playbook.failed.iter().map(failed_task).collect(),
+        // A failure that the playbook caught or ignored is among the failed tasks already.
+        reports: playbook.reports.iter().filter(|report| !report.kind.is_a_failure()).map(report).collect(),
     }
+}
+
+fn report(report: &Report) -> cycle::Report {
+    let Report { kind, task, place, message } = report.clone();
+    cycle::Report { kind: kind.to_string(), task, place, message }
 }
 
 fn failed_task(task: &super::record::FailedTask) -> cycle::FailedTask {

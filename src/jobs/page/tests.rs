@@ -71,7 +71,8 @@ fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
     let phase = |name: &str, ok| Phase { name: name.into(), seconds: 1.0, ok, outcome: "o".into() };
     record.phases = vec![phase("check", false), phase("reboot", true), phase("assert", false), phase("down", false)];
     record.fail(&Failure::new(Exit::Verify, "1 of 1 checks failed after the reboot: port").next("look at the port"));
-    let check = |ok| crate::ansible::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into() };
+    let check =
+        |ok| crate::ansible::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into(), looked: true };
     let checks = |when: &str, ok| Checks { when: when.into(), checks: vec![check(ok)] };
     record.checks = vec![checks("before the reboot", true), checks("after the reboot", false)];
     let page = of(&record, &dir);

@@ -13,12 +13,19 @@ pub(super) enum Change {
     FailedAlready,
     /// It failed, and there is nothing to compare with.
     Fails,
+    /// It did not look, so nothing is known but that it does not hold.
+    Unseen,
     Unknown,
 }
 
 impl Change {
     /// From the answer before (if there is one) to the one after.
     pub(super) fn of(before: Option<&Answer>, after: Option<&Answer>) -> Self {
+        if after.is_some_and(|answer| !answer.looked) {
+            return Self::Unseen;
+        }
+        // Nothing can be compared with a look that was none.
+        let before = before.filter(|answer| answer.looked);
         match (before.map(|a| a.ok), after.map(|a| a.ok)) {
             (_, None) => Self::Unknown,
             (Some(true) | None, Some(true)) => Self::Holds,
@@ -36,6 +43,7 @@ impl Change {
             Self::Mended => ("mended by the restart", "pill good"),
             Self::FailedAlready => ("failed already", "pill warn"),
             Self::Fails => ("fails", "pill bad"),
+            Self::Unseen => ("did not look", "pill bad"),
             Self::Unknown => ("not known", "soft"),
         }
     }
@@ -48,7 +56,7 @@ pub(super) fn short(checks: &[CheckRow], restart: Option<usize>) -> (String, Opt
         judged.filter(|row| compared(row, restart) == change).count()
     };
     let broken = failed(Change::Broken);
-    let red = broken + failed(Change::FailedAlready) + failed(Change::Fails);
+    let red = broken + failed(Change::FailedAlready) + failed(Change::Fails) + failed(Change::Unseen);
     match (checks.is_empty(), broken, red) {
         (true, ..) => ("did not run".into(), None),
         (_, 0, 0) => ("all hold".into(), Some(true)),
@@ -87,7 +95,7 @@ pub(super) fn matrix(times: &[String], checks: &[CheckRow], restart: Option<usiz
                     td role="cell" { @let (words, class) = words(change, row.hint); span class=(class) { (words) } }
                 }
                 @if let Some(said) = said {
-                    tr.said role="row" { td.said-bad[matches!(change, Change::Broken | Change::Fails | Change::FailedAlready)] colspan=(columns) role="cell" { (Told(said)) } }
+                    tr.said role="row" { td.said-bad[matches!(change, Change::Broken | Change::Fails | Change::FailedAlready | Change::Unseen)] colspan=(columns) role="cell" { (Told(said)) } }
                 }
             } }
         }
@@ -98,6 +106,7 @@ pub(super) fn matrix(times: &[String], checks: &[CheckRow], restart: Option<usiz
 fn words(change: Change, hint: bool) -> (&'static str, &'static str) {
     match (hint, change) {
         (true, Change::Broken | Change::Fails | Change::FailedAlready) => ("explains", "soft"),
+        (true, Change::Unseen) => ("did not look", "pill warn"),
         (true, Change::Mended) => ("holds", "soft"),
         _ => change.words(),
     }
@@ -106,6 +115,7 @@ fn words(change: Change, hint: bool) -> (&'static str, &'static str) {
 fn cell(answer: Option<&Answer>, hint: bool) -> Markup {
     let (sign, word, class) = match (answer.map(|a| a.ok), hint) {
         (None, _) => ("–", "not run", "soft"),
+        _ if answer.is_some_and(|a| !a.looked) => ("?", "did not look", if hint { "warn" } else { "bad" }),
         (Some(true), _) => ("✓", "ok", "good"),
         (Some(false), true) => ("✗", "no", "warn"),
         (Some(false), false) => ("✗", "failed", "bad"),
@@ -115,7 +125,7 @@ fn cell(answer: Option<&Answer>, hint: bool) -> Markup {
 
 /// What the checks of one run say, in a few words; and whether that is as it must be.
 pub(super) fn tally(checks: &[CheckRow]) -> (String, Option<bool>) {
-    let red = checks.iter().filter(|row| !row.hint && compared(row, None) == Change::Fails);
+    let red = checks.iter().filter(|row| !row.hint && matches!(compared(row, None), Change::Fails | Change::Unseen));
     let red: Vec<_> = red.map(|row| row.id.as_str()).collect();
     match (checks.len(), red.is_empty()) {
         (0, _) => ("not run".into(), None),

@@ -90,6 +90,8 @@ pub struct Answer {
     pub ok: bool,
     /// What it saw.
     pub said: String,
+    /// Whether it looked at all; one that did not does not hold.
+    pub looked: bool,
 }
 
 /// A file of the evidence.

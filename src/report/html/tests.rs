@@ -57,7 +57,10 @@ fn run_that_says(text: &str) -> CyclePage {
         checks: vec![CheckRow {
             id: t(),
             hint: false,
-            answers: vec![Some(Answer { ok: true, said: t() }), Some(Answer { ok: false, said: t() })],
+            answers: vec![
+                Some(Answer { ok: true, said: t(), looked: true }),
+                Some(Answer { ok: false, said: t(), looked: true }),
+            ],
         }],
         state: Some(vec![
             finding(Weight::Error, None),
@@ -77,6 +80,7 @@ fn run_that_says(text: &str) -> CyclePage {
             recap: vec![(t(), 1)],
             ok: false,
             failed: vec![FailedTask { task: t(), place: t(), message: t(), went_on: false }],
+            reports: vec![Report { kind: t(), task: t(), place: t(), message: t() }],
         }],
         leaks: vec![(t(), t())],
         files: vec![
@@ -190,9 +194,25 @@ fn what_is_drawn_is_said_in_words_too() {
 }
 
 #[test]
+fn a_check_that_did_not_look_is_shown_as_such_and_all_do_not_hold() {
+    let answer = |looked| Some(Answer { ok: looked, said: "why".into(), looked });
+    let row = |id: &str, hint| CheckRow { id: id.into(), hint, answers: vec![answer(true), answer(false)] };
+    let page = CyclePage {
+        check_times: vec!["before the reboot".into(), "after the reboot".into()],
+        first_after: Some(1),
+        checks: vec![row("port", false), row("chain", true)],
+        ..CyclePage::default()
+    };
+    let body = cycle::body(&page).into_string();
+    assert_eq!(body.matches("? </span>did not look").count(), 2, "{body}");
+    assert!(body.contains("pill bad\">did not look") && body.contains("pill warn\">did not look"));
+    assert!(!body.contains("all hold") && !body.contains("broken by"));
+}
+
+#[test]
 fn a_check_says_what_the_reboot_did_to_it() {
     let row = |id: &str, before: Option<bool>, after: bool| {
-        let answer = |ok| Answer { ok, said: String::new() };
+        let answer = |ok| Answer { ok, said: String::new(), looked: true };
         CheckRow { id: id.into(), hint: false, answers: vec![before.map(answer), Some(answer(after))] }
     };
     let page = CyclePage {

@@ -172,6 +172,21 @@ pub struct Playbook {
     pub ok: bool,
     /// The tasks that failed.
     pub failed: Vec<FailedTask>,
+    /// What is no failure and has to be known.
+    pub reports: Vec<Report>,
+}
+
+/// What is no failure of a playbook and has to be known.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What kind of thing it is.
+    pub kind: String,
+    /// The task or the play.
+    pub task: String,
+    /// File and line.
+    pub place: String,
+    /// What happened.
+    pub message: String,
 }
 
 /// A task that failed.

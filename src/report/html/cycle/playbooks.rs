@@ -34,5 +34,14 @@ pub(super) fn shown(playbooks: &[Playbook]) -> Markup {
                 pre.console { (Told(&task.message)) }
             }
         } }
+        @for playbook in playbooks { @for report in &playbook.reports {
+            div.entry {
+                p {
+                    span.tag.warn { span aria-hidden="true" { "△ " } (Told(&report.kind)) }
+                    " " b { (Told(&report.task)) } " " span."soft small" { (Told(&report.place)) }
+                }
+                pre.console { (Told(&report.message)) }
+            }
+        } }
     }
 }
