@@ -3,14 +3,16 @@
 //! The error names all three: what, how long, the last probe's own words, and the console's last lines.
 
 pub mod condition;
+mod suspect;
 pub mod vigil;
 
 use crate::console::tail::last_lines;
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, Follow, JournalError};
+use crate::monitor::events::{Event, Exited, Follow, JournalError, What};
 use std::time::Duration;
+use suspect::Suspects;
 
 /// How many of the console's last lines an error carries.
 const CONSOLE_LINES: usize = 12;
@@ -22,6 +24,9 @@ pub struct Watch {
     follow: Follow,
     /// What stands before it in the console is no doom any more.
     console_from: u64,
+    /// Whether nothing that the console says is one.
+    deaf: bool,
+    suspects: Suspects,
 }
 
 /// Why what was waited for did not come.
@@ -93,22 +98,18 @@ pub enum Doom {
 impl Doom {
     /// What an event means for a wait.
     fn of(event: &Event) -> Option<Self> {
-        let text = |key: &str| event.text(key).unwrap_or_default().to_owned();
-        match event.kind.as_str() {
-            "qemu-exited" => {
-                let (status, stderr) = (text("status"), text("stderr"));
+        match &event.what {
+            What::QemuExited(Exited { status, stderr, .. }) => {
                 let words = stderr.lines().last().map(|line| format!(", saying {line:?}")).unwrap_or_default();
                 Some(Self::QemuGone(format!("{status}{words}")))
             }
-            "journal-full" => Some(Self::Flooded(text("why"))),
-            "network-broken" => Some(Self::NetworkBroken(text("why"))),
-            "kvm-internal-error" => Some(Self::KvmBroken),
-            "GUEST_PANICKED" => Some(Self::Panicked),
+            What::JournalFull(flood) => Some(Self::Flooded(flood.why.clone())),
+            What::NetworkBroken(broken) => Some(Self::NetworkBroken(broken.why.clone())),
+            What::KvmInternalError => Some(Self::KvmBroken),
+            What::GuestPanicked(_) => Some(Self::Panicked),
             // One of QEMU's own (asked to quit, by QMP or by a signal) is followed by its end, which says so.
-            "SHUTDOWN" if event.data.get("guest").is_none_or(|by_guest| by_guest == true) => Some(Self::PoweredOff),
-            "console-rule" if event.data.get("fatal").is_some_and(|v| v == true) => {
-                Some(Self::Console { rule: text("id"), line: text("line") })
-            }
+            What::Shutdown(cause) if cause.guest => Some(Self::PoweredOff),
+            // What the console says has to be confirmed (`suspect`).
             _ => None,
         }
     }
@@ -145,7 +146,7 @@ impl Watch {
     /// Watch a VM from the event after `seq` on.
     pub fn since(vm: &VmDir, seq: u64) -> Result<Self, WaitError> {
         let follow = Follow::new(&vm.events(), seq).map_err(WaitError::Journal)?;
-        Ok(Self { vm: vm.clone(), follow, console_from: 0 })
+        Ok(Self { vm: vm.clone(), follow, console_from: 0, deaf: false, suspects: Suspects::default() })
     }
 
     /// A new boot begins at that offset of the console. The old one's last line may be judged only now, when the
@@ -154,11 +155,22 @@ impl Watch {
         self.console_from = offset;
     }
 
+    /// What the console says ends none of its waits: for whoever reads the console, or watches the journal only.
+    pub fn deaf_to_the_console(self) -> Self {
+        Self { deaf: true, ..self }
+    }
+
     /// What an event means for the boot that is waited for.
-    fn doom(&self, event: &Event) -> Option<Doom> {
-        let past =
-            event.kind == "console-rule" && event.data["offset"].as_u64().is_some_and(|at| at < self.console_from);
-        if past { None } else { Doom::of(event) }
+    fn doom(&mut self, event: &Event) -> Option<Doom> {
+        match &event.what {
+            What::ConsoleRule(matched) => {
+                if matched.fatal && !self.deaf && matched.offset >= self.console_from {
+                    self.suspects.add(&self.vm, matched);
+                }
+                None
+            }
+            what => self.suspects.take(what).or_else(|| Doom::of(event)),
+        }
     }
 
     /// Probe until it answers. A probe's error is the reason why it has not come yet.
@@ -216,12 +228,15 @@ impl Watch {
             let event = tokio::select! {
                 biased;
                 event = self.follow.next() => event.map_err(WaitError::Journal)?,
+                doom = self.suspects.confirmed(&self.vm) => return Err(self.doomed(what, doom, deadline)),
                 () = monitor_gone(&self.vm) => return Err(self.doomed(what, Doom::MonitorGone, deadline)),
                 () = tokio::time::sleep(deadline.left()) => {
                     return Err(self.timed_out(what, "no such event".into(), deadline));
                 }
             };
             if wanted(&event) {
+                // Of an earlier boot nothing is suspected any more.
+                self.suspects.take(&event.what);
                 return Ok(event);
             }
             if let Some(doom) = self.doom(&event) {
@@ -236,6 +251,7 @@ impl Watch {
             let event = tokio::select! {
                 biased;
                 event = self.follow.next() => event.map_err(WaitError::Journal)?,
+                doom = self.suspects.confirmed(&self.vm) => return Ok(doom),
                 () = monitor_gone(&self.vm) => return Ok(Doom::MonitorGone),
             };
             if let Some(doom) = self.doom(&event) {
@@ -280,11 +296,10 @@ async fn monitor_gone(vm: &VmDir) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::events::Source;
     use serde_json::{Value, json};
 
     fn doom(kind: &str, data: Value) -> Option<Doom> {
-        Doom::of(&Event { seq: 1, wall: 0.0, mono: 0.0, source: Source::Qmp, kind: kind.into(), console: 0, data })
+        Doom::of(&Event::sample(1, 0.0, kind, &data))
     }
 
     #[test]

@@ -293,9 +293,9 @@ async fn as_a_user_without_privileges() {
     let vm = world.boot(json!({"disks": [{"size_mib": 8, "format": "raw"}], "net": "user"})).await;
     says(&vm, "from the CD\r\n", 1).await;
     let events = read_all(&vm.vm.events()).unwrap();
-    let started = events.iter().find(|event| event.kind == "qemu-started").unwrap();
-    println!("confined: {}", started.data["confined"]);
-    assert_eq!(started.data["confined"]["user"], 65534);
+    let started = events.iter().find(|event| event.kind() == "qemu-started").unwrap();
+    println!("confined: {}", started.data()["confined"]);
+    assert_eq!(started.data()["confined"]["user"], 65534);
     assert!(monitor(&vm, "info network").await.contains("restrict=on"));
     world.down().await;
 }

@@ -52,7 +52,7 @@ async fn flood(limit: Duration) {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let boots = vm.events("boot");
     assert_eq!(boots.len(), 2, "{boots:?}");
-    let cut = boots[1].data["offset"].as_u64().unwrap();
+    let cut = boots[1].data()["offset"].as_u64().unwrap();
     let disk = |path: Utf8PathBuf| std::fs::metadata(path).unwrap().blocks() * 512;
     let (log, events) = (disk(vm.dir.console()), disk(vm.dir.events()));
     println!(

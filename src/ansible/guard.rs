@@ -48,7 +48,13 @@ fn check_hosts(controller: &Controller, playbook: &Utf8Path, prefix: &[String]) 
 fn check_way(controller: &Controller, connection: &Connection, prefix: &[String]) -> Result<(), AnsibleError> {
     let folder = &controller.folder;
     let events = folder.path().join("guard.ndjson");
-    let _ = std::fs::remove_file(&events);
+    // What an earlier run left there would answer for this one.
+    match std::fs::remove_file(&events) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(AnsibleError::Io { path: events, source });
+        }
+        _ => {}
+    }
     let mut invocation = controller.playbook(&folder.guard(), &[], &[]);
     invocation.env.retain(|(name, _)| name != "BOMA_EVENTS");
     invocation.env.push(("BOMA_EVENTS".into(), events.to_string()));

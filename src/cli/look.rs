@@ -85,8 +85,13 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
         let presence = vm.presence();
         let alive = !presence.is_gone();
         let plan: Option<Plan> = std::fs::read(vm.plan()).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let events = read_all(&vm.events()).unwrap_or_default();
-        let faults = if alive { in_force(&events) } else { Vec::new() };
+        let events = read_all(&vm.events());
+        // Not known is not none: then there is no list, and no number.
+        let faults = match &events {
+            Ok(events) if alive => Some(in_force(events)),
+            Ok(_) => Some(Vec::new()),
+            Err(_) => None,
+        };
         let text = match (&plan, alive) {
             _ if let Presence::Unknown(why) = &presence => {
                 format!("{host}: not known whether it is running: {why}")
@@ -109,15 +114,19 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
         for forwarded in &forwards {
             say.result(format!("  forwards {forwarded}"));
         }
-        for InForce { fault, seq } in &faults {
+        if let (Err(error), true) = (&events, alive) {
+            say.result(format!("  which faults are in force is not known: {error}"));
+        }
+        for InForce { fault, seq } in faults.iter().flatten() {
             say.result(format!(
                 "  fault {fault} is in force since event {seq}; `boma-qemu fault {host} {}` undoes it",
                 fault.opposite()
             ));
         }
         say.object(&serde_json::json!({
-            "event": "vm", "host": host, "alive": (!matches!(presence, Presence::Unknown(_))).then_some(alive), "folder": vm.path(), "faults": faults,
-            "since": events.last().map_or(0, |event| event.seq),
+            "event": "vm", "host": host, "folder": vm.path(), "faults": faults,
+            "alive": (!matches!(presence, Presence::Unknown(_))).then_some(alive),
+            "since": events.as_ref().ok().map(|events| events.last().map_or(0, |event| event.seq)),
             "vm": plan.as_ref().map(|p| &p.vm), "address": plan.as_ref().map(|p| p.net.vm.ip),
             "forwards": forwards,
             "ttl_left_s": expiry.as_ref().map(|expiry| expiry.left().as_secs()),

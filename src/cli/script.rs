@@ -9,7 +9,7 @@ use crate::host::process::ProcessId;
 use crate::jobs::Context;
 use crate::jobs::run::{self, Run};
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, Follow, JournalError, read_all};
+use crate::monitor::events::{Event, Follow, JournalError, What, read_all};
 use crate::monitor::{Client, ClientError, QemuStatus, Refusal};
 use crate::names::HostName;
 use crate::qmp::QmpError;
@@ -122,7 +122,7 @@ pub(super) async fn events(dirs: &Dirs, host: &HostName, follow: bool, since: Op
             },
             () = reader_gone() => return Ok(0),
         };
-        orderly |= event.kind == "stop";
+        orderly |= matches!(event.what, What::Stop);
         if print(&event).is_err() {
             return Ok(0);
         }

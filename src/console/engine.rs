@@ -133,7 +133,7 @@ impl Engine {
 
     /// The same as a line, if it is as short as prompts are (`longest` bytes): to look at a long one again
     /// and again, whenever a byte comes, would cost its square.
-    pub(super) fn prompt(&self, longest: usize) -> Option<Line> {
+    pub(crate) fn prompt(&self, longest: usize) -> Option<Line> {
         let held = self.held.as_ref().map_or(0, |(held, _)| held.len());
         let text = Some(self.line.len() + held).filter(|length| *length <= longest).map(|_| self.partial())?;
         let Place { offset, row } = self.held.as_ref().map_or(self.line_at, |(_, place)| *place);

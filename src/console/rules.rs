@@ -39,6 +39,27 @@ pub struct Rule {
 /// The longest prompt, in bytes: a longer line that has not ended is none.
 const LONGEST_PROMPT: usize = 256;
 
+/// How a fatal line is told from one that only has its words: any program can write to the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// A prompt waits there, and answers.
+    Talk,
+    /// The processors run no program any more.
+    Processors,
+    /// Nothing more is said.
+    Silence,
+}
+
+/// How a match of a fatal rule is confirmed.
+pub fn confirm(id: &str) -> Confirm {
+    match id {
+        PANIC | PANIC_HALT | "pid1-segfault" => Confirm::Processors,
+        "pid1-frozen" | "no-boot-device" => Confirm::Silence,
+        // What the kernel says of them comes with a panic; what an initramfs says, with its shell.
+        _ => Confirm::Talk,
+    }
+}
+
 const fn rule(id: &'static str, severity: Severity, pattern: &'static str, means: &'static str) -> Rule {
     Rule { id, severity, fatal: false, pattern, means, prompt: false }
 }
@@ -51,6 +72,21 @@ const fn prompt(id: &'static str, pattern: &'static str, means: &'static str) ->
     Rule { prompt: true, ..fatal(id, pattern, means) }
 }
 
+/// Where a kernel record begins: at its stamp, or, with `printk.time=0`, at once. What a program says has its name there.
+macro_rules! kernel {
+    () => {
+        r"^(\[ *\d+\.\d+\](\[ *[TC] *\d+\])? )?"
+    };
+}
+
+/// Where systemd says what became of a job: in a status line, or in the kernel's log. What follows is the unit's name, its
+/// description, or both with the name first (`status-unit-format`).
+macro_rules! done {
+    () => {
+        concat!(r"^(\[ *OK *\] |", kernel!(), r"systemd\[1\]: )(Reached target|Started) ")
+    };
+}
+
 use Severity::{Critical, Error, Warning};
 
 /// The rule of a kernel that panics. It may still restart by itself (`kernel.panic`).
@@ -60,47 +96,67 @@ pub const PANIC_HALT: &str = "panic-halt";
 
 /// All rules. The texts are those of Linux 6.12, systemd 257, initramfs-tools, dracut and GRUB 2.12.
 pub const RULES: &[Rule] = &[
-    // Not the line that ends it, which has a rule of its own.
-    fatal(PANIC, r"(^|[^d] |[^ ])Kernel panic - not syncing", "the kernel panicked"),
+    fatal(PANIC, concat!(kernel!(), "Kernel panic - not syncing"), "the kernel panicked"),
     fatal(
         PANIC_HALT,
-        r"---\[ end Kernel panic - not syncing",
+        concat!(kernel!(), r"---\[ end Kernel panic - not syncing"),
         "the kernel panicked and stands still: kernel.panic is 0, so it does not restart by itself",
     ),
     fatal(
         "pid1-frozen",
-        r"systemd\[1\]: (Freezing execution|Caught <\w+>)|^\[!!!!!!\] ",
+        concat!(kernel!(), r"systemd\[1\]: (Freezing execution|Caught <\w+>)|^\[!!!!!!\] "),
         "systemd gave up: it crashed, or cannot do without what has failed",
     ),
-    fatal("pid1-segfault", r"\b(systemd|init)\[1\]:? (segfault at |general protection|trap )", "process 1 crashed"),
+    fatal(
+        "pid1-segfault",
+        concat!(kernel!(), r"(traps: )?(systemd|init)\[1\]:? (segfault at |general protection|trap )"),
+        "process 1 crashed",
+    ),
     fatal(
         "no-init",
-        r"No working init found|Attempted to kill init|No init found\. Try passing init=|doesn't have requested /sbin/init",
+        concat!(
+            kernel!(),
+            r"(Kernel panic - not syncing: )?(No working init found|Attempted to kill init)",
+            r"|^No init found\. Try passing init=|^Target filesystem doesn't have requested /sbin/init",
+        ),
         "the kernel has no process 1",
     ),
     fatal(
         "root-mount",
-        r"VFS: (Unable to mount|Cannot open) root|Gave up waiting for root|ALERT! .* does not exist|Failed to mount (sysroot\.mount|.*\[?/sysroot)|mounting .* on /root failed",
+        concat!(
+            kernel!(),
+            r"(Kernel panic - not syncing: )?VFS: (Unable to mount|Cannot open) root",
+            r"|^Gave up waiting for root|^ALERT! .* does not exist|^mount: mounting .* on /root failed",
+            r"|^\[FAILED\] Failed to mount (sysroot\.mount|/sysroot)",
+        ),
         "the root file system was not found or not mounted",
     ),
     fatal(
         "emergency-mode",
-        r"You are in emergency mode|Welcome to emergency mode|Entering emergency mode|(Reached target|Started) .*(emergency\.(target|service)|Emergency (Mode|Shell))",
+        concat!(
+            done!(),
+            r"(emergency\.(target|service)( - .*)?|Emergency (Mode|Shell))\.?$",
+            r"|^(You are in|Welcome to|Entering) emergency mode\b",
+        ),
         "the boot ended in emergency mode (a failed mount in fstab, usually)",
     ),
     fatal(
         "rescue-mode",
-        r"You are in rescue mode|Welcome to rescue mode|(Reached target|Started) .*(rescue\.(target|service)|Rescue (Mode|Shell))",
+        concat!(
+            done!(),
+            r"(rescue\.(target|service)( - .*)?|Rescue (Mode|Shell))\.?$",
+            r"|^(You are in|Welcome to) rescue mode\b",
+        ),
         "the boot ended in rescue mode",
     ),
     fatal(
         "no-rescue-login",
-        r"Cannot open access to console, the root account is locked",
+        r"^Cannot open access to console, the root account is locked",
         "a rescue shell was due, but root is locked, so nobody can use it",
     ),
     fatal(
         "initramfs-shell",
-        r"Dropping to a shell!|BusyBox v.* built-in shell",
+        r"^(ALERT! .*)?Dropping to a shell!|^BusyBox v.* built-in shell",
         "the initramfs gave up and opened a shell",
     ),
     prompt("initramfs-prompt", r"^\(initramfs\) *$", "the initramfs waits at its shell"),
@@ -114,7 +170,7 @@ pub const RULES: &[Rule] = &[
     fatal("no-boot-device", r"^(No bootable device|Boot failed: )", "the firmware found nothing to boot from"),
     prompt(
         "sulogin-prompt",
-        r"Give root password for maintenance|Press Enter for maintenance|\(or press Control-D to continue\): *$",
+        r"^(Give root password|Press Enter) for maintenance|^\(or press Control-D to continue\): *$",
         "a rescue shell waits for the root password",
     ),
     rule(

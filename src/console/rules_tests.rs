@@ -76,6 +76,14 @@ const USERS: &[Known] = &[
     ("[  OK  ] Started emergency.service - Emergency Shell.", &["emergency-mode"]),
     ("Entering emergency mode. Exit the shell to continue.", &["emergency-mode"]),
     ("[  OK  ] Reached target rescue.target - Rescue Mode.", &["rescue-mode"]),
+    // The other two of systemd's forms: the name, the description.
+    ("[  OK  ] Reached target emergency.target.", &["emergency-mode"]),
+    ("[  OK  ] Reached target Emergency Mode.", &["emergency-mode"]),
+    ("[  OK  ] Started rescue.service.", &["rescue-mode"]),
+    ("[  OK  ] Started Rescue Shell.", &["rescue-mode"]),
+    ("[  OK  ] Started rescue.service - Rescue Shell.", &["rescue-mode"]),
+    ("You are in rescue mode. After logging in, type \"journalctl -xb\" to view", &["rescue-mode"]),
+    ("[FAILED] Failed to mount sysroot.mount - /sysroot.", &["root-mount", "unit-failed"]),
     ("Cannot open access to console, the root account is locked.", &["no-rescue-login"]),
     ("ALERT!  UUID=1234 does not exist.  Dropping to a shell!", &["root-mount", "initramfs-shell"]),
     ("Gave up waiting for root file system device.  Common problems:", &["root-mount"]),
@@ -93,6 +101,59 @@ const USERS: &[Known] = &[
     ("Entering rescue mode...", &["grub-rescue"]),
     ("No bootable device.", &["no-boot-device"]),
 ];
+
+/// What a healthy machine can say that has words of a lost one in it.
+const BORROWED: &[&str] = &[
+    "[  OK  ] Started net-rescue.service - Network rescue daemon.",
+    "[  OK  ] Started net-rescue.service.",
+    "[  OK  ] Started shell.service - Emergency Shell.",
+    "[  OK  ] Started mail-emergency.service - Tells of an Emergency Mode.",
+    "[  OK  ] Started Watches for Emergency Mode.",
+    "[  OK  ] Reached target my-rescue.target - Rescue Mode.",
+    "[  OK  ] Reached target emergency.target.wants-watch.service - x.",
+    "[  OK  ] Finished rescue.service-check.service - Rescue Shell.",
+    "         Starting emergency.service - Emergency Shell...",
+    "[  OK  ] Stopped target emergency.target - Emergency Mode.",
+    "[  OK  ] Listening on rescue.socket - Rescue Shell.",
+    "[   12.3] myapp[812]: replaying log: Kernel panic - not syncing: test",
+    "[   12.345678] myapp[812]: Kernel panic - not syncing: test",
+    "[   12.345678][  T812] myapp[812]: You are in emergency mode",
+    "[   12.345678] replaying a log: Kernel panic - not syncing: test",
+    "myapp[812]: Kernel panic - not syncing: test",
+    "myapp[812]: systemd[1]: Freezing execution.",
+    "Nov 29 00:11:22 askari myapp[812]: Reached target emergency.target - Emergency Mode.",
+    "[   12.345678] crash-collector: kept ---[ end Kernel panic - not syncing: x ]---",
+    "sshd[4]: You are in emergency mode",
+    "Note: You are in emergency mode when this fails",
+    "backup: ALERT! the disk of the day does not exist",
+    "pxe[1]: Dropping to a shell!",
+    "audit: BusyBox v1.37.0 built-in shell (ash) was started",
+    "docs: No init found. Try passing init= bootarg.",
+    "check[9]: VFS: Unable to mount root fs on unknown-block(0,0)",
+    "ladder[3]: Gave up waiting for root file system device.",
+    "agetty[7]: Cannot open access to console, the root account is locked.",
+    "install.sh: Give root password for maintenance",
+    "[   12.345678] qemu[99]: No bootable device.",
+    "[   12.345678] myapp[1]: segfault at 0",
+    "vm[7]: [!!!!!!] Failed to mount API filesystems.",
+];
+
+#[test]
+fn words_of_a_lost_machine_in_another_ones_lines_are_not_fatal() {
+    for line in BORROWED {
+        let fatal: Vec<_> = check(format!("{line}\r\n").as_bytes()).into_iter().filter(|found| found.fatal).collect();
+        assert_eq!(fatal, [], "{line}");
+    }
+}
+
+/// Each fatal rule says how it is confirmed, and those that a panic stands behind are not asked for a prompt.
+#[test]
+fn a_fatal_rule_is_confirmed_in_the_way_that_it_can_be() {
+    let by = |how| RULES.iter().filter(move |rule| rule.fatal && confirm(rule.id) == how).map(|rule| rule.id);
+    assert_eq!(by(Confirm::Processors).collect::<Vec<_>>(), [PANIC, PANIC_HALT, "pid1-segfault"]);
+    assert_eq!(by(Confirm::Silence).collect::<Vec<_>>(), ["pid1-frozen", "no-boot-device"]);
+    assert!(RULES.iter().filter(|rule| rule.prompt).all(|rule| confirm(rule.id) == Confirm::Talk));
+}
 
 const ORDINARY: &[&str] = &[
     "[    0.500000] pvpanic-pci 0000:00:06.0: enabling device",

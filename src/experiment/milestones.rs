@@ -2,7 +2,7 @@
 
 use crate::console::engine::{Engine, Line};
 use crate::console::times::Times;
-use crate::monitor::events::Event;
+use crate::monitor::events::{Event, What};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -109,16 +109,17 @@ impl Milestones {
     pub fn from(traces: Traces<'_>) -> Self {
         let Traces { events, times, asked, .. } = traces;
         let since: Vec<_> = events.iter().filter(|event| event.mono >= asked).collect();
-        let ended = since
-            .iter()
-            .find(|event| matches!(event.kind.as_str(), "RESET" | "SHUTDOWN" | "GUEST_PANICKED" | "qemu-exited"));
+        let ends = |what: &What| {
+            matches!(what, What::Reset(_) | What::Shutdown(_) | What::GuestPanicked(_) | What::QemuExited(_))
+        };
+        let ended = since.iter().find(|event| ends(&event.what));
         let kernel = line_of(traces, |line| line.kernel && line.text.contains("] Linux version "));
         let begins = |text: &str| text.contains("systemd[1]: systemd ") && text.contains("running in system mode");
         let userspace = line_of(traces, |line| begins(&line.text));
         // Where no event of the machine ends the old boot, it goes on until the last that it wrote.
         let last_word = || times.before(kernel.or(userspace)?).map(|(time, _)| time);
         let down = ended.map(|event| event.mono).or_else(last_word);
-        let runs = |event: &&&Event| matches!(event.kind.as_str(), "RESET" | "RESUME");
+        let runs = |event: &&&Event| matches!(event.what, What::Reset(_) | What::Resume);
         let before_kernel = |event: &&&Event| kernel.is_none_or(|kernel| event.mono < kernel);
         let firmware = ended.and_then(|ended| {
             let after = since.iter().filter(|event| event.mono >= ended.mono);
@@ -155,11 +156,10 @@ fn line_of(traces: Traces<'_>, wanted: impl Fn(&Line) -> bool) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::events::Source;
     use serde_json::Value;
 
     fn event(mono: f64, kind: &str) -> Event {
-        Event { seq: 0, wall: 0.0, mono, source: Source::Qmp, kind: kind.into(), console: 0, data: Value::Null }
+        Event::sample(0, mono, kind, &Value::Null)
     }
 
     /// A console whose lines come at the given times.

@@ -15,7 +15,7 @@ pub use disk::{DiskError, SLOW_BYTES, SLOW_REQUESTS, disk};
 
 use crate::failure::{Blame, Exit};
 use crate::monitor::ClientError;
-use crate::monitor::events::{Event, JournalError};
+use crate::monitor::events::{Event, JournalError, What};
 use crate::network::NetError;
 use crate::ssh::SshError;
 use serde::Serialize;
@@ -115,7 +115,10 @@ pub fn in_force(events: &[Event]) -> Vec<InForce> {
 }
 
 fn asked(event: &Event) -> Option<Fault> {
-    (event.kind == "fault").then(|| event.text("fault")?.parse().ok()).flatten()
+    match &event.what {
+        What::Fault(asked) => Some(asked.fault),
+        _ => None,
+    }
 }
 
 /// Whether an event undoes a fault by itself: a new QEMU knows nothing of the old one's cut cable, broken disk
@@ -123,10 +126,10 @@ fn asked(event: &Event) -> Option<Fault> {
 /// file system is on the disk until that is what it was before.
 fn ends(event: &Event, fault: Fault) -> bool {
     match fault.part() {
-        Part::Disk if fault == Fault::Disk(Disk::Full) => event.kind == "restore",
-        Part::Link | Part::Disk => event.kind == "qemu-started",
-        Part::Run => matches!(event.kind.as_str(), "qemu-started" | "RESUME"),
-        Part::Clock => matches!(event.kind.as_str(), "qemu-started" | "boot"),
+        Part::Disk if fault == Fault::Disk(Disk::Full) => matches!(event.what, What::Restore(_)),
+        Part::Link | Part::Disk => matches!(event.what, What::QemuStarted(_)),
+        Part::Run => matches!(event.what, What::QemuStarted(_) | What::Resume),
+        Part::Clock => matches!(event.what, What::QemuStarted(_) | What::Boot(_)),
         Part::Egress => false,
     }
 }
@@ -137,10 +140,7 @@ mod tests {
     use serde_json::json;
 
     fn event(seq: u64, kind: &str, fault: &str) -> Event {
-        serde_json::from_value(json!({
-            "seq": seq, "wall": 0.0, "mono": 0.0, "source": "command", "kind": kind, "data": {"fault": fault},
-        }))
-        .unwrap()
+        Event::sample(seq, 0.0, kind, &json!({ "fault": fault }))
     }
 
     fn left(events: &[(&str, &str)]) -> Vec<String> {

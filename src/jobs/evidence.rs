@@ -71,11 +71,20 @@ impl Run<'_> {
             run.copy(&net.holder_log(), "net/holder.log"),
             run.write("net/nft.txt", self.live_rules()),
         ]);
-        if let (Ok(log), Ok(events)) = (std::fs::metadata(vm.console()), read_all(&vm.events())) {
-            for part in parts(usize::try_from(log.len()).unwrap_or(usize::MAX), &console_cuts(&events)) {
-                let text = gap::text(&vm.console(), part.range.start as u64..part.range.end as u64);
-                kept.push(run.write(&format!("console/{}.log", part.name()), text.unwrap_or_default()));
+        match (std::fs::metadata(vm.console()), read_all(&vm.events())) {
+            (Ok(log), Ok(events)) => {
+                for part in parts(usize::try_from(log.len()).unwrap_or(usize::MAX), &console_cuts(&events)) {
+                    let text = gap::text(&vm.console(), part.range.start as u64..part.range.end as u64);
+                    let text = text.unwrap_or_else(|error| format!("it cannot be read: {error}\n").into());
+                    kept.push(run.write(&format!("console/{}.log", part.name()), text));
+                }
             }
+            (_, Err(error)) => {
+                let why = Failure::from(error);
+                self.ctx.progress.note(&format!("the console is not kept boot by boot: {why}"));
+            }
+            // A VM that never ran has none.
+            (Err(_), Ok(_)) => {}
         }
         note_missing(&self.ctx, kept);
     }

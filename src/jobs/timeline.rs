@@ -18,7 +18,10 @@ impl Run<'_> {
     }
 
     fn keep_boot(&mut self, read: Result<Timeline, Failure>) {
-        let console = self.console_part();
+        let (console, read) = match self.console_part() {
+            Ok(console) => (console, read),
+            Err(failure) => (String::new(), Err(failure)),
+        };
         let seen = match read {
             Ok(timeline) => self.keep_timeline(console, &timeline),
             Err(failure) => {
@@ -40,8 +43,8 @@ impl Run<'_> {
     }
 
     /// The part of the console log that is being written now.
-    fn console_part(&self) -> String {
-        let events = read_all(&self.vm.events()).unwrap_or_default();
-        parts(usize::MAX, &console_cuts(&events)).last().map(|part| part.name()).unwrap_or_default()
+    fn console_part(&self) -> Result<String, Failure> {
+        let events = read_all(&self.vm.events())?;
+        Ok(parts(usize::MAX, &console_cuts(&events)).last().map(|part| part.name()).unwrap_or_default())
     }
 }

@@ -54,7 +54,15 @@ impl Run<'_> {
 
     /// A machine that a fault holds up is not slow.
     fn with_faults(&self, failure: Failure) -> Failure {
-        let faults = in_force(&read_all(&self.vm.events()).unwrap_or_default());
+        let events = match read_all(&self.vm.events()) {
+            Ok(events) => events,
+            // What did not come is the failure; that nothing is known of faults belongs to it.
+            Err(error) if failure.next.is_none() => {
+                return failure.next(format!("whether a fault is in force is not known: {}", Failure::from(error)));
+            }
+            Err(_) => return failure,
+        };
+        let faults = in_force(&events);
         let told = |InForce { fault, seq }: &InForce| {
             format!("{fault} is in force since event {seq} (`boma-qemu fault HOST {}` undoes it)", fault.opposite())
         };

@@ -247,10 +247,11 @@ impl Keeper {
                 self.start_again(None).await
             }
             Ask::Restore { snapshot } => self.start_again(Some(&snapshot)).await,
-            Ask::Note { kind, data } => {
-                self.note(Source::Command, &kind, data);
-                Ok(self.journal.last().into())
-            }
+            Ask::Note { kind, data } => match self.journal.note(&kind, self.console.length(), data) {
+                Ok(Some(seq)) => Ok(seq.into()),
+                Ok(None) => Err(Refusal::Request { why: format!("{kind} with this data is no note of a command's") }),
+                Err(error) => Err(Refusal::Request { why: format!("{kind} cannot be written down: {error}") }),
+            },
             Ask::Status {} => Ok(serde_json::to_value(self.status()).unwrap_or_default()),
             // Taken care of by `run`, which ends with it.
             Ask::Stop {} => Ok(Value::Null),
@@ -271,7 +272,10 @@ impl Keeper {
     ) {
         let qmp: Result<Qmp, Refusal> = self.running().map(|guest| guest.qmp.clone());
         // So that a reset of our own is never taken for the guest's. Arguments can hold secrets.
-        if qmp.is_ok() && !command.starts_with("query-") {
+        // A question changes nothing.
+        let asks = command.starts_with("query-")
+            || arguments["command-line"].as_str().is_some_and(|line| line.starts_with("info "));
+        if qmp.is_ok() && !asks {
             self.note(Source::Monitor, "qmp-command", json!({"command": command}));
         }
         tokio::spawn(async move {

@@ -20,6 +20,7 @@ mod keeper;
 mod network;
 mod process;
 mod spawn;
+mod what;
 mod wire;
 
 pub use client::{Client, ClientError};

@@ -3,10 +3,11 @@
 use super::error::RebootError;
 use super::mode::Mode;
 use super::row::{Evidence, Seen, Surprise};
+use super::since::is_a_restart_of_its_own;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::Client;
-use crate::monitor::events::{Event, read_all};
+use crate::monitor::events::{Event, What, console_cut, read_all};
 use crate::ssh::{Session, SshError};
 use crate::wait::{WaitError, Watch};
 use serde_json::{Value, json};
@@ -107,8 +108,8 @@ impl<'a> Course<'a> {
         &mut self,
         work: impl AsyncFnOnce(&mut Watch, &Deadline) -> Result<T, RebootError>,
     ) -> Result<T, RebootError> {
-        let mut others = Watch::since(self.vm, self.at)?;
-        others.forget_console_before(self.cut.unwrap_or(0));
+        // What the console says is for the work's own wait, which can find out whether it is so.
+        let mut others = Watch::since(self.vm, self.at)?.deaf_to_the_console();
         let row = self.mode.row();
         let mut evidence = self.evidence.clone();
         let surprise = async {
@@ -119,7 +120,7 @@ impl<'a> Course<'a> {
                 surprise.is_some()
             });
             match (next.await, surprise) {
-                (Ok(_), Some(Surprise(seen))) => other(row.to_string(), format!("then {seen}")),
+                (Ok(_), Some(Surprise(seen))) => other(row.to_string(), again(&evidence, &self.asked, &seen)),
                 // What makes waiting pointless is told by the work's own wait, which knows what it waits for.
                 _ => std::future::pending().await,
             }
@@ -146,7 +147,7 @@ impl<'a> Course<'a> {
 
     /// Whether the boot that was running after event `seq` was still the one at the asking.
     pub(super) fn same_boot(&self, seq: u64) -> Result<bool, RebootError> {
-        let begins = |event: &Event| event.seq < self.asked.seq && matches!(event.kind.as_str(), "boot" | "restore");
+        let begins = |event: &Event| event.seq < self.asked.seq && console_cut(event).is_some();
         Ok(!events_since(self.vm, seq)?.iter().any(begins))
     }
 
@@ -181,6 +182,19 @@ async fn masked(session: &Session) -> String {
     }
 }
 
+/// A further event after a restart's own. A machine that restarts by itself before it has settled is in a loop, as far as
+/// can be seen.
+fn again(evidence: &Evidence, asked: &Event, seen: &Seen) -> String {
+    if !is_a_restart_of_its_own(seen) {
+        return format!("then {seen}");
+    }
+    let own = evidence.last().map_or(asked.mono, |last| last.mono);
+    let after_s = seen.mono - own;
+    format!(
+        "then {seen}, {after_s:.0} s later and before the machine had settled: it restarts again and again by itself"
+    )
+}
+
 fn told(seen: &[Seen]) -> String {
     match seen.is_empty() {
         true => "nothing".into(),
@@ -196,12 +210,12 @@ fn events_since(vm: &VmDir, seq: u64) -> Result<Vec<Event>, RebootError> {
 
 /// Whether an event is a match of the console rule that the mode brings about.
 fn is_rule(event: &Event, rule: Option<&str>) -> bool {
-    event.kind == "console-rule" && rule.is_some() && event.text("id") == rule
+    matches!(&event.what, What::ConsoleRule(matched) if rule == Some(matched.id.as_str()))
 }
 
 /// Events that a wait ends by itself, with an exit class of its own: the machine is lost, whatever was asked.
 fn is_doom(event: &Event) -> bool {
-    matches!(event.kind.as_str(), "GUEST_PANICKED" | "qemu-exited")
+    matches!(event.what, What::GuestPanicked(_) | What::QemuExited(_))
 }
 
 #[cfg(test)]

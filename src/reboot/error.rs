@@ -1,6 +1,7 @@
 //! Why a restart is not proved.
 
 use super::mode::Mode;
+use super::row::Reached;
 use crate::access::AccessError;
 use crate::failure::{Blame, Exit};
 use crate::monitor::ClientError;
@@ -79,7 +80,7 @@ pub enum RebootError {
     },
     /// The old boot did not end in order.
     #[error(
-        "asked for {mode}, and the old boot never said that it ended in order: neither {journal:?} in its journal nor {console:?} on its console"
+        "asked for {mode}, and the old boot never said that it ended in order: neither {journal:?} in its journal nor \"{console}\" on its console"
     )]
     NoLastWords {
         /// The mode.
@@ -87,7 +88,7 @@ pub enum RebootError {
         /// What the journal should say.
         journal: &'static str,
         /// What the console should say.
-        console: &'static str,
+        console: Reached,
     },
     /// The old boot ended in order where it had no time to.
     #[error("asked for {mode}, saw an orderly end of the old boot: {said:?}")]

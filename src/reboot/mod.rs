@@ -17,6 +17,7 @@ mod needs;
 mod request;
 mod restart;
 pub mod row;
+pub mod since;
 mod trigger;
 mod words;
 
@@ -25,6 +26,7 @@ pub use mode::{Mode, UnknownMode};
 pub use request::{BadRequest, Choice, Pattern, Request, Trigger, seconds};
 pub use restart::{LastWords, NoProof, Proof, RebootProof, Restart, SoftRebootProof, Triggered};
 pub use row::Seen;
+pub use since::{restarts_since, told};
 
 use crate::access::{self, When};
 use crate::console::times::Times;

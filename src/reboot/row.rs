@@ -4,7 +4,7 @@
 //! missing keeps the row open; one that is another, or one too many, is a surprise: asked for X, saw Y.
 
 use super::mode::Mode;
-use crate::monitor::events::Event;
+use crate::monitor::events::{Event, What};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -24,8 +24,25 @@ pub struct Words {
     pub unit: Option<&'static str>,
     /// The journal's words.
     pub journal: &'static str,
-    /// The console's words.
-    pub console: &'static str,
+    /// On its console: what systemd reached last.
+    pub console: Reached,
+}
+
+/// A target of systemd's, as its status line has it when it is reached, and what the kernel says next to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The target.
+    pub target: &'static str,
+    /// Its description: a status line can have it in the place of the name.
+    pub description: &'static str,
+    /// The kernel's last words, which it says for `reboot -f`, too: they count beside systemd's only.
+    pub kernel: Option<&'static str>,
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reached target {} - {}", self.target, self.description)
+    }
 }
 
 /// How the old boot ends.
@@ -62,11 +79,28 @@ const fn any(kind: &'static str) -> Sign {
     Sign { kind, reason: None }
 }
 
-const fn orderly(unit: &'static str, journal: &'static str, console: &'static str) -> Ending {
-    Ending::Orderly(Words { unit: Some(unit), journal, console })
+const fn orderly(journal: &'static str, console: Reached) -> Ending {
+    Ending::Orderly(Words { unit: Some(console.target), journal, console })
 }
 
-const BY_THE_GUEST: Sign = sign("RESET", "guest-reset");
+/// The targets that a boot reaches as its last act.
+pub(super) const REBOOT: Reached =
+    Reached { target: "reboot.target", description: "System Reboot", kernel: Some("reboot: Restarting system") };
+pub(super) const POWEROFF: Reached =
+    Reached { target: "poweroff.target", description: "System Power Off", kernel: Some("reboot: Power down") };
+pub(super) const HALT: Reached =
+    Reached { target: "halt.target", description: "System Halt", kernel: Some("reboot: System halted") };
+pub(super) const KEXEC: Reached = Reached {
+    target: "kexec.target",
+    description: "Reboot via kexec",
+    kernel: Some("kexec_core: Starting new kernel"),
+};
+const SOFT_REBOOT: Reached =
+    Reached { target: "soft-reboot.target", description: "Reboot System Userspace", kernel: None };
+
+pub(super) const BY_THE_GUEST: Sign = sign("RESET", "guest-reset");
+/// How long after the machine has begun to run its firmware may reset it once more, in seconds.
+pub(super) const FIRMWARE_S: f64 = 2.0;
 const BY_US: Sign = sign("RESET", "host-qmp-system-reset");
 
 /// The table, in the order of [`Mode::ALL`]. The events are QEMU 10.0's as measured; the words are those of
@@ -77,7 +111,7 @@ pub const ROWS: [Row; 9] = [
         signs: &[BY_THE_GUEST],
         over: 0,
         excused: None,
-        ending: orderly("reboot.target", "Reached target reboot.target", "reboot: Restarting system"),
+        ending: orderly("Reached target reboot.target", REBOOT),
         done_to: false,
     },
     Row {
@@ -85,7 +119,7 @@ pub const ROWS: [Row; 9] = [
         signs: &[any("POWERDOWN"), sign("SHUTDOWN", "guest-shutdown"), BY_US],
         over: 1,
         excused: None,
-        ending: orderly("poweroff.target", "Reached target poweroff.target", "reboot: Power down"),
+        ending: orderly("Reached target poweroff.target", POWEROFF),
         done_to: false,
     },
     Row { mode: Mode::Reset, signs: &[BY_US], over: 0, excused: None, ending: Ending::Abrupt, done_to: true },
@@ -126,7 +160,7 @@ pub const ROWS: [Row; 9] = [
         signs: &[],
         over: 0,
         excused: None,
-        ending: orderly("kexec.target", "Reached target kexec.target", "kexec_core: Starting new kernel"),
+        ending: orderly("Reached target kexec.target", KEXEC),
         done_to: false,
     },
     Row {
@@ -135,11 +169,7 @@ pub const ROWS: [Row; 9] = [
         over: 0,
         excused: None,
         // The journal ends before soft-reboot.target is reached; the new userspace tells it.
-        ending: Ending::Orderly(Words {
-            unit: None,
-            journal: "Soft-reboot finished",
-            console: "Reached target soft-reboot.target",
-        }),
+        ending: Ending::Orderly(Words { unit: None, journal: "Soft-reboot finished", console: SOFT_REBOOT }),
         done_to: false,
     },
 ];
@@ -198,26 +228,25 @@ impl fmt::Display for Seen {
 }
 
 /// What an event says about a restart; none if it says nothing.
-fn telling(event: &Event) -> Option<Seen> {
-    let text = |key: &str| event.text(key).map(str::to_owned);
-    let reason = match event.kind.as_str() {
-        "RESET" | "SHUTDOWN" => text("reason"),
-        "WATCHDOG" | "GUEST_PANICKED" => text("action"),
-        "qemu-exited" => Some(if event.data["asked"] == true { "asked" } else { "by itself" }.to_owned()),
-        "qemu-started" => event.data["pid"].as_i64().map(|pid| format!("pid {pid}")),
+pub(super) fn telling(event: &Event) -> Option<Seen> {
+    let reason = match &event.what {
+        What::Reset(cause) | What::Shutdown(cause) => Some(cause.reason.clone()),
+        What::Watchdog(done) | What::GuestPanicked(done) => Some(done.action.clone()),
+        What::QemuExited(exited) => Some(if exited.asked { "asked" } else { "by itself" }.to_owned()),
+        What::QemuStarted(started) => Some(format!("pid {}", started.pid)),
         // What the drive had been given and the guest had not flushed.
-        "power-cycle" => event.data["kept_bytes"].as_u64().map(|bytes| format!("kept {bytes} bytes")),
-        "power-loss" => event.data["lost_bytes"].as_u64().map(|bytes| format!("lost {bytes} bytes")),
-        "restore" => text("snapshot"),
-        "POWERDOWN" => None,
-        "boot" if event.data["kernel"] == true => Some("without a RESET".into()),
+        What::PowerCycle(power) => power.kept_bytes.map(|bytes| format!("kept {bytes} bytes")),
+        What::PowerLoss(power) => power.lost_bytes.map(|bytes| format!("lost {bytes} bytes")),
+        What::Restore(restored) => Some(restored.snapshot.clone()),
+        What::Powerdown => None,
+        What::Boot(boot) if boot.kernel => Some("without a RESET".into()),
         _ => return None,
     };
-    Some(Seen { seq: event.seq, mono: event.mono, kind: event.kind.clone(), reason, firmware: false })
+    Some(Seen { seq: event.seq, mono: event.mono, kind: event.kind().to_owned(), reason, firmware: false })
 }
 
 impl Sign {
-    fn is(&self, seen: &Seen) -> bool {
+    pub(super) fn is(&self, seen: &Seen) -> bool {
         self.kind == seen.kind && self.reason.is_none_or(|reason| seen.reason.as_deref() == Some(reason))
     }
 }
@@ -230,6 +259,8 @@ pub struct Evidence {
     seen: Vec<Seen>,
     /// A further RESET that can be the firmware's: what comes next tells.
     maybe: Option<Seen>,
+    /// When the machine last began to run, by a reset or by being let go on.
+    ran: f64,
 }
 
 /// Something else than what was asked for.
@@ -239,7 +270,7 @@ pub struct Surprise(pub Seen);
 impl Evidence {
     /// Nothing seen yet.
     pub fn of(mode: Mode) -> Self {
-        Self { row: mode.row(), signs: 0, seen: Vec::new(), maybe: None }
+        Self { row: mode.row(), signs: 0, seen: Vec::new(), maybe: None, ran: f64::NEG_INFINITY }
     }
 
     /// How many signs were seen.
@@ -287,13 +318,18 @@ impl Evidence {
     ///
     /// The firmware may reset the machine once more before it boots (`guest-reset`, measured 0.1 s after a reset
     /// over QMP as well as after the guest's own). That one is told from a second restart by the console: nothing was said
-    /// in between, so the monitor cuts no new boot after it. At most one per RESET is let pass.
+    /// in between, so the monitor cuts no new boot after it. At most one per RESET is let pass, and only within
+    /// [`FIRMWARE_S`]: a guest that resets itself before its console says a word is later than that.
     pub fn take(&mut self, event: &Event) -> Result<(), Surprise> {
-        let cut = event.kind == "boot" && event.data["kernel"] != true;
+        let cut = matches!(&event.what, What::Boot(boot) if !boot.kernel);
         if let Some(maybe) = self.maybe.take_if(|_| cut) {
             return Err(Surprise(maybe));
         }
         self.firmware();
+        let soon = event.mono - self.ran <= FIRMWARE_S;
+        if matches!(event.what, What::Reset(_) | What::Resume) {
+            self.ran = event.mono;
+        }
         let Some(seen) = telling(event) else { return Ok(()) };
         if self.row.signs.get(self.signs).is_some_and(|next| next.is(&seen)) {
             self.signs += 1;
@@ -303,7 +339,8 @@ impl Evidence {
         if seen.kind == "boot" {
             return self.new_kernel(seen);
         }
-        if BY_THE_GUEST.is(&seen) && self.seen.last().is_some_and(|last| last.kind == "RESET" && !last.firmware) {
+        if soon && BY_THE_GUEST.is(&seen) && self.seen.last().is_some_and(|last| last.kind == "RESET" && !last.firmware)
+        {
             self.maybe = Some(seen);
             return Ok(());
         }

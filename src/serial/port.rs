@@ -1,11 +1,12 @@
 //! The other end of the line: where typing goes, and what makes an answer impossible.
 
 use super::SerialError;
+use crate::console::boots::Cut;
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::Client;
-use crate::monitor::events::{Event, read_all};
+use crate::monitor::events::{Event, console_cut, read_all};
 use crate::wait::vigil::{Panic, Standing};
 use crate::wait::{Doom, WaitError, Watch};
 use std::future::Future;
@@ -56,7 +57,8 @@ impl VmPort {
         let mut standing = Standing::new(Panic::Ends);
         events.iter().for_each(|event| standing.take(event));
         let doom = standing.doom().filter(|doom| !matches!(doom, Doom::Console { .. }) && is_of_the_line(doom));
-        let watch = Watch::since(vm, events.last().map_or(0, |event| event.seq)).map_err(lost)?;
+        // Whoever types on the line judges what it says by itself.
+        let watch = Watch::since(vm, events.last().map_or(0, |event| event.seq)).map_err(lost)?.deaf_to_the_console();
         Ok(Self { client: Client::new(vm), watch, lost: doom.map(of) })
     }
 }
@@ -79,11 +81,12 @@ impl Port for VmPort {
         if let Some(lost) = &self.lost {
             return lost.clone();
         }
-        let begins = |event: &Event| matches!(event.kind.as_str(), "boot" | "restore");
+        let begins = |event: &Event| console_cut(event).is_some();
         loop {
             let lost = match self.watch.event("the serial line", &Deadline::after(Duration::MAX), begins).await {
                 Ok(event) => {
-                    return Interruption::NewBoot { offset: event.data["offset"].as_u64().unwrap_or_default() };
+                    let offset = console_cut(&event).map_or(event.console, |Cut { offset, .. }| offset);
+                    return Interruption::NewBoot { offset };
                 }
                 Err(WaitError::Doomed { doom, .. }) if !is_of_the_line(&doom) => continue,
                 Err(WaitError::Doomed { doom, .. }) => of(&doom),

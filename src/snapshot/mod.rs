@@ -18,7 +18,7 @@ use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
 use crate::host::dirs::{DirError, write_private};
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, JournalError, read_all};
+use crate::monitor::events::{Event, JournalError, What, read_all};
 use crate::monitor::{Client, ClientError};
 use crate::names::{BadName, BootId};
 use crate::qmp::job::{self, JobError};
@@ -308,8 +308,11 @@ fn last_event(vm: &VmDir) -> Result<u64, SnapshotError> {
 /// The restore in the journal: its number, and the process that was started for it.
 fn witness(events: &[Event], before: u64, name: &str) -> Result<(u64, i64), SnapshotError> {
     let new = || events.iter().filter(|event| event.seq > before);
-    let started = new().find(|event| event.kind == "qemu-started").and_then(|event| event.data["pid"].as_i64());
-    let restored = new().find(|event| event.kind == "restore" && event.text("snapshot") == Some(name));
+    let started = new().find_map(|event| match &event.what {
+        What::QemuStarted(started) => Some(started.pid),
+        _ => None,
+    });
+    let restored = new().find(|event| matches!(&event.what, What::Restore(restored) if restored.snapshot == name));
     match (restored, started) {
         (Some(restored), Some(pid)) => Ok((restored.seq, pid)),
         (restored, _) => Err(SnapshotError::Other {
@@ -324,34 +327,25 @@ fn witness(events: &[Event], before: u64, name: &str) -> Result<(u64, i64), Snap
 fn uninterrupted(vm: &VmDir, seq: u64, wanted: &'static str) -> Result<(), SnapshotError> {
     match interruption(&read_all(&vm.events())?, seq) {
         None => Ok(()),
-        Some(event) => {
-            let reason = event.text("reason").map(|reason| format!(" {reason}")).unwrap_or_default();
-            Err(SnapshotError::Restarted { what: format!("{}{reason}", event.kind), seq: event.seq, wanted })
-        }
+        Some(event) => Err(SnapshotError::Restarted { what: event.to_string(), seq: event.seq, wanted }),
     }
 }
 
 fn interruption(events: &[Event], seq: u64) -> Option<&Event> {
-    const ENDS: [&str; 6] = ["RESET", "SHUTDOWN", "GUEST_PANICKED", "boot", "restore", "qemu-exited"];
-    events.iter().find(|event| event.seq > seq && ENDS.contains(&event.kind.as_str()))
+    let ends = |what: &What| {
+        use What::{Boot, GuestPanicked, QemuExited, Reset, Restore, Shutdown};
+        matches!(what, Reset(_) | Shutdown(_) | GuestPanicked(_) | Boot(_) | Restore(_) | QemuExited(_))
+    };
+    events.iter().find(|event| event.seq > seq && ends(&event.what))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::events::Source;
     use serde_json::Value;
 
     fn events(kinds: &[(&str, Value)]) -> Vec<Event> {
-        let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event {
-            seq,
-            wall: 0.0,
-            mono: 0.0,
-            source: Source::Monitor,
-            kind: (*kind).to_owned(),
-            console: 0,
-            data: data.clone(),
-        };
+        let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event::sample(seq, 0.0, kind, data);
         (1..).zip(kinds).map(event).collect()
     }
 

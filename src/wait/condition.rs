@@ -121,13 +121,13 @@ impl EventPattern {
     /// Whether an event is one of these: its name, and in its data every key with its value. A key that the
     /// event does not have matches nothing.
     pub fn matches(&self, event: &Event) -> bool {
-        let value = |key: &str| key.split('.').try_fold(&event.data, |at, part| at.get(part));
+        let value = |key: &str| key.split('.').try_fold(event.data(), |at, part| at.get(part));
         let same = |(key, wanted): &(String, String)| match value(key) {
             Some(Value::String(text)) => text == wanted,
             Some(other) => serde_json::to_string(other).is_ok_and(|text| text == *wanted),
             None => false,
         };
-        self.kind == event.kind && self.with.iter().all(same)
+        self.kind == event.kind() && self.with.iter().all(same)
     }
 }
 

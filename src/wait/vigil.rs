@@ -3,11 +3,12 @@
 //! A doom of some time ago may have been cured since, by a reset, a power-cycle or a restore; so the journal is
 //! read from its beginning, and only what still stands at its end makes a wait pointless.
 
+use super::suspect::Suspects;
 use super::{Doom, WaitError, lost, monitor_gone, timed_out};
 use crate::console::rules::PANIC;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, Follow, read_all};
+use crate::monitor::events::{Event, Follow, RuleMatch, What, read_all};
 use std::time::Duration;
 
 /// What a panic of the guest's kernel means for a wait.
@@ -24,29 +25,42 @@ pub enum Panic {
 pub struct Standing {
     panic: Panic,
     doom: Option<Doom>,
+    /// What the console said of this boot that would be one, if it is confirmed.
+    suspected: Vec<RuleMatch>,
 }
 
 impl Standing {
     /// Nothing yet.
     pub fn new(panic: Panic) -> Self {
-        Self { panic, doom: None }
+        Self { panic, doom: None, suspected: Vec::new() }
     }
 
     /// Take the next event.
     pub fn take(&mut self, event: &Event) {
-        let text = |key: &str| event.text(key).unwrap_or_default();
-        match event.kind.as_str() {
-            // No restart of the machine mends its network, or empties the journal.
-            "RESET" | "boot" | "restore" | "qemu-started" => {
+        match &event.what {
+            // No restart of the machine brings its network back, or empties the journal.
+            What::Reset(_) | What::Boot(_) | What::Restore(_) | What::QemuStarted(_) => {
+                self.suspected.clear();
                 self.doom = self.doom.take().filter(|doom| matches!(doom, Doom::NetworkBroken(_) | Doom::Flooded(_)));
             }
             // On purpose: it is started again, or the monitor ends, too.
-            "qemu-exited" if event.data["asked"] == true => {}
-            "qemu-start-failed" => self.doom = Some(Doom::QemuGone(text("why").to_owned())),
-            "GUEST_PANICKED" if self.panic == Panic::MayRestart => {}
-            "console-rule" if self.panic == Panic::MayRestart && text("id") == PANIC => {}
+            What::QemuExited(exited) if exited.asked => {}
+            What::QemuStartFailed(failed) => self.doom = Some(Doom::QemuGone(failed.why.clone())),
+            What::GuestPanicked(_) if self.panic == Panic::MayRestart => {}
+            What::ConsoleRule(matched) if self.panic == Panic::MayRestart && matched.id == PANIC => {}
+            What::ConsoleRule(matched) if matched.fatal => self.suspected.push(matched.clone()),
             _ => self.doom = self.doom.take().or_else(|| Doom::of(event)),
         }
+    }
+
+    /// It is so, and stays so until the machine begins anew.
+    fn confirmed(&mut self, doom: Doom) -> Doom {
+        self.doom.get_or_insert(doom).clone()
+    }
+
+    /// What the console said since the machine began that makes waiting pointless, if it is confirmed.
+    pub fn suspected(&self) -> &[RuleMatch] {
+        &self.suspected
     }
 
     /// What makes waiting pointless now.
@@ -63,6 +77,7 @@ pub struct Vigil {
     deadline: Deadline,
     follow: Follow,
     standing: Standing,
+    suspects: Suspects,
     /// The last event that was seen.
     last: u64,
     /// The kinds of events that came since the beginning.
@@ -78,7 +93,10 @@ impl Vigil {
         let last = events.last().map_or(0, |event| event.seq);
         let follow = Follow::new(&vm.events(), last).map_err(WaitError::Journal)?;
         let deadline = Deadline::after(limit);
-        let vigil = Self { vm: vm.clone(), what: what.to_owned(), deadline, follow, standing, last, kinds: Vec::new() };
+        let mut suspects = Suspects::default();
+        standing.suspected().iter().for_each(|matched| suspects.add(vm, matched));
+        let (vm, what, kinds) = (vm.clone(), what.to_owned(), Vec::new());
+        let vigil = Self { vm, what, deadline, follow, standing, suspects, last, kinds };
         Ok((vigil, events))
     }
 
@@ -128,17 +146,27 @@ impl Vigil {
         let event = tokio::select! {
             biased;
             event = self.follow.next() => event.map_err(WaitError::Journal)?,
+            doom = self.suspects.confirmed(&self.vm) => {
+                return Err(lost(&self.vm, &self.what, self.standing.confirmed(doom), &self.deadline));
+            }
             () = monitor_gone(&self.vm) => return Err(lost(&self.vm, &self.what, Doom::MonitorGone, &self.deadline)),
             () = tokio::time::sleep(self.deadline.left()) => {
                 return Err(timed_out(&self.vm, &self.what, self.told(), &self.deadline));
             }
         };
-        self.standing.take(&event);
-        self.last = event.seq;
-        if !self.kinds.contains(&event.kind) {
-            self.kinds.push(event.kind.clone());
-        }
+        self.take(&event);
         Ok(event)
+    }
+
+    fn take(&mut self, event: &Event) {
+        let before = self.standing.suspected().len();
+        self.standing.take(event);
+        self.suspects.take(&event.what);
+        self.standing.suspected().iter().skip(before).for_each(|matched| self.suspects.add(&self.vm, matched));
+        self.last = event.seq;
+        if !self.kinds.iter().any(|kind| kind == event.kind()) {
+            self.kinds.push(event.kind().to_owned());
+        }
     }
 
     fn told(&self) -> String {
@@ -153,15 +181,16 @@ impl Vigil {
 mod tests {
     use super::*;
     use crate::console::rules::PANIC_HALT;
+    use crate::wait::suspect::doom;
     use serde_json::{Value, json};
 
+    /// What stands at the end of these events, a suspicion of the console's included.
     fn standing(panic: Panic, events: &[(&str, Value)]) -> Option<Doom> {
         let mut standing = Standing::new(panic);
         for (kind, data) in events {
-            let event = json!({"seq": 1, "wall": 0.0, "mono": 0.0, "source": "qmp", "kind": kind, "data": data});
-            standing.take(&serde_json::from_value(event).unwrap());
+            standing.take(&Event::sample(1, 0.0, kind, data));
         }
-        standing.doom().cloned()
+        standing.doom().cloned().or_else(|| standing.suspected().first().map(doom))
     }
 
     fn rule(id: &str) -> (&'static str, Value) {
@@ -178,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_network_is_named_and_no_restart_mends_it() {
+    fn a_broken_network_is_named_and_no_restart_brings_it_back() {
         let broken = ("network-broken", json!({"why": "dnsmasq ended with signal: 9 (SIGKILL)"}));
         let doom = standing(Panic::MayRestart, &[broken, ("RESET", Value::Null), ("boot", Value::Null)]);
         assert_eq!(doom, Some(Doom::NetworkBroken("dnsmasq ended with signal: 9 (SIGKILL)".into())));

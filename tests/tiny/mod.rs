@@ -46,7 +46,7 @@ impl Vm {
     }
 
     pub(crate) fn events(&self, kind: &str) -> Vec<Event> {
-        read_all(&self.dir.events()).unwrap().into_iter().filter(|event| event.kind == kind).collect()
+        read_all(&self.dir.events()).unwrap().into_iter().filter(|event| event.kind() == kind).collect()
     }
 
     pub(crate) async fn console(&self) -> u64 {

@@ -57,6 +57,43 @@ fn soft_reboot_is_no_reboot(lane: &Lane) {
     assert_eq!(lane.events("boot").len(), boots, "the same kernel, the same part of the console");
 }
 
+/// A restart by `during`, cut off by `via` where its kernel begins: two modes at the price of one boot. What each showed.
+pub(crate) fn cut_off(lane: &Lane, during: &str, via: &str) -> [Vec<String>; 2] {
+    let before = boot_id(lane);
+    let restart = restart(lane, &["--during", during, "--via", via, "--on-console", "Linux version"]);
+    is_a_reboot(&restart, &before, &boot_id(lane));
+    assert_eq!(restart["triggered"]["during"], during);
+    assert!(restart["last_words"]["journal"].is_null() && restart["last_words"]["console"].is_null());
+    [signs(&restart["triggered"]), signs(&restart)]
+}
+
+pub(crate) fn begin_with(signs: &[String], expected: &[&str]) {
+    let same = signs.iter().zip(expected).all(|(sign, start)| sign.starts_with(start));
+    assert!(same && signs.len() == expected.len(), "{signs:?} is not {expected:?}");
+}
+
+/// With `seeded` (panic, power-cycle), `experiment` (reset, soft-reboot) and the test binary `vm` (guest, acpi) all nine
+/// modes are proved in each run, most of them by reboots that those tests need anyway.
+#[test]
+fn a_watchdog_a_power_loss_and_a_kexec_show_their_own_evidence() {
+    let vm = applied();
+    let [watchdog, loss] = cut_off(&vm.lane, "watchdog", "power-loss");
+    begin_with(&watchdog, &["WATCHDOG reset", "RESET guest-reset"]);
+    begin_with(&loss, &["power-loss lost", "qemu-exited asked", "qemu-started pid"]);
+    kexec_shows_no_reset(&vm.lane);
+}
+
+/// `systemctl reboot --force --force` in the middle of a shutdown: the kernel says the same, the units were not stopped.
+#[test]
+#[ignore = "one boot: make soak"]
+fn a_reboot_that_is_forced_half_way_is_no_orderly_end() {
+    let vm = applied();
+    let unit = "[Unit]\\nAfter=docker.service\\n[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n\
+                ExecStop=/usr/bin/systemctl reboot --force --force\\n";
+    vm.root(&format!("printf '{unit}' >/etc/systemd/system/half-way.service; systemctl start half-way.service"));
+    vm.boma(&["reboot", "askari"]).exits(6).says(&["never said that it ended in order"]);
+}
+
 #[test]
 #[ignore = "a boot per mode: make soak"]
 fn every_mode_shows_its_own_evidence_and_no_other() {

@@ -3,7 +3,9 @@
 use crate::console::boots::{Part, parts};
 use crate::console::engine::Line;
 use crate::console::gap;
-use crate::monitor::events::{Event, console_cuts, read_all};
+use crate::console::rules::Severity;
+use crate::failure::Failure;
+use crate::monitor::events::{self, Event, JournalError, What, console_cuts, read_all};
 use crate::report::html::cycle::{ConsoleLine, Highlight, RuleMatch};
 use crate::report::html::parts::Weight;
 use camino::Utf8Path;
@@ -19,30 +21,47 @@ const MOST: usize = 16;
 pub(super) fn highlights(folder: &Utf8Path) -> (Vec<Highlight>, usize) {
     let log = folder.join("console.log");
     let length = std::fs::metadata(&log).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(usize::MAX));
-    let events = read_all(&folder.join("events.ndjson")).unwrap_or_default();
+    let events = match read_all(&folder.join("events.ndjson")) {
+        Ok(events) => events,
+        Err(JournalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound && length == 0 => {
+            Vec::new()
+        }
+        // Without it nothing is known of what matched: that is not "nothing".
+        Err(error) => return (vec![unreadable(error)], 0),
+    };
+    let matches: Vec<_> = events.iter().filter_map(matched).collect();
     let parts = parts(length, &console_cuts(&events));
-    let mut places: Vec<_> = parts.iter().flat_map(|part| in_part(part, &log, &events)).collect();
+    let mut places: Vec<_> = parts.iter().flat_map(|part| in_part(part, &log, &matches)).collect();
     let more = places.len().saturating_sub(MOST);
     places.truncate(MOST);
     (places, more)
 }
 
-fn in_part(part: &Part, log: &Utf8Path, events: &[Event]) -> Vec<Highlight> {
-    let offset = |event: &Event| event.data["offset"].as_u64().and_then(|at| usize::try_from(at).ok());
-    let here =
-        |event: &&Event| event.kind == "console-rule" && offset(event).is_some_and(|at| part.range.contains(&at));
-    let matches: Vec<_> = events.iter().filter(here).collect();
+fn matched(event: &Event) -> Option<&events::RuleMatch> {
+    match &event.what {
+        What::ConsoleRule(matched) => Some(matched),
+        _ => None,
+    }
+}
+
+/// In the place of what matched: why that is not known.
+fn unreadable(error: JournalError) -> Highlight {
+    let means = format!("what the console said is not known: {}", Failure::from(error));
+    let rules = vec![RuleMatch { id: "journal".into(), weight: Weight::Critical, means }];
+    Highlight { part: "journal".into(), rules, lines: Vec::new() }
+}
+
+fn in_part(part: &Part, log: &Utf8Path, matches: &[&events::RuleMatch]) -> Vec<Highlight> {
+    let here = |at: u64| usize::try_from(at).is_ok_and(|at| part.range.contains(&at));
+    let matches: Vec<_> = matches.iter().copied().filter(|matched| here(matched.offset)).collect();
     if matches.is_empty() {
         return Vec::new();
     }
     let lines = lines(log, part.range.start as u64..part.range.end as u64);
-    let line_of = |event: &Event| {
-        let at = event.data["offset"].as_u64().unwrap_or_default();
-        lines.partition_point(|line| line.offset <= at).saturating_sub(1)
-    };
-    let mut found: Vec<_> = matches.into_iter().map(|event| (line_of(event), event)).collect();
+    let line_of = |at: u64| lines.partition_point(|line| line.offset <= at).saturating_sub(1);
+    let mut found: Vec<_> = matches.into_iter().map(|matched| (line_of(matched.offset), matched)).collect();
     found.sort_by_key(|(line, _)| *line);
-    let mut groups: Vec<Vec<(usize, &Event)>> = Vec::new();
+    let mut groups: Vec<Vec<(usize, &events::RuleMatch)>> = Vec::new();
     for found in found {
         match groups.last_mut().and_then(|group| Some((group.last()?.0, group))) {
             // Matches whose surroundings touch are one place.
@@ -53,14 +72,13 @@ fn in_part(part: &Part, log: &Utf8Path, events: &[Event]) -> Vec<Highlight> {
     groups.iter().map(|group| place(part, &lines, group)).collect()
 }
 
-fn place(part: &Part, lines: &[Line], group: &[(usize, &Event)]) -> Highlight {
+fn place(part: &Part, lines: &[Line], group: &[(usize, &events::RuleMatch)]) -> Highlight {
     let matched: Vec<usize> = group.iter().map(|(line, _)| *line).collect();
     let (first, last) = (matched.iter().min().copied().unwrap_or(0), matched.iter().max().copied().unwrap_or(0));
     let mut rules: Vec<RuleMatch> = Vec::new();
-    for (_, event) in group {
-        let text = |key: &str| event.text(key).unwrap_or_default().to_owned();
-        if rules.iter().all(|rule| rule.id != text("id")) {
-            rules.push(RuleMatch { id: text("id"), weight: weight(event), means: text("means") });
+    for (_, events::RuleMatch { id, severity, means, .. }) in group {
+        if rules.iter().all(|rule| rule.id != *id) {
+            rules.push(RuleMatch { id: id.clone(), weight: weight(*severity), means: means.clone() });
         }
     }
     let around = first.saturating_sub(BEFORE)..lines.len().min(last + AFTER + 1);
@@ -68,12 +86,11 @@ fn place(part: &Part, lines: &[Line], group: &[(usize, &Event)]) -> Highlight {
     Highlight { part: part.name().replace('-', " "), rules, lines: around.map(shown).collect() }
 }
 
-fn weight(event: &Event) -> Weight {
-    match event.text("severity") {
-        Some("critical") => Weight::Critical,
-        Some("error") => Weight::Error,
-        Some("warning") => Weight::Warning,
-        _ => Weight::Note,
+fn weight(severity: Severity) -> Weight {
+    match severity {
+        Severity::Critical => Weight::Critical,
+        Severity::Error => Weight::Error,
+        Severity::Warning => Weight::Warning,
     }
 }
 

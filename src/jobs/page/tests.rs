@@ -1,7 +1,7 @@
 use super::*;
 use crate::failure::Failure;
 use crate::jobs::record::{Checks, Phase};
-use crate::report::html::parts::Mood;
+use crate::report::html::parts::{Mood, Weight};
 use serde_json::json;
 
 fn record() -> Record {
@@ -53,6 +53,15 @@ fn matches_close_to_each_other_are_one_place_of_the_boot_that_they_are_in() {
         matched,
         ["[FAILED] Failed to start caddy.service - Proxy.", "[   30.5] Out of memory: Killed process 901 (python3)"]
     );
+}
+
+#[test]
+fn a_damaged_journal_is_told_in_the_place_of_what_matched() {
+    let (_keep, dir) = folder();
+    std::fs::write(dir.join("events.ndjson"), "{\"seq\":1}\n").unwrap();
+    let page = of(&record(), &dir);
+    assert_eq!((page.console.len(), page.console[0].rules[0].weight), (1, Weight::Critical));
+    assert!(page.console[0].rules[0].means.contains("damaged at line 1"), "{}", page.console[0].rules[0].means);
 }
 
 #[test]

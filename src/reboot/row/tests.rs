@@ -1,18 +1,9 @@
 use super::*;
-use crate::monitor::events::Source;
 use serde_json::{Value, json};
 
 /// The journal from these kinds and data.
 fn journal(kinds: &[(&str, Value)]) -> Vec<Event> {
-    let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event {
-        seq,
-        wall: 0.0,
-        mono: seq as f64,
-        source: Source::Qmp,
-        kind: (*kind).to_owned(),
-        console: 0,
-        data: data.clone(),
-    };
+    let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event::sample(seq, seq as f64 / 10.0, kind, data);
     (1..).zip(kinds).map(event).collect()
 }
 
@@ -157,6 +148,22 @@ fn a_second_restart_by_the_guest_is_told_from_the_firmwares_reset_by_its_boot() 
     assert!(judge(Mode::Reset, &twice).is_err(), "the firmware resets once");
     let first = [reset("guest-reset"), boot(), reset("host-qmp-system-reset"), boot()];
     assert!(judge(Mode::Reset, &first).is_err(), "the guest was faster than the reset button");
+}
+
+#[test]
+fn a_reset_that_is_late_is_no_firmwares() {
+    let take = |late: f64| {
+        let mut evidence = Evidence::of(Mode::Reset);
+        let ours = json!({"guest": false, "reason": "host-qmp-system-reset"});
+        let events = [
+            Event::sample(1, 10.0, "RESET", &ours),
+            Event::sample(2, 10.0, "boot", &Value::Null),
+            Event::sample(3, 10.0 + late, "RESET", &Value::Null),
+        ];
+        events.iter().try_for_each(|event| evidence.take(event))
+    };
+    assert!(take(0.15).is_ok() && take(1.9).is_ok());
+    assert!(take(2.1).is_err(), "it restarted before it said a word");
 }
 
 #[test]
