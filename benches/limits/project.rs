@@ -77,7 +77,7 @@ impl Project {
         let status = child.wait().unwrap();
         assert!(status.success(), "boma-qemu up {HOST}: {status}");
         let events = read_all(&self.vm().events()).unwrap();
-        let started = events.iter().find(|event| event.kind == "qemu-started").unwrap();
+        let started = events.iter().find(|event| event.kind() == "qemu-started").unwrap();
         Up { login, before_guest: started.mono - start_mono }
     }
 
