@@ -46,7 +46,7 @@ fn faults_that_no_check_looks_for_are_found_by_the_difference() {
         eprintln!("seeded: {what}");
         vm.root(&format!("set -e\n{script}"));
     }
-    vm.boma(&["reboot", "askari"]).exits(0);
+    vm.boma(&["reboot", "askari", "--findings", "report"]).exits(0);
     let result = vm.lane.result();
     let findings = result["state"]["judged"]["findings"].as_array().unwrap();
     let text: Vec<_> = findings.iter().map(ToString::to_string).collect();
@@ -55,6 +55,10 @@ fn faults_that_no_check_looks_for_are_found_by_the_difference() {
     let others: Vec<_> = text.iter().filter(|said| !FAULTS.iter().any(|(_, word, _)| said.contains(word))).collect();
     eprintln!("{} findings; not by their own word, but what came with a fault: {others:#?}", text.len());
     // The checks, which look for none of this, are green.
-    vm.boma(&["assert", "askari"]).exits(0);
-    vm.boma(&["assert", "askari", "--strict"]).exits(6);
+    vm.boma(&["assert", "askari", "--findings", "report"]).exits(0);
+    assert_eq!(vm.lane.result()["verdict"]["kind"], "passed");
+    for findings in [&[][..], &["--findings", "strict"], &["--strict"]] {
+        vm.boma(&[&["assert", "askari"], findings].concat()).exits(6).says(&["did not survive the reboot", "state.allow"]);
+        assert_eq!(vm.lane.result()["verdict"]["kind"], "failed");
+    }
 }
