@@ -361,7 +361,10 @@ mod tests {
             ["2026-02-30", "2026-02-29", "2026-13-01", "2026-1-1", "31.12.2026", "soon", "", "2026-01-01T00:00:00Z"]
         {
             let said = error(&with(bad));
-            assert!(said.contains("is not a day of the calendar (YYYY-MM-DD)") && said.contains("line"), "{bad}: {said}");
+            assert!(
+                said.contains("is not a day of the calendar (YYYY-MM-DD)") && said.contains("line"),
+                "{bad}: {said}"
+            );
         }
     }
 }

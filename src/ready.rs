@@ -229,7 +229,10 @@ mod tests {
     #[test]
     fn a_unit_between_two_attempts_is_not_at_rest_and_not_unfailed() {
         let units = Units::parse(BETWEEN);
-        assert_eq!((&units.failed[..], &units.restarting[..]), (&["docker.socket".into()][..], &["docker.service".into()][..]));
+        assert_eq!(
+            (&units.failed[..], &units.restarting[..]),
+            (&["docker.socket".into()][..], &["docker.service".into()][..])
+        );
         assert_eq!(units.starting, ["apt-daily.service", "slow.service"]);
         let queued = Units::parse("a.service loaded activating auto-restart-queued A\n");
         assert_eq!((queued.restarting.len(), queued.at_rest()), (1, false));
@@ -242,7 +245,9 @@ mod tests {
     fn what_a_timer_started_is_not_waited_for() {
         let mut units = Units { restarting: Vec::new(), ..Units::parse(BETWEEN) };
         assert_eq!(units.who_starts(), "systemctl show -p Id -p TriggeredBy -- 'apt-daily.service' 'slow.service'");
-        units.by_timer("Id=apt-daily.service\nTriggeredBy=apt-daily.timer\n\nId=slow.service\nTriggeredBy=slow.socket\n");
+        units.by_timer(
+            "Id=apt-daily.service\nTriggeredBy=apt-daily.timer\n\nId=slow.service\nTriggeredBy=slow.socket\n",
+        );
         assert_eq!(units.of_the_boot().collect::<Vec<_>>(), ["slow.service"]);
         assert!(!units.at_rest());
         units.starting.pop();

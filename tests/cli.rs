@@ -71,7 +71,11 @@ fn a_restart_that_cannot_be_had_is_refused_in_one_sentence() {
     }
     Project::new().refused(&["cycle", "askari", "--no-reboot", "--via", "reset"], 2, &["--no-reboot", "--via"]);
     Project::new().refused(&["cycle", "askari", "--no-reboot", "--strict"], 2, &["--no-reboot", "--strict"]);
-    Project::new().refused(&["cycle", "askari", "--no-reboot", "--findings", "fail"], 2, &["--no-reboot", "--findings"]);
+    Project::new().refused(
+        &["cycle", "askari", "--no-reboot", "--findings", "fail"],
+        2,
+        &["--no-reboot", "--findings"],
+    );
 }
 
 #[test]

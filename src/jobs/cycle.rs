@@ -226,7 +226,10 @@ mod tests {
         record.conclude(Asked::Verdict);
         assert_eq!((record.verdict().kind(), record.exit), (Kind::NotRebooted, Some(Exit::Passed)));
         let text = serde_json::to_value(&record).unwrap();
-        assert_eq!((&text["verdict"]["kind"], &text["verdict"]["why"]["changed"]), (&"not-rebooted".into(), &"applied".into()));
+        assert_eq!(
+            (&text["verdict"]["kind"], &text["verdict"]["why"]["changed"]),
+            (&"not-rebooted".into(), &"applied".into())
+        );
         assert!(text["reboot"].is_null());
         // A restart brings the proof back.
         record.begin_command();

@@ -230,17 +230,30 @@ mod tests {
 
     #[test]
     fn of_many_findings_the_first_are_named_and_the_rest_counted() {
-        let failure = judge(&record((0..83).map(|n| finding(n, Severity::Serious)).collect(), Policy::Fail)).unwrap_err();
-        assert!(failure.chain[1].ends_with("83 findings: sysctl/k0; sysctl/k1; sysctl/k2; sysctl/k3; sysctl/k4; and 78 more"), "{failure}");
+        let failure =
+            judge(&record((0..83).map(|n| finding(n, Severity::Serious)).collect(), Policy::Fail)).unwrap_err();
+        assert!(
+            failure.chain[1]
+                .ends_with("83 findings: sysctl/k0; sysctl/k1; sysctl/k2; sysctl/k3; sysctl/k4; and 78 more"),
+            "{failure}"
+        );
     }
 
     #[test]
     fn a_state_that_was_not_compared_is_no_silent_pass() {
-        let without = |policy| Record { state: None, ..record(Vec::new(), policy) };
+        let without = |policy| {
+            let mut record = record(Vec::new(), policy);
+            record.state = None;
+            record
+        };
         assert_eq!(judge(&without(Policy::Fail)).unwrap_err().exit, Exit::Lost);
         assert_eq!(judge(&without(Policy::Strict)).unwrap_err().exit, Exit::Lost);
         judge(&without(Policy::Report)).unwrap();
-        let unbooted = |policy| Record { reboot: None, ..without(policy) };
+        let unbooted = |policy| {
+            let mut record = without(policy);
+            record.reboot = None;
+            record
+        };
         judge(&unbooted(Policy::Fail)).unwrap();
         assert_eq!(judge(&unbooted(Policy::Strict)).unwrap_err().exit, Exit::Verify);
     }

@@ -180,7 +180,10 @@ mod tests {
         judge_red(&lost([false, true]), &red()).unwrap();
         let failure = judge_red(&lost([true, true]), &red()).unwrap_err();
         assert_eq!(failure.exit, Exit::Unfaithful);
-        assert!(failure.to_string().contains("port still held after the reboot; it failed for this: u has"), "{failure}");
+        assert!(
+            failure.to_string().contains("port still held after the reboot; it failed for this: u has"),
+            "{failure}"
+        );
     }
 
     #[test]

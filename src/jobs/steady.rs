@@ -144,9 +144,11 @@ impl Run<'_> {
         if seen.is_empty() {
             return done;
         }
-        let what = format!("{} was restarted while it was looked at: {}", self.plan.host, told(&seen, &events, restart));
+        let what =
+            format!("{} was restarted while it was looked at: {}", self.plan.host, told(&seen, &events, restart));
         self.record.restarts = seen;
-        let mut failure = Failure::new(Exit::Verify, what).next("the console of its last boots says why: console/boot-N.log");
+        let mut failure =
+            Failure::new(Exit::Verify, what).next("the console of its last boots says why: console/boot-N.log");
         failure.chain.extend(done.err().into_iter().flat_map(|failure| failure.chain));
         Err(failure)
     }
@@ -157,8 +159,7 @@ impl Run<'_> {
             let settled = settled_mono(restart);
             let since = run.judged_until(Some(restart))?;
             let passes = async {
-                while monotonic() - settled < ALIVE.as_secs_f64()
-                    && restarts_since(&events(&run.vm)?, since).is_empty()
+                while monotonic() - settled < ALIVE.as_secs_f64() && restarts_since(&events(&run.vm)?, since).is_empty()
                 {
                     tokio::time::sleep(PERIOD).await;
                 }

@@ -212,12 +212,7 @@ mod tests {
         let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
         assert_eq!(
             ids,
-            [
-                "units/docker.service/active",
-                "containers/web/state",
-                "units/a.socket/active",
-                "modules/br_netfilter"
-            ]
+            ["units/docker.service/active", "containers/web/state", "units/a.socket/active", "modules/br_netfilter"]
         );
         assert_eq!(findings[0].broken_unit(), Some("docker.service"));
         assert_eq!(findings[2].broken_unit(), None);

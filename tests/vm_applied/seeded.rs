@@ -58,7 +58,9 @@ fn faults_that_no_check_looks_for_are_found_by_the_difference() {
     vm.boma(&["assert", "askari", "--findings", "report"]).exits(0);
     assert_eq!(vm.lane.result()["verdict"]["kind"], "passed");
     for findings in [&[][..], &["--findings", "strict"], &["--strict"]] {
-        vm.boma(&[&["assert", "askari"], findings].concat()).exits(6).says(&["did not survive the reboot", "state.allow"]);
+        vm.boma(&[&["assert", "askari"], findings].concat())
+            .exits(6)
+            .says(&["did not survive the reboot", "state.allow"]);
         assert_eq!(vm.lane.result()["verdict"]["kind"], "failed");
     }
 }

@@ -46,7 +46,9 @@ fn unfinished(record: &Record) -> String {
     let host = &record.host;
     match (record.finished, &record.reboot, &record.unproved) {
         (false, ..) => format!("UNFINISHED: {host}, a command has not come to its end: nothing is proved"),
-        (_, Some(_), _) => format!("NOT JUDGED: {host} came back from {}, and no check has looked since", its_restart(record)),
+        (_, Some(_), _) => {
+            format!("NOT JUDGED: {host} came back from {}, and no check has looked since", its_restart(record))
+        }
         (_, None, Some(why)) => format!("NOT JUDGED: {host}, no check has looked since, and {why}"),
         (_, None, None) => format!("NOT JUDGED: no check has looked at {host}"),
     }
@@ -122,7 +124,9 @@ fn next(record: &Record) -> Vec<String> {
         }
         Kind::Passed => "Apply the change to the real host, and reboot it while you watch.",
         Kind::WithoutReboot => "Run the cycle with a reboot: without one, this proves little.",
-        Kind::NotRebooted => "Run `boma-qemu reboot` and `boma-qemu assert`: what runs now has not shown that it comes back.",
+        Kind::NotRebooted => {
+            "Run `boma-qemu reboot` and `boma-qemu assert`: what runs now has not shown that it comes back."
+        }
         Kind::NotApplied => "Run `boma-qemu apply` to its end, then `reboot` and `assert`.",
         Kind::Unfinished => "Run `boma-qemu assert`, or the whole `cycle`: nothing is proved yet.",
         Kind::Leaked => "Run `boma-qemu prune`, or remove by hand what is named.",
