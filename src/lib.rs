@@ -38,4 +38,5 @@ pub mod serial;
 pub mod snapshot;
 pub mod ssh;
 pub mod timeline;
+pub mod verdict;
 pub mod wait;

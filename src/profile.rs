@@ -13,6 +13,7 @@ use crate::reboot::Mode;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 /// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
 /// inventory, inside the project root for overlays and the verify playbook.
@@ -132,6 +133,60 @@ pub struct AllowedLoss {
     pub id: String,
     /// Why it is no loss.
     pub why: String,
+    /// The last day on which that holds (UTC); without it, it holds for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Day>,
+    /// Where it is followed up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+}
+
+impl AllowedLoss {
+    /// Whether its last day is over.
+    pub fn expired(&self, now: SystemTime) -> bool {
+        self.until.as_ref().is_some_and(|day| now >= day.end)
+    }
+
+    /// The reason, with the last day and the ticket where it has them.
+    pub fn reason(&self) -> String {
+        let until = self.until.as_ref().map(|day| format!("until {}", day.text));
+        let more: Vec<_> = until.into_iter().chain(self.ticket.clone()).collect();
+        match more.is_empty() {
+            true => self.why.clone(),
+            false => format!("{} ({})", self.why, more.join(", ")),
+        }
+    }
+}
+
+/// A day, `2026-03-31`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Day {
+    text: String,
+    /// The first moment of the next day.
+    end: SystemTime,
+}
+
+impl TryFrom<String> for Day {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not a day of the calendar (YYYY-MM-DD)");
+        let is_plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let begin = is_plain.then(|| humantime::parse_rfc3339(&format!("{text}T00:00:00Z")));
+        let begin = begin.and_then(Result::ok).ok_or_else(bad)?;
+        // What cannot be written back as it was read was no day: the 30th of February.
+        let same = humantime::format_rfc3339_seconds(begin).to_string().starts_with(&text);
+        match same {
+            true => Ok(Self { end: begin + Duration::from_secs(86_400), text }),
+            false => Err(bad()),
+        }
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.text
+    }
 }
 
 /// The case that must fail.
@@ -221,6 +276,9 @@ impl Profile {
         if let Some(allowed) = self.state.allow.iter().find(|a| a.id.trim().is_empty() || a.why.trim().is_empty()) {
             return Some(format!("state.allow: {:?} needs both an id and a reason (`why`)", allowed.id));
         }
+        if let Some(bare) = self.state.allow.iter().find(|a| a.ticket.as_ref().is_some_and(|t| t.trim().is_empty())) {
+            return Some(format!("state.allow: {:?} has an empty `ticket`", bare.id));
+        }
         if let Some(wrong) = self.console.allow.wrong() {
             return Some(format!("console: {wrong}"));
         }
@@ -283,6 +341,30 @@ mod tests {
         let good = with(r#"{"id": "sysctl/vm.*", "why": "tuned by hand until the next kernel"}"#);
         assert_eq!(Profile::parse("x.json".into(), &good).unwrap().state.allow[0].id, "sysctl/vm.*");
         assert!(error(&with(r#"{"id": "sysctl/vm.*", "why": " "}"#)).contains("needs both an id and a reason"));
-        assert!(error(&with(r#"{"id": "a", "why": "b", "until": "c"}"#)).contains("unknown field `until`"));
+        assert!(error(&with(r#"{"id": "a", "why": "b", "since": "c"}"#)).contains("unknown field `since`"));
+        assert!(error(&with(r#"{"id": "a", "why": "b", "ticket": ""}"#)).contains("empty `ticket`"));
+    }
+
+    #[test]
+    fn an_allowed_loss_expires_on_a_day_that_exists() {
+        let with = |until: &str| {
+            SMALL.replacen(
+                '{',
+                &format!(r#"{{"state": {{"allow": [{{"id": "a", "why": "b", "until": "{until}"}}]}}, "#),
+                1,
+            )
+        };
+        let good = Profile::parse("x.json".into(), &with("2028-02-29")).unwrap();
+        let back = serde_json::to_value(&good.state.allow[0]).unwrap();
+        assert_eq!(back, serde_json::json!({"id": "a", "why": "b", "until": "2028-02-29"}));
+        for bad in
+            ["2026-02-30", "2026-02-29", "2026-13-01", "2026-1-1", "31.12.2026", "soon", "", "2026-01-01T00:00:00Z"]
+        {
+            let said = error(&with(bad));
+            assert!(
+                said.contains("is not a day of the calendar (YYYY-MM-DD)") && said.contains("line"),
+                "{bad}: {said}"
+            );
+        }
     }
 }

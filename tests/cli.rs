@@ -70,6 +70,24 @@ fn a_restart_that_cannot_be_had_is_refused_in_one_sentence() {
         }
     }
     Project::new().refused(&["cycle", "askari", "--no-reboot", "--via", "reset"], 2, &["--no-reboot", "--via"]);
+    Project::new().refused(&["cycle", "askari", "--no-reboot", "--strict"], 2, &["--no-reboot", "--strict"]);
+    Project::new().refused(
+        &["cycle", "askari", "--no-reboot", "--findings", "fail"],
+        2,
+        &["--no-reboot", "--findings"],
+    );
+}
+
+#[test]
+fn what_findings_do_is_one_of_three_and_strict_is_one_of_them() {
+    for command in [&["cycle", "askari"][..], &["reboot", "askari"], &["assert", "askari"], &["experiment", "askari"]] {
+        let refused = |args: &[&str], words: &[&str]| {
+            let modes: &[&str] = if command[0] == "experiment" { &["--modes", "guest"] } else { &[] };
+            Project::new().refused(&[command, modes, args].concat(), 2, words);
+        };
+        refused(&["--findings", "ignore"], &["ignore", "report, fail, strict"]);
+        refused(&["--findings", "report", "--strict"], &["--findings", "--strict", "cannot be used with"]);
+    }
 }
 
 #[test]

@@ -192,8 +192,8 @@ pub struct Audit {
     pub machine: Option<String>,
     /// How long all of it took.
     pub seconds: f64,
-    /// The exit class.
-    pub exit: Exit,
+    /// The exit class; none until the audit has come to its end.
+    pub exit: Option<Exit>,
     /// A result for each condition, in the order in which they were looked at.
     pub conditions: Vec<Judged>,
     /// What ended the audit, or that conditions do not hold.
@@ -216,7 +216,7 @@ impl Audit {
             image: None,
             machine: None,
             seconds: 0.0,
-            exit: Exit::Passed,
+            exit: None,
             conditions: Vec::new(),
             failure: None,
             leaks: Vec::new(),
@@ -239,7 +239,7 @@ impl Audit {
     /// another was seen not to hold.
     pub fn judge(&self) -> Result<(), Failure> {
         let counts: Vec<_> = self.conditions.iter().filter(|one| one.counts()).collect();
-        let Some(first) = counts.iter().find(|one| one.failed()).or(counts.first()) else { return Ok(()) };
+        let Some(first) = counts.iter().find(|one| one.failed()).or(counts.first()) else { return self.looked() };
         let unlooked = |one: &&Judged| matches!(one.outcome, Outcome::Failed { looked: false, .. });
         let by_unlooked = |one: &Judged| match &one.outcome {
             Outcome::Blocked { by } => by.iter().all(|id| self.find(id).is_some_and(|root| unlooked(&root))),
@@ -265,24 +265,45 @@ impl Audit {
         })
     }
 
+    /// Where nothing was looked at, nothing holds.
+    fn looked(&self) -> Result<(), Failure> {
+        let [passed, failed, ..] = self.counts();
+        if passed + failed > 0 {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Lost, "no condition was looked at: there is no verdict on the image")
+            .next("`boma-qemu audit NAME --list` says why each is left out"))
+    }
+
     fn find(&self, id: &ConditionId) -> Option<&Judged> {
         self.conditions.iter().find(|one| one.id == *id)
     }
 
     /// The first failure decides the exit class.
     pub fn fail(&mut self, failure: Failure) {
-        if self.failure.is_none() {
-            self.exit = failure.exit;
-            self.failure = Some(failure);
-        }
+        self.failure.get_or_insert(failure);
     }
 
     /// What was left behind is added, and never hides a failure.
     pub fn leaked(&mut self, leaks: &[Leak]) {
         self.leaks.extend_from_slice(leaks);
-        if !self.leaks.is_empty() && self.exit == Exit::Passed {
-            self.exit = Exit::Leaked;
+    }
+
+    /// The audit has come to its end. Whatever its conditions say is judged here, and nowhere else does it pass.
+    pub fn conclude(&mut self) {
+        if let Err(failure) = self.judge() {
+            self.fail(failure);
         }
+        self.exit = Some(match (&self.failure, self.leaks.is_empty()) {
+            (Some(failure), _) => failure.exit,
+            (None, false) => Exit::Leaked,
+            (None, true) => Exit::Passed,
+        });
+    }
+
+    /// The process exit code.
+    pub fn code(&self) -> u8 {
+        self.exit.unwrap_or(Exit::Lost).code()
     }
 }
 

@@ -4,7 +4,7 @@ mod audit;
 mod choices;
 
 pub(crate) use audit::AuditArgs;
-pub(crate) use choices::{AccelArg, Certs, EgressArg, Net, ViaArgs};
+pub(crate) use choices::{AccelArg, Certs, EgressArg, FindingsArgs, Net, ViaArgs};
 
 use crate::fault::Fault;
 use crate::forward::Spec;
@@ -103,9 +103,8 @@ pub(crate) struct ExperimentArgs {
     /// What decides the order of the runs and the content of the markers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// A restart that loses something of the guest's state is not as it must be (exit 6)
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) findings: FindingsArgs,
     /// Keep the VM, if the experiment brought it up
     #[arg(long)]
     pub(crate) keep: bool,
@@ -117,7 +116,7 @@ of `up` are refused then. Without a VM, one is brought up, applied, and removed 
 
 Examples:
   boma-qemu experiment askari --modes guest,reset --runs 3
-  boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --strict";
+  boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --findings strict";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -164,6 +163,8 @@ pub(crate) enum Command {
         /// How long it may take until the new boot has settled, if not as given to `up`
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
+        #[command(flatten)]
+        findings: FindingsArgs,
     },
     /// Print the guest's state as JSON, or what differs from such a file
     Observe {
@@ -172,12 +173,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         against: Option<Utf8PathBuf>,
     },
-    /// Run the outcome checks
+    /// Run the outcome checks, and judge the last reboot if what runs is what came back from it
     Assert {
         host: HostName,
-        /// Fail if the last reboot lost something of the guest's state (exit 6)
-        #[arg(long)]
-        strict: bool,
+        #[command(flatten)]
+        findings: FindingsArgs,
     },
     /// up, apply, reboot, assert, down
     Cycle {
@@ -190,14 +190,13 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
         /// Leave the reboot out (this proves little)
-        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during"])]
+        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict"])]
         no_reboot: bool,
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]
         no_snapshot: bool,
-        /// Fail if the reboot lost something of the guest's state (exit 6)
-        #[arg(long, conflicts_with = "no_reboot")]
-        strict: bool,
+        #[command(flatten)]
+        findings: FindingsArgs,
     },
     /// Restart the VM in several ways from one applied state, and measure what each does to it
     #[command(after_help = EXPERIMENT)]

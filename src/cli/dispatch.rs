@@ -8,7 +8,9 @@ use crate::host::dirs::Dirs;
 use crate::host::secrets;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
 use crate::jobs::down::{self, Removed, down, prune};
+use crate::jobs::page::headline;
 use crate::jobs::prove::prove;
+use crate::jobs::record::Asked;
 use crate::jobs::run::Run;
 use crate::jobs::{Context, guards, snapshot, stop};
 use crate::names::HostName;
@@ -72,14 +74,14 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             wait_on(async {
                 let mut run = Run::begin(ctx, plan, &what)?;
                 let done = run.up().await;
-                step(run, done, say).await
+                step(run, done, Asked::Step, say).await
             })
         }
         Command::Apply { host, extra_vars: more, no_snapshot } => {
             let more = parse_all(ctx.dirs, &more)?;
-            stage(ctx, &host, "apply", say, async |run| {
+            stage(ctx, &host, "apply", Asked::Step, say, async |run| {
                 run.plan.options.extra_vars.extend(more);
-                run.apply().await?;
+                run.apply_anew().await?;
                 match no_snapshot {
                     true => run.discard_snapshot().await,
                     false => run.snapshot().await,
@@ -88,23 +90,30 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
         }
         Command::Reset { host } => {
             snapshot::wanted(ctx.dirs, &host)?;
-            stage(ctx, &host, "reset", say, async |run| {
+            stage(ctx, &host, "reset", Asked::Step, say, async |run| {
                 let restore = run.restore().await?;
                 say.object(&serde_json::json!({"event": "restore", "restore": restore}));
                 say.result(verdict::restore(&run.plan.host, &restore));
                 Ok(())
             })
         }
-        Command::Reboot { host, via, timeout } => {
+        Command::Reboot { host, via, timeout, findings } => {
             let choice = Choice::from(via);
             // What can be refused without the VM is: the mode that `up` resolved matters only where none is given.
             choice.request(Mode::Reset)?;
-            stage(ctx, &host, "reboot", say, async |run| {
+            stage(ctx, &host, "reboot", Asked::Step, say, async |run| {
                 run.plan.restart = choice.request(run.plan.restart.mode)?;
                 run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
+                run.record.findings = findings.into();
                 let before = run.observe().await?;
-                run.reboot().await?;
-                run.compare(before).await?;
+                let restart = run.reboot().await?;
+                let since = run.judged_until(Some(&restart))?;
+                run.undisturbed(since, Some(&restart), async |run| {
+                    run.compare(before).await?;
+                    run.seen_alive(&restart).await
+                })
+                .await?;
+                run.judge_state()?;
                 say.result(verdict::state(&run.record));
                 run.judge_way()
             })
@@ -113,19 +122,17 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let _lock = guards::lock(&ctx, &format!("observe {host}"))?;
             wait_on(look::observe(ctx, &host, against.as_deref(), say))
         }
-        Command::Assert { host, strict } => stage(ctx, &host, "assert", say, async |run| {
-            let when = if run.record.reboot.is_some() { "after the reboot" } else { "before the reboot" };
-            run.check("assert", when).await?;
-            run.judge()?;
-            run.judge_way()?;
-            if strict { run.judge_state() } else { Ok(()) }
+        Command::Assert { host, findings } => stage(ctx, &host, "assert", Asked::Verdict, say, async |run| {
+            run.record.findings = findings.into();
+            assert(run).await
         }),
-        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, strict } => {
+        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings } => {
             let what = format!("cycle {host}");
             let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run, via.into())?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
-            let outcome = wait_on(cycle(ctx, plan, Choices { keep, no_reboot, no_snapshot, strict }, &what))?;
+            let choices = Choices { keep, no_reboot, no_snapshot, findings: findings.into() };
+            let outcome = wait_on(cycle(ctx, plan, choices, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
         Command::Experiment { host, what, run } => experiment::run(ctx, &host, what, run, say),
@@ -178,11 +185,29 @@ fn prove_case(ctx: Context<'_>, host: &HostName, options: Options, keep: bool, s
     Ok(0)
 }
 
+/// The checks, of what runs now: where that is what came back from the last reboot, they are part of its proof.
+async fn assert(run: &mut Run<'_>) -> Result<(), Failure> {
+    let since = run.still_proved().await?;
+    let restart = run.record.reboot.clone();
+    let when = if restart.is_some() { "after the reboot" } else { "before the reboot" };
+    run.undisturbed(since, restart.as_ref(), async |run| {
+        run.check("assert", when).await?;
+        match &restart {
+            Some(restart) => run.seen_alive(restart).await,
+            None => Ok(()),
+        }
+    })
+    .await?;
+    run.judge()?;
+    run.judge_state()
+}
+
 /// One stage of a VM that is up.
 fn stage(
     ctx: Context<'_>,
     host: &HostName,
     name: &str,
+    asked: Asked,
     say: &Say,
     work: impl AsyncFnOnce(&mut Run<'_>) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
@@ -190,26 +215,27 @@ fn stage(
     wait_on(async {
         let mut run = Run::resume(ctx, host)?;
         run.network_is_whole()?;
-        // Each stage is judged on its own: an earlier failure may have been mended by hand since.
-        run.record.failure = None;
-        run.record.exit = Exit::Passed;
+        run.record.begin_command();
         let done = work(&mut run).await;
-        step(run, done, say).await
+        step(run, done, asked, say).await
     })
 }
 
 /// The end of a stage that is run alone: the evidence is kept, and so is the VM.
-async fn step(mut run: Run<'_>, done: Result<(), Failure>, say: &Say) -> Result<u8, Failure> {
+async fn step(mut run: Run<'_>, done: Result<(), Failure>, asked: Asked, say: &Say) -> Result<u8, Failure> {
     if let Err(failure) = &done {
         run.record.fail(failure);
     }
-    let outcome = run.close(done.is_err(), true).await?;
+    let outcome = run.close(done.is_err(), true, asked).await?;
     if done.is_err() {
         return Ok(tell_outcome(&outcome, say));
     }
     say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));
+    if asked == Asked::Verdict {
+        say.result(headline(&outcome.record));
+    }
     say.result(format!("evidence: {}", outcome.record.run));
-    Ok(outcome.record.exit.code())
+    Ok(outcome.record.code())
 }
 
 /// The verdict, and how to look at what was kept.
@@ -222,7 +248,7 @@ fn tell_outcome(outcome: &Outcome, say: &Say) -> u8 {
     if let Some(host) = &outcome.kept {
         how_to_look(host, say);
     }
-    outcome.record.exit.code()
+    outcome.record.code()
 }
 
 fn how_to_look(host: &HostName, say: &Say) {

@@ -23,10 +23,10 @@ pub(super) fn run(
     mut given: RunArgs,
     say: &Say,
 ) -> Result<u8, Failure> {
-    let ExperimentArgs { modes, runs, seed, strict, keep } = what;
+    let ExperimentArgs { modes, runs, seed, findings, keep } = what;
     let usual = usual()?;
     let timeout_s = (given.timeout != usual.timeout).then_some(given.timeout);
-    let wanted = Wanted { modes, runs, seed, strict, timeout_s };
+    let wanted = Wanted { modes, runs, seed, findings: findings.into(), timeout_s };
     wanted.check()?;
     let _lock = guards::lock(&ctx, &format!("experiment {host}"))?;
     let plan = match VmDir::of(ctx.dirs, host).is_alive() {
@@ -52,7 +52,7 @@ pub(super) fn run(
     if let Some(failure) = why(all) {
         super::tell(say, &failure);
     }
-    Ok(all.exit.code())
+    Ok(all.code())
 }
 
 /// The options of a run that nobody gave any for.
@@ -126,7 +126,12 @@ fn matrix(all: &Experiment) -> String {
         let green = |run: &OneRun| Some(run.checks.as_ref()?.iter().all(|check| check.ok || check.hint));
         row.push(cell(&runs, green, |green| green));
         let lost = |run: &OneRun| run.state.as_ref().map(|state| !state.judged.findings.is_empty());
-        row.push(cell(&runs, lost, |lost| !(lost && all.strict)));
+        let fails = |run: &&OneRun| {
+            let findings = run.state.iter().flat_map(|state| &state.judged.findings);
+            findings.into_iter().any(|finding| all.policy().fails(finding))
+        };
+        let wrong = runs.iter().any(fails);
+        row.push(cell(&runs, lost, |lost| !(lost && wrong)));
         rows.push(row);
     }
     table(&rows)

@@ -33,6 +33,7 @@ pub(crate) fn restore(host: &HostName, restore: &Restore) -> String {
 
 fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n{}", headline(record))?;
+    write_first(record, out)?;
     let made = &record.made_of;
     writeln!(out, "  vm         {}, {}", record.vm, made.accel)?;
     writeln!(out, "  image      {}", made.image)?;
@@ -54,6 +55,13 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
     }
     writeln!(out, "  evidence   {}", record.run)
+}
+
+/// What is wrong first, in its own words: a unit that broke explains most of what comes below.
+fn write_first(record: &Record, out: &mut String) -> std::fmt::Result {
+    let Some(unit) = record.state.as_ref().and_then(|state| state.broken.first()) else { return Ok(()) };
+    writeln!(out, "  {:<10} {}", "first", unit.what)?;
+    unit.words.iter().try_for_each(|line| writeln!(out, "             {}: {line}", unit.unit))
 }
 
 /// The newest phases only: a VM on which somebody works all day has hundreds.
@@ -98,8 +106,7 @@ fn write_restart(restart: &Restart, out: &mut String) -> std::fmt::Result {
         Some(words) => more(format!("the old boot's last words: {words:?}"))?,
         None => more("the old boot had no time for last words, and left none".into())?,
     }
-    let failed = &restart.settled.failed_units;
-    let units = if failed.is_empty() { "no failed units".into() } else { format!("failed: {}", failed.join(" ")) };
+    let units = restart.settled.units();
     let what = if restart.reboot().is_some() { "new boot" } else { "new userspace" };
     more(format!(
         "{what}: ssh after {:.1} s, settled after {:.1} s ({}, {units})",
@@ -184,6 +191,9 @@ fn write_state(record: &Record, out: &mut String) -> std::fmt::Result {
     )?;
     for finding in judged.findings.iter().take(SHOWN) {
         writeln!(out, "             {}\n               {}", finding.id, finding.what)?;
+    }
+    for (finding, why) in judged.allowed.iter().take(SHOWN) {
+        writeln!(out, "             {}\n               allowed: {why}", finding.id)?;
     }
     if judged.findings.len() > SHOWN {
         writeln!(out, "             and {} more in result.json", judged.findings.len() - SHOWN)?;

@@ -4,6 +4,7 @@ use super::run::Run;
 use crate::access::{self, When};
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
+use crate::host::dirs::write_private;
 use crate::host::stop_at;
 use crate::monitor::{self, Client, MonitorError};
 use crate::network::{NetDir, lease};
@@ -75,8 +76,12 @@ impl Run<'_> {
         let said = format!("KVM does not work here ({why}); starting again under emulation, which is slower");
         self.ctx.progress.note(&said);
         self.plan.machine.accel = Accel::Tcg;
-        self.record.made_of.accel = "tcg (KVM was tried and failed)".into();
+        self.plan.accel_why = "KVM was tried and failed".into();
+        self.record.made_of.accel = format!("{} ({})", self.plan.machine.accel, self.plan.accel_why);
+        // What is shown of the machine from now on, by whatever command, is the one that runs.
         self.plan.machine.save(&self.vm.machine())?;
+        write_private(&self.vm.plan(), super::up::json(&self.plan))?;
+        self.record.save(&self.vm)?;
         Client::new(&self.vm).power_cycle().await?;
         Ok(())
     }

@@ -3,8 +3,9 @@
 use super::Context;
 use super::run::Run;
 use crate::failure::{Exit, Failure};
-use crate::jobs::record::Record;
+use crate::jobs::record::{Asked, Checks, Record, WITHOUT};
 use crate::names::HostName;
+use crate::observe::{BrokenUnit, Policy};
 use crate::plan::Plan;
 
 /// What a cycle leaves out or leaves standing.
@@ -14,8 +15,8 @@ pub struct Choices {
     pub keep: bool,
     /// Leave the reboot out.
     pub no_reboot: bool,
-    /// A loss of state across the reboot fails the run.
-    pub strict: bool,
+    /// What a loss of state across the reboot does to the run.
+    pub findings: Policy,
     /// Leave the snapshot out: nobody will want to go back.
     pub no_snapshot: bool,
 }
@@ -37,48 +38,47 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
     if let Err(failure) = &done {
         run.record.fail(failure);
     }
-    run.close(done.is_err(), choices.keep).await
+    run.close(done.is_err(), choices.keep, Asked::Verdict).await
 }
 
 /// The checks run before the reboot too: only what was green before it and is red after it was broken
 /// by the reboot. What they find before it never ends the cycle, for a reboot can also mend.
 async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
+    run.record.findings = choices.findings;
     run.up().await?;
-    run.apply().await?;
+    run.apply_anew().await?;
     if !choices.no_snapshot {
         run.snapshot().await?;
     }
     if choices.no_reboot {
-        run.check("assert", "without a reboot").await?;
+        run.check("assert", WITHOUT).await?;
         return run.judge();
     }
     run.check("check", "before the reboot").await?;
     let before = run.observe().await?;
-    run.reboot().await?;
-    run.compare(before).await?;
-    run.check("assert", "after the reboot").await?;
+    let restart = run.reboot().await?;
+    let since = run.judged_until(Some(&restart))?;
+    run.undisturbed(since, Some(&restart), async |run| {
+        run.compare(before).await?;
+        run.check("assert", "after the reboot").await?;
+        run.seen_alive(&restart).await
+    })
+    .await?;
     run.judge()?;
     run.judge_way()?;
-    if choices.strict { run.judge_state() } else { Ok(()) }
+    run.judge_state()
 }
 
 impl Run<'_> {
-    /// The verdict on the last run of the checks.
+    /// The verdict on the last run of the checks: one that fails, and one that looked before the reboot and no longer
+    /// does, is red; where none looked there is no verdict.
     pub fn judge(&self) -> Result<(), Failure> {
-        let Some(last) = self.record.last_checks() else { return Ok(()) };
-        let failed: Vec<_> = last.failed().collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let named: Vec<_> = failed.iter().map(|check| format!("{} ({})", check.id, check.detail)).collect();
-        let what =
-            format!("{} of {} checks failed {}: {}", failed.len(), last.checks.len(), last.when, named.join("; "));
-        Err(Failure::new(Exit::Verify, what))
+        judge(&self.record)
     }
 
     /// The end of every run: the evidence first, then the teardown. What is kept is a VM that runs:
     /// nothing else could be looked at.
-    pub async fn close(mut self, failed: bool, keep: bool) -> Result<Outcome, Failure> {
+    pub async fn close(mut self, failed: bool, keep: bool, asked: Asked) -> Result<Outcome, Failure> {
         self.keep_evidence(failed).await;
         let kept = match self.vm.is_alive() && (failed || keep) {
             true => {
@@ -90,6 +90,7 @@ impl Run<'_> {
                 None
             }
         };
+        self.record.conclude(asked);
         self.publish()?;
         Ok(Outcome { record: self.record, kept })
     }
@@ -99,5 +100,166 @@ impl Run<'_> {
         self.record.phases.push(phase);
         self.record.leaked(&removed.leaks);
         Ok(())
+    }
+}
+
+fn judge(record: &Record) -> Result<(), Failure> {
+    let unlooked = |why: &str| {
+        Err(Failure::new(Exit::Lost, format!("no verdict on {}: {why}", record.host))
+            .next("let the verify playbook have a check that looks at this host; ansible.log says what was skipped"))
+    };
+    let Some(last) = record.last_checks() else { return unlooked("no check has run") };
+    let skipped = record.no_longer_looked();
+    let mut named: Vec<_> = last.failed().map(|check| format!("{} ({})", check.id, check.detail)).collect();
+    named.extend(skipped.iter().map(|id| format!("{id} (it looked before the reboot, and did not look after it)")));
+    match (named.is_empty(), last.looked()) {
+        (true, 0) => return unlooked("none of its checks looked at anything"),
+        (true, _) => return Ok(()),
+        (false, _) => {}
+    }
+    Err(led_by(Failure::new(Exit::Verify, failed(last, &named, skipped.len())), record))
+}
+
+fn failed(last: &Checks, named: &[String], skipped: usize) -> String {
+    let (red, all) = (named.len(), last.checks.len() + skipped);
+    format!("{red} of {all} checks failed {}: {}", last.when, named.join("; "))
+}
+
+/// A unit that broke across the reboot is told first, in its own words: what the checks and the other findings saw is
+/// mostly what came of it.
+pub(super) fn led_by(failure: Failure, record: &Record) -> Failure {
+    match record.state.as_ref().and_then(|state| state.broken.first()) {
+        Some(unit) => failure.during(broken(unit)),
+        None => failure,
+    }
+}
+
+fn broken(unit: &BrokenUnit) -> String {
+    match unit.words.is_empty() {
+        true => unit.what.clone(),
+        false => format!("{}; its last words: {}", unit.what, unit.words.join(" | ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ansible::checks::Check;
+    use crate::verdict::{Kind, Unproved, restart_for_tests};
+
+    fn check(id: &str, ok: bool, hint: bool) -> Check {
+        Check { id: id.into(), ok, hint, detail: "d".into(), looked: true }
+    }
+
+    fn checks(when: &str, checks: &[Check]) -> Checks {
+        Checks { when: when.into(), checks: checks.to_vec() }
+    }
+
+    fn record() -> Record {
+        let text = include_str!("../../tests/fixtures/record.json").replace("\"schema\": 1", "\"schema\": 2");
+        let mut record: Record = serde_json::from_str(&text).unwrap();
+        record.begin_command();
+        record.applied = Some(true);
+        record
+    }
+
+    /// Checks before a proved reboot, and after it.
+    fn across(before: &[Check], after: &[Check]) -> Record {
+        let mut record = record();
+        record.checks.push(checks("before the reboot", before));
+        record.changed(Unproved::Restarting);
+        record.proved(restart_for_tests());
+        record.checks.push(checks("after the reboot", after));
+        record
+    }
+
+    #[test]
+    fn a_check_that_looked_before_the_reboot_and_was_skipped_after_it_is_red() {
+        let record = across(&[check("a", true, false), check("b", true, false)], &[check("a", true, false)]);
+        let failure = judge(&record).unwrap_err();
+        assert_eq!(failure.exit, Exit::Verify);
+        assert!(failure.to_string().contains("1 of 2 checks failed after the reboot: b (it looked"), "{failure}");
+        assert_eq!(record.no_longer_looked(), ["b"]);
+        let all_gone = across(&[check("a", true, false)], &[]);
+        assert_eq!(judge(&all_gone).unwrap_err().exit, Exit::Verify, "red, and not without a verdict");
+    }
+
+    #[test]
+    fn where_no_check_looked_there_is_no_verdict() {
+        for (before, after) in [(vec![], vec![]), (vec![check("h", true, true)], vec![check("h", false, true)])] {
+            assert_eq!(judge(&across(&before, &after)).unwrap_err().exit, Exit::Lost);
+        }
+        assert_eq!(judge(&record()).unwrap_err().exit, Exit::Lost);
+        judge(&across(&[], &[check("a", true, false)])).unwrap();
+    }
+
+    #[test]
+    fn a_unit_that_broke_is_told_before_the_checks_that_saw_what_came_of_it() {
+        let mut record = across(&[check("port", true, false)], &[check("port", false, false)]);
+        let unit = BrokenUnit {
+            unit: "docker.service".into(),
+            what: "docker.service was active (running) and has failed".into(),
+            words: vec!["unable to configure the Docker daemon".into()],
+        };
+        record.state = Some(crate::jobs::observe::across_for_tests(vec![], vec![unit]));
+        let failure = judge(&record).unwrap_err();
+        assert!(failure.chain[0].starts_with("docker.service was active (running) and has failed; its last words: un"));
+        assert!(failure.chain[1].starts_with("1 of 1 checks failed"), "{failure}");
+    }
+
+    #[test]
+    fn an_apply_takes_the_proof_and_the_checks_out_of_the_verdict() {
+        let mut record = across(&[check("a", true, false)], &[check("a", true, false)]);
+        record.alive_s = Some(60.0);
+        record.state = Some(crate::jobs::observe::across_for_tests(vec![], vec![]));
+        record.conclude(Asked::Verdict);
+        assert_eq!((record.verdict().kind(), record.exit), (Kind::Passed, Some(Exit::Passed)));
+        record.begin_command();
+        assert_eq!((record.verdict().kind(), record.exit), (Kind::Unfinished, None));
+        record.changed(Unproved::Applied);
+        assert!(record.reboot.is_none() && record.state.is_none() && record.via.is_none());
+        record.conclude(Asked::Step);
+        assert_eq!((record.verdict().kind(), record.exit), (Kind::Unfinished, Some(Exit::Passed)));
+        record.begin_command();
+        // The role has one check less now: that is no check that was skipped after a reboot.
+        record.checks.push(checks("before the reboot", &[check("b", true, false)]));
+        judge(&record).unwrap();
+        record.conclude(Asked::Verdict);
+        assert_eq!((record.verdict().kind(), record.exit), (Kind::NotRebooted, Some(Exit::Passed)));
+        let text = serde_json::to_value(&record).unwrap();
+        assert_eq!(
+            (&text["verdict"]["kind"], &text["verdict"]["why"]["changed"]),
+            (&"not-rebooted".into(), &"applied".into())
+        );
+        assert!(text["reboot"].is_null());
+        // A restart brings the proof back.
+        record.begin_command();
+        record.changed(Unproved::Restarting);
+        record.proved(restart_for_tests());
+        record.state = Some(crate::jobs::observe::across_for_tests(vec![], vec![]));
+        record.checks.push(checks("after the reboot", &[check("b", true, false)]));
+        record.alive_s = Some(31.0);
+        record.conclude(Asked::Verdict);
+        assert_eq!(record.verdict().kind(), Kind::Passed);
+    }
+
+    #[test]
+    fn a_restart_that_was_asked_for_and_is_not_proved_leaves_no_proof() {
+        let mut record = across(&[check("a", true, false)], &[check("a", true, false)]);
+        record.changed(Unproved::Restarting);
+        record.conclude(Asked::Verdict);
+        assert_eq!((record.verdict().kind(), record.exit), (Kind::Unfinished, Some(Exit::Lost)));
+    }
+
+    #[test]
+    fn a_leak_makes_no_red_run_green_and_no_green_one_passed() {
+        let mut record = record();
+        record.checks.push(checks(WITHOUT, &[check("a", true, false)]));
+        record.leaked(&[crate::host::ledger::Leak { what: "tap".into(), why: "busy".into() }]);
+        record.conclude(Asked::Verdict);
+        assert_eq!(record.exit, Some(Exit::Leaked));
+        record.fail(&Failure::new(Exit::Verify, "no"));
+        record.conclude(Asked::Verdict);
+        assert_eq!(record.exit, Some(Exit::Verify));
     }
 }

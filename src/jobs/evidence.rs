@@ -63,7 +63,9 @@ impl Run<'_> {
     fn keep_files(&self) {
         let (run, vm) = (self.folder(), &self.vm);
         let net = NetDir::of(self.ctx.dirs, &self.plan.net.name);
-        let argv = qemu::argv(&self.plan.machine, &Fds::shown(&self.plan.machine)).join("\n");
+        // What runs is in the machine's own file; the plan is what was meant before there was one.
+        let machine = qemu::Machine::load(&vm.machine()).unwrap_or_else(|_| self.plan.machine.clone());
+        let argv = qemu::argv(&machine, &Fds::shown(&machine)).join("\n");
         let mut kept = of_monitor(&run, vm);
         kept.extend([
             run.write("qemu-argv.txt", argv),

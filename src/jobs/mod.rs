@@ -17,6 +17,7 @@ pub mod reboot;
 pub mod record;
 pub mod run;
 pub mod snapshot;
+pub mod steady;
 pub mod stop;
 pub mod timeline;
 pub mod ttl;

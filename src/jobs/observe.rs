@@ -1,9 +1,10 @@
 //! The state across a reboot: a look before it, a look after it, and what the difference means.
 
+use super::cycle::led_by;
 use super::record::Record;
 use super::run::{Run, Said};
 use crate::failure::{Exit, Failure};
-use crate::observe::{self, Across, Diff, Judged, Observation, ObserveError, State};
+use crate::observe::{self, Across, BrokenUnit, Diff, Judged, Observation, ObserveError, Policy, State};
 use crate::ssh::Session;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ const AFTER: &str = "guest/state-after.json";
 const LOGIN: Duration = Duration::from_secs(60);
 
 impl Run<'_> {
-    /// Look at the guest before a reboot. A guest that cannot be looked at is noted and no failure: the reboot and the
-    /// checks have their own say.
+    /// Look at the guest before a reboot. A guest that cannot be looked at ends nothing yet: the reboot and the checks have
+    /// their own say, and [`Run::judge_state`] says that the comparison is missing.
     pub async fn observe(&mut self) -> Result<Option<Observation>, Failure> {
         self.record.state = None;
         self.phase("observe", async |run| {
@@ -38,6 +39,7 @@ impl Run<'_> {
                 let diff = Diff::between(&before.state, &after.state);
                 let judged = diff.judge(&allow);
                 said.text = format!("{}; {}", summary(&judged, &diff), said.text);
+                let broken = run.broken(&judged).await;
                 let failed = before.state.failed().chain(after.state.failed());
                 run.record.state = Some(Across {
                     before: before.look(BEFORE),
@@ -45,7 +47,8 @@ impl Run<'_> {
                     unseen: failed.map(|(section, why)| (section, why.to_owned())).collect(),
                     diff,
                     judged,
-                    strict: false,
+                    strict: run.record.findings == Policy::Strict,
+                    broken,
                 });
             }
             Ok(((), said))
@@ -58,12 +61,31 @@ impl Run<'_> {
         Ok(self.look(async |session| observe::at_rest(session, earlier).await).await??)
     }
 
-    /// With `--strict`, what a reboot has lost fails the run, and so does a reboot that was not looked at.
+    /// What the reboot has lost fails the run, as far as `--findings` says so; a state that was not compared has no
+    /// verdict.
     pub fn judge_state(&mut self) -> Result<(), Failure> {
         if let Some(state) = &mut self.record.state {
-            state.strict = true;
+            state.strict = self.record.findings == Policy::Strict;
         }
-        strict(&self.record)
+        judge(&self.record)
+    }
+
+    /// The units that broke, in their own words.
+    async fn broken(&self, judged: &Judged) -> Vec<BrokenUnit> {
+        if !judged.findings.iter().any(|finding| finding.broken_unit().is_some()) {
+            return Vec::new();
+        }
+        let session = match self.ssh() {
+            Ok(ssh) => ssh.session(LOGIN).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match session {
+            Ok(session) => observe::broken_units(&session, &judged.findings).await,
+            Err(failure) => {
+                self.ctx.progress.note(&failure.to_string());
+                Vec::new()
+            }
+        }
     }
 
     /// Look at the guest, unless it is lost. The inner error is for a guest that lives and cannot be looked at.
@@ -108,23 +130,142 @@ fn summary(judged: &Judged, diff: &Diff) -> String {
     }
 }
 
-/// The verdict of a strict run on the state.
-fn strict(record: &Record) -> Result<(), Failure> {
-    let Some(state) = &record.state else {
-        return Err(Failure::new(Exit::Verify, "--strict: the state was not compared across a reboot")
-            .next("the phases `observe` and `compare` say why; `boma-qemu reboot` compares it"));
+/// How many findings a failure names; all of them are in `result.json`.
+const NAMED: usize = 5;
+
+/// The verdict on the state across the last reboot.
+fn judge(record: &Record) -> Result<(), Failure> {
+    let policy = record.findings;
+    let Some(state) = &record.state else { return not_compared(record) };
+    if let Some((section, why)) = state.unseen.iter().next().filter(|_| policy == Policy::Strict) {
+        let what = format!("--findings strict: the state of {section} is not known: {why}");
+        let next = format!("repair what shows it, or look at {BEFORE} and {AFTER}");
+        return Err(Failure::new(Exit::Verify, what).next(next));
+    }
+    let losses = record.losses();
+    let Some(first) = losses.first() else { return Ok(()) };
+    let ids: Vec<_> = losses.iter().take(NAMED).map(|finding| finding.id.as_str()).collect();
+    let more = losses.len().checked_sub(NAMED + 1).map(|more| format!("; and {} more", more + 1)).unwrap_or_default();
+    let count = if losses.len() == 1 { "1 finding".to_owned() } else { format!("{} findings", losses.len()) };
+    let what = format!("the state did not survive the reboot, {count}: {}{more}", ids.join("; "));
+    let next = format!(
+        "look at the first of them, {} ({}); repair it, or allow what is meant to be under state.allow in \
+         profiles/{}.json; `--findings report` only reports",
+        first.id, first.what, record.host
+    );
+    let failure = Failure::new(Exit::Verify, what).next(next);
+    Err(match &state.broken[..] {
+        [] => failure.during(first.what.clone()),
+        _ => led_by(failure, record),
+    })
+}
+
+/// Without a comparison there is nothing to judge: that is no loss, and no proof that there is none.
+fn not_compared(record: &Record) -> Result<(), Failure> {
+    let missing = |exit| {
+        Err(Failure::new(exit, "could not look: the state was not compared across a reboot").next(
+            "the phases `observe` and `compare` say why; `boma-qemu reboot` compares it; `--findings report` does not ask for it",
+        ))
     };
-    if let Some((section, why)) = state.unseen.iter().next() {
-        let what = format!("--strict: the state of {section} is not known: {why}");
-        return Err(
-            Failure::new(Exit::Verify, what).next(format!("mend what shows it, or look at {BEFORE} and {AFTER}"))
+    match (record.findings, &record.reboot) {
+        (Policy::Report, _) | (Policy::Fail, None) => Ok(()),
+        (Policy::Strict, None) => missing(Exit::Verify),
+        (_, Some(_)) => missing(Exit::Lost),
+    }
+}
+
+#[cfg(test)]
+pub(super) fn across_for_tests(findings: Vec<observe::Finding>, broken: Vec<BrokenUnit>) -> Across {
+    let look = |file: &str| observe::Look { file: file.into(), passes: 2, seconds: 9.0, moving: Vec::new() };
+    Across {
+        before: look(BEFORE),
+        after: look(AFTER),
+        diff: Diff::default(),
+        judged: Judged { findings, ..Judged::default() },
+        unseen: std::collections::BTreeMap::new(),
+        strict: false,
+        broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{Finding, Section, Severity};
+    use crate::verdict::restart_for_tests;
+
+    fn finding(n: usize, severity: Severity) -> Finding {
+        let (id, what) = (format!("sysctl/k{n}"), format!("k{n} was 1 and is 0"));
+        Finding { id, section: Section::Sysctl, what, before: Some("1".into()), after: Some("0".into()), severity }
+    }
+
+    fn record(findings: Vec<Finding>, policy: Policy) -> Record {
+        let text = include_str!("../../tests/fixtures/record.json").replace("\"schema\": 1", "\"schema\": 2");
+        let mut record: Record = serde_json::from_str(&text).unwrap();
+        record.proved(restart_for_tests());
+        record.state = Some(across_for_tests(findings, Vec::new()));
+        record.findings = policy;
+        record
+    }
+
+    #[test]
+    fn a_serious_loss_fails_unless_it_is_only_to_be_reported_and_a_minor_one_only_if_all_must_hold() {
+        for (severity, policy, red) in [
+            (Severity::Serious, Policy::Report, false),
+            (Severity::Serious, Policy::Fail, true),
+            (Severity::Serious, Policy::Strict, true),
+            (Severity::Minor, Policy::Report, false),
+            (Severity::Minor, Policy::Fail, false),
+            (Severity::Minor, Policy::Strict, true),
+        ] {
+            let judged = judge(&record(vec![finding(1, severity)], policy));
+            assert_eq!(judged.is_err(), red, "{severity:?} {policy}");
+            if let Err(failure) = judged {
+                assert_eq!(failure.exit, Exit::Verify);
+                assert!(failure.chain[0].contains("k1 was 1 and is 0"), "the first finding is told first: {failure}");
+                assert!(failure.next.unwrap().contains("sysctl/k1"));
+            }
+        }
+    }
+
+    #[test]
+    fn of_many_findings_the_first_are_named_and_the_rest_counted() {
+        let failure =
+            judge(&record((0..83).map(|n| finding(n, Severity::Serious)).collect(), Policy::Fail)).unwrap_err();
+        assert!(
+            failure.chain[1]
+                .ends_with("83 findings: sysctl/k0; sysctl/k1; sysctl/k2; sysctl/k3; sysctl/k4; and 78 more"),
+            "{failure}"
         );
     }
-    let ids: Vec<_> = state.judged.findings.iter().map(|finding| finding.id.as_str()).collect();
-    if ids.is_empty() {
-        return Ok(());
+
+    #[test]
+    fn a_state_that_was_not_compared_is_no_silent_pass() {
+        let without = |policy| {
+            let mut record = record(Vec::new(), policy);
+            record.state = None;
+            record
+        };
+        assert_eq!(judge(&without(Policy::Fail)).unwrap_err().exit, Exit::Lost);
+        assert_eq!(judge(&without(Policy::Strict)).unwrap_err().exit, Exit::Lost);
+        judge(&without(Policy::Report)).unwrap();
+        let unbooted = |policy| {
+            let mut record = without(policy);
+            record.reboot = None;
+            record
+        };
+        judge(&unbooted(Policy::Fail)).unwrap();
+        assert_eq!(judge(&unbooted(Policy::Strict)).unwrap_err().exit, Exit::Verify);
     }
-    let what = format!("the state did not survive the reboot, {} findings: {}", ids.len(), ids.join("; "));
-    let next = format!("mend it, or allow what is meant to be under state.allow in profiles/{}.json", record.host);
-    Err(Failure::new(Exit::Verify, what).next(next))
+
+    #[test]
+    fn a_section_that_could_not_be_seen_fails_only_where_all_must_hold() {
+        let unseen = |policy| {
+            let mut record = record(Vec::new(), policy);
+            record.state.as_mut().unwrap().unseen.insert(Section::Nft, "no".into());
+            judge(&record)
+        };
+        unseen(Policy::Fail).unwrap();
+        assert_eq!(unseen(Policy::Strict).unwrap_err().exit, Exit::Verify);
+    }
 }

@@ -94,11 +94,10 @@ pub async fn prove(
 
 /// Whether the red case failed as it has to. A run that never reached its checks is its own failure.
 fn judge_red(record: &Record, red: &Red) -> Result<(), Failure> {
-    match (record.exit, &record.failure) {
-        (Exit::Passed | Exit::Leaked, _) => return Err(ProveError::RedPassed.into()),
-        (Exit::Verify, _) => {}
-        (_, Some(failure)) => return Err(failure.clone().during("the red case did not get to its checks")),
-        (exit, None) => return Err(Failure::new(exit, "the red case did not get to its checks")),
+    match &record.failure {
+        None => return Err(ProveError::RedPassed.into()),
+        Some(failure) if failure.exit == Exit::Verify => {}
+        Some(failure) => return Err(failure.clone().during("the red case did not get to its checks")),
     }
     match reason(record, red) {
         None => Ok(()),
@@ -106,7 +105,15 @@ fn judge_red(record: &Record, red: &Red) -> Result<(), Failure> {
     }
 }
 
-/// What is different from what must be.
+/// A check that held; what the run failed for in its place.
+fn still_held(record: &Record, id: &str) -> String {
+    let failed = record.failure.iter().flat_map(|failure| failure.chain.first());
+    let failed: Vec<_> = failed.map(|first| format!("; it failed for this: {first}")).collect();
+    format!("{id} still held after the reboot{}", failed.concat())
+}
+
+/// What is different from what must be. What the fault has lost of the machine's state is no other reason: the checks
+/// that it must fail are named, findings are not.
 fn reason(record: &Record, red: &Red) -> Option<String> {
     let run = |when: &str| record.checks.iter().find(|checks| checks.when == when);
     let (Some(before), Some(after)) = (run("before the reboot"), run("after the reboot")) else {
@@ -124,7 +131,7 @@ fn reason(record: &Record, red: &Red) -> Option<String> {
             (Some(true), Some(false)) => {}
             (None, _) | (_, None) => return Some(format!("no check is called {id}")),
             (Some(false), _) => return Some(format!("{id} had failed before the reboot")),
-            (_, Some(true)) => return Some(format!("{id} still held after the reboot")),
+            (_, Some(true)) => return Some(still_held(record, id)),
         }
     }
     // A playbook may end at its first red task: those that come after it did not look, and failed for nothing else.
@@ -148,7 +155,9 @@ mod tests {
         let text = include_str!("../../tests/fixtures/record.json");
         let mut record: Record = serde_json::from_str(text).unwrap();
         record.checks = vec![checks("before the reboot", before), checks("after the reboot", after)];
-        record.exit = if after == [true, true] { Exit::Passed } else { Exit::Verify };
+        if after != [true, true] {
+            record.fail(&Failure::new(Exit::Verify, "checks failed"));
+        }
         record
     }
 
@@ -165,6 +174,24 @@ mod tests {
     fn a_red_case_that_passes_makes_the_harness_unfaithful() {
         let failure = judge_red(&record([true, true], [true, true]), &red()).unwrap_err();
         assert_eq!(failure.exit, Exit::Unfaithful);
+    }
+
+    #[test]
+    fn what_the_fault_has_lost_of_the_state_is_no_other_reason_and_no_reason_alone() {
+        let unit = crate::observe::BrokenUnit { unit: "u".into(), what: "u has failed".into(), words: Vec::new() };
+        let lost = |after| {
+            let mut record = record([true, true], after);
+            record.state = Some(crate::jobs::observe::across_for_tests(Vec::new(), vec![unit.clone()]));
+            record.failure = Some(Failure::new(Exit::Verify, "1 check failed").during("u has failed"));
+            record
+        };
+        judge_red(&lost([false, true]), &red()).unwrap();
+        let failure = judge_red(&lost([true, true]), &red()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unfaithful);
+        assert!(
+            failure.to_string().contains("port still held after the reboot; it failed for this: u has"),
+            "{failure}"
+        );
     }
 
     #[test]
@@ -191,7 +218,6 @@ mod tests {
     #[test]
     fn a_red_case_that_broke_earlier_keeps_its_own_exit_class() {
         let mut record = record([true, true], [false, true]);
-        record.exit = Exit::Lost;
         record.failure = Some(Failure::new(Exit::Lost, "QEMU has ended"));
         assert_eq!(judge_red(&record, &red()).unwrap_err().exit, Exit::Lost);
     }

@@ -3,24 +3,26 @@
 use super::run::Run;
 use crate::failure::Failure;
 use crate::reboot::{self, Proof, Restart};
+use crate::verdict::Unproved;
 use std::time::Duration;
 
 impl Run<'_> {
     /// Restart the machine as the plan says, each part within the plan's time limit, and keep the proof.
-    pub async fn reboot(&mut self) -> Result<(), Failure> {
+    pub async fn reboot(&mut self) -> Result<Restart, Failure> {
+        self.changes(Unproved::Restarting)?;
         self.record.via = Some(self.plan.restart.mode);
-        self.phase("reboot", async |run| {
+        let restart = self.phase("reboot", async |run| {
             let ssh = run.ssh()?;
             let limit = Duration::from_secs(run.plan.options.timeout_s);
             let restart = reboot::run(&run.vm, &ssh, &run.plan.restart, limit).await?;
             let said = said(&restart);
-            run.record.reboot = Some(restart);
-            Ok(((), said))
-        })
-        .await?;
+            run.record.proved(restart.clone());
+            Ok((restart, said))
+        });
+        let restart = restart.await?;
         let session = self.way_after_reboot().await?;
         self.look_at_boot(&session).await;
-        Ok(())
+        Ok(restart)
     }
 }
 
@@ -36,5 +38,6 @@ fn said(restart: &Restart) -> String {
         }
     };
     let signs = if signs.is_empty() { "no RESET".to_owned() } else { signs.join(", ") };
-    format!("{}: {signs}, {proof}, settled: {}", restart.mode, restart.settled.system)
+    let settled = &restart.settled;
+    format!("{}: {signs}, {proof}, settled: {}, {}", restart.mode, settled.system, settled.units())
 }

@@ -11,14 +11,16 @@ use crate::host::ledger::Leak;
 use crate::host::secrets::mask;
 use crate::machine::VmDir;
 use crate::names::{HostName, VmName};
-use crate::observe::Across;
-use crate::reboot::{Mode, Restart};
+use crate::observe::{Across, Finding, Policy};
+use crate::reboot::{Mode, Restart, Seen};
 use crate::report::html;
 use crate::report::junit::{self, Case};
 use crate::report::{ReportError, RunFolder};
 use crate::timeline::Stages;
+use crate::verdict::{ALIVE, Applied, Compared, Kind, Parts, Tally, Unproved, Verdict};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What one run did and saw.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,16 +37,31 @@ pub struct Record {
     pub started: String,
     /// The evidence folder.
     pub run: Utf8PathBuf,
-    /// The exit class so far.
-    pub exit: Exit,
+    /// The exit class of the last command that came to its end; none while one is at work, or where it was killed.
+    pub exit: Option<Exit>,
+    /// What is proved, for readers of the file; [`Record::verdict`] judges anew.
+    #[serde(default, skip_deserializing)]
+    verdict: Written,
+    /// Whether the last command came to its end.
+    #[serde(default = "ended")]
+    pub finished: bool,
     /// What the VM was made of.
     pub made_of: MadeOf,
     /// The phases, in order.
     pub phases: Vec<Phase>,
     /// The playbook runs.
     pub playbooks: Vec<Playbook>,
+    /// Whether the last run of the playbooks came to its end; none where there was none.
+    #[serde(default)]
+    pub applied: Option<bool>,
     /// The outcome checks, each time that they ran.
     pub checks: Vec<Checks>,
+    /// Which of them are of the state that is there now: those from this one on.
+    #[serde(default)]
+    state_from: usize,
+    /// Which of them are of the boot that runs now: those from this one on.
+    #[serde(default)]
+    boot_from: usize,
     /// The boots that settled, in order.
     pub boots: Vec<BootSeen>,
     /// How the restart was asked for, once it was.
@@ -55,6 +72,18 @@ pub struct Record {
     /// The way into the guest, once a playbook was applied.
     #[serde(default)]
     pub way: Option<super::way::WayIn>,
+    /// Why there is no proof of a restart of what runs now.
+    #[serde(default)]
+    pub unproved: Option<Unproved>,
+    /// What restarted the machine after the proved restart, while it was looked at.
+    #[serde(default)]
+    pub restarts: Vec<Seen>,
+    /// How long the guest was seen alive after the proved restart had settled, in seconds.
+    #[serde(default)]
+    pub alive_s: Option<f64>,
+    /// What findings do to the run.
+    #[serde(default = "reported")]
+    pub findings: Policy,
     /// What the last reboot changed about the guest.
     #[serde(default)]
     pub state: Option<Across>,
@@ -65,6 +94,44 @@ pub struct Record {
     /// Whether the VM was brought up or kept on purpose, and `prune` leaves it alone. Until a command that
     /// keeps it has ended well it is not: one that was killed leaves a VM without an owner.
     pub kept: bool,
+}
+
+/// The verdict as it was written last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+struct Written(Verdict);
+
+impl Default for Written {
+    fn default() -> Self {
+        Self(Verdict::from_parts(&Parts::default()))
+    }
+}
+
+/// When the checks ran in a run whose reboot was left out.
+pub const WITHOUT: &str = "without a reboot";
+
+/// The format that has a verdict of its own.
+const SCHEMA: u32 = 2;
+
+/// `result.json` of the first format was written at the end only.
+fn ended() -> bool {
+    true
+}
+
+/// In the first format, findings failed nothing.
+fn reported() -> Policy {
+    Policy::Report
+}
+
+/// What a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To do something to the machine.
+    Step,
+    /// To come to a verdict on it.
+    Verdict,
+    /// To remove it: what was known of it stays as it was.
+    Removal,
 }
 
 /// What the VM was made of.
@@ -165,27 +232,41 @@ impl Checks {
     pub fn failed(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.is_red())
     }
+
+    /// How many looked at something and could have failed.
+    pub fn looked(&self) -> usize {
+        self.checks.iter().filter(|check| check.looked && !check.hint).count()
+    }
 }
 
 impl Record {
     /// The record of a run that begins now.
     pub fn begin(host: &HostName, vm: &VmName, run: &RunFolder, made_of: MadeOf) -> Self {
         Self {
-            schema: 1,
+            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").into(),
             host: host.clone(),
             vm: vm.clone(),
             started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
             run: run.path().to_owned(),
-            exit: Exit::Passed,
+            exit: None,
+            verdict: Written::default(),
+            finished: false,
             made_of,
             phases: Vec::new(),
             playbooks: Vec::new(),
+            applied: None,
             checks: Vec::new(),
+            state_from: 0,
+            boot_from: 0,
             boots: Vec::new(),
             via: None,
             reboot: None,
             way: None,
+            unproved: None,
+            restarts: Vec::new(),
+            alive_s: None,
+            findings: Policy::default(),
             state: None,
             failure: None,
             leaks: Vec::new(),
@@ -220,27 +301,123 @@ impl Record {
         self.phases = now.phases;
         self.leaks = now.leaks;
         self.kept = now.kept;
+        self.begin_command();
+        self.changed(Unproved::Restored);
     }
 
-    /// The first failure decides the exit class; a later one is only told.
-    pub fn fail(&mut self, failure: &Failure) {
-        if self.failure.is_none() {
-            self.exit = failure.exit;
-            self.failure = Some(failure.clone());
+    /// A command begins: until it has come to its end, nothing is known of what it leads to. Each is judged on its
+    /// own, for an earlier failure may have been repaired by hand since.
+    pub fn begin_command(&mut self) {
+        self.failure = None;
+        self.exit = None;
+        self.finished = false;
+        self.restarts.clear();
+    }
+
+    /// What runs now is not, or not for sure, what was proved: the proof goes, and all that was seen with it.
+    pub fn changed(&mut self, why: Unproved) {
+        self.boot_from = self.checks.len();
+        if matches!(why, Unproved::Applied | Unproved::Restored) {
+            self.state_from = self.checks.len();
         }
+        (self.via, self.reboot, self.state, self.alive_s) = (None, None, None, None);
+        self.unproved = Some(why);
+    }
+
+    /// What runs now came back from a proved restart.
+    pub fn proved(&mut self, restart: Restart) {
+        self.unproved = None;
+        self.reboot = Some(restart);
+    }
+
+    /// The first failure decides; a later one is only told.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.failure.get_or_insert_with(|| failure.clone());
     }
 
     /// What was left behind is added, and never hides a failure.
     pub fn leaked(&mut self, leaks: &[Leak]) {
         self.leaks.extend_from_slice(leaks);
-        if !self.leaks.is_empty() && self.exit == Exit::Passed {
-            self.exit = Exit::Leaked;
+    }
+
+    /// The command has come to its end. One that did what it is for ends well even if nothing is proved by it; one that
+    /// was to come to a verdict ends as that says, and without one it has lost it.
+    pub fn conclude(&mut self, asked: Asked) {
+        self.finished |= asked != Asked::Removal;
+        let verdict = self.verdict();
+        let done = match asked {
+            Asked::Step => Some(Exit::Passed),
+            Asked::Verdict => Some(verdict.exit().unwrap_or(Exit::Lost)),
+            Asked::Removal => self.exit,
+        };
+        self.exit = match (&self.failure, done) {
+            (Some(failure), Some(_)) => Some(failure.exit),
+            (None, Some(Exit::Passed)) if !self.leaks.is_empty() => Some(Exit::Leaked),
+            (_, done) => done,
+        };
+        self.verdict = Written(verdict);
+    }
+
+    /// The process exit code.
+    pub fn code(&self) -> u8 {
+        self.exit.unwrap_or(Exit::Lost).code()
+    }
+
+    /// What is proved of the machine as it is now.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::from_parts(&self.parts())
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        // The first format kept less; what it has is judged by the rules of its time.
+        let is_old = self.schema < SCHEMA;
+        let last = self.last_checks();
+        let whole = !self.playbooks.is_empty() && self.playbooks.iter().all(|playbook| playbook.ok);
+        let seconds = self.alive_s.filter(|seconds| *seconds > 0.0).unwrap_or_default();
+        Parts {
+            finished: self.finished,
+            failure: self.failure.as_ref().map(|failure| failure.exit),
+            applied: if self.applied.unwrap_or(is_old && whole) { Applied::Whole } else { Applied::No },
+            checks: last.map(|last| Tally {
+                looked: last.looked(),
+                red: last.failed().count() + self.no_longer_looked().len(),
+            }),
+            without_reboot: last.is_some_and(|last| last.when == WITHOUT),
+            restart: self.reboot.as_ref(),
+            unproved: self.unproved.as_ref(),
+            restarts: self.restarts.len(),
+            alive: if is_old { ALIVE } else { Duration::try_from_secs_f64(seconds).unwrap_or_default() },
+            compared: match &self.state {
+                Some(_) => Compared::Judged(self.losses().len()),
+                None if self.findings == Policy::Report => Compared::NotAsked,
+                None => Compared::No,
+            },
+            leaks: self.leaks.len(),
         }
     }
 
-    /// The last run of the checks.
+    /// The last run of the checks, if it was of the boot that runs now.
     pub fn last_checks(&self) -> Option<&Checks> {
-        self.checks.last()
+        self.checks.get(self.boot_from..)?.last()
+    }
+
+    /// The checks that looked at this state before the reboot and did not after it: a check that is skipped is not one
+    /// that holds.
+    pub fn no_longer_looked(&self) -> Vec<&str> {
+        let before = self.checks.get(self.state_from..self.boot_from).and_then(<[Checks]>::last);
+        let (Some(before), Some(after)) = (before, self.last_checks()) else { return Vec::new() };
+        let there = |id: &str| after.checks.iter().any(|check| check.id == id);
+        let looked = before.checks.iter().filter(|check| !check.hint);
+        looked.map(|check| check.id.as_str()).filter(|id| !there(id)).collect()
+    }
+
+    /// The findings that fail the run.
+    pub fn losses(&self) -> Vec<&Finding> {
+        let found = self.state.iter().flat_map(|state| {
+            let policy = if state.strict { Policy::Strict } else { self.findings };
+            state.judged.findings.iter().filter(move |finding| policy.fails(finding))
+        });
+        found.collect()
     }
 
     /// Write `junit.xml`, `report.html` and, last of all, `result.json`.
@@ -254,7 +431,8 @@ impl Record {
 
     fn json(&self) -> String {
         // Plain data with string keys: serialising it cannot fail.
-        mask(&serde_json::to_string_pretty(self).unwrap_or_default()).into_owned()
+        let written = Self { verdict: Written(self.verdict()), ..self.clone() };
+        mask(&serde_json::to_string_pretty(&written).unwrap_or_default()).into_owned()
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -263,6 +441,13 @@ impl Record {
             name: phase.name.clone(),
             seconds: Some(phase.seconds),
             failure: (!phase.ok).then(|| phase.outcome.clone()),
+            note: None,
+        });
+        let skipped = self.no_longer_looked().into_iter().map(|id| Case {
+            suite: "checks after the reboot".into(),
+            name: id.to_owned(),
+            seconds: None,
+            failure: Some("it looked before the reboot and did not after it".into()),
             note: None,
         });
         let checks = self.checks.iter().flat_map(|run| {
@@ -281,15 +466,31 @@ impl Record {
             failure: Some(leak.why.clone()),
             note: None,
         });
+        let losses = self.losses();
         let findings = self.state.iter().flat_map(|state| {
             state.judged.findings.iter().map(|finding| Case {
                 suite: "state across the reboot".into(),
                 name: finding.id.clone(),
                 seconds: None,
-                failure: state.strict.then(|| finding.what.clone()),
+                failure: losses.iter().any(|loss| loss.id == finding.id).then(|| finding.what.clone()),
                 note: Some(finding.what.clone()),
             })
         });
-        phases.chain(checks).chain(findings).chain(leaks).collect()
+        phases.chain(checks).chain(skipped).chain(findings).chain(leaks).chain([self.verdict_case()]).collect()
+    }
+
+    /// The verdict as a case of its own: no file of green cases without a word that nothing is proved.
+    fn verdict_case(&self) -> Case {
+        let kind = self.verdict().kind();
+        let (suite, name) = ("verdict".to_owned(), "what runs now came back from a restart".to_owned());
+        let said = page::headline(self);
+        let is_step = kind == Kind::Unfinished && self.exit == Some(Exit::Passed);
+        let (failure, note) = match kind {
+            Kind::Passed | Kind::Leaked => (None, None),
+            Kind::WithoutReboot | Kind::NotRebooted | Kind::NotApplied => (None, Some(said)),
+            Kind::Unfinished if is_step => (None, Some(said)),
+            Kind::Unfinished | Kind::Failed | Kind::NoVerdict | Kind::Stopped => (Some(said), None),
+        };
+        Case { suite, name, seconds: None, failure, note }
     }
 }

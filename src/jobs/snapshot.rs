@@ -10,6 +10,7 @@ use crate::monitor::Client;
 use crate::names::HostName;
 use crate::network::{NetDir, lease};
 use crate::snapshot::{self, Restore, Taken};
+use crate::verdict::Unproved;
 use std::time::Duration;
 
 /// How long a snapshot may take; 2 s on an idle machine.
@@ -51,6 +52,7 @@ impl Run<'_> {
         let limit = Duration::from_secs(self.plan.options.timeout_s);
         self.phase("restore", async |run| {
             run.back_to_applied_ways()?;
+            run.changes(Unproved::Restored)?;
             let restore = snapshot::restore(&run.vm, &run.ssh()?, limit).await?;
             run.undo_faults().await?;
             run.renew_lease().await?;

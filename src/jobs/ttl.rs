@@ -199,7 +199,7 @@ fn remove(vm: &VmDir, name: &str) -> Result<(), Failure> {
     runtime.block_on(async {
         // A VM that runs leaves its evidence, as at the end of a run; one that is dead has left what it could.
         let leaks = match Run::resume(ctx, &expiry.host) {
-            Ok(run) => run.close(false, false).await?.record.leaks,
+            Ok(run) => run.close(false, false, super::record::Asked::Removal).await?.record.leaks,
             Err(_) => down::down(&ctx, &expiry.host).await?.leaks,
         };
         for leak in &leaks {

@@ -174,7 +174,7 @@ fn look_up(name: &str) -> Vec<IpAddr> {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
+pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     // Plain data with string keys: serialising it cannot fail.
     serde_json::to_vec_pretty(value).unwrap_or_default()
 }

@@ -4,8 +4,10 @@ use super::diff::Diff;
 use super::state::Section;
 use crate::profile::AllowedLoss;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::SystemTime;
 
-/// How much a finding weighs. Both fail a strict run.
+/// How much a finding weighs; what of it fails a run is the [`Policy`]'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
@@ -13,6 +15,48 @@ pub enum Severity {
     Serious,
     /// Something that need not matter to anybody: a module, a time that is not yet synchronised.
     Minor,
+}
+
+/// What findings do to a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// They are only reported.
+    Report,
+    /// A serious one fails the run.
+    #[default]
+    Fail,
+    /// Every one fails it, and so does what could not be seen.
+    Strict,
+}
+
+impl Policy {
+    /// Every policy, the mildest first.
+    pub const ALL: [Self; 3] = [Self::Report, Self::Fail, Self::Strict];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Fail => "fail",
+            Self::Strict => "strict",
+        }
+    }
+
+    /// Whether a finding fails the run.
+    pub fn fails(self, finding: &Finding) -> bool {
+        match self {
+            Self::Report => false,
+            Self::Fail => finding.severity == Severity::Serious,
+            Self::Strict => true,
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Something that was there before the reboot and is gone, or another, after it.
@@ -32,10 +76,24 @@ pub struct Finding {
     pub severity: Severity,
 }
 
+impl Finding {
+    /// The unit that has failed or is started again and again, if that is what was found. The other findings are often
+    /// its consequences.
+    pub fn broken_unit(&self) -> Option<&str> {
+        let is_broken = self.after.as_deref().is_some_and(is_broken);
+        (self.section == Section::Units && is_broken).then(|| self.id.split('/').nth(1)).flatten()
+    }
+}
+
+/// Whether a unit in this state has failed, or waits for its next start after a failure.
+pub(super) fn is_broken(state: &str) -> bool {
+    state == "failed" || state.contains("auto-restart")
+}
+
 /// The findings of a [`Diff`], judged by the profile's allow-list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
-    /// What is a finding: the serious ones first.
+    /// What is a finding: the serious ones first, and of these the units that failed.
     pub findings: Vec<Finding>,
     /// What would be one and is allowed, with the profile's reason.
     pub allowed: Vec<(Finding, String)>,
@@ -49,13 +107,19 @@ impl Diff {
         self.judge(allow).findings
     }
 
-    /// The losses, and what the allow-list says of them.
+    /// The losses, and what the allow-list says of them today.
     pub fn judge(&self, allow: &[AllowedLoss]) -> Judged {
+        self.judge_on(allow, SystemTime::now())
+    }
+
+    /// The losses, and what the allow-list says of them at a time: an entry that has expired allows nothing, and the
+    /// finding says so.
+    pub fn judge_on(&self, allow: &[AllowedLoss], now: SystemTime) -> Judged {
         let mut judged = Judged::default();
         let mut used = vec![false; allow.len()];
         for change in &self.changes {
             let Some(loss) = &change.loss else { continue };
-            let finding = Finding {
+            let mut finding = Finding {
                 id: change.id(),
                 section: change.section,
                 what: loss.what.clone(),
@@ -63,19 +127,24 @@ impl Diff {
                 after: change.after.clone(),
                 severity: loss.severity,
             };
-            let mut why = None;
+            let (mut valid, mut expired) = (None, None);
             for (n, allowed) in allow.iter().enumerate() {
                 if matches(&allowed.id, &finding.id) {
                     used[n] = true;
-                    why.get_or_insert(&allowed.why);
+                    let which = if allowed.expired(now) { &mut expired } else { &mut valid };
+                    which.get_or_insert(allowed);
                 }
             }
-            match why {
-                Some(why) => judged.allowed.push((finding, why.clone())),
-                None => judged.findings.push(finding),
+            match (valid, expired) {
+                (Some(allowed), _) => judged.allowed.push((finding, allowed.reason())),
+                (None, Some(allowed)) => {
+                    finding.what += &format!("; state.allow no longer covers it: {}", allowed.reason());
+                    judged.findings.push(finding);
+                }
+                (None, None) => judged.findings.push(finding),
             }
         }
-        judged.findings.sort_by_key(|finding| finding.severity);
+        judged.findings.sort_by_key(|finding| (finding.severity, finding.broken_unit().is_none()));
         judged.unused = allow.iter().zip(used).filter(|(_, used)| !used).map(|(a, _)| a.id.clone()).collect();
         judged
     }
@@ -97,7 +166,65 @@ fn matches(glob: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loss::Loss;
+    use super::super::{Change, Section};
     use super::*;
+    use std::time::Duration;
+
+    fn diff(changes: &[(Section, &str, Option<&str>, Severity)]) -> Diff {
+        let change = |(section, key, after, severity): &(Section, &str, Option<&str>, Severity)| Change {
+            section: *section,
+            key: (*key).to_owned(),
+            before: Some("active (running)".into()),
+            after: after.map(str::to_owned),
+            loss: Some(Loss { what: (*key).to_owned(), severity: *severity }),
+        };
+        Diff { changes: changes.iter().map(change).collect() }
+    }
+
+    #[test]
+    fn an_entry_that_has_expired_allows_nothing_and_is_named() {
+        let diff = diff(&[(Section::Sysctl, "vm.swappiness", None, Severity::Serious)]);
+        let text = r#"{"id": "sysctl/*", "why": "until the next kernel", "until": "2026-03-31", "ticket": "OPS-7"}"#;
+        let allow: AllowedLoss = serde_json::from_str(text).unwrap();
+        let day = |n: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(n * 86_400);
+        // 2026-03-31 is day 20543; it is still covered at its last second.
+        let last = diff.judge_on(std::slice::from_ref(&allow), day(20544) - Duration::from_secs(1));
+        assert_eq!((last.findings.len(), last.allowed.len()), (0, 1));
+        assert_eq!(last.allowed[0].1, "until the next kernel (until 2026-03-31, OPS-7)");
+        let over = diff.judge_on(std::slice::from_ref(&allow), day(20544));
+        assert_eq!((over.findings.len(), over.allowed.len(), over.unused.len()), (1, 0, 0));
+        assert!(over.findings[0].what.contains("(until 2026-03-31, OPS-7)"), "{}", over.findings[0].what);
+        // Another entry that still holds covers it.
+        let other = AllowedLoss { until: None, ticket: None, ..allow.clone() };
+        assert_eq!(diff.judge_on(&[allow, other], day(20544)).allowed.len(), 1);
+    }
+
+    #[test]
+    fn a_unit_that_failed_comes_before_what_came_of_it() {
+        let found = diff(&[
+            (Section::Modules, "br_netfilter", None, Severity::Minor),
+            (Section::Containers, "web/state", None, Severity::Serious),
+            (Section::Units, "a.socket/active", None, Severity::Serious),
+            (Section::Units, "docker.service/active", Some("activating (auto-restart)"), Severity::Serious),
+        ]);
+        let findings = found.findings(&[]);
+        let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            ["units/docker.service/active", "containers/web/state", "units/a.socket/active", "modules/br_netfilter"]
+        );
+        assert_eq!(findings[0].broken_unit(), Some("docker.service"));
+        assert_eq!(findings[2].broken_unit(), None);
+    }
+
+    #[test]
+    fn what_a_finding_does_to_a_run_is_a_matter_of_its_weight() {
+        let of = |severity| diff(&[(Section::Sysctl, "a", None, severity)]).findings(&[]).remove(0);
+        let fails = |policy: Policy| [Severity::Serious, Severity::Minor].map(|severity| policy.fails(&of(severity)));
+        assert_eq!(Policy::ALL.map(fails), [[false, false], [true, false], [true, true]]);
+        assert_eq!(Policy::default(), Policy::Fail);
+    }
 
     #[test]
     fn a_star_stands_for_any_text_and_everything_else_for_itself() {

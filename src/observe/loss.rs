@@ -4,7 +4,7 @@
 //! failed was well before, and a rule that refuses packets, new in a chain that was there, takes something away.
 
 use super::diff::Raw;
-use super::finding::Severity;
+use super::finding::{Severity, is_broken};
 use super::state::{Section, State};
 use serde::{Deserialize, Serialize};
 
@@ -48,13 +48,12 @@ fn unit(raw: &Raw, before: &State, after: &State) -> Option<(String, String)> {
     let unit = raw.key.strip_suffix("/active").unwrap_or(&raw.key);
     let was = raw.before.as_deref().unwrap_or("inactive");
     let is = raw.after.as_deref().unwrap_or("inactive");
-    let broken = |state: &str| state == "failed" || state.contains("auto-restart");
     let enabled = before.promises("enabled", unit);
-    if broken(is) {
+    if is_broken(is) {
         // One that had failed before is as it was.
         let how = if is == "failed" { "has failed" } else { "fails again and again" };
         let why = if enabled { "it is started at boot; its journal has the reason" } else { "" };
-        return (!broken(was)).then(|| (format!("{unit} was {was} and {how}"), why.to_owned()));
+        return (!is_broken(was)).then(|| (format!("{unit} was {was} and {how}"), why.to_owned()));
     }
     // Only what had come to rest as active can be lost, and a process that runs is more than one that has ended.
     if !was.starts_with("active") || (is.starts_with("active") && !was.contains("(running)")) {

@@ -14,7 +14,7 @@ mod settled;
 mod state;
 
 pub use diff::{Change, Diff, Kind};
-pub use finding::{Finding, Judged, Severity};
+pub use finding::{Finding, Judged, Policy, Severity};
 pub use loss::Loss;
 pub use settled::{Observation, after_reboot, at_rest};
 pub use state::{Fact, Facts, Observed, Section, State};
@@ -38,8 +38,23 @@ pub struct Across {
     pub judged: Judged,
     /// Sections that could not be seen before or after, and why: nothing is known of them.
     pub unseen: BTreeMap<Section, String>,
-    /// Whether a finding fails the run.
+    /// Whether every finding fails the run.
     pub strict: bool,
+    /// The units that were well before and have failed since, with their own last words; the other findings are often
+    /// their consequences.
+    #[serde(default)]
+    pub broken: Vec<BrokenUnit>,
+}
+
+/// A unit that was well before the reboot and has failed, or is started again and again, after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenUnit {
+    /// Its name.
+    pub unit: String,
+    /// What became of it, in a sentence.
+    pub what: String,
+    /// The last lines that it wrote in this boot.
+    pub words: Vec<String>,
 }
 
 /// How a state was come by.
@@ -84,6 +99,32 @@ pub async fn observe(session: &Session, limit: Duration) -> Result<State, Observ
         return Err(ObserveError::Script { code: answer.code, said: answer.stderr.trim().to_owned() });
     }
     Ok(read::state(&answers::answers(&answer.stdout)))
+}
+
+/// How many units are asked for their words, and how many lines of each.
+const MOST_BROKEN: usize = 5;
+const LAST_WORDS: usize = 5;
+
+/// The units that broke across the reboot, in their own words. A journal that cannot be asked leaves the words out and
+/// hides no unit.
+pub async fn broken_units(session: &Session, findings: &[Finding]) -> Vec<BrokenUnit> {
+    let mut broken = Vec::new();
+    for finding in findings {
+        let Some(unit) = finding.broken_unit() else { continue };
+        let quoted = format!("'{}'", unit.replace('\'', r"'\''"));
+        // What its own processes said tells more than what systemd says of it.
+        let ask = format!(
+            "ask() {{ sudo -n journalctl -b -q --no-pager -o cat -n {LAST_WORDS} \"$@\"; }}; \
+             said=$(ask _SYSTEMD_UNIT={quoted}); [ -n \"$said\" ] || said=$(ask -u {quoted}); printf '%s\\n' \"$said\""
+        );
+        let words = match broken.len() < MOST_BROKEN {
+            true => session.ask(&ask, Duration::from_secs(60)).await.map(|answer| answer.stdout).unwrap_or_default(),
+            false => String::new(),
+        };
+        let words = words.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+        broken.push(BrokenUnit { unit: unit.to_owned(), what: finding.what.clone(), words });
+    }
+    broken
 }
 
 /// Ask why services that had been active are not: those that systemd left out by their own conditions are noted in the

@@ -248,7 +248,8 @@ fn a_guest_without_docker_or_nft_is_looked_at_and_losing_them_is_one_finding() {
 
 #[test]
 fn the_allow_list_takes_a_finding_away_and_tells_what_it_did_not_need() {
-    let allow = |id: &str| crate::profile::AllowedLoss { id: id.into(), why: "meant".into() };
+    let allow =
+        |id: &str| crate::profile::AllowedLoss { id: id.into(), why: "meant".into(), until: None, ticket: None };
     let after = read(&but(AFTER, "0.0.0.0:22 ", "127.0.0.1:22 "));
     let judged = Diff::between(&read(BEFORE), &after).judge(&[
         allow("sockets/tcp *:22"),

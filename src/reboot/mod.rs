@@ -45,10 +45,11 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Who is running: the kernel's boot, and how often its userspace was started anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    boot_id: BootId,
-    /// None where systemd is too old to count.
-    soft_reboots: Option<u32>,
+pub struct Identity {
+    /// The kernel's boot id.
+    pub boot_id: BootId,
+    /// systemd's SoftRebootsCount; none where systemd is too old to count.
+    pub soft_reboots: Option<u32>,
 }
 
 /// Read the boot id of a running guest: a UUID, or an error.
@@ -56,7 +57,8 @@ pub async fn boot_id(session: &Session) -> Result<Result<BootId, BadName>, SshEr
     Ok(identity(session).await?.map(|identity| identity.boot_id))
 }
 
-async fn identity(session: &Session) -> Result<Result<Identity, BadName>, SshError> {
+/// Read who is running.
+pub async fn identity(session: &Session) -> Result<Result<Identity, BadName>, SshError> {
     let ask = "cat /proc/sys/kernel/random/boot_id; systemctl show -p SoftRebootsCount --value";
     let text = session.must(ask, ASK_LIMIT).await?;
     let (boot_id, count) = text.split_once('\n').unwrap_or((&text, ""));

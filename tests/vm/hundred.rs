@@ -40,7 +40,7 @@ fn a_hundred_guest_reboots_are_a_hundred_proofs() {
     let mut sizes = Vec::new();
     println!("   n  boot id   RESET event   down s   ssh s  settled s  monitor KiB");
     for n in 1..=wanted {
-        lane.quiet(&["reboot", "askari", "--timeout", "3600"]).exits(0);
+        lane.quiet(&["reboot", "askari", "--timeout", "3600", "--findings", "report"]).exits(0);
         let reboot = &lane.result()["reboot"];
         let text = |key: &str| reboot[key].as_str().unwrap().to_owned();
         let number = |key: &str| reboot[key].as_f64().unwrap();

@@ -52,6 +52,7 @@ fn faults_that_no_check_looks_for_are_found_by_the_difference() {
     let [panic, cycle] = cut_off(&vm.lane, "panic", "power-cycle");
     begin_with(&panic, &["GUEST_PANICKED run", "RESET guest-reset"]);
     begin_with(&cycle, &["power-cycle kept", "qemu-exited asked", "qemu-started pid"]);
+    vm.boma(&["reboot", "askari", "--findings", "report"]).exits(0);
     let result = vm.lane.result();
     let findings = result["state"]["judged"]["findings"].as_array().unwrap();
     let text: Vec<_> = findings.iter().map(ToString::to_string).collect();
@@ -60,6 +61,12 @@ fn faults_that_no_check_looks_for_are_found_by_the_difference() {
     let others: Vec<_> = text.iter().filter(|said| !FAULTS.iter().any(|(_, word, _)| said.contains(word))).collect();
     eprintln!("{} findings; not by their own word, but what came with a fault: {others:#?}", text.len());
     // The checks, which look for none of this, are green.
-    vm.boma(&["assert", "askari"]).exits(0);
-    vm.boma(&["assert", "askari", "--strict"]).exits(6);
+    vm.boma(&["assert", "askari", "--findings", "report"]).exits(0);
+    assert_eq!(vm.lane.result()["verdict"]["kind"], "passed");
+    for findings in [&[][..], &["--findings", "strict"], &["--strict"]] {
+        vm.boma(&[&["assert", "askari"], findings].concat())
+            .exits(6)
+            .says(&["did not survive the reboot", "state.allow"]);
+        assert_eq!(vm.lane.result()["verdict"]["kind"], "failed");
+    }
 }

@@ -1,5 +1,6 @@
 //! What can be chosen from on the command line, and what each choice is to the rest of the program.
 
+use crate::observe::Policy;
 use crate::reboot::{Choice, Mode, Pattern, Trigger, seconds};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -52,6 +53,41 @@ pub(crate) enum AccelArg {
     Kvm,
     /// Emulation
     Tcg,
+}
+
+/// What a loss of the guest's state across a restart does.
+#[derive(Clone, Copy, Debug, PartialEq, Args)]
+pub(crate) struct FindingsArgs {
+    /// What a loss of the guest's state across the restart does [default: fail]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    findings: Option<Policy>,
+    /// The same as --findings strict
+    #[arg(long, conflicts_with = "findings")]
+    strict: bool,
+}
+
+impl From<FindingsArgs> for Policy {
+    fn from(args: FindingsArgs) -> Self {
+        match args.strict {
+            true => Self::Strict,
+            false => args.findings.unwrap_or_default(),
+        }
+    }
+}
+
+impl ValueEnum for Policy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Report => "Only report it",
+            Self::Fail => "What others can depend on fails the run (exit 6)",
+            Self::Strict => "Every loss fails it, and so does a part of the state that could not be seen",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
 }
 
 /// How and when the machine is restarted.

@@ -37,7 +37,7 @@ pub(super) fn run(ctx: Context<'_>, name: HostName, args: AuditArgs, say: &Say) 
             "\nThe machine is still there. Look at it:\n  boma-qemu console {name} --attach\nand remove it:\n  boma-qemu down {name}"
         ));
     }
-    Ok(audit.exit.code())
+    Ok(audit.code())
 }
 
 fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted, Failure> {

@@ -77,6 +77,7 @@ pub async fn audit(
         }
         Err(failure) => audit.fail(failure),
     }
+    audit.conclude();
     audit.seconds = start.elapsed().as_secs_f64();
     publish(&audit, &folder)?;
     Ok(audit)
@@ -128,9 +129,10 @@ fn leave_out_the_rest(audit: &mut Audit, wanted: &Wanted, why: &Failure) {
 pub fn verdict(audit: &Audit) -> String {
     let name = &audit.profile;
     match audit.exit {
-        Exit::Passed => format!("PASSED: all that {name} must have holds"),
-        Exit::Leaked => format!("PASSED, but something was left on this host: {name}"),
-        Exit::Interrupted => format!("STOPPED: the audit {name} did not come to its end"),
+        None => format!("UNFINISHED: the audit {name} did not come to its end"),
+        Some(Exit::Passed) => format!("PASSED: all that {name} must have holds"),
+        Some(Exit::Leaked) => format!("PASSED, but something was left on this host: {name}"),
+        Some(Exit::Interrupted) => format!("STOPPED: the audit {name} did not come to its end"),
         _ => match audit.conditions.iter().find(|one| one.counts() && one.failed()) {
             Some(first) => format!("FAILED: {name}: {}: {}", first.id, first.line()),
             None => format!("FAILED: {name}"),
@@ -211,5 +213,12 @@ mod tests {
         assert_eq!(audit.judge().unwrap_err().exit, Exit::Lost);
         audit.conditions.truncate(4);
         assert!(audit.judge().is_ok(), "what should hold and does not fails nothing");
+        for one in &mut audit.conditions {
+            one.outcome = Outcome::Skipped { reason: "left out".into() };
+        }
+        assert_eq!(audit.judge().unwrap_err().exit, Exit::Lost, "an audit that skipped everything is no green one");
+        audit.failure = None;
+        audit.conclude();
+        assert_eq!(audit.exit, Some(Exit::Lost));
     }
 }

@@ -55,7 +55,6 @@ pub(crate) fn audit() -> Audit {
     ];
     audit.conditions[4].evidence = "ActiveState=failed\n```\nvgcreate: no disk /dev/vda\n".into();
     audit.conditions[4].file = Some("conditions/storage-service.txt".into());
-    let failure = audit.judge().unwrap_err();
-    audit.fail(failure);
+    audit.conclude();
     audit
 }

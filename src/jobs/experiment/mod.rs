@@ -12,7 +12,7 @@ use super::stop::asked;
 use super::{Context, Progress};
 use crate::failure::{Exit, Failure};
 use crate::jobs::page;
-use crate::jobs::record::Phase;
+use crate::jobs::record::{Asked, Phase};
 use crate::names::HostName;
 use crate::plan::Plan;
 use crate::reboot::Mode;
@@ -72,6 +72,8 @@ pub async fn experiment(
         Some(plan) => Run::begin(ctx, plan, &format!("experiment {host}"))?,
         None => Run::resume(ctx, host)?,
     };
+    run.record.begin_command();
+    run.record.findings = wanted.findings;
     run.plan.options.timeout_s = wanted.timeout_s.unwrap_or(run.plan.options.timeout_s);
     let made = match made_here {
         true => run.provide().await,
@@ -81,7 +83,7 @@ pub async fn experiment(
     if let Err(failure) = made {
         if made_here {
             run.record.fail(&failure);
-            run.close(true, keep).await?;
+            run.close(true, keep, Asked::Step).await?;
         }
         return Err(failure);
     }
@@ -102,7 +104,7 @@ impl Run<'_> {
     /// The machine with the playbooks applied, and its snapshot.
     async fn provide(&mut self) -> Result<(), Failure> {
         self.up().await?;
-        self.apply().await?;
+        self.apply_anew().await?;
         self.snapshot().await
     }
 
@@ -123,7 +125,7 @@ impl Run<'_> {
             steps.begin_run(format!("{number}/{} {mode}", order.len()));
             let own = RunFolder::open(folder.path().join(&one.folder));
             let started = Instant::now();
-            let one = self.one(one, &Terms { seed: all.seed, strict: all.strict, folder: &own }).await;
+            let one = self.one(one, &Terms { seed: all.seed, findings: all.policy(), folder: &own }).await;
             if one.as_ref().is_ok_and(|one| !one.passed()) && !asked() {
                 steps.note(&self.diagnose(&own).await);
             }
@@ -144,7 +146,7 @@ impl Run<'_> {
 
     /// After the last run: the machine goes, or is left as `apply` left it.
     async fn end(mut self, all: &mut Experiment, made_here: bool, keep: bool) -> Result<Option<HostName>, Failure> {
-        let stays = !made_here || keep || all.exit == Exit::Interrupted;
+        let stays = !made_here || keep || all.exit == Some(Exit::Interrupted);
         if stays && self.vm.is_alive() && !asked() {
             // What the last run did to it is no state that anybody wants to go on from.
             if let Err(failure) = self.restore().await {
@@ -152,16 +154,17 @@ impl Run<'_> {
             }
         }
         if !made_here {
+            self.record.conclude(Asked::Step);
             self.publish()?;
             return Ok(self.vm.is_alive().then(|| self.plan.host.clone()));
         }
-        let (seconds, ok) = (all.seconds, all.exit == Exit::Passed);
+        let (seconds, ok) = (all.seconds, all.exit == Some(Exit::Passed));
         let outcome = format!("{} of {} runs", all.runs.len(), all.order.len());
         self.record.phases.push(Phase { name: "experiment".into(), seconds, ok, outcome });
         if let Some(failure) = why(all) {
             self.record.fail(&failure);
         }
-        let closed = self.close(all.exit == Exit::Interrupted, keep).await?;
+        let closed = self.close(all.exit == Some(Exit::Interrupted), keep, Asked::Step).await?;
         all.leaked(&closed.record.leaks);
         Ok(closed.kept)
     }
@@ -184,10 +187,10 @@ pub fn headline(all: &Experiment) -> String {
     let (host, made, planned) = (&all.host, all.runs.len(), all.order.len());
     let right = all.runs.iter().filter(|run| run.passed()).count();
     match all.exit {
-        Exit::Interrupted => format!("STOPPED: {host}, after {made} of {planned} runs"),
+        Some(Exit::Interrupted) => format!("STOPPED: {host}, after {made} of {planned} runs"),
         _ if made < planned => format!("NOT FINISHED: {host}, {made} of {planned} runs, {right} as they must be"),
-        Exit::Passed => format!("AS EXPECTED: {host} did what every mode must do, in all {made} runs"),
-        Exit::Leaked => {
+        Some(Exit::Passed) => format!("AS EXPECTED: {host} did what every mode must do, in all {made} runs"),
+        Some(Exit::Leaked) => {
             format!("LEAKED: {host} did as expected in all {made} runs, but something was left on this host")
         }
         _ => format!("NOT AS EXPECTED: {host}, {right} of {made} runs as they must be"),
@@ -196,12 +199,12 @@ pub fn headline(all: &Experiment) -> String {
 
 /// Why an experiment did not pass, as one failure.
 pub fn why(all: &Experiment) -> Option<Failure> {
-    let worst = all.runs.iter().filter(|run| run.exit() == all.exit);
+    let worst = all.runs.iter().filter(|run| Some(run.exit()) == all.exit);
     let told: Vec<_> = worst.map(|run| format!("{} ({})", run.folder, outcome(run))).collect();
     match (&all.failure, all.exit) {
-        (_, Exit::Passed | Exit::Leaked) => None,
-        (Some(failure), exit) if failure.exit == exit => Some(failure.clone()),
-        (_, exit) => Some(Failure::new(exit, format!("not as they must be: {}", told.join("; ")))),
+        (_, None | Some(Exit::Passed | Exit::Leaked)) => None,
+        (Some(failure), Some(exit)) if failure.exit == exit => Some(failure.clone()),
+        (_, Some(exit)) => Some(Failure::new(exit, format!("not as they must be: {}", told.join("; ")))),
     }
 }
 
@@ -270,9 +273,10 @@ fn cases(all: &Experiment) -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Policy;
 
     fn wanted(modes: &[Mode], runs: usize) -> Wanted {
-        Wanted { modes: modes.to_vec(), runs, seed: 1, strict: false, timeout_s: None }
+        Wanted { modes: modes.to_vec(), runs, seed: 1, findings: Policy::Fail, timeout_s: None }
     }
 
     #[test]

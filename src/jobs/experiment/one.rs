@@ -12,7 +12,7 @@ use crate::jobs::run::Run;
 use crate::jobs::stop::or_stopped;
 use crate::monitor::events::{monotonic, read_all};
 use crate::network::{NetDir, lease};
-use crate::observe::Finding;
+use crate::observe::{Finding, Policy};
 use crate::reboot::{self, Mode, Request, Restart};
 use crate::report::RunFolder;
 use crate::ssh::{Session, SshError};
@@ -26,8 +26,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(120);
 pub(super) struct Terms<'a> {
     /// What decides the markers' tokens.
     pub seed: u64,
-    /// Whether a finding in the machine's state is a deviation.
-    pub strict: bool,
+    /// Which findings in the machine's state are deviations.
+    pub findings: Policy,
     /// The folder of this run in the evidence.
     pub folder: &'a RunFolder,
 }
@@ -56,10 +56,20 @@ impl Run<'_> {
     async fn measure(&mut self, one: &mut OneRun, terms: &Terms<'_>) -> Result<(), Failure> {
         one.restore = Some(self.restore().await?);
         let before = self.observe().await?;
+        // The record's is that of the experiment's last restore.
+        self.record.findings = terms.findings;
         let planted = self.restart(one, terms).await?;
-        self.read_guest(one, terms, &planted).await?;
-        self.verify(one).await?;
-        self.compare(before).await?;
+        let Some(restart) = one.restart.clone() else {
+            return Err(Failure::new(Exit::Bug, "a restart that was made is not in its run"));
+        };
+        let since = self.judged_until(Some(&restart))?;
+        let looked = self.undisturbed(since, Some(&restart), async |run| {
+            run.read_guest(one, terms, &planted).await?;
+            run.verify(one).await?;
+            run.compare(before).await?;
+            run.seen_alive(&restart).await
+        });
+        looked.await?;
         self.judge_loss(one, terms)
     }
 
@@ -176,7 +186,11 @@ impl Run<'_> {
     /// The outcome checks after the restart.
     async fn verify(&mut self, one: &mut OneRun) -> Result<(), Failure> {
         self.check("assert", "after the restart").await?;
-        let checks = self.record.last_checks().map(|last| last.checks.clone()).unwrap_or_default();
+        let last = self.record.last_checks();
+        if last.is_none_or(|last| last.looked() == 0) {
+            return Err(Failure::new(Exit::Lost, "none of the checks looked at anything after the restart"));
+        }
+        let checks = last.map(|last| last.checks.clone()).unwrap_or_default();
         let failed = checks.iter().filter(|check| check.is_red());
         let deviation = |check: &crate::ansible::checks::Check| Deviation {
             id: format!("check/{}", check.id),
@@ -194,7 +208,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the restart cost of the machine's state; a deviation only where the experiment is strict.
+    /// What the restart cost of the machine's state; which of it is a deviation, `--findings` says.
     fn judge_loss(&mut self, one: &mut OneRun, terms: &Terms<'_>) -> Result<(), Failure> {
         one.state = self.record.state.take();
         let deviation = |id: &str, expected: &str, saw: &str| Deviation {
@@ -209,12 +223,14 @@ impl Run<'_> {
                     terms.folder.copy(&self.folder().path().join(&look.file), &name)?;
                     look.file = name;
                 }
-                let lost = state.judged.findings.iter().filter(|_| terms.strict);
+                let lost = state.judged.findings.iter().filter(|finding| terms.findings.fails(finding));
                 let was = |finding: &Finding| finding.before.clone().unwrap_or_default();
                 one.deviations.extend(lost.map(|finding| deviation(&finding.id, &was(finding), &finding.what)));
             }
-            None if terms.strict => one.deviations.push(deviation("compared", "yes", "no")),
-            None => {}
+            None if terms.findings == Policy::Report => {}
+            None => {
+                return Err(Failure::new(Exit::Lost, "could not look: the state was not compared across the restart"));
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::host::ledger::Leak;
 use crate::jobs::record::{MadeOf, Record};
 use crate::names::{HostName, VmName};
-use crate::observe::Across;
+use crate::observe::{Across, Policy};
 use crate::reboot::{Mode, Restart};
 use crate::snapshot::Restore;
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,8 @@ pub struct Wanted {
     pub runs: usize,
     /// What decides the order and the tokens.
     pub seed: u64,
-    /// Whether a finding in the machine's state fails a run.
-    pub strict: bool,
+    /// What a finding in the machine's state does to a run.
+    pub findings: Policy,
     /// How long a restart may take in seconds, if not as the VM was made for.
     pub timeout_s: Option<u64>,
 }
@@ -49,8 +49,11 @@ pub struct Experiment {
     pub made_of: MadeOf,
     /// What decides the order and the markers' tokens.
     pub seed: u64,
-    /// Whether a finding in the machine's state fails a run.
+    /// Whether every finding in the machine's state fails a run.
     pub strict: bool,
+    /// What a finding does; none in a file that is older than the choice.
+    #[serde(default)]
+    pub findings: Option<Policy>,
     /// The modes, as they were asked for.
     pub modes: Vec<Mode>,
     /// How often each was to be run.
@@ -63,8 +66,8 @@ pub struct Experiment {
     pub runs: Vec<OneRun>,
     /// The figures of each mode.
     pub figures: Vec<Figures>,
-    /// The exit class.
-    pub exit: Exit,
+    /// The exit class; none while runs are still to be made.
+    pub exit: Option<Exit>,
     /// Why the experiment did not get to its end, if so.
     pub failure: Option<Failure>,
     /// What was left on the host after the teardown.
@@ -198,14 +201,15 @@ impl Experiment {
             seconds: 0.0,
             made_of: record.made_of.clone(),
             seed: wanted.seed,
-            strict: wanted.strict,
+            strict: wanted.findings == Policy::Strict,
+            findings: Some(wanted.findings),
             modes: wanted.modes.clone(),
             runs_per_mode: wanted.runs,
             order: order(&wanted.modes, wanted.runs, wanted.seed),
             expectations: wanted.modes.iter().map(expectation).collect(),
             runs: Vec::new(),
             figures: Vec::new(),
-            exit: Exit::Passed,
+            exit: None,
             failure: None,
             leaks: Vec::new(),
         }
@@ -245,7 +249,20 @@ impl Experiment {
         let of_runs = self.runs.iter().map(OneRun::exit);
         let all = of_runs.chain(self.failure.iter().map(|failure| failure.exit));
         let leaked = (!self.leaks.is_empty()).then_some(Exit::Leaked);
-        self.exit = all.chain(leaked).max_by_key(|exit| weight(*exit)).unwrap_or(Exit::Passed);
+        let worst = all.chain(leaked).max_by_key(|exit| weight(*exit)).unwrap_or(Exit::Passed);
+        // As long as runs are missing, all that were made being well is not yet that all are.
+        let is_open = weight(worst) <= weight(Exit::Leaked) && self.runs.len() < self.order.len();
+        self.exit = (!is_open).then_some(worst);
+    }
+
+    /// The process exit code.
+    pub fn code(&self) -> u8 {
+        self.exit.unwrap_or(Exit::Lost).code()
+    }
+
+    /// What findings do to a run.
+    pub fn policy(&self) -> Policy {
+        self.findings.unwrap_or(if self.strict { Policy::Strict } else { Policy::Report })
     }
 }
 
@@ -274,7 +291,7 @@ mod tests {
 
     fn experiment(modes: &[Mode], runs: usize) -> Experiment {
         let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
-        let wanted = Wanted { modes: modes.to_vec(), runs, seed: 1, strict: false, timeout_s: None };
+        let wanted = Wanted { modes: modes.to_vec(), runs, seed: 1, findings: Policy::Report, timeout_s: None };
         Experiment::begin(&wanted, &record)
     }
 
@@ -306,16 +323,19 @@ mod tests {
         let leak = Leak { what: "tap".into(), why: "busy".into() };
         let mut all = experiment(&[Mode::Reset], 9);
         all.add(run(Mode::Reset, 1.0, None));
-        assert_eq!(all.exit, Exit::Passed);
+        assert_eq!(all.exit, None, "eight runs are still to be made");
+        all.order.truncate(1);
+        all.leaked(&[]);
+        assert_eq!(all.exit, Some(Exit::Passed));
         all.leaked(std::slice::from_ref(&leak));
-        assert_eq!(all.exit, Exit::Leaked);
+        assert_eq!(all.exit, Some(Exit::Leaked));
         all.add(failed(Mode::Reset, Exit::Lost));
-        assert_eq!(all.exit, Exit::Lost);
+        assert_eq!(all.exit, Some(Exit::Lost));
         let deviation = Deviation { id: "marker/direct".into(), expected: "lost".into(), saw: "survived".into() };
         all.add(OneRun { deviations: vec![deviation], ..run(Mode::Reset, 1.0, None) });
-        assert_eq!(all.exit, Exit::Verify);
+        assert_eq!(all.exit, Some(Exit::Verify));
         all.fail(Failure::new(Exit::Interrupted, "stopped by the user"));
-        assert_eq!(all.exit, Exit::Interrupted);
+        assert_eq!(all.exit, Some(Exit::Interrupted));
     }
 
     #[test]

@@ -33,8 +33,8 @@ fn verdict(all: &Experiment) -> Verdict {
     let first = all.runs.iter().find(|run| !run.passed());
     Verdict {
         mood: match all.exit {
-            Exit::Passed | Exit::Leaked => Mood::Good,
-            Exit::Verify | Exit::Guest => Mood::Bad,
+            Some(Exit::Passed | Exit::Leaked) => Mood::Good,
+            Some(Exit::Verify | Exit::Guest) => Mood::Bad,
             _ => Mood::Open,
         },
         headline: headline(all),

@@ -184,6 +184,8 @@ fn proof(restart: &Restart) -> Proof {
         milestones: down.into_iter().chain(up).collect(),
         settled: restart.settled.system.clone(),
         failed_units: restart.settled.failed_units.clone(),
+        restarting: restart.settled.restarting.clone(),
+        activating: restart.settled.activating.clone(),
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::failure::Failure;
 use crate::jobs::record::{Checks, Phase};
 use crate::report::html::parts::{Mood, Weight};
+use crate::verdict::Kind;
 use serde_json::json;
 
 fn record() -> Record {
@@ -134,4 +135,42 @@ fn boots_without_figures_say_why_and_those_with_them_show_the_slowest_units() {
     assert_eq!((boot.units[0].name.as_str(), boot.units[1].name.as_str()), ("u1.service", "u29.service"));
     assert_eq!(boot.chain.iter().map(|unit| unit.name.as_str()).collect::<Vec<_>>(), ["u9.service", "u2.service"]);
     assert!(page.facts.iter().any(|fact| fact.label == "guest" && fact.value.contains("systemd 257")));
+}
+
+/// A result of the first format in which all checks hold.
+fn old_and_green() -> serde_json::Value {
+    let mut old: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/fixtures/run/result.json")).unwrap();
+    (old["exit"], old["failure"]) = (json!("passed"), json!(null));
+    for check in old["checks"][1]["checks"].as_array_mut().unwrap() {
+        check["ok"] = json!(true);
+    }
+    old
+}
+
+#[test]
+fn a_result_of_the_first_format_is_judged_by_what_it_holds() {
+    let red: Record = serde_json::from_str(include_str!("../../../tests/fixtures/run/result.json")).unwrap();
+    assert_eq!(red.verdict().kind(), Kind::Failed);
+    assert!(headline(&red).starts_with("FAILED: askari did not come back right"), "{}", headline(&red));
+    let green: Record = serde_json::from_value(old_and_green()).unwrap();
+    assert_eq!(green.verdict().kind(), Kind::Passed);
+    assert_eq!(headline(&green), "PASSED: askari came back from its reboot; its state was not compared");
+}
+
+#[test]
+fn what_a_file_says_of_its_own_verdict_is_not_believed() {
+    let mut killed = old_and_green();
+    (killed["schema"], killed["finished"], killed["exit"]) = (json!(2), json!(false), json!(null));
+    killed["verdict"] = json!({"kind": "passed"});
+    let killed: Record = serde_json::from_value(killed).unwrap();
+    assert_eq!(killed.verdict().kind(), Kind::Unfinished);
+    assert!(headline(&killed).starts_with("UNFINISHED: askari"), "{}", headline(&killed));
+    let (_keep, dir) = folder();
+    assert_eq!(of(&killed, &dir).verdict.mood, Mood::Open);
+    // The second format keeps what the first could not: without it, the same checks prove nothing.
+    let mut bare = old_and_green();
+    bare["schema"] = json!(2);
+    let bare: Record = serde_json::from_value(bare).unwrap();
+    assert_eq!(bare.verdict().kind(), Kind::NotApplied);
 }

@@ -5,23 +5,79 @@ use crate::jobs::record::Record;
 use crate::reboot::Mode;
 use crate::report::html::cycle::Highlight;
 use crate::report::html::parts::{Mood, StateFinding, Verdict, Weight};
+use crate::verdict::Kind;
 
 /// The verdict in one sentence.
 pub fn headline(record: &Record) -> String {
-    let host = &record.host;
-    match record.exit {
-        Exit::Passed if record.reboot.is_some() => format!("PASSED: {host} came back from {}", its_restart(record)),
-        Exit::Passed => format!("PASSED: {host}, without a reboot (which proves little)"),
-        Exit::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
-        Exit::Verify => match record.phases.iter().any(|phase| phase.name == "reboot") {
-            true => format!("FAILED: {host} did not come back right from {}", its_restart(record)),
-            false => format!("FAILED: {host} is not right"),
+    let (host, verdict) = (&record.host, record.verdict());
+    match verdict.kind() {
+        Kind::Passed => format!("PASSED: {host} came back from {}{}", its_restart(record), reported(record)),
+        Kind::WithoutReboot => format!("PASSED: {host}, without a reboot (which proves little)"),
+        Kind::NotRebooted => {
+            let why = verdict.why().map_or("it was never rebooted".into(), ToString::to_string);
+            format!("NOT REBOOTED: the checks of {host} hold, but {why}: this proves little")
+        }
+        Kind::NotApplied => {
+            format!("NOT APPLIED: the checks of {host} hold, but its playbooks were not applied to their end")
+        }
+        Kind::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
+        Kind::Unfinished => unfinished(record),
+        Kind::Stopped => format!("STOPPED: {host}, nothing is proved"),
+        Kind::Failed => failed(record),
+        Kind::NoVerdict => match record.failure.as_ref().map(|failure| failure.exit) {
+            Some(Exit::Lost) | None => format!("NO VERDICT: {host}: it could not be looked at, or was lost"),
+            Some(other) => format!("NO VERDICT: {host} (exit {}): the harness, not the host", other.code()),
         },
+    }
+}
+
+/// What a machine has lost is said even where it fails nothing.
+fn reported(record: &Record) -> String {
+    let findings = record.state.as_ref().map(|state| state.judged.findings.len());
+    match (findings, record.findings) {
+        (None, _) => "; its state was not compared".into(),
+        (Some(0), _) => String::new(),
+        (Some(1), _) => "; 1 finding is only reported".into(),
+        (Some(n), _) => format!("; {n} findings are only reported"),
+    }
+}
+
+fn unfinished(record: &Record) -> String {
+    let host = &record.host;
+    match (record.finished, &record.reboot, &record.unproved) {
+        (false, ..) => format!("UNFINISHED: {host}, a command has not come to its end: nothing is proved"),
+        (_, Some(_), _) => {
+            format!("NOT JUDGED: {host} came back from {}, and no check has looked since", its_restart(record))
+        }
+        (_, None, Some(why)) => format!("NOT JUDGED: {host}, no check has looked since, and {why}"),
+        (_, None, None) => format!("NOT JUDGED: no check has looked at {host}"),
+    }
+}
+
+fn failed(record: &Record) -> String {
+    let host = &record.host;
+    match record.failure.as_ref().map_or(Exit::Verify, |failure| failure.exit) {
         Exit::Apply => format!("FAILED: the playbooks could not be applied to {host}"),
         Exit::Guest => format!("FAILED: the mirror of {host} panicked or fell into emergency mode"),
-        Exit::Interrupted => format!("STOPPED: {host}, nothing is proved"),
-        other => format!("NO VERDICT: {host} (exit {}): the harness, not the host", other.code()),
+        _ if record.reboot.is_none() && !record.phases.iter().any(|phase| phase.name == "reboot") => {
+            format!("FAILED: {host} is not right")
+        }
+        _ => match first_cause(record) {
+            Some(cause) => format!("FAILED: {host} did not come back right from {}: {cause}", its_restart(record)),
+            None => format!("FAILED: {host} did not come back right from {}", its_restart(record)),
+        },
     }
+}
+
+/// What is wrong first, where it is a restart by itself, a unit, or a finding: a sentence.
+pub(super) fn first_cause(record: &Record) -> Option<String> {
+    if let Some(seen) = record.restarts.first() {
+        return Some(format!("it was restarted again, {seen}"));
+    }
+    let state = record.state.as_ref()?;
+    let unit = state.broken.first().map(|unit| unit.what.clone());
+    let checks_hold = record.last_checks().is_none_or(|checks| checks.failed().next().is_none());
+    unit.or_else(|| record.losses().first().filter(|_| checks_hold).map(|finding| finding.what.clone()))
 }
 
 /// The restart by its right name: what is no reboot is not called one.
@@ -38,9 +94,9 @@ pub(super) fn of(record: &Record, console: &[Highlight], state: Option<&[StateFi
     let failed = record.failure.as_ref();
     let kept = record.phases.last().is_none_or(|phase| phase.name != "down");
     Verdict {
-        mood: match record.exit {
-            Exit::Passed => Mood::Good,
-            Exit::Apply | Exit::Verify | Exit::Guest => Mood::Bad,
+        mood: match record.verdict().kind() {
+            Kind::Passed | Kind::WithoutReboot => Mood::Good,
+            Kind::Failed => Mood::Bad,
             _ => Mood::Open,
         },
         headline: headline(record),
@@ -62,28 +118,40 @@ fn failed_in(record: &Record) -> Option<String> {
 /// The failure's own advice, then what its exit class asks for (docs/runbook.md).
 fn next(record: &Record) -> Vec<String> {
     let own = record.failure.as_ref().and_then(|failure| failure.next.clone());
-    let class = match record.exit {
-        Exit::Passed if record.reboot.as_ref().is_some_and(|restart| restart.reboot().is_none()) => {
+    let class = match record.verdict().kind() {
+        Kind::Passed if record.reboot.as_ref().is_some_and(|restart| restart.reboot().is_none()) => {
             "Run the cycle with a reboot as well: a soft reboot starts no kernel and resets no device."
         }
-        Exit::Passed if record.reboot.is_some() => "Apply the change to the real host, and reboot it while you watch.",
-        Exit::Passed => "Run the cycle with a reboot: without one, this proves little.",
+        Kind::Passed => "Apply the change to the real host, and reboot it while you watch.",
+        Kind::WithoutReboot => "Run the cycle with a reboot: without one, this proves little.",
+        Kind::NotRebooted => {
+            "Run `boma-qemu reboot` and `boma-qemu assert`: what runs now has not shown that it comes back."
+        }
+        Kind::NotApplied => "Run `boma-qemu apply` to its end, then `reboot` and `assert`.",
+        Kind::Unfinished => "Run `boma-qemu assert`, or the whole `cycle`: nothing is proved yet.",
+        Kind::Leaked => "Run `boma-qemu prune`, or remove by hand what is named.",
+        Kind::Stopped => "Nothing: it was stopped. The VM may still be there.",
+        Kind::Failed | Kind::NoVerdict => of_exit(record.failure.as_ref().map_or(Exit::Lost, |failure| failure.exit)),
+    };
+    own.map(|step| sentence(&step)).into_iter().chain([class.to_owned()]).collect()
+}
+
+/// What an exit class asks for.
+fn of_exit(exit: Exit) -> &'static str {
+    match exit {
         Exit::Bug => "This is a bug in boma-qemu. Keep this folder.",
         Exit::Usage => "Correct the input that is named here.",
         Exit::Host => "Run `boma-qemu doctor`, and do what its \"fix\" says.",
-        Exit::Lost => {
-            "There is no verdict on the change: console.log and events.ndjson say what was lost. Run it again; twice the same is a finding."
-        }
-        Exit::Apply => "Mend the playbook; on a kept VM, `boma-qemu apply` tries again.",
+        Exit::Apply => "Repair the playbook; on a kept VM, `boma-qemu apply` tries again.",
         Exit::Verify => {
             "The change does not survive the restart: do not apply it. guest/ has what the guest said of itself."
         }
-        Exit::Leaked => "Run `boma-qemu prune`, or remove by hand what is named.",
         Exit::Guest => "Read the console of the last boot; the real host would have needed its break-glass.",
-        Exit::Unfaithful => "Trust no green result until this is mended.",
-        Exit::Interrupted => "Nothing: it was stopped. The VM may still be there.",
-    };
-    own.map(|step| sentence(&step)).into_iter().chain([class.to_owned()]).collect()
+        Exit::Unfaithful => "Trust no green result until this is repaired.",
+        Exit::Lost | Exit::Passed | Exit::Leaked | Exit::Interrupted => {
+            "There is no verdict on the change: console.log and events.ndjson say what was lost. Run it again; twice the same is a finding."
+        }
+    }
 }
 
 /// An error's advice as a sentence of its own: errors are fragments, which begin small.
@@ -109,8 +177,11 @@ fn signs(record: &Record, console: &[Highlight], state: Option<&[StateFinding]>)
         let line = highlight.lines.iter().find(|line| line.matched).map_or("", |line| line.text.trim());
         signs.push(format!("The console of {}: {line}", highlight.part));
     }
-    if let Some(units) = record.reboot.as_ref().map(|proof| &proof.settled.failed_units).filter(|u| !u.is_empty()) {
-        signs.push(format!("Units that failed in the new boot: {}", units.join(", ")));
+    if let Some(settled) = record.reboot.as_ref().map(|proof| &proof.settled) {
+        let all = [("failed", &settled.failed_units), ("were started again and again", &settled.restarting)];
+        for (how, units) in all.iter().filter(|(_, units)| !units.is_empty()) {
+            signs.push(format!("Units that {how} in the new boot: {}", units.join(", ")));
+        }
     }
     let lost: Vec<_> =
         state.into_iter().flatten().filter(|f| f.allowed.is_none() && f.weight >= Weight::Error).collect();

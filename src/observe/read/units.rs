@@ -10,7 +10,7 @@ pub(super) fn units(text: &str) -> Facts {
     let mut facts = Facts::new();
     for (unit, active, sub) in rows(text) {
         let kind = unit.rsplit_once('.').map_or("", |(_, kind)| kind);
-        let failed = active == "failed" || sub == "auto-restart";
+        let failed = active == "failed" || sub.starts_with("auto-restart");
         if is_transient(unit) || (is_seen_elsewhere(kind) && !failed) {
             continue;
         }

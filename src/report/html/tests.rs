@@ -51,6 +51,8 @@ fn run_that_says(text: &str) -> CyclePage {
             milestones: vec![(t(), 1.0)],
             settled: t(),
             failed_units: vec![t()],
+            restarting: vec![t()],
+            activating: vec![t()],
         }),
         check_times: vec![t(), t()],
         first_after: Some(1),

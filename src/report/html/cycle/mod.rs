@@ -115,6 +115,10 @@ pub struct Proof {
     pub settled: String,
     /// Units that failed in the new boot.
     pub failed_units: Vec<String>,
+    /// The services that waited for systemd's next attempt to start them.
+    pub restarting: Vec<String>,
+    /// The services that had still not started.
+    pub activating: Vec<String>,
 }
 
 /// One witness of the restart.

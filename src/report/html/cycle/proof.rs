@@ -1,6 +1,6 @@
 //! The proof of the restart: who said what, and when.
 
-use super::super::text::{Told, count, seconds};
+use super::super::text::{Told, seconds};
 use super::Proof;
 use maud::{Markup, html};
 
@@ -16,12 +16,21 @@ pub(super) fn shown(proof: &Proof) -> Markup {
         p {
             @for (name, at) in &proof.milestones { (name) " after " b { (seconds(*at)) } ", " }
             "as " b { (Told(&proof.settled)) }
-            @if proof.failed_units.is_empty() { ", without a failed unit." }
-            @else {
-                ", with " span.tag.bad { span aria-hidden="true" { "✗ " } (count(proof.failed_units.len(), "failed unit")) } ": "
-                @for (n, unit) in proof.failed_units.iter().enumerate() { @if n > 0 { ", " } code { (Told(unit)) } }
-                "."
-            }
+            @if proof.failed_units.is_empty() && proof.restarting.is_empty() { ", without a failed unit" }
+            (units(&proof.failed_units, "failed unit"))
+            (units(&proof.restarting, "unit between two attempts to start it"))
+            @if !proof.activating.is_empty() { ", still starting: " (proof.activating.join(", ")) }
+            "."
+        }
+    }
+}
+
+fn units(units: &[String], what: &str) -> Markup {
+    let what = if units.len() > 1 { what.replacen("unit", "units", 1) } else { what.to_owned() };
+    html! {
+        @if !units.is_empty() {
+            ", with " span.tag.bad { span aria-hidden="true" { "✗ " } (units.len()) " " (what) } ": "
+            @for (n, unit) in units.iter().enumerate() { @if n > 0 { ", " } code { (Told(unit)) } }
         }
     }
 }

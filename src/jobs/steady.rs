@@ -1,0 +1,201 @@
+//! Nothing between a proof and the verdict may restart the machine unseen.
+
+use super::run::Run;
+use crate::failure::{Exit, Failure};
+use crate::machine::VmDir;
+use crate::monitor::events::{Event, monotonic, read_all};
+use crate::names::BootId;
+use crate::reboot::{self, Proof, Restart, Seen, restarts_since};
+use crate::ssh::Session;
+use crate::verdict::{ALIVE, Unproved};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// How long the login may take.
+const LOGIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether the machine was restarted, while its time runs.
+const PERIOD: Duration = Duration::from_secs(1);
+/// The last event that a restart's own proof has judged: all up to the moment at which it had settled.
+fn judged_until(restart: &Restart, events: &[Event]) -> u64 {
+    let own = restart.evidence.iter().map(|seen| seen.seq).max().unwrap_or(0).max(restart.asked_seq);
+    let settled = restart.settled_mono();
+    let before = events.iter().filter(|event| event.mono <= settled).map(|event| event.seq).max();
+    before.unwrap_or(0).max(own)
+}
+
+/// What restarted it, each with its time.
+fn told(seen: &[Seen], events: &[Event], restart: Option<&Restart>) -> String {
+    let one = |seen: &Seen| {
+        let wall = events.iter().find(|event| event.seq == seen.seq).map_or(0.0, |event| event.wall);
+        let wall = UNIX_EPOCH + Duration::try_from_secs_f64(wall).unwrap_or_default();
+        let after =
+            restart.map(|restart| format!(", {:.0} s after it had settled", seen.mono - restart.settled_mono()));
+        format!("{seen} at {}{}", humantime::format_rfc3339_seconds(wall), after.unwrap_or_default())
+    };
+    seen.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Who runs, and how often its userspace was started anew.
+async fn who_runs(session: &Session) -> Result<(BootId, Option<u32>), Failure> {
+    let identity = reboot::identity(session).await?;
+    let identity = identity.map_err(|e| Failure::new(Exit::Lost, format!("cannot read the boot id: {e}")))?;
+    Ok((identity.boot_id, identity.soft_reboots))
+}
+
+/// What is different from the boot that was proved.
+fn other_boot(restart: &Restart, boot_id: &BootId, soft_reboots: Option<u32>) -> Option<String> {
+    if boot_id != restart.boot_id() {
+        return Some(format!("the boot id was {} and is {boot_id}", restart.boot_id()));
+    }
+    let proved = match &restart.proof {
+        Proof::Reboot(_) => 0,
+        Proof::SoftReboot(proof) => proof.count(),
+    };
+    let count = soft_reboots.filter(|count| *count != proved)?;
+    Some(format!("SoftRebootsCount was {proved} and is {count}, with the same boot id"))
+}
+
+fn events(vm: &VmDir) -> Result<Vec<Event>, Failure> {
+    Ok(read_all(&vm.events())?)
+}
+
+impl Run<'_> {
+    /// The last event that the proved restart has judged; without one, the last event.
+    pub fn judged_until(&self, restart: Option<&Restart>) -> Result<u64, Failure> {
+        let events = events(&self.vm)?;
+        let last = events.last().map_or(0, |event| event.seq);
+        Ok(restart.map_or(last, |restart| judged_until(restart, &events)))
+    }
+
+    /// Whether what runs is still what was proved; if not, the proof goes. The last event that was looked at.
+    pub async fn still_proved(&mut self) -> Result<u64, Failure> {
+        let events = events(&self.vm)?;
+        let last = events.last().map_or(0, |event| event.seq);
+        let Some(restart) = self.record.reboot.clone() else { return Ok(last) };
+        let restarts = restarts_since(&events, judged_until(&restart, &events));
+        let said = match restarts.is_empty() {
+            false => Some(told(&restarts, &events, Some(&restart))),
+            true => {
+                let session = self.ssh()?.session(LOGIN).await?;
+                let (boot_id, soft_reboots) = who_runs(&session).await?;
+                other_boot(&restart, &boot_id, soft_reboots)
+            }
+        };
+        if let Some(said) = said {
+            self.ctx.progress.note(&format!("the last proof no longer holds: {said}"));
+            self.changes(Unproved::Restarted { restarts, said })?;
+        }
+        Ok(last)
+    }
+
+    /// Do what comes between an event and the verdict. A restart meanwhile comes before all else that was seen: most of
+    /// it will have come of that.
+    pub async fn undisturbed<T>(
+        &mut self,
+        since: u64,
+        restart: Option<&Restart>,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let done = work(self).await;
+        if done.as_ref().is_err_and(|failure| matches!(failure.exit, Exit::Interrupted | Exit::Guest)) {
+            return done;
+        }
+        let events = events(&self.vm)?;
+        let seen = restarts_since(&events, since);
+        if seen.is_empty() {
+            return done;
+        }
+        let what =
+            format!("{} was restarted while it was looked at: {}", self.plan.host, told(&seen, &events, restart));
+        self.record.restarts = seen;
+        let mut failure =
+            Failure::new(Exit::Verify, what).next("the console of its last boots says why: console/boot-N.log");
+        failure.chain.extend(done.err().into_iter().flat_map(|failure| failure.chain));
+        Err(failure)
+    }
+
+    /// See that the boot that was proved is still there, when it has had the time to restart itself.
+    pub async fn seen_alive(&mut self, restart: &Restart) -> Result<(), Failure> {
+        self.phase("watch", async |run| {
+            let settled = restart.settled_mono();
+            let since = run.judged_until(Some(restart))?;
+            let passes = async {
+                while monotonic() - settled < ALIVE.as_secs_f64() && restarts_since(&events(&run.vm)?, since).is_empty()
+                {
+                    tokio::time::sleep(PERIOD).await;
+                }
+                let session = run.ssh()?.session(LOGIN).await?;
+                who_runs(&session).await
+            };
+            let (boot_id, soft_reboots) = run.watch()?.unless_lost("the guest to stay up", passes).await?;
+            if let Some(other) = other_boot(restart, &boot_id, soft_reboots) {
+                let what = format!("{} was restarted after its proved restart: {other}", run.plan.host);
+                return Err(Failure::new(Exit::Verify, what).next("its journal and its console say why"));
+            }
+            let seconds = monotonic() - settled;
+            run.record.alive_s = Some(seconds);
+            Ok(((), format!("the same boot, {seconds:.0} s after it had settled")))
+        })
+        .await
+    }
+
+    /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command
+    /// that is killed half way must not leave the old proof behind.
+    pub fn changes(&mut self, why: Unproved) -> Result<(), Failure> {
+        self.record.changed(why);
+        self.record.save(&self.vm)?;
+        // A run that has not ended has no result; one that had must not keep it.
+        if self.record.run.join("result.json").exists() {
+            self.record.publish()?;
+        }
+        Ok(())
+    }
+
+    /// Run the playbooks; from now on it is another state.
+    pub async fn apply_anew(&mut self) -> Result<(), Failure> {
+        self.record.applied = Some(false);
+        self.changes(Unproved::Applied)?;
+        self.apply().await?;
+        self.record.applied = Some(true);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn reset(seq: u64, mono: f64) -> Event {
+        let wall = 1_800_000_000.0 + mono;
+        let data = json!({"guest": true, "reason": "guest-reset"});
+        let event = json!({"seq": seq, "wall": wall, "mono": mono, "source": "qmp", "kind": "RESET", "data": data});
+        serde_json::from_value(event).unwrap()
+    }
+
+    fn restart() -> Restart {
+        crate::verdict::restart_for_tests()
+    }
+
+    #[test]
+    fn what_comes_after_the_restart_had_settled_is_not_its_own() {
+        // Asked at 100 s (event 10), settled 30 s later.
+        let events = [(11, 101.0), (12, 129.0), (13, 150.0)].map(|(seq, mono)| reset(seq, mono));
+        assert_eq!(judged_until(&restart(), &events), 12);
+        let seen = restarts_since(&events, 12);
+        assert_eq!(seen.len(), 1);
+        let said = told(&seen, &events, Some(&restart()));
+        assert_eq!(said, "RESET guest-reset (event 13) at 2027-01-15T08:02:30Z, 20 s after it had settled");
+        assert_eq!(judged_until(&restart(), &[]), 11, "its own evidence never counts against it");
+    }
+
+    #[test]
+    fn another_boot_or_userspace_is_not_the_one_that_was_proved() {
+        let restart = restart();
+        let same = restart.boot_id().clone();
+        assert_eq!(other_boot(&restart, &same, Some(0)), None);
+        assert_eq!(other_boot(&restart, &same, None), None, "a systemd that does not count");
+        assert!(other_boot(&restart, &same, Some(1)).unwrap().contains("SoftRebootsCount"));
+        let other: BootId = "1f1e2b1c-8f0e-4f0e-9d59-3a4b5c6d7e8f".parse().unwrap();
+        assert!(other_boot(&restart, &other, Some(0)).unwrap().contains("1f1e2b1c"));
+    }
+}
