@@ -146,7 +146,6 @@ pub fn hold_against(checks: &mut Vec<Check>, earlier: &[(&str, &[Check])]) {
             None => missing.push(Check { hint: before.hint, ..Check::did_not_look(&before.id, why) }),
         }
     }
-    missing.reverse();
     checks.extend(missing);
 }
 
