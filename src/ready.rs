@@ -5,7 +5,7 @@
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
-use crate::ssh::{Session, Ssh, SshError};
+use crate::ssh::{Answer, Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -84,35 +84,10 @@ pub async fn settle(
     watch: &mut Watch,
     deadline: &Deadline,
 ) -> Result<(Session, Settled), ReadyError> {
-    let mut session = Some(session);
-    let mut ask = async |what: &str, command: &str, watch: &mut Watch| {
-        let asked = watch
-            .until(what, deadline, async || {
-                if session.is_none() {
-                    session = Some(ssh.session(Duration::from_secs(30)).await.map_err(|e| e.to_string())?);
-                }
-                let Some(open) = &session else { return Err("no connection".into()) };
-                match open.ask(command, deadline.left()).await {
-                    // None of these commands ends with 255: that is ssh's own, for a connection that broke after
-                    // the command had said something (cloud-init prints a dot each time that it looks).
-                    Ok(answer) if answer.code == 255 => {
-                        session = None;
-                        Err("the connection broke".into())
-                    }
-                    Ok(answer) => Ok(answer),
-                    Err(SshError::TimedOut { .. }) => Err("it is still running".into()),
-                    Err(lost) => {
-                        session = None;
-                        Err(lost.to_string())
-                    }
-                }
-            })
-            .await?;
-        Ok::<_, WaitError>(asked)
-    };
+    let mut guest = Asked { ssh, session: Some(session), deadline };
     // 1. cloud-init first: it restarts sshd and starts units that systemd would then wait for.
     let status = "command -v cloud-init >/dev/null || { echo status: disabled; exit 0; }; sudo -n cloud-init status --wait --long";
-    let answer = ask("cloud-init to end", status, watch).await?;
+    let answer = guest.ask("cloud-init to end", status, watch).await?;
     let cloud_init = field(&answer.stdout, "status").unwrap_or_else(|| "unknown".into());
     // Exit code 2 is "done, with warnings" (cloud-init's documentation of `status`).
     if !matches!(answer.code, 0 | 2) || !matches!(cloud_init.as_str(), "done" | "disabled") {
@@ -120,30 +95,76 @@ pub async fn settle(
         return Err(ReadyError::CloudInit { status: cloud_init, said });
     }
     // 2. systemd's own word; it ends with 1 for `degraded`, which is an answer.
-    let answer = ask("systemd to settle", "systemctl is-system-running --wait", watch).await?;
+    let answer = guest.ask("systemd to settle", "systemctl is-system-running --wait", watch).await?;
     let mut system = answer.stdout.trim().to_owned();
     // 3. A service between two attempts has no job, so it was not waited for, and has not failed yet.
-    let units_deadline = deadline.within(UNITS_LIMIT);
-    let mut units = Units::parse(&ask("the units that are not well", UNITS, watch).await?.stdout);
-    if !units.at_rest() {
-        units.by_timer(&ask("what starts the units", &units.who_starts(), watch).await?.stdout);
-        while !units.at_rest() && !units_deadline.passed() {
-            tokio::time::sleep(UNITS_PERIOD.min(units_deadline.left())).await;
-            let next = Units::parse(&ask("the units that are not well", UNITS, watch).await?.stdout);
-            units = Units { timed: units.timed, ..next };
-            if !units.at_rest() {
-                units.by_timer(&ask("what starts the units", &units.who_starts(), watch).await?.stdout);
-            }
-        }
-        system = ask("systemd's state", "systemctl is-system-running", watch).await?.stdout.trim().to_owned();
+    let (units, waited) = guest.units_at_rest(watch).await?;
+    if waited {
+        system = guest.ask("systemd's state", "systemctl is-system-running", watch).await?.stdout.trim().to_owned();
     }
-    let Units { failed: failed_units, restarting, .. } = units.clone();
     let activating = units.of_the_boot().map(str::to_owned).collect();
-    let session = match session {
+    let Units { failed: failed_units, restarting, .. } = units;
+    let session = match guest.session {
         Some(open) => open,
         None => login(ssh, watch, deadline).await?,
     };
     Ok((session, Settled { system, failed_units, restarting, activating, cloud_init }))
+}
+
+/// A guest that is asked in the middle of its boot: sshd may restart, so the connection is made anew as often as it takes.
+struct Asked<'a> {
+    ssh: &'a Ssh,
+    session: Option<Session>,
+    deadline: &'a Deadline,
+}
+
+impl Asked<'_> {
+    async fn ask(&mut self, what: &str, command: &str, watch: &mut Watch) -> Result<Answer, WaitError> {
+        let (ssh, deadline) = (self.ssh, self.deadline);
+        let mut session = self.session.take();
+        let attempt = async || {
+            if session.is_none() {
+                session = Some(ssh.session(Duration::from_secs(30)).await.map_err(|e| e.to_string())?);
+            }
+            let Some(open) = &session else { return Err("no connection".into()) };
+            match open.ask(command, deadline.left()).await {
+                // None of these commands ends with 255: that is ssh's own, for a connection that broke after
+                // the command had said something (cloud-init prints a dot each time that it looks).
+                Ok(answer) if answer.code == 255 => {
+                    session = None;
+                    Err("the connection broke".into())
+                }
+                Ok(answer) => Ok(answer),
+                Err(SshError::TimedOut { .. }) => Err("it is still running".into()),
+                Err(lost) => {
+                    session = None;
+                    Err(lost.to_string())
+                }
+            }
+        };
+        let answer = watch.until(what, deadline, attempt).await;
+        self.session = session;
+        answer
+    }
+
+    /// The units, when none is between two attempts or on its way any more, or its time is over; and whether that was
+    /// waited for.
+    async fn units_at_rest(&mut self, watch: &mut Watch) -> Result<(Units, bool), WaitError> {
+        let limit = self.deadline.within(UNITS_LIMIT);
+        let (mut timed, mut waited) = (Vec::new(), false);
+        loop {
+            let mut units = Units { timed, ..Units::parse(&self.ask("the units", UNITS, watch).await?.stdout) };
+            if !units.at_rest() {
+                units.by_timer(&self.ask("what starts the units", &units.who_starts(), watch).await?.stdout);
+            }
+            if units.at_rest() || limit.passed() {
+                return Ok((units, waited));
+            }
+            waited = true;
+            tokio::time::sleep(UNITS_PERIOD.min(limit.left())).await;
+            timed = units.timed;
+        }
+    }
 }
 
 /// The question for all units that have failed or are on their way.

@@ -19,7 +19,7 @@ impl Run<'_> {
         self.phase("guard", async |run| run.guard()).await?;
         for apply in self.plan.profile.applies.clone() {
             let name = apply.playbook.file_stem().unwrap_or("apply").to_owned();
-            self.phase(&name, async |run| {
+            let done = self.phase(&name, async |run| {
                 let (controller, prefix) = run.controller()?;
                 let progress = run.ctx.progress;
                 let mut say = |line: &str| progress.output(line);
@@ -35,8 +35,10 @@ impl Run<'_> {
                 run.record.playbooks.push(playbook(outcome, judged.is_ok()));
                 judged?;
                 Ok(((), said))
-            })
-            .await?;
+            });
+            if let Err(failure) = done.await {
+                return Err(self.with_its_way(failure).await);
+            }
             // It may have moved the way in: the next one goes on over the new one.
             self.way_in().await?;
         }

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod audit;
 pub mod boot;
+mod cases;
 pub mod cycle;
 pub mod down;
 pub mod evidence;

@@ -14,10 +14,10 @@ use crate::names::{HostName, VmName};
 use crate::observe::{Across, Finding, Policy};
 use crate::reboot::{Mode, Restart, Seen};
 use crate::report::html;
-use crate::report::junit::{self, Case};
+use crate::report::junit;
 use crate::report::{ReportError, RunFolder};
 use crate::timeline::Stages;
-use crate::verdict::{ALIVE, Applied, Compared, Kind, Parts, Tally, Unproved, Verdict};
+use crate::verdict::{ALIVE, Applied, Compared, Parts, Tally, Unproved, Verdict};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -378,10 +378,7 @@ impl Record {
             finished: self.finished,
             failure: self.failure.as_ref().map(|failure| failure.exit),
             applied: if self.applied.unwrap_or(is_old && whole) { Applied::Whole } else { Applied::No },
-            checks: last.map(|last| Tally {
-                looked: last.looked(),
-                red: last.failed().count() + self.no_longer_looked().len(),
-            }),
+            checks: last.map(|last| Tally { looked: last.looked(), red: last.failed().count() }),
             without_reboot: last.is_some_and(|last| last.when == WITHOUT),
             restart: self.reboot.as_ref(),
             unproved: self.unproved.as_ref(),
@@ -392,6 +389,7 @@ impl Record {
                 None if self.findings == Policy::Report => Compared::NotAsked,
                 None => Compared::No,
             },
+            way_is_wrong: self.way.as_ref().is_some_and(|way| way.wrong().is_some()),
             leaks: self.leaks.len(),
         }
     }
@@ -399,16 +397,6 @@ impl Record {
     /// The last run of the checks, if it was of the boot that runs now.
     pub fn last_checks(&self) -> Option<&Checks> {
         self.checks.get(self.boot_from..)?.last()
-    }
-
-    /// The checks that looked at this state before the reboot and did not after it: a check that is skipped is not one
-    /// that holds.
-    pub fn no_longer_looked(&self) -> Vec<&str> {
-        let before = self.checks.get(self.state_from..self.boot_from).and_then(<[Checks]>::last);
-        let (Some(before), Some(after)) = (before, self.last_checks()) else { return Vec::new() };
-        let there = |id: &str| after.checks.iter().any(|check| check.id == id);
-        let looked = before.checks.iter().filter(|check| !check.hint);
-        looked.map(|check| check.id.as_str()).filter(|id| !there(id)).collect()
     }
 
     /// The findings that fail the run.
@@ -423,7 +411,7 @@ impl Record {
     /// Write `junit.xml`, `report.html` and, last of all, `result.json`.
     pub fn publish(&self) -> Result<(), ReportError> {
         let run = RunFolder::open(&self.run);
-        let xml = junit::text(&format!("boma-qemu {}", self.host), &self.cases()).unwrap_or_default();
+        let xml = junit::text(&format!("boma-qemu {}", self.host), &super::cases::of(self)).unwrap_or_default();
         run.write("junit.xml", xml)?;
         run.write(page::PAGE, html::cycle(&page::of(self, run.path())))?;
         run.write("result.json", self.json())
@@ -433,64 +421,5 @@ impl Record {
         // Plain data with string keys: serialising it cannot fail.
         let written = Self { verdict: Written(self.verdict()), ..self.clone() };
         mask(&serde_json::to_string_pretty(&written).unwrap_or_default()).into_owned()
-    }
-
-    fn cases(&self) -> Vec<Case> {
-        let phases = self.phases.iter().map(|phase| Case {
-            suite: "phases".into(),
-            name: phase.name.clone(),
-            seconds: Some(phase.seconds),
-            failure: (!phase.ok).then(|| phase.outcome.clone()),
-            note: None,
-        });
-        let skipped = self.no_longer_looked().into_iter().map(|id| Case {
-            suite: "checks after the reboot".into(),
-            name: id.to_owned(),
-            seconds: None,
-            failure: Some("it looked before the reboot and did not after it".into()),
-            note: None,
-        });
-        let checks = self.checks.iter().flat_map(|run| {
-            run.checks.iter().map(|check| Case {
-                suite: format!("checks {}", run.when),
-                name: check.id.clone(),
-                seconds: None,
-                failure: check.is_red().then(|| check.detail.clone()),
-                note: None,
-            })
-        });
-        let leaks = self.leaks.iter().map(|leak| Case {
-            suite: "leaks".into(),
-            name: leak.what.clone(),
-            seconds: None,
-            failure: Some(leak.why.clone()),
-            note: None,
-        });
-        let losses = self.losses();
-        let findings = self.state.iter().flat_map(|state| {
-            state.judged.findings.iter().map(|finding| Case {
-                suite: "state across the reboot".into(),
-                name: finding.id.clone(),
-                seconds: None,
-                failure: losses.iter().any(|loss| loss.id == finding.id).then(|| finding.what.clone()),
-                note: Some(finding.what.clone()),
-            })
-        });
-        phases.chain(checks).chain(skipped).chain(findings).chain(leaks).chain([self.verdict_case()]).collect()
-    }
-
-    /// The verdict as a case of its own: no file of green cases without a word that nothing is proved.
-    fn verdict_case(&self) -> Case {
-        let kind = self.verdict().kind();
-        let (suite, name) = ("verdict".to_owned(), "what runs now came back from a restart".to_owned());
-        let said = page::headline(self);
-        let is_step = kind == Kind::Unfinished && self.exit == Some(Exit::Passed);
-        let (failure, note) = match kind {
-            Kind::Passed | Kind::Leaked => (None, None),
-            Kind::WithoutReboot | Kind::NotRebooted | Kind::NotApplied => (None, Some(said)),
-            Kind::Unfinished if is_step => (None, Some(said)),
-            Kind::Unfinished | Kind::Failed | Kind::NoVerdict | Kind::Stopped => (Some(said), None),
-        };
-        Case { suite, name, seconds: None, failure, note }
     }
 }

@@ -125,12 +125,25 @@ impl Run<'_> {
 
     /// From now on everything goes by the way that this connection went.
     fn go_by(&self, session: &Session) -> Result<(), Failure> {
-        if let Some(changed) = access::answered(&self.vm, session)? {
-            self.ctx.progress.note(&changed);
+        access::answered(&self.vm, session)?;
+        let known = self.record.way.as_ref().map_or(0, |way| way.changes().count());
+        for change in Ways::load(&self.vm.ways())?.changes.iter().skip(known) {
+            self.ctx.progress.note(&change.what);
         }
         let controller = self.plan.controller(self.ctx.dirs);
         controller.write_connection(&self.plan.connection(self.ctx.dirs))?;
         Ok(())
+    }
+
+    /// What a playbook that could not reach the guest ended with, and the cause if the guest itself knows it.
+    pub(super) async fn with_its_way(&mut self, failure: Failure) -> Failure {
+        if failure.exit != Exit::Lost || !self.vm.is_alive() || super::stop::asked() {
+            return failure;
+        }
+        match self.way_in().await {
+            Ok(()) => failure,
+            Err(why) => Failure { chain: [failure.chain, why.chain].concat(), ..why },
+        }
     }
 
     /// The verdict on the way in.

@@ -123,6 +123,8 @@ pub struct Parts<'a> {
     pub alive: Duration,
     /// The comparison of the state.
     pub compared: Compared,
+    /// Whether the guest is reached as nothing expects it, or the reboot changed how.
+    pub way_is_wrong: bool,
     /// How many things were left on this host.
     pub leaks: usize,
 }
@@ -177,7 +179,7 @@ fn kind(parts: &Parts<'_>) -> Kind {
     let (finished, Some(checks)) = (parts.finished, parts.checks) else { return Kind::Unfinished };
     match () {
         () if !finished => Kind::Unfinished,
-        () if checks.red > 0 || parts.restarts > 0 => Kind::Failed,
+        () if checks.red > 0 || parts.restarts > 0 || parts.way_is_wrong => Kind::Failed,
         () if checks.looked == 0 => Kind::NoVerdict,
         () if parts.applied != Applied::Whole => Kind::NotApplied,
         () if parts.without_reboot => leaked_or(parts, Kind::WithoutReboot),

@@ -27,6 +27,7 @@ fn all<'a>(restart: &'a Restart) -> Parts<'a> {
         restarts: 0,
         alive: ALIVE,
         compared: Compared::Judged(0),
+        way_is_wrong: false,
         leaks: 0,
     }
 }
@@ -53,6 +54,7 @@ fn a_run_is_passed_only_with_all_of_its_parts() {
         ("a check that was skipped", Parts { checks: tally(0, 1), ..all }, Kind::Failed),
         ("no restart", Parts { restart: None, ..all }, Kind::NotRebooted),
         ("it restarted itself", Parts { restarts: 1, ..all }, Kind::Failed),
+        ("it is reached as nothing expects it", Parts { way_is_wrong: true, ..all }, Kind::Failed),
         ("not seen for long", Parts { alive: ALIVE - Duration::from_millis(1), ..all }, Kind::Unfinished),
         ("not compared", Parts { compared: Compared::No, ..all }, Kind::NoVerdict),
         ("a loss", Parts { compared: Compared::Judged(1), ..all }, Kind::Failed),

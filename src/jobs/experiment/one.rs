@@ -119,6 +119,8 @@ impl Run<'_> {
         let before_asking_s = restart.asked_mono - moment.get().map_or(restart.asked_mono, |moment| moment.mono);
         one.markers = Some(Fates { planted: planted.clone(), before_asking_s, fates: Vec::new() });
         one.restart = Some(restart);
+        self.way_after_reboot().await?;
+        self.judge_way()?;
         Ok(planted)
     }
 

@@ -1,0 +1,60 @@
+//! A run as the cases of a `junit.xml`.
+
+use super::page;
+use super::record::Record;
+use crate::failure::Exit;
+use crate::report::junit::Case;
+use crate::verdict::Kind;
+
+/// The cases of a run.
+pub(super) fn of(record: &Record) -> Vec<Case> {
+    let phases = record.phases.iter().map(|phase| Case {
+        suite: "phases".into(),
+        name: phase.name.clone(),
+        seconds: Some(phase.seconds),
+        failure: (!phase.ok).then(|| phase.outcome.clone()),
+        note: None,
+    });
+    let checks = record.checks.iter().flat_map(|run| {
+        run.checks.iter().map(|check| Case {
+            suite: format!("checks {}", run.when),
+            name: check.id.clone(),
+            seconds: None,
+            failure: check.is_red().then(|| check.detail.clone()),
+            note: None,
+        })
+    });
+    let leaks = record.leaks.iter().map(|leak| Case {
+        suite: "leaks".into(),
+        name: leak.what.clone(),
+        seconds: None,
+        failure: Some(leak.why.clone()),
+        note: None,
+    });
+    let losses = record.losses();
+    let findings = record.state.iter().flat_map(|state| {
+        state.judged.findings.iter().map(|finding| Case {
+            suite: "state across the reboot".into(),
+            name: finding.id.clone(),
+            seconds: None,
+            failure: losses.iter().any(|loss| loss.id == finding.id).then(|| finding.what.clone()),
+            note: Some(finding.what.clone()),
+        })
+    });
+    phases.chain(checks).chain(findings).chain(leaks).chain([verdict(record)]).collect()
+}
+
+/// The verdict as a case of its own: no file of green cases without a word that nothing is proved.
+fn verdict(record: &Record) -> Case {
+    let kind = record.verdict().kind();
+    let (suite, name) = ("verdict".to_owned(), "what runs now came back from a restart".to_owned());
+    let said = page::headline(record);
+    let is_step = kind == Kind::Unfinished && record.exit == Some(Exit::Passed);
+    let (failure, note) = match kind {
+        Kind::Passed | Kind::Leaked => (None, None),
+        Kind::WithoutReboot | Kind::NotRebooted | Kind::NotApplied => (None, Some(said)),
+        Kind::Unfinished if is_step => (None, Some(said)),
+        Kind::Unfinished | Kind::Failed | Kind::NoVerdict | Kind::Stopped => (Some(said), None),
+    };
+    Case { suite, name, seconds: None, failure, note }
+}
