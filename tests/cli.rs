@@ -274,9 +274,7 @@ fn a_second_run_at_once_is_refused_with_the_name_of_the_first() {
     let world = Project::new();
     std::fs::create_dir_all(world.dir.join("s")).unwrap();
     let path = world.dir.join("s/run.lock");
-    std::fs::write(&path, "`boma-qemu cycle askari`, pid 7\n").unwrap();
-    let file = std::fs::File::open(&path).unwrap();
-    file.lock().unwrap();
+    let _held = boma_qemu::host::lock::Lock::try_take(&path, "`boma-qemu cycle askari`, pid 7").unwrap();
     world.refused(&["cycle", "askari"], 2, &["another run is at work", "cycle askari", "pid 7"]);
 }
 

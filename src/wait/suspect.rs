@@ -3,6 +3,7 @@
 //! Any program can write such a line: a message to all terminals, a log that is shown, a unit's description. So a line
 //! ends nothing by itself. It is confirmed by what no program says by accident, in a few seconds:
 //!
+//! - systemd's own line of the *unit* emergency or rescue, by its name, is what it says: a description cannot make it.
 //! - A rescue prompt answers: it still stands at the cursor once the console is silent, and Enter brings
 //!   it again. A login prompt in its place is a machine that is well. Nothing is typed at anything else.
 //! - A kernel that has panicked runs nothing: QEMU tells of each processor whether it runs a program or waits for work.
@@ -74,7 +75,7 @@ impl Suspects {
             // The first line is the one that is told.
             Some(known) => known.again = true,
             None => {
-                let check = begin(how, vm);
+                let check = begin(how, vm, &matched.line);
                 self.0.push(Suspect { how, matched: matched.clone(), check, again: false });
             }
         }
@@ -109,7 +110,7 @@ impl Suspects {
                 return doom(&suspect.matched);
             }
             if std::mem::take(&mut suspect.again) {
-                suspect.check = begin(suspect.how, vm);
+                suspect.check = begin(suspect.how, vm, &suspect.matched.line);
                 self.0.push(suspect);
             }
         }
@@ -120,11 +121,12 @@ pub(super) fn doom(matched: &RuleMatch) -> Doom {
     Doom::Console { rule: matched.id.clone(), line: matched.line.clone() }
 }
 
-fn begin(how: Confirm, vm: &VmDir) -> JoinHandle<bool> {
-    let (vm, client) = (vm.clone(), Client::new(vm));
+fn begin(how: Confirm, vm: &VmDir, line: &str) -> JoinHandle<bool> {
+    let (vm, client, named) = (vm.clone(), Client::new(vm), NAMED.is_match(line));
     tokio::spawn(async move {
         let log = vm.console();
         match how {
+            Confirm::Talk if named => true,
             Confirm::Talk => {
                 let enter = || {
                     let client = client.clone();
@@ -214,6 +216,12 @@ static SULOGIN: LazyLock<Regex> = LazyLock::new(|| {
 static RESCUE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^(\(initramfs\)|(dracut|switch_root):\S*#|grub( rescue)?>) *$|^(Give root password|Press Enter) for maintenance|\(or press Control-D to continue\): *$",
+    )
+});
+/// A status line of systemd's, on the console or in the kernel's log, with the unit's own name.
+static NAMED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"^(\[  OK  \]|(\[ *\d+\.\d+\](\[ *[TC]\d+\])? )?systemd\[1\]:) (Reached target|Started) (emergency|rescue)\.(target|service)( - .*)?\.?$",
     )
 });
 static ROOT_SHELL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\S*# *$"));

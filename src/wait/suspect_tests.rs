@@ -91,3 +91,24 @@ async fn a_loop_must_last_and_no_answer_is_none() {
     let asked = tokio::time::timeout(Duration::from_secs(2), goes_round_in_the_kernel(|| async { None })).await;
     assert!(!asked.unwrap_or(false));
 }
+
+#[test]
+fn a_units_own_name_is_no_description() {
+    for line in [
+        "[   44.070654] systemd[1]: Started emergency.service - Emergency Shell.",
+        "[   44.070654][    T1] systemd[1]: Reached target emergency.target - Emergency Mode.",
+        "[  OK  ] Reached target rescue.target - Rescue Mode.",
+        "[  OK  ] Started rescue.service.",
+    ] {
+        assert!(NAMED.is_match(line), "{line}");
+    }
+    for line in [
+        "[  OK  ] Started net-rescue.service - Network rescue daemon.",
+        "[  OK  ] Started Emergency Shell.",
+        "[  OK  ] Started mine.service - Started emergency.service",
+        "[   12.3] myapp[812]: Started emergency.service - Emergency Shell.",
+        "systemd[12]: Started emergency.service - Emergency Shell.",
+    ] {
+        assert!(!NAMED.is_match(line), "{line}");
+    }
+}

@@ -48,7 +48,7 @@ fn a_probe_that_crashes_before_the_hand_over_is_no_verdict_wherever_both_are_wri
     ];
     for (way, text) in ways {
         let error = verify(&world, &text).unwrap_err();
-        assert!(error.exit().code() == 4 && error.to_string().contains("\"Probe\""), "{way}: {error}");
+        assert!(error.exit().code() == 4 && error.to_string().contains("Probe\""), "{way}: {error}");
         assert!(
             matches!(error, AnsibleError::TaskFailed(_)),
             "{way}: a task of one that hands over is no check: {error}"
@@ -82,7 +82,7 @@ fn a_task_that_is_a_check_and_comes_to_no_answer_is_no_verdict() {
     for way in ways {
         let text = format!("{HEAD}  tasks:\n    - name: Up\n      command: 'true'\n    - name: Probe\n      {way}\n");
         let error = verify(&world, &text).unwrap_err();
-        assert!(error.exit().code() == 4 && error.to_string().contains("\"Probe\""), "{way}: {error}");
+        assert!(error.exit().code() == 4 && error.to_string().contains("Probe\""), "{way}: {error}");
     }
     for way in ["command: cat /no/such/file", "command: 'false'", "uri: {url: 'http://127.0.0.1:1/'}"] {
         let text = format!("{HEAD}  tasks:\n    - name: Probe\n      {way}\n");

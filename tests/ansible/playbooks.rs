@@ -74,7 +74,7 @@ fn another_host_key_than_the_pinned_one_is_refused() {
     let controller = world.controller();
     let connection = world.connection();
     let other = std::fs::read_to_string(world.path("keys/id_ed25519.pub")).unwrap();
-    std::fs::write(&connection.known_hosts, format!("[{VM}]:2222 {other}")).unwrap();
+    std::fs::write(&connection.known_hosts, format!("{VM} {other}")).unwrap();
     controller.write_folder(&connection, &Inline::default()).unwrap();
     let error = world.run(&controller, "site.yml", Duration::from_secs(60)).unwrap_err();
     assert!(error.to_string().contains("Host key verification failed"), "{error}");

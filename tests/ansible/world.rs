@@ -55,7 +55,7 @@ impl World {
         run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", keys.join("id_ed25519").as_str()]);
         let said = run("dropbearkey", &["-t", "ed25519", "-f", keys.join("host").as_str()]);
         let host_key = said.lines().find(|line| line.starts_with("ssh-ed25519 ")).unwrap();
-        std::fs::write(keys.join("known_hosts"), format!("[{VM}]:2222 {host_key}\n")).unwrap();
+        std::fs::write(keys.join("known_hosts"), format!("{VM} {host_key}\n")).unwrap();
 
         let mut unshare = Command::new("setpriv");
         unshare.args([
