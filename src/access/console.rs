@@ -37,34 +37,64 @@ static LOGIN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"login: *$").expect("a literal pattern")
 });
 
+/// Log in on the console by the account that the seed made for it, and become root.
+async fn root(serial: &mut Serial, vm: &VmDir, deadline: &Deadline) -> Result<(), NoLook> {
+    let password = rescue_password(vm)?;
+    let (dialect, who) = (Dialect::debian(), Credentials::with_password(RESCUE_USER, &password));
+    serial.login(&dialect, &who, deadline).await?;
+    serial.become_root(&dialect, &who, deadline).await?;
+    Ok(())
+}
+
+/// A root shell on the console of a guest that is up.
+///
+/// # Errors
+/// Nobody can log in there before the deadline.
+pub async fn root_shell(vm: &VmDir, deadline: &Deadline) -> Result<Serial, NoLook> {
+    let mut serial = Serial::over(vm).await?;
+    root(&mut serial, vm, deadline).await?;
+    Ok(serial)
+}
+
 /// A look at one guest.
 pub(super) struct Look<'a> {
     vm: &'a VmDir,
     when: When,
     deadline: &'a Deadline,
-    /// The line, once it is open. It is left as it was found ([`Look::end`]).
-    serial: Option<Serial>,
-    is_root: bool,
+    /// The root shell, once there is one. The line is left as it was found ([`Look::end`]).
+    root: Option<Serial>,
 }
 
 /// Why the console was of no help.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoLook {
+pub enum NoLook {
+    /// The line, or the login.
     #[error(transparent)]
     Serial(#[from] SerialError),
+    /// The account's password, or the harness's key.
     #[error(transparent)]
     Key(#[from] crate::seed::keys::KeyError),
+    /// The ways in cannot be read.
     #[error(transparent)]
     Ways(#[from] SshError),
+    /// What was repaired cannot be written down.
     #[error(transparent)]
     Write(#[from] crate::host::dirs::DirError),
+    /// A command failed.
     #[error("`{what}` over the console ended with {code}: {said}")]
-    Failed { what: &'static str, code: i32, said: String },
+    Failed {
+        /// What it was for.
+        what: &'static str,
+        /// Its exit code.
+        code: i32,
+        /// What it printed.
+        said: String,
+    },
 }
 
 impl<'a> Look<'a> {
     pub(super) fn new(vm: &'a VmDir, when: When, deadline: &'a Deadline) -> Self {
-        Self { vm, when, deadline, serial: None, is_root: false }
+        Self { vm, when, deadline, root: None }
     }
 
     /// Ends only when it is certain that no login can come. What cannot be found out over the console is left to the
@@ -107,14 +137,10 @@ impl<'a> Look<'a> {
 
     /// A root shell on the console, once somebody can log in there.
     async fn become_root(&mut self) -> Result<(), NoLook> {
-        if self.is_root {
+        if self.root.is_some() {
             return Ok(());
         }
-        let password = rescue_password(self.vm)?;
-        let serial = match &mut self.serial {
-            Some(serial) => serial,
-            none => none.insert(Serial::over(self.vm).await?),
-        };
+        let mut serial = Serial::over(self.vm).await?;
         match self.when {
             When::Booting => {
                 serial.expect("a login prompt", std::slice::from_ref(&*LOGIN), self.deadline).await?;
@@ -123,11 +149,8 @@ impl<'a> Look<'a> {
             When::Running => tokio::time::sleep(RUNNING_PATIENCE).await,
             When::Refused => {}
         }
-        let (dialect, who) = (Dialect::debian(), Credentials::with_password(RESCUE_USER, &password));
-        let deadline = self.deadline.within(LOGIN_LIMIT);
-        serial.login(&dialect, &who, &deadline).await?;
-        serial.become_root(&dialect, &who, &deadline).await?;
-        self.is_root = true;
+        root(&mut serial, self.vm, &self.deadline.within(LOGIN_LIMIT)).await?;
+        self.root = Some(serial);
         Ok(())
     }
 
@@ -191,7 +214,7 @@ impl<'a> Look<'a> {
 
     /// Run a command as root. With `must` its exit code has to be 0.
     async fn run(&mut self, command: &str, must: Option<&'static str>) -> Result<String, NoLook> {
-        let Some(serial) = &mut self.serial else { return Err(SerialError::NoShell.into()) };
+        let Some(serial) = &mut self.root else { return Err(SerialError::NoShell.into()) };
         let answer = serial.run(command, COMMAND_LIMIT).await?;
         match must {
             Some(what) if answer.code != 0 => {
@@ -203,7 +226,7 @@ impl<'a> Look<'a> {
 
     /// Leave the console as it was found: at its login prompt.
     pub(super) async fn end(self) {
-        let Some(serial) = self.serial.filter(|_| self.is_root) else { return };
+        let Some(serial) = self.root else { return };
         if let Err(why) = serial.end().await {
             tracing::info!("the shell on the console was not left: {why}");
         }

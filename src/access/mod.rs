@@ -17,11 +17,12 @@ mod facts;
 mod repair;
 
 pub use cause::Cause;
+pub use console::{NoLook, root_shell};
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
-use crate::ssh::{About, Session, Ssh, SshError, Ways, write_ways};
+use crate::ssh::{About, Change, Rank, Session, Ssh, SshError, Ways, write_ways};
 use crate::wait::{WaitError, Watch};
 use console::Look;
 use std::cell::RefCell;
@@ -154,24 +155,23 @@ pub async fn with_sudo(vm: &VmDir, session: Session, deadline: &Deadline) -> Res
     }
 }
 
-/// Write down which way answered; what has changed about it in words, if it is another than before.
-pub fn answered(vm: &VmDir, session: &Session) -> Result<Option<String>, AccessError> {
+/// Write down which way answered, and what has changed about it, if it is another than before.
+pub fn answered(vm: &VmDir, session: &Session) -> Result<(), AccessError> {
     let mut ways = Ways::load(&vm.ways())?;
     let (_, way) = session.way();
     if ways.current == *way {
-        return Ok(None);
+        return Ok(());
     }
     let what = match ways.current.port == way.port {
         true => format!("ssh lets {} in now, not {}", way.user, ways.current.user),
         false => format!("sshd listens on {} now, not on {}", way.port, ways.current.port),
     };
     let what = match ways.rank(way) {
-        crate::ssh::Rank::Inventory => format!("{what}, as the inventory says"),
-        crate::ssh::Rank::Fresh => format!("{what}; the inventory says {}", ways.inventory),
-        crate::ssh::Rank::Unexpected => format!("{what}; the inventory says {}", ways.inventory),
+        Rank::Inventory => format!("{what}, as the inventory says"),
+        Rank::Fresh | Rank::Unexpected => format!("{what}; the inventory says {}", ways.inventory),
     };
     ways.current = way.clone();
-    ways.changes.push(crate::ssh::Change { about: About::Way, what: what.clone() });
+    ways.changes.push(Change { about: About::Way, what });
     write_ways(vm, &ways)?;
-    Ok(Some(what))
+    Ok(())
 }

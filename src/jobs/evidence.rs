@@ -4,6 +4,7 @@
 
 use super::Context;
 use super::run::Run;
+use crate::access;
 use crate::console::boots::parts;
 use crate::console::gap;
 use crate::diagnose::{self, Shell};
@@ -15,9 +16,7 @@ use crate::monitor::events::{console_cuts, read_all};
 use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
 use crate::report::{ReportError, RunFolder};
-use crate::seed::RESCUE_USER;
-use crate::seed::keys::rescue_password;
-use crate::serial::{Credentials, Dialect, Serial, SerialError};
+use crate::serial::{Serial, SerialError};
 use std::time::Duration;
 
 /// How long all questions to the guest may take.
@@ -119,8 +118,11 @@ impl Run<'_> {
             Ok(mut session) => ("ssh", diagnose::collect(&mut session, LIMIT, &mut keep).await),
             Err(ssh) => {
                 progress.note(&format!("ssh is dead ({ssh}); asking over the serial console"));
-                match self.console_shell().await {
-                    Ok(mut shell) => ("the serial console", diagnose::collect(&mut shell, LIMIT, &mut keep).await),
+                match access::root_shell(&self.vm, &Deadline::after(CONSOLE_LIMIT)).await {
+                    Ok(serial) => {
+                        let mut shell = ConsoleShell(serial);
+                        ("the serial console", diagnose::collect(&mut shell, LIMIT, &mut keep).await)
+                    }
                     Err(console) => return format!("the guest cannot be asked: ssh: {ssh}; console: {console}"),
                 }
             }
@@ -134,16 +136,6 @@ impl Run<'_> {
 
     async fn ssh_shell(&self) -> Result<crate::ssh::Session, Failure> {
         Ok(self.ssh()?.session(SSH_LIMIT).await?)
-    }
-
-    async fn console_shell(&self) -> Result<ConsoleShell, Failure> {
-        let password = rescue_password(&self.vm)?;
-        let (dialect, who) = (Dialect::debian(), Credentials::with_password(RESCUE_USER, &password));
-        let deadline = Deadline::after(CONSOLE_LIMIT);
-        let mut serial = Serial::over(&self.vm).await?;
-        serial.login(&dialect, &who, &deadline).await?;
-        serial.become_root(&dialect, &who, &deadline).await?;
-        Ok(ConsoleShell(serial))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::console_log::{ConsoleLog, Note};
 use super::control::Order;
-use super::events::{Journal, Source};
+use super::events::Source;
 use super::guest::{FromGuest, Guest, StartError, told};
+use super::journal::Journal;
 use super::wire::{Ask, QemuStatus, Refusal, Status};
 use crate::console::allow::Allowed;
 use crate::drive::Drive;

@@ -16,6 +16,7 @@ mod control;
 pub mod events;
 mod files;
 mod guest;
+mod journal;
 mod keeper;
 mod network;
 mod process;

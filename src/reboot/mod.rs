@@ -26,7 +26,7 @@ pub use mode::{Mode, UnknownMode};
 pub use request::{BadRequest, Choice, Pattern, Request, Trigger, seconds};
 pub use restart::{LastWords, NoProof, Proof, RebootProof, Restart, SoftRebootProof, Triggered};
 pub use row::Seen;
-pub use since::{restarts_since, told};
+pub use since::restarts_since;
 
 use crate::access::{self, When};
 use crate::console::times::Times;

@@ -51,25 +51,10 @@ pub(super) fn is_a_restart_of_its_own(seen: &Seen) -> bool {
     BY_THE_GUEST.is(seen) || seen.kind == "boot"
 }
 
-/// A later restart in words; `settled` is when the proved one had settled, in seconds of CLOCK_MONOTONIC.
-pub fn told(seen: &Seen, settled: f64) -> String {
-    let who =
-        if is_a_restart_of_its_own(seen) { "the machine restarted by itself" } else { "the machine did not run on" };
-    let after_s = seen.mono - settled;
-    format!("{who} {after_s:.0} s after it had settled: {seen}")
-}
-
 impl Restart {
     /// When it had settled, in seconds of CLOCK_MONOTONIC.
     pub fn settled_mono(&self) -> f64 {
         self.asked_mono + self.settled_s
-    }
-
-    /// What restarted the machine after this restart had settled. Until then the restart's own judge has seen all.
-    pub fn restarts_after(&self, events: &[Event]) -> Vec<Seen> {
-        let mut found = restarts_since(events, self.asked_seq);
-        found.retain(|seen| seen.mono > self.settled_mono());
-        found
     }
 }
 
@@ -150,12 +135,5 @@ mod tests {
         // One that comes later than a firmware's can is another one, also when no boot was seen in between.
         events.push((80.0, "RESET", Value::Null));
         assert_eq!(kinds(&events, 7), ["RESET guest-reset (event 10)"]);
-    }
-
-    #[test]
-    fn it_is_told_with_its_time() {
-        let seen = restarts_since(&journal(&[(42.0, "RESET", Value::Null)]), 0);
-        let said = told(&seen[0], 22.0);
-        assert_eq!(said, "the machine restarted by itself 20 s after it had settled: RESET guest-reset (event 1)");
     }
 }
