@@ -13,7 +13,6 @@ mod kill_booted;
 #[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
 mod secrets;
-mod state;
 mod stop;
 
 use camino::Utf8Path;
@@ -125,30 +124,6 @@ fn prove_sees_the_known_fault_and_passes_the_green_case_as_an_ordinary_user() {
     run.says(&["the red case", "the green case", "PROVED", "came back from its reboot", "nothing is lost"]);
     assert_eq!(lane.result()["state"]["judged"]["findings"], serde_json::json!([]));
     red_is_explained(&lane.first_run());
-    before.is_now();
-    lane.is_empty();
-}
-
-#[test]
-fn stages_run_one_by_one_on_the_hosts_own_network_and_down_puts_it_back() {
-    let lane = Lane::new(User::Caller);
-    let before = HostState::now();
-    lane.boma(&["up", "askari", "--net", "host"]).exits(0);
-    assert!(HostState::now().links.contains("boma-it"), "the bridge is on the host");
-    lane.boma(&["apply", "askari"]).exits(0);
-    lane.boma(&["status"]).exits(0).says(&["askari: running"]);
-    state::changes_by_hand(&lane);
-    lane.boma(&["assert", "askari"]).exits(0).says(&["NOT REBOOTED", "since the last apply"]);
-    assert_eq!(lane.result()["verdict"], serde_json::json!({"kind": "not-rebooted", "why": {"changed": "applied"}}));
-    assert!(lane.result()["reboot"].is_null());
-    // What was done by hand is lost, and a loss fails unless it is only to be reported.
-    lane.boma(&["reboot", "askari", "--via", "acpi"]).exits(6).says(&["did not survive the reboot", "by-hand.service"]);
-    let acpi: Vec<_> =
-        lane.result()["reboot"]["evidence"].as_array().unwrap().iter().map(|seen| seen["kind"].clone()).collect();
-    assert_eq!(acpi[..3], ["POWERDOWN", "SHUTDOWN", "RESET"]);
-    lane.boma(&["assert", "askari", "--findings", "report"]).exits(0).says(&["PASSED", "only reported"]);
-    state::what_was_done_by_hand_is_lost_and_nothing_else(&lane);
-    lane.boma(&["down", "askari"]).exits(0);
     before.is_now();
     lane.is_empty();
 }

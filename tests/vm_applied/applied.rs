@@ -1,6 +1,6 @@
 //! The VM that the tests share.
 
-use crate::lane::{Lane, Ran, User};
+use crate::lane::{HostState, Lane, Ran, User};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,8 @@ static TRIED: AtomicBool = AtomicBool::new(false);
 /// The VM, as `apply` left it.
 pub(crate) struct Applied {
     pub(crate) lane: Lane,
+    /// The host, before there was a VM.
+    pub(crate) host: HostState,
 }
 
 /// The one VM, brought back to where `apply` had ended. A test that failed with it does no harm to the next.
@@ -45,12 +47,13 @@ extern "C" fn remove() {
 
 impl Applied {
     fn make() -> Self {
-        let lane = Lane::new(User::Caller);
+        let (lane, host) = (Lane::new(User::Caller), HostState::now());
         // SAFETY: the handler is a plain function that stays.
         unsafe { nix::libc::atexit(remove) };
-        let applied = Self { lane };
+        let applied = Self { lane, host };
         // A machine that is busy with other things boots slowly, and is none the worse for it.
-        applied.boma(&["up", "askari", "--timeout", "1800"]).exits(0);
+        applied.boma(&["up", "askari", "--net", "host", "--timeout", "1800"]).exits(0);
+        assert!(HostState::now().links.contains("boma-it"), "the bridge is on the host");
         applied.boma(&["reset", "askari"]).exits(2).says(&["no snapshot", "boma-qemu apply"]);
         applied.boma(&["apply", "askari"]).exits(0).says(&["snapshot   ok"]);
         applied

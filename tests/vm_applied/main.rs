@@ -1,11 +1,14 @@
 //! One VM of askari, with everything applied, for many tests: each begins where `apply` had ended, by `reset`,
 //! which takes seconds where a boot takes a minute.
 //!
-//! One test at a time (`--test-threads=1`). The VM is removed when the program ends.
+//! One test at a time (`--test-threads=1`). It is on the host's own network; what was made there goes in the last test
+//! by name, `undo`, or where that was left out when the program ends.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod access;
 mod applied;
+mod console;
 mod disk;
 mod experiment;
 mod faults;
@@ -17,4 +20,4 @@ mod modes;
 mod scripts;
 mod seeded;
 mod snapshot;
-mod ways;
+mod undo;

@@ -73,8 +73,8 @@ pub(crate) fn begin_with(signs: &[String], expected: &[&str]) {
     assert!(same && signs.len() == expected.len(), "{signs:?} is not {expected:?}");
 }
 
-/// With `seeded` (panic, power-cycle), `experiment` (reset, soft-reboot) and the test binary `vm` (guest, acpi) all nine
-/// modes are proved in each run, most of them by reboots that those tests need anyway.
+/// With `seeded` (panic, power-cycle), `experiment` (reset, soft-reboot), `undo` (acpi) and the test binary `vm` (guest)
+/// all nine modes are proved in each run, most of them by reboots that those tests need anyway.
 #[test]
 fn a_watchdog_a_power_loss_and_a_kexec_show_their_own_evidence() {
     let vm = applied();

@@ -1,10 +1,9 @@
 //! Guests whose way in is gone, or is another, after a reboot: named in seconds, in the guest's own words.
 
 use crate::applied::{Applied, applied};
-use serde_json::Value;
 
 /// The failure of the last command, from its record.
-fn failure(vm: &Applied) -> String {
+pub(crate) fn failure(vm: &Applied) -> String {
     let result = vm.lane.result();
     let chain = result["failure"]["chain"].as_array().unwrap().clone();
     chain.iter().map(|part| part.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(": ")
@@ -40,26 +39,6 @@ fn an_address_that_is_another_after_the_reboot_is_named() {
          chmod 600 /etc/netplan/90-static.yaml; echo 'network: {config: disabled}' >/etc/cloud/cloud.cfg.d/99-no-network.cfg",
     );
     cannot_be_reached(&vm, "its address is 10.213.77.50/24");
-}
-
-/// Two faults that one boot shows: each is named, and neither hides the other.
-#[test]
-fn a_docker_that_does_not_start_and_an_sshd_that_moved_are_each_named() {
-    let vm = applied();
-    vm.root(
-        "printf '{\"log-driver\": \"journald\",}' >/etc/docker/daemon.json
-         echo 'Port 2222' >/etc/ssh/sshd_config.d/10-port.conf",
-    );
-    vm.boma(&["reboot", "askari", "--timeout", "900"]).exits(6);
-    let result = vm.lane.result();
-    assert_eq!((&result["way"]["is"], &result["way"]["answered"]["port"]), (&"unexpected".into(), &2222.into()));
-    let changes: Vec<_> = result["way"]["rebooted"].as_array().unwrap().iter().map(|change| &change["what"]).collect();
-    assert!(changes.iter().any(|what| what.as_str().unwrap().starts_with("sshd listens on 2222 now, not on 22")));
-    let first: &Value = &result["state"]["judged"]["findings"][0];
-    assert_eq!(first["id"], "units/docker.service/active", "{first}");
-    assert!(failure(&vm).contains("docker.service"), "{}", failure(&vm));
-    // What comes later goes by the new way.
-    vm.boma(&["ssh", "askari", "--", "true"]).exits(0);
 }
 
 /// A machine that does not stay up has not come back, however well it looks in between.

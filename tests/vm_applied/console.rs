@@ -1,0 +1,45 @@
+//! The serial console of a guest that is busy talking: what is asked there gets its answer, whole.
+
+use crate::applied::applied;
+use boma_qemu::access::root_shell;
+use boma_qemu::host::deadline::Deadline;
+use boma_qemu::machine::VmDir;
+use boma_qemu::monitor::Client;
+use boma_qemu::serial::Serial;
+use serde_json::json;
+use std::time::Duration;
+
+async fn sh(shell: &mut Serial, command: &str) -> (i32, String) {
+    let ran = shell.run(command, Duration::from_secs(120)).await.unwrap();
+    assert!(!ran.truncated, "{command}");
+    (ran.code, ran.output)
+}
+
+/// printk in the middle of everything, more than the line can carry.
+const FLOOD: &str = "dmesg -n 8
+(i=0; while [ $i -lt 3000 ]; do echo \"<4>flood $i\"; i=$((i+1)); done >/dev/kmsg) &
+echo t >/proc/sysrq-trigger; seq 1 2000; exit 5";
+
+#[test]
+fn a_flood_of_kernel_messages_spoils_no_answer_and_what_a_rule_knows_is_an_event() {
+    let vm = applied();
+    let (since, dir) = (vm.last_event(), VmDir::at(vm.folder()));
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let length = async || Client::new(&dir).status().await.unwrap().console;
+        let before = length().await;
+        let mut shell = root_shell(&dir, &Deadline::after(Duration::from_secs(120))).await.unwrap();
+        assert_eq!(sh(&mut shell, "id -un; exit 3").await, (3, "root\n".into()));
+        let expected: String = (1..=2000).map(|n| format!("{n}\n")).collect();
+        assert_eq!(sh(&mut shell, FLOOD).await, (5, expected));
+        assert!(length().await - before > 100_000, "it was a flood");
+        sh(&mut shell, "echo '<0>BUG: soft lockup - CPU#0 stuck (a test)' >/dev/kmsg").await;
+        shell.end().await.unwrap();
+    });
+    let rule = vm.events(since).into_iter().find(|event| event["kind"] == "console-rule").unwrap();
+    assert_eq!((&rule["data"]["id"], &rule["data"]["fatal"]), (&json!("soft-lockup"), &json!(false)));
+    // The journal is whole: no number is left out, and its clock never goes back.
+    let all = vm.events(0);
+    assert!(all.iter().zip(1..).all(|(event, n)| event["seq"] == n), "a gap");
+    let times: Vec<_> = all.iter().map(|event| event["mono"].as_f64().unwrap()).collect();
+    assert!(times.is_sorted(), "time went back");
+}

@@ -1,0 +1,41 @@
+//! The end of the shared VM: a change that goes wrong, its repair, and the removal. By its name the last of all tests.
+
+use crate::access::failure;
+use crate::applied::applied;
+use crate::modes::{begin_with, signs};
+use serde_json::{Value, json};
+
+/// Two faults that one boot shows.
+const BREAK: &str = "printf '{\"log-driver\": \"journald\",}' >/etc/docker/daemon.json
+echo 'Port 2222' >/etc/ssh/sshd_config.d/10-port.conf";
+const MEND: &str = "rm /etc/docker/daemon.json /etc/ssh/sshd_config.d/10-port.conf
+systemctl reset-failed docker.service docker.socket
+systemctl restart docker.service ssh.service";
+
+#[test]
+fn a_red_reboot_that_is_mended_and_applied_is_a_state_that_has_not_booted_and_down_puts_the_host_back() {
+    let vm = applied();
+    vm.root(BREAK);
+    vm.boma(&["reboot", "askari", "--via", "acpi", "--timeout", "900"]).exits(6);
+    let result = vm.lane.result();
+    begin_with(&signs(&result["reboot"]), &["POWERDOWN -", "SHUTDOWN guest-shutdown", "RESET host-qmp-system-reset"]);
+    // Each is named, and neither hides the other.
+    assert_eq!((&result["way"]["is"], &result["way"]["answered"]["port"]), (&"unexpected".into(), &2222.into()));
+    let changes: Vec<_> = result["way"]["rebooted"].as_array().unwrap().iter().map(|change| &change["what"]).collect();
+    assert!(changes.iter().any(|what| what.as_str().unwrap().starts_with("sshd listens on 2222 now, not on 22")));
+    let first: &Value = &result["state"]["judged"]["findings"][0];
+    assert_eq!(first["id"], "units/docker.service/active", "{first}");
+    let said = failure(&vm);
+    assert!(said.contains("docker.service") && said.contains("daemon.json"), "{said}");
+
+    // What comes later goes by the new way, and the repair brings the old one back.
+    vm.root(MEND);
+    vm.boma(&["apply", "askari"]).exits(0);
+    assert!(vm.lane.result()["reboot"].is_null());
+    vm.boma(&["assert", "askari"]).exits(0).says(&["NOT REBOOTED", "since the last apply"]);
+    assert_eq!(vm.lane.result()["verdict"], json!({"kind": "not-rebooted", "why": {"changed": "applied"}}));
+
+    vm.boma(&["down", "askari"]).exits(0);
+    vm.host.is_now();
+    vm.lane.is_empty();
+}
