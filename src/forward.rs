@@ -4,9 +4,6 @@
 //! here, on the host, and handed as standard input to `@forward`, which stands in the network: what it accepts comes
 //! from the host, what it connects to is the VM. It is in the VM's ledger, and ends by itself with the VM's monitor.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 use crate::failure::{Blame, Exit, Failure};
 use crate::host::deadline::Deadline;
 use crate::host::dirs::{DirError, make_private, names_in, write_private};

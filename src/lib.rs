@@ -4,6 +4,9 @@
 //! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, fault, observe, diagnose, report), the machine
 //! (image, medium, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
 
+// What fails is handled, or let go of with a reason (`host::presence::ignore`).
+#![cfg_attr(not(test), warn(clippy::let_underscore_must_use, clippy::unused_result_ok))]
+
 pub mod access;
 pub mod ansible;
 pub mod audit;

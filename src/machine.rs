@@ -2,9 +2,6 @@
 //!
 //! Nothing about a VM lives only in some process's memory: every command finds it through this folder.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 use crate::host::dirs::{DirError, Dirs, folders_in};
 use crate::host::lock::Lock;
 use crate::host::presence::Presence;

@@ -10,6 +10,7 @@ use crate::console::gap;
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::PROBE_PERIOD;
 use crate::host::dirs::Dirs;
+use crate::host::presence::ignore;
 use crate::host::tail::Tail;
 use crate::jobs::run;
 use crate::machine::VmDir;
@@ -92,12 +93,12 @@ async fn talk(vm: &VmDir) -> std::io::Result<Over> {
     };
     // What was pressed before leaving is still typed.
     if matches!(over, Over::Left) {
-        let _ = timeout(LAST_KEYS_LIMIT, passing).await;
+        ignore(timeout(LAST_KEYS_LIMIT, passing).await, "the user has left");
     }
     // Its last words may not have been shown yet.
     let mut last = Vec::new();
     if matches!(over, Over::MonitorGone) && timeout(Duration::ZERO, tail.more(&mut last)).await.is_ok() {
-        let _ = timeout(PROBE_PERIOD, screen.write(&last)).await;
+        ignore(timeout(PROBE_PERIOD, screen.write(&last)).await, "the terminal is gone");
     }
     Ok(over)
 }

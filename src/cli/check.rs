@@ -5,6 +5,7 @@ use crate::console::allow::Allowed;
 use crate::console::check::{Check, Report, Tally, Verdict, degree, rules};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
+use crate::host::presence::{IN_MEMORY, ignore};
 use crate::machine::VmDir;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::names::HostName;
@@ -109,15 +110,15 @@ fn text(tally: &Tally) -> String {
     let mut text = format!("{word:<9} {}: {}", tally.id, tally.means);
     if let Some(why) = &tally.allowed {
         // Writing to a String cannot fail.
-        let _ = write!(text, " (the profile: {why})");
+        ignore(write!(text, " (the profile: {why})"), IN_MEMORY);
     }
     for finding in &tally.first {
-        let _ = write!(text, "\n          line {}, byte {}: {}", finding.row, finding.offset, finding.line);
+        ignore(write!(text, "\n          line {}, byte {}: {}", finding.row, finding.offset, finding.line), IN_MEMORY);
     }
     match tally.count - tally.first.len() as u64 {
         0 => {}
         more => {
-            let _ = write!(text, "\n          and {more} more");
+            ignore(write!(text, "\n          and {more} more"), IN_MEMORY);
         }
     }
     text

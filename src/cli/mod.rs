@@ -14,6 +14,7 @@ mod shell;
 mod verdict;
 
 use crate::failure::{Exit, Failure};
+use crate::host::presence::ignore;
 use crate::host::secrets::mask;
 use args::Cli;
 use clap::Parser;
@@ -26,8 +27,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Passed };
-            // Printing help to a closed pipe is not a failure.
-            let _ = error.print();
+            ignore(error.print(), "the reader has closed the pipe");
             return ExitCode::from(code.code());
         }
     };

@@ -2,12 +2,16 @@
 //! per phase, elsewhere a plain line when a phase begins and one when it ends. Results go to standard
 //! output; with `--json` every line there is one JSON object.
 
+use crate::host::presence::ignore;
 use crate::host::secrets::mask;
 use crate::jobs::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
+
+/// Why a line that could not be printed is let go of.
+const NO_READER: &str = "the terminal or the pipe is gone";
 
 /// The program's voice.
 pub(crate) struct Say {
@@ -43,17 +47,17 @@ impl Say {
     /// A line on standard output whatever the mode: what the command was asked to print.
     pub(crate) fn out(&self, line: &str) {
         // A reader that has gone away (`| head`) is not our failure.
-        let _ = writeln!(anstream::stdout(), "{}", mask(line));
+        ignore(writeln!(anstream::stdout(), "{}", mask(line)), NO_READER);
     }
 
     fn err(&self, line: &str) {
         let line = mask(line);
         match &*self.live.borrow() {
             Some((bar, _)) => bar.suspend(|| {
-                let _ = writeln!(anstream::stderr(), "{line}");
+                ignore(writeln!(anstream::stderr(), "{line}"), NO_READER);
             }),
             None => {
-                let _ = writeln!(anstream::stderr(), "{line}");
+                ignore(writeln!(anstream::stderr(), "{line}"), NO_READER);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::fault::{Brought, Fault};
 use crate::host::deadline::PROBE_PERIOD;
 use crate::host::dirs::Dirs;
+use crate::host::presence::ignore;
 use crate::host::process::ProcessId;
 use crate::jobs::Context;
 use crate::jobs::run::{self, Run};
@@ -106,8 +107,8 @@ pub(super) async fn events(dirs: &Dirs, host: &HostName, follow: bool, since: Op
     let since = since.unwrap_or(0);
     if !follow {
         let all = read_all(&vm.events()).map_err(read)?;
-        // A reader that has gone away (`| head`) is not our failure.
-        let _ = all.iter().filter(|event| event.seq > since).try_for_each(print);
+        let printed = all.iter().filter(|event| event.seq > since).try_for_each(print);
+        ignore(printed, "the reader has gone away (`| head`)");
         return Ok(0);
     }
     let mut journal = Follow::new(&vm.events(), since).map_err(read)?;

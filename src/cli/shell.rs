@@ -3,6 +3,7 @@
 use super::say::Say;
 use crate::failure::{Exit, Failure};
 use crate::forward::{self, Forwarded, Spec};
+use crate::host::presence::ignore;
 use crate::host::process::own_exe;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
@@ -158,8 +159,7 @@ impl Signals {
 fn pass_on(child: &Child, number: rustix::process::Signal) {
     let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
     if let Some(pid) = pid {
-        // It can only have ended in between, and is not reaped yet.
-        let _ = rustix::process::kill_process(pid, number);
+        ignore(rustix::process::kill_process(pid, number), "it has ended in between, and is not reaped yet");
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ansible::checks::Check;
 use crate::ansible::reports::Report;
 use crate::doctor::wrap;
+use crate::host::presence::{IN_MEMORY, ignore};
 use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Phase, Playbook, Record};
 use crate::names::{BootId, HostName};
@@ -14,7 +15,7 @@ use std::fmt::Write;
 pub(crate) fn text(record: &Record) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write(record, &mut out);
+    ignore(write(record, &mut out), IN_MEMORY);
     out
 }
 
@@ -169,7 +170,7 @@ const SHOWN: usize = 10;
 pub(crate) fn state(record: &Record) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_state(record, &mut out);
+    ignore(write_state(record, &mut out), IN_MEMORY);
     out.trim_end().to_owned()
 }
 

@@ -1,6 +1,7 @@
 //! Pieces of a console log as clean text: for errors, and for the last words of a boot.
 
 use super::engine::Engine;
+use crate::host::presence::ignore;
 use camino::Utf8Path;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -39,8 +40,7 @@ fn read(log: &Utf8Path, start: u64, end: Option<u64>) -> Vec<u8> {
         && file.seek(SeekFrom::Start(start)).is_ok()
     {
         let length = end.map_or(u64::MAX, |end| end.saturating_sub(start));
-        // What could be read before an error is still the best that there is.
-        let _ = file.take(length).read_to_end(&mut bytes);
+        ignore(file.take(length).read_to_end(&mut bytes), "what was read before is the best that there is");
     }
     bytes
 }

@@ -3,9 +3,6 @@
 //! All checks run, even if one fails; each has a deadline. Nothing is changed: a check that makes
 //! something (a namespace, a nameless file) makes it in a process or a descriptor that goes with it.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 mod checks;
 mod early;
 mod folders;

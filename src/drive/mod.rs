@@ -7,6 +7,7 @@
 mod cache;
 mod nbd;
 
+use crate::host::presence::ignore;
 use cache::Cache;
 use camino::Utf8Path;
 use std::io::{Error, Result};
@@ -44,7 +45,7 @@ impl Drive {
             let talked = nbd::serve(&stream, &served);
             // Whatever ended the talk: what was given is kept, unless the power went.
             let kept = served.end();
-            let _ = end.send(talked.and(kept));
+            ignore(end.send(talked.and(kept)), "the machine was let go of");
         })?;
         Ok(Self { medium, ended })
     }

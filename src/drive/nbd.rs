@@ -181,6 +181,7 @@ fn garbled(what: &str) -> Error {
 mod tests {
     use super::super::{Drive, Lost};
     use super::*;
+    use crate::host::presence::ignore;
     use camino::{Utf8Path, Utf8PathBuf};
     use std::os::unix::net::UnixListener;
     use std::process::{Child, Command, Stdio};
@@ -205,7 +206,7 @@ mod tests {
         /// A drive, and QEMU's own client to it.
         fn start(&self, commands: &[&str]) -> (Child, Drive) {
             let socket = self.dir.join("socket");
-            let _ = std::fs::remove_file(&socket);
+            ignore(std::fs::remove_file(&socket), "there may be none");
             let listener = UnixListener::bind(&socket).unwrap();
             let client = Command::new("qemu-io")
                 .args(["-f", "raw", "-d", "unmap", "-t", "writeback"])
@@ -285,7 +286,7 @@ mod tests {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
             let drive = Drive::start(Utf8Path::new(&scratch.dir.join("image")), theirs).unwrap();
             // It may be let go in the middle.
-            let _ = ours.write_all(garbage);
+            ignore(ours.write_all(garbage), "the server hangs up on it");
             let error = ended(drive).unwrap_err();
             assert!(error.to_string().contains("QEMU sent"), "{error}");
         }

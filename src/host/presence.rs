@@ -36,6 +36,9 @@ impl Presence {
     }
 }
 
+/// Why what was written into memory is let go of: it cannot fail.
+pub(crate) const IN_MEMORY: &str = "memory takes what is written to it";
+
 /// Let go of a result that changes nothing, whichever way it went. The reason is for the reader of the code; it must be
 /// one that holds for every error.
 pub(crate) fn ignore<T, E>(result: Result<T, E>, reason: &'static str) {

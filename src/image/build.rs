@@ -8,6 +8,7 @@ use super::record::{Origin, Record, adopt};
 use super::watch::Watch;
 use super::{gpt, grub, recipe, sums, tools};
 use crate::host::cmd::Cmd;
+use crate::host::presence::ignore;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -130,8 +131,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // Nobody is left to tell here; what stays is removed by the next build's sweep, or reported by it.
-        let _ = remove(&self.path, self.as_root);
+        ignore(remove(&self.path, self.as_root), "the next build's sweep removes it, or reports it");
     }
 }
 

@@ -8,12 +8,16 @@ use super::range::{Answer, judge};
 use super::record::{Origin, Record, adopt};
 use super::sums;
 use super::watch::Watch;
+use crate::host::presence::ignore;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::ops::ControlFlow::{self, Break, Continue};
+
+/// Why a file that cannot be removed is let go of.
+const ADOPTED: &str = "it has another name by now, or the next fetch takes it";
 
 /// Bytes of a SHA512SUMS file that are read at most.
 const SUMS_LIMIT: usize = 1 << 20;
@@ -211,8 +215,8 @@ impl Partial {
 
     /// Remove what is left of it; what has been adopted is under another name by now.
     fn forget(self) {
-        let _ = std::fs::remove_file(note_path(&self.path));
-        let _ = std::fs::remove_file(&self.path);
+        ignore(std::fs::remove_file(note_path(&self.path)), ADOPTED);
+        ignore(std::fs::remove_file(&self.path), ADOPTED);
     }
 
     fn io(&self, source: std::io::Error) -> ImageError {

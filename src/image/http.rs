@@ -5,6 +5,7 @@
 
 use super::error::{ImageError, Patience};
 use super::watch::Watch;
+use crate::host::presence::ignore;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -83,7 +84,7 @@ fn ask(request: &Request, patience: Patience, sender: &SyncSender<Piece>) {
         Ok(()) => Piece::End,
         Err(why) => Piece::Broke(why),
     };
-    let _ = sender.send(last);
+    ignore(sender.send(last), "the caller no longer listens");
 }
 
 fn stream(request: &Request, patience: Patience, sender: &SyncSender<Piece>) -> Result<(), String> {

@@ -3,6 +3,7 @@
 use super::error::ImageError;
 use super::watch::Watch;
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
+use crate::host::presence::ignore;
 use camino::Utf8Path;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -10,6 +11,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
+
+/// Why a process that cannot be killed is let go of.
+const ENDED: &str = "it has ended by itself";
 
 /// Lines of a command's output that are kept to explain its failure.
 const KEPT: usize = 8;
@@ -89,15 +93,15 @@ fn end(child: &mut Child, lines: &Receiver<String>) {
     // by it, where it would otherwise be left to an init that may not care.
     let below = children(child.id());
     for pid in &below {
-        let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
+        ignore(rustix::process::kill_process(*pid, rustix::process::Signal::KILL), ENDED);
     }
     if below.is_empty() {
-        let _ = child.kill();
+        ignore(child.kill(), ENDED);
     }
     let deadline = Deadline::after(Duration::from_secs(5));
     while !deadline.passed() && lines.recv_timeout(deadline.left()).is_ok() {}
-    let _ = child.kill();
-    let _ = child.wait();
+    ignore(child.kill(), ENDED);
+    ignore(child.wait(), ENDED);
 }
 
 /// The children of a process that has one thread. They cannot be reaped by anybody else in between, so

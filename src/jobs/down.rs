@@ -1,8 +1,5 @@
 //! Taking down: the VM, its folder, and the network with the last VM.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 use super::Context;
 use super::record::{Phase, Record};
 use crate::ansible::preflight;

@@ -1,8 +1,5 @@
 //! What must hold before work starts: nobody else at work, no other VM, nothing left over.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{Dirs, make_private};

@@ -6,9 +6,6 @@
 //! another by then, and the network goes with its last user. The monitor could not do it: it has given away the
 //! capabilities that the teardown needs, and it decides nothing.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 use super::run::Run;
 use super::{Context, Progress, down};
 use crate::failure::{Exit, Failure};

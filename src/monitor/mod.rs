@@ -6,9 +6,6 @@
 //! the caller's. QEMU dies with it; it outlives QEMU, so that a power-cycle or a change of the accelerator
 //! keeps the journal and the network interface.
 
-// What fails is handled, or let go of with a reason (`host::presence::ignore`).
-#![warn(clippy::let_underscore_must_use, clippy::unused_result_ok)]
-
 mod client;
 mod confine;
 mod console_log;

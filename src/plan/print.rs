@@ -3,6 +3,7 @@
 use super::Plan;
 use crate::ansible::UserVars;
 use crate::host::dirs::Dirs;
+use crate::host::presence::{IN_MEMORY, ignore};
 use crate::machine::VmDir;
 use crate::network::{self, Mode, NetDir};
 use crate::qemu::{self, Fds};
@@ -13,7 +14,7 @@ use std::fmt::Write;
 pub fn text(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write(plan, dirs, own_keys, &mut out);
+    ignore(write(plan, dirs, own_keys, &mut out), IN_MEMORY);
     out
 }
 

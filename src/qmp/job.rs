@@ -3,6 +3,7 @@
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -70,8 +71,10 @@ pub async fn run<E: From<JobError>>(
     match error {
         None => execute("job-dismiss", json!({ "id": id })).await.map(drop),
         Some(why) => {
-            // It may be gone already; its error is what counts.
-            let _ = execute("job-dismiss", json!({ "id": id })).await;
+            ignore(
+                execute("job-dismiss", json!({ "id": id })).await,
+                "it may be gone already; its error is what counts",
+            );
             Err(JobError::Failed { command: command.into(), why }.into())
         }
     }

@@ -15,6 +15,7 @@ mod tests;
 pub use qapi::qmp as schema;
 
 use crate::failure::{Blame, Exit};
+use crate::host::presence::ignore;
 use lines::{Line, Lines};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +27,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+
+/// Why an event that nobody takes is let go of.
+const NO_LISTENER: &str = "the client was let go of";
 
 /// An event as QEMU sent it.
 #[derive(Clone, Debug, PartialEq)]
@@ -270,18 +274,19 @@ async fn read_all(
         match lines.next().await {
             Line::Text(text) => {
                 if let Some(incoming) = sort(text, &pending) {
-                    let _ = events.send(incoming);
+                    ignore(events.send(incoming), NO_LISTENER);
                 }
             }
             Line::TooLong => {
-                let _ = events.send(Incoming::Garbage(format!("a line longer than {} bytes", lines::LONGEST)));
+                let garbage = Incoming::Garbage(format!("a line longer than {} bytes", lines::LONGEST));
+                ignore(events.send(garbage), NO_LISTENER);
             }
             Line::End(why) => {
                 let mut pending = lock(&pending);
                 pending.lost = Some(why.clone());
                 // Dropping the senders wakes everybody who waits.
                 pending.waiting.clear();
-                let _ = events.send(Incoming::Lost(why));
+                ignore(events.send(Incoming::Lost(why)), NO_LISTENER);
                 return;
             }
         }

@@ -5,6 +5,7 @@ use super::error::RebootError;
 use super::mode::Mode;
 use super::needs::starve_watchdog;
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
+use crate::host::presence::ignore;
 use crate::ssh::Session;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -61,8 +62,7 @@ impl Course<'_> {
     async fn start_the_loaded_kernel(&mut self, guest: &Session) -> Result<(), RebootError> {
         let started = self.order(guest, "sudo -n systemctl kexec", 0).await;
         if let Err(RebootError::Refused { .. }) = &started {
-            // The refusal is what has to be told, whatever comes of this.
-            let _ = guest.ask("sudo -n kexec -u", BUTTON_LIMIT).await;
+            ignore(guest.ask("sudo -n kexec -u", BUTTON_LIMIT).await, "the refusal is what has to be told");
         }
         started
     }

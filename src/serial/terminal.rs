@@ -10,6 +10,7 @@ use crate::console::engine::{Engine, Line};
 use crate::console::rules::{self, Finding};
 use crate::failure::Exit;
 use crate::host::deadline::Deadline;
+use crate::host::presence::{IN_MEMORY, ignore};
 use crate::host::tail::Tail;
 use camino::{Utf8Path, Utf8PathBuf};
 use regex::Regex;
@@ -206,8 +207,7 @@ impl<P: Port> Terminal<P> {
         let mut text = String::new();
         for line in self.window.iter().chain([&self.engine.partial()]).filter(|line| !line.trim().is_empty()) {
             let short: String = line.chars().take(WINDOW_WIDTH).collect();
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "    {short}");
+            ignore(writeln!(text, "    {short}"), IN_MEMORY);
         }
         if text.is_empty() { "    (nothing)".into() } else { text.trim_end().to_owned() }
     }

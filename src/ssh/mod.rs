@@ -12,6 +12,7 @@ pub use ways::{About, Change, Rank, Way, Ways};
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
+use crate::host::presence::ignore;
 use crate::host::process::{die_with_us, inherit_little};
 use crate::machine::VmDir;
 use camino::Utf8PathBuf;
@@ -192,7 +193,7 @@ impl Ssh {
 
     async fn session_by(&self, n: usize, deadline: &Deadline, limit: Duration) -> Result<Child, SshError> {
         // A socket that an earlier, killed process left behind would be taken for ours.
-        let _ = std::fs::remove_file(&self.mux);
+        ignore(std::fs::remove_file(&self.mux), "there may be none");
         let argv = self.argv_by(&alias(n), &["-M", "-N", "-S", self.mux.as_str()], &[]);
         let mut master = command(&argv).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
         while !self.mux.exists() {
@@ -247,7 +248,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // The master is killed by its handle and cannot remove its socket itself.
-        let _ = std::fs::remove_file(&self.mux);
+        ignore(std::fs::remove_file(&self.mux), "there may be none");
     }
 }
 
@@ -279,8 +280,7 @@ async fn answer(argv: &[String], text: &str, limit: Duration) -> Result<Answer, 
 async fn rest_of(child: &mut Child) -> String {
     let mut text = String::new();
     if let Some(pipe) = &mut child.stderr {
-        // Whatever could be read is the best explanation that there is.
-        let _ = pipe.read_to_string(&mut text).await;
+        ignore(pipe.read_to_string(&mut text).await, "what was read before is the best that there is");
     }
     last_lines(&text, "")
 }

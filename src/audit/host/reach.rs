@@ -2,6 +2,7 @@
 
 use crate::audit::outcome::Seen;
 use crate::host::deadline::Deadline;
+use crate::host::presence::ignore;
 use crate::image;
 
 /// Ask in a thread of its own, which ends by itself in time: somebody may want to stop meanwhile.
@@ -9,8 +10,7 @@ pub(super) async fn url(url: &str, expect: &[u16], deadline: &Deadline) -> Seen 
     let (tell, hear) = tokio::sync::oneshot::channel();
     let (asked, limit) = (url.to_owned(), deadline.left());
     std::thread::spawn(move || {
-        // Nobody listens any more if it came too late.
-        let _ = tell.send(image::status_of(&asked, limit));
+        ignore(tell.send(image::status_of(&asked, limit)), "the answer came too late");
     });
     match hear.await {
         Err(_) => Seen::unknown("asking ended without a word"),

@@ -1,5 +1,6 @@
 //! A person's terminal while it belongs to the guest: raw, and as it was before on every way out.
 
+use crate::host::presence::ignore;
 use crate::host::tail::watched;
 use nix::libc;
 use nix::sys::termios::{self, SetArg, Termios, tcgetattr, tcsetattr};
@@ -38,9 +39,8 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // On the way out there is nobody to tell, and a terminal that has gone needs nothing.
-        let _ = rustix::io::write(&self.terminal, PLAIN);
-        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
+        ignore(rustix::io::write(&self.terminal, PLAIN), "a terminal that has gone needs nothing");
+        ignore(tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before), "a terminal that has gone needs nothing");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::audit::outcome::{Audit, Judged, Outcome};
 use crate::audit::scope::Left;
 use crate::audit::{Condition, Severity};
 use crate::doctor::wrap_at;
+use crate::host::presence::{IN_MEMORY, ignore};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -19,7 +20,7 @@ const INDENT: usize = 9;
 pub(super) fn text(audit: &Audit) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write(audit, &mut out);
+    ignore(write(audit, &mut out), IN_MEMORY);
     out
 }
 
@@ -123,7 +124,7 @@ pub(super) fn list(conditions: &[&Condition], leaves_out: impl Fn(&Condition) ->
         }
         let text = wrap_at(WIDTH, text.split_whitespace(), INDENT + width + 2, "");
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{shown:<7}  {:<width$}  {text}", one.id.as_str());
+        ignore(writeln!(out, "{shown:<7}  {:<width$}  {text}", one.id.as_str()), IN_MEMORY);
     }
     out
 }

@@ -3,13 +3,14 @@
 
 use crate::audit::outcome::{Audit, Judged, Outcome};
 use crate::audit::{Phase, Severity};
+use crate::host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
 
 /// The whole text.
 pub(super) fn text(audit: &Audit) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write(audit, &mut out);
+    ignore(write(audit, &mut out), IN_MEMORY);
     out
 }
 
