@@ -35,7 +35,7 @@ fn a_playbook_that_does_its_work_on_the_vm_passes_and_is_counted() {
 fn the_failed_task_is_named_with_its_place_and_its_words() {
     let world = World::new().repo();
     world.write("site.yml", "- name: Web\n  hosts: web\n  gather_facts: false\n  tasks:\n    - name: Break\n      shell: echo no such bridge >&2; exit 3\n");
-    let error = world.apply(&world.controller(), "site.yml").unwrap_err();
+    let error = world.play(&world.controller(), "site.yml").unwrap_err();
     let said = error.to_string();
     assert!(said.contains("\"Break\" of play \"Web\"") && said.contains("no such bridge"), "{said}");
     assert!(error.exit().code() == 5 && error.next().unwrap().contains("site.yml:5"), "{:?}", error.next());
@@ -45,7 +45,7 @@ fn the_failed_task_is_named_with_its_place_and_its_words() {
 fn what_no_log_hides_is_in_no_log_no_event_and_no_error() {
     let world = World::new().repo();
     world.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - name: Hide\n      shell: echo hunter2 >&2; exit 3\n      no_log: true\n");
-    let said = world.apply(&world.controller(), "site.yml").unwrap_err().to_string();
+    let said = world.play(&world.controller(), "site.yml").unwrap_err().to_string();
     let events = std::fs::read_to_string(world.controller().folder.events()).unwrap();
     assert!(said.contains("hidden by no_log"), "{said}");
     assert!(!format!("{said}{events}{}", world.log()).contains("hunter2"));
@@ -226,7 +226,7 @@ fn later_extra_vars_win_and_the_users_are_the_last_before_the_connection() {
     controller.overlays =
         vec![world.write("o.yml", "b: overlay\nc: overlay\n"), world.write("tier.yml", "c: tier\nd: tier\n")];
     controller.user = vec!["d=user 1".parse().unwrap(), r#"{"d": "user 2"}"#.parse().unwrap()];
-    let said = world.apply(&controller, "site.yml").unwrap_err().to_string();
+    let said = world.play(&controller, "site.yml").unwrap_err().to_string();
     assert!(said.contains("group overlay tier user 2"), "{said}");
 }
 
