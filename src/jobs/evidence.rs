@@ -8,7 +8,7 @@ use crate::access;
 use crate::console::boots::parts;
 use crate::console::gap;
 use crate::diagnose::{self, Shell};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::host::cmd::Cmd;
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
@@ -45,11 +45,13 @@ pub(super) fn note_missing(ctx: &Context<'_>, kept: Vec<Result<(), ReportError>>
 }
 
 impl Run<'_> {
-    /// Keep the evidence of the run so far; after a failure with the guest's own diagnostics. A user who
-    /// stopped the run does not want to wait for those.
+    /// Keep the evidence of the run so far; after a failure with the guest's own diagnostics. A user who stopped the run
+    /// does not want to wait for those.
     pub async fn keep_evidence(&mut self, failed: bool) {
         self.keep_files();
-        if failed && self.vm.is_alive() && !super::stop::asked() {
+        // A wrong request says nothing about the guest.
+        let by_request = self.record.failure.as_ref().is_some_and(|failure| failure.exit == Exit::Usage);
+        if failed && !by_request && self.vm.is_alive() && !super::stop::asked() {
             self.ctx.progress.begin("diagnose");
             let start = std::time::Instant::now();
             let said = self.diagnose(&self.folder()).await;
