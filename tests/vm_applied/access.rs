@@ -11,7 +11,12 @@ pub(crate) fn failure(vm: &Applied) -> String {
 
 /// A reboot after which nothing can log in: red, and known soon after the boot has settled.
 fn cannot_be_reached(vm: &Applied, cause: &str) {
-    vm.boma(&["reboot", "askari", "--timeout", "900"]).exits(6);
+    let since = vm.last_event();
+    vm.boma(&["reboot", "askari", "--via", "acpi", "--timeout", "900"]).exits(6);
+    // The restart itself has shown all that this mode shows: otherwise no login would have been waited for.
+    let events = vm.events(since).into_iter().map(|event| event["kind"].as_str().unwrap().to_owned());
+    let shown: Vec<_> = events.filter(|kind| ["POWERDOWN", "SHUTDOWN", "RESET"].contains(&kind.as_str())).collect();
+    assert_eq!(shown[..3], ["POWERDOWN", "SHUTDOWN", "RESET"]);
     let said = failure(vm);
     assert!(said.contains(&format!("cannot be reached: {cause}")), "{said}");
     let (_, after) = said.split_once("seen over the console ").unwrap();

@@ -73,15 +73,14 @@ pub(crate) fn begin_with(signs: &[String], expected: &[&str]) {
     assert!(same && signs.len() == expected.len(), "{signs:?} is not {expected:?}");
 }
 
-/// With `seeded` (panic, power-cycle), `experiment` (reset, soft-reboot), `undo` (acpi) and the test binary `vm` (guest)
-/// all nine modes are proved in each run, most of them by reboots that those tests need anyway.
+/// With `acceptance` (guest), `access` (acpi), `experiment` (reset, soft-reboot), `seeded` (panic, power-cycle) and `undo`
+/// (kexec) all nine modes are proved in each run, most of them by reboots that those tests need anyway.
 #[test]
-fn a_watchdog_a_power_loss_and_a_kexec_show_their_own_evidence() {
+fn a_watchdog_and_a_power_loss_show_their_own_evidence() {
     let vm = applied();
     let [watchdog, loss] = cut_off(&vm.lane, "watchdog", "power-loss");
     begin_with(&watchdog, &["WATCHDOG reset", "RESET guest-reset"]);
     begin_with(&loss, &["power-loss lost", "qemu-exited asked", "qemu-started pid"]);
-    kexec_shows_no_reset(&vm.lane);
 }
 
 /// `systemctl reboot --force --force` in the middle of a shutdown: the kernel says the same, the units were not stopped.

@@ -2,7 +2,7 @@
 
 use crate::access::failure;
 use crate::applied::applied;
-use crate::modes::{begin_with, signs};
+use crate::modes::signs;
 use serde_json::{Value, json};
 
 /// Two faults that one boot shows.
@@ -16,9 +16,13 @@ systemctl restart docker.service ssh.service";
 fn a_red_reboot_that_is_mended_and_applied_is_a_state_that_has_not_booted_and_down_puts_the_host_back() {
     let vm = applied();
     vm.root(BREAK);
-    vm.boma(&["reboot", "askari", "--via", "acpi", "--timeout", "900"]).exits(6);
+    let boots = vm.lane.events("boot").len();
+    vm.boma(&["reboot", "askari", "--via", "kexec", "--timeout", "900"]).exits(6);
     let result = vm.lane.result();
-    begin_with(&signs(&result["reboot"]), &["POWERDOWN -", "SHUTDOWN guest-shutdown", "RESET host-qmp-system-reset"]);
+    let kexec = &result["reboot"];
+    assert_eq!(signs(kexec), ["boot without a RESET"], "the console's second kernel, and nothing else");
+    assert!(kexec["last_words"]["console"].as_str().unwrap().contains("Starting new kernel"));
+    assert_eq!(vm.lane.events("boot").len(), boots + 1, "the console is cut where the new kernel begins");
     // Each is named, and neither hides the other.
     assert_eq!((&result["way"]["is"], &result["way"]["answered"]["port"]), (&"unexpected".into(), &2222.into()));
     let changes: Vec<_> = result["way"]["rebooted"].as_array().unwrap().iter().map(|change| &change["what"]).collect();
