@@ -28,6 +28,7 @@ fn cannot_be_reached(vm: &Applied, cause: &str) {
 #[test]
 fn a_broken_sshd_is_said_to_be_the_cause_and_the_guest_is_asked_over_its_console() {
     let vm = applied();
+    vm.trim();
     // Root has no password to come in by either.
     vm.root("echo 'Nonsense yes' >/etc/ssh/sshd_config.d/10-nonsense.conf; passwd --quiet --lock root");
     cannot_be_reached(&vm, "ssh.service failed (exit-code): /etc/ssh/sshd_config.d/10-nonsense.conf");

@@ -1,6 +1,6 @@
 //! The VM that the tests share: an ordinary user's, in namespaces of its own.
 
-use crate::lane::{HostState, Lane, Ran, User};
+use crate::lane::{HostState, Lane, Ran, TRIM, User};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,6 +83,11 @@ impl Applied {
         let quoted = command.replace('\'', "'\\''");
         let ran = self.boma(&["ssh", "askari", "--", &format!("sudo -n sh -c '{quoted}'")]);
         ran.exits(0).out().trim().to_owned()
+    }
+
+    /// Make its next boots short, where what they lose is not what is tested.
+    pub(crate) fn trim(&self) {
+        self.root(&format!("{TRIM}\nsync"));
     }
 
     /// The journal's events after a number.

@@ -73,14 +73,16 @@ pub(crate) fn begin_with(signs: &[String], expected: &[&str]) {
     assert!(same && signs.len() == expected.len(), "{signs:?} is not {expected:?}");
 }
 
-/// With `acceptance` (guest), `access` (acpi), `experiment` (reset, soft-reboot), `seeded` (panic, power-cycle) and `undo`
-/// (kexec) all nine modes are proved in each run, most of them by reboots that those tests need anyway.
+/// With `acceptance` (guest), `access` (acpi), `experiment` (soft-reboot), `seeded` (panic, power-cycle) and `undo` (kexec)
+/// all nine modes are proved in each run, most of them by reboots that those tests need anyway.
 #[test]
-fn a_watchdog_and_a_power_loss_show_their_own_evidence() {
+fn a_watchdog_a_power_loss_and_a_reset_show_their_own_evidence() {
     let vm = applied();
+    vm.trim();
     let [watchdog, loss] = cut_off(&vm.lane, "watchdog", "power-loss");
     begin_with(&watchdog, &["WATCHDOG reset", "RESET guest-reset"]);
     begin_with(&loss, &["power-loss lost", "qemu-exited asked", "qemu-started pid"]);
+    reset_leaves_no_last_words(&vm.lane);
 }
 
 /// `systemctl reboot --force --force` in the middle of a shutdown: the kernel says the same, the units were not stopped.

@@ -12,6 +12,7 @@ fn json(text: &str) -> serde_json::Value {
 #[test]
 fn what_happens_between_two_commands_is_not_lost() {
     let vm = applied();
+    vm.trim();
     let old = vm.root("cat /proc/sys/kernel/random/boot_id");
     let reset = json(vm.boma(&["qmp", "askari", "system_reset", "--json"]).exits(0).out());
     let since = reset["since"].to_string();
