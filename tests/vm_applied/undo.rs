@@ -1,7 +1,7 @@
 //! The end of the shared VM: a change that goes wrong, its repair, and the removal. By its name the last of all tests.
 
 use crate::access::failure;
-use crate::applied::applied;
+use crate::applied::{Applied, applied};
 use crate::modes::signs;
 use serde_json::{Value, json};
 
@@ -12,9 +12,8 @@ const MEND: &str = "rm /etc/docker/daemon.json /etc/ssh/sshd_config.d/10-port.co
 systemctl reset-failed docker.service docker.socket
 systemctl restart docker.service ssh.service";
 
-#[test]
-fn a_red_reboot_that_is_mended_and_applied_is_a_state_that_has_not_booted_and_down_puts_the_host_back() {
-    let vm = applied();
+/// A reboot that is red because Docker does not start, and after which sshd is elsewhere.
+fn a_red_reboot(vm: &Applied) {
     vm.root(BREAK);
     let boots = vm.lane.events("boot").len();
     vm.boma(&["reboot", "askari", "--via", "kexec", "--timeout", "900"]).exits(6);
@@ -29,17 +28,37 @@ fn a_red_reboot_that_is_mended_and_applied_is_a_state_that_has_not_booted_and_do
     assert!(changes.iter().any(|what| what.as_str().unwrap().starts_with("sshd listens on 2222 now, not on 22")));
     let first: &Value = &result["state"]["judged"]["findings"][0];
     assert_eq!(first["id"], "units/docker.service/active", "{first}");
-    let said = failure(&vm);
+    let said = failure(vm);
     assert!(said.contains("docker.service") && said.contains("daemon.json"), "{said}");
+}
 
-    // What comes later goes by the new way, and the repair brings the old one back.
-    vm.root(MEND);
-    vm.boma(&["apply", "askari"]).exits(0);
+/// What runs has not booted since `why`.
+fn has_not_booted(vm: &Applied, why: &str) {
     assert!(vm.lane.result()["reboot"].is_null());
-    vm.boma(&["assert", "askari"]).exits(0).says(&["NOT REBOOTED", "since the last apply"]);
-    assert_eq!(vm.lane.result()["verdict"], json!({"kind": "not-rebooted", "why": {"changed": "applied"}}));
+    vm.boma(&["assert", "askari"]).exits(0).says(&["NOT REBOOTED"]);
+    assert_eq!(vm.lane.result()["verdict"], json!({"kind": "not-rebooted", "why": {"changed": why}}));
+}
 
+#[test]
+fn a_red_reboot_that_is_taken_back_leaves_a_state_that_has_not_booted_and_down_leaves_nothing() {
+    let vm = applied();
+    a_red_reboot(&vm);
+    // What comes later goes by the new way.
+    vm.boma(&["ssh", "askari", "--", "true"]).exits(0);
+    vm.boma(&["reset", "askari"]).exits(0);
+    has_not_booted(&vm, "restored");
     vm.boma(&["down", "askari"]).exits(0);
     vm.host.is_now();
     vm.lane.is_empty();
+}
+
+#[test]
+#[ignore = "a boot and two runs of the playbooks: make soak"]
+fn a_red_reboot_that_is_mended_and_applied_is_a_state_that_has_not_booted() {
+    let vm = applied();
+    a_red_reboot(&vm);
+    // The repair goes by the new way, and brings the old one back.
+    vm.root(MEND);
+    vm.boma(&["apply", "askari", "--no-snapshot"]).exits(0);
+    has_not_booted(&vm, "applied");
 }
