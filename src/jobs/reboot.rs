@@ -20,7 +20,9 @@ impl Run<'_> {
             Ok((restart, said))
         });
         let restart = restart.await?;
-        let session = self.way_after_reboot().await?;
+        // It has settled; from here on a restart is another one.
+        let since = self.judged_until(Some(&restart))?;
+        let session = self.undisturbed(since, Some(&restart), async |run| run.way_after_reboot().await).await?;
         self.look_at_boot(&session).await;
         Ok(restart)
     }

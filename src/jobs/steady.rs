@@ -2,6 +2,7 @@
 
 use super::run::Run;
 use crate::failure::{Exit, Failure};
+use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::events::{Event, monotonic, read_all};
 use crate::names::BootId;
@@ -12,8 +13,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// How long the login may take.
 const LOGIN: Duration = Duration::from_secs(60);
+/// How long a shutdown may take: systemd gives each unit 90 s to stop.
+const SHUTDOWN: Duration = Duration::from_secs(120);
+/// How long a guest that is up may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How often it is looked whether the machine was restarted, while its time runs.
 const PERIOD: Duration = Duration::from_secs(1);
+
 /// The last event that a restart's own proof has judged: all up to the moment at which it had settled.
 fn judged_until(restart: &Restart, events: &[Event]) -> u64 {
     let own = restart.evidence.iter().map(|seen| seen.seq).max().unwrap_or(0).max(restart.asked_seq);
@@ -99,11 +105,14 @@ impl Run<'_> {
         if done.as_ref().is_err_and(|failure| matches!(failure.exit, Exit::Interrupted | Exit::Guest)) {
             return done;
         }
-        let events = events(&self.vm)?;
-        let seen = restarts_since(&events, since);
+        let seen = match done.as_ref().is_err_and(|failure| failure.exit == Exit::Lost) {
+            true => self.going_down(since).await?,
+            false => restarts_since(&events(&self.vm)?, since),
+        };
         if seen.is_empty() {
             return done;
         }
+        let events = events(&self.vm)?;
         let what =
             format!("{} was restarted while it was looked at: {}", self.plan.host, told(&seen, &events, restart));
         self.record.restarts = seen;
@@ -111,6 +120,27 @@ impl Run<'_> {
             Failure::new(Exit::Verify, what).next("the console of its last boots says why: console/boot-N.log");
         failure.chain.extend(done.err().into_iter().flat_map(|failure| failure.chain));
         Err(failure)
+    }
+
+    /// What restarts a guest that could not be reached any more. sshd goes early in a shutdown, and what restarts the
+    /// machine shows at its end.
+    async fn going_down(&self, since: u64) -> Result<Vec<Seen>, Failure> {
+        let deadline = Deadline::after(SHUTDOWN);
+        loop {
+            let seen = restarts_since(&events(&self.vm)?, since);
+            if !seen.is_empty() || deadline.passed() || self.is_up().await {
+                return Ok(seen);
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Whether the guest answers, and is not on its way down.
+    async fn is_up(&self) -> bool {
+        let Ok(ssh) = self.ssh() else { return false };
+        let Ok(session) = ssh.session(ANSWER).await else { return false };
+        let answer = session.ask("systemctl is-system-running", ANSWER).await;
+        answer.is_ok_and(|answer| !matches!(answer.stdout.trim(), "" | "stopping"))
     }
 
     /// See that the boot that was proved is still there, when it has had the time to restart itself.
