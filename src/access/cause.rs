@@ -5,6 +5,7 @@
 use super::facts::Facts;
 use crate::failure::Exit;
 use crate::ssh::Ways;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What stands between a login and the guest.
@@ -72,8 +73,12 @@ pub enum Cause {
     Firewall {
         /// The chains that can have dropped it.
         chains: Vec<String>,
-        /// The port that was asked.
+        /// The port on which sshd listens.
         port: u16,
+        /// The port that was asked before sshd was found there.
+        not: Option<u16>,
+        /// Whether the connection was refused, and not just left unanswered.
+        rejects: bool,
     },
     /// systemd lets nobody in.
     NoLogin {
@@ -113,7 +118,8 @@ impl Cause {
         }
     }
 
-    /// The cause for a user, if the answers have one. `said` is what ssh said last.
+    /// The cause for a user, if the answers have one. `said` is what ssh said while sshd was known to listen; it may be
+    /// empty.
     pub fn of(facts: &Facts, ways: &Ways, user: &str, pinned: &str, said: &str) -> Option<Self> {
         if !facts.are_whole() {
             return None;
@@ -210,35 +216,37 @@ fn is_sshds(line: &str) -> bool {
         .any(|own| line.starts_with(own))
 }
 
-/// sshd is there, and not where it is asked.
-fn listener(facts: &Facts, ways: &Ways) -> Option<Cause> {
+/// Where sshd listens: an address and a port each.
+fn sockets(facts: &Facts) -> impl Iterator<Item = (&str, u16)> {
     // `ss -Hltnp`: state, two queues, local address and port.
-    let local = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
-    let sockets: Vec<_> = facts.lines("listen").filter_map(local).collect();
-    let parsed: Vec<(&str, u16)> = sockets
-        .iter()
-        .filter_map(|socket| {
-            let (address, port) = socket.rsplit_once(':')?;
-            Some((address.trim_matches(['[', ']']), port.parse().ok()?))
-        })
-        .collect();
+    let local = facts.lines("listen").filter_map(|line| line.split_whitespace().nth(3)?.rsplit_once(':'));
+    local.filter_map(|(address, port)| Some((address, port.parse().ok()?)))
+}
+
+/// The ports on which sshd listens at the guest's address.
+pub(super) fn ports(facts: &Facts, ways: &Ways) -> BTreeSet<u16> {
     let own = ways.address.to_string();
     let covers = |address: &str| {
-        let address = address.split('%').next().unwrap_or_default();
+        let address = address.trim_matches(['[', ']']).split('%').next().unwrap_or_default();
         matches!(address, "*" | "0.0.0.0" | "::") || address == own
     };
+    sockets(facts).filter(|(address, _)| covers(address)).map(|(_, port)| port).collect()
+}
+
+/// sshd is there, and not where it is asked.
+fn listener(facts: &Facts, ways: &Ways) -> Option<Cause> {
     let expected = ways.expected_ports();
     let is_found = |port: u16| ways.found.as_ref().is_some_and(|found| found.port == port);
-    let reachable: Vec<_> = parsed.iter().filter(|(address, _)| covers(address)).map(|(_, port)| *port).collect();
-    if parsed.is_empty() || reachable.iter().any(|port| expected.contains(port) || is_found(*port)) {
+    let ports = ports(facts, ways);
+    if sockets(facts).next().is_none() || ports.iter().any(|port| expected.contains(port) || is_found(*port)) {
         return None;
     }
-    let mut ports = reachable;
-    ports.sort_unstable();
-    ports.dedup();
     Some(match ports.is_empty() {
-        true => Cause::Bound { to: sockets, not: own },
-        false => Cause::Elsewhere { ports, not: ways.current.port },
+        true => {
+            let to = sockets(facts).map(|(address, port)| format!("{address}:{port}")).collect();
+            Cause::Bound { to, not: ways.address.to_string() }
+        }
+        false => Cause::Elsewhere { ports: ports.into_iter().collect(), not: ways.current.port },
     })
 }
 
@@ -312,11 +320,10 @@ fn keeps_out(facts: &Facts, user: &str, groups: &[&str]) -> Option<String> {
     }
 }
 
-/// Where all is well in the guest and a connection comes to nothing, its filter drops it.
+/// Where all is well in the guest and a connection comes to nothing, its filter stands in between. `said` are the words of
+/// attempts that were made while sshd listened.
 fn firewall(facts: &Facts, ways: &Ways, said: &str) -> Option<Cause> {
-    if !said.to_lowercase().contains("timed out") {
-        return None;
-    }
+    let (port, rejects) = ports(facts, ways).into_iter().find_map(|port| Some((port, is_rejected(said, port)?)))?;
     let mut chains = Vec::new();
     let mut table = "";
     let mut chain = "";
@@ -330,7 +337,20 @@ fn firewall(facts: &Facts, ways: &Ways, said: &str) -> Option<Cause> {
         }
     }
     chains.dedup();
-    Some(Cause::Firewall { chains, port: ways.current.port })
+    let not = (!ways.expected_ports().contains(&port)).then_some(ways.current.port);
+    Some(Cause::Firewall { chains, port, not, rejects })
+}
+
+/// Whether the connection to a port was rejected or left unanswered; none where neither is said. ssh's words are
+/// `connect to host H port P: Connection timed out`; a daemon that answers and is slow is told otherwise.
+fn is_rejected(said: &str, port: u16) -> Option<bool> {
+    let (_, words) = said.split_once(&format!(" port {port}: "))?;
+    let words = words.split("; ").next().unwrap_or_default().to_lowercase();
+    let rejected = ["connection refused", "no route to host", "unreachable", "permission denied"];
+    match words.contains("timed out") {
+        true => Some(false),
+        false => rejected.iter().any(|word| words.contains(word)).then_some(true),
+    }
 }
 
 impl fmt::Display for Cause {
@@ -363,8 +383,12 @@ impl fmt::Display for Cause {
             Self::Key { user, files } => {
                 write!(f, "the harness's key is not in {} of {user} any more", files.join(", "))
             }
-            Self::Firewall { chains, port } => {
-                write!(f, "sshd listens, and nothing reaches port {port}: the guest's packet filter drops it")?;
+            Self::Firewall { chains, port, not, rejects } => {
+                match not {
+                    Some(not) => write!(f, "sshd listens on {port} now, not on {not}, and nothing reaches it")?,
+                    None => write!(f, "sshd listens, and nothing reaches port {port}")?,
+                }
+                write!(f, ": the guest's packet filter {} it", if *rejects { "rejects" } else { "drops" })?;
                 if chains.is_empty() { Ok(()) } else { write!(f, " (policy drop: {})", chains.join(", ")) }
             }
             Self::NoLogin { words } => write!(f, "logins are refused: {words:?}"),

@@ -1,8 +1,8 @@
 //! The look over the serial console, beside the attempts to log in.
 
-use super::cause::Cause;
+use super::cause::{self, Cause};
 use super::facts::{self, Facts};
-use super::{AccessError, When, repair};
+use super::{AccessError, Said, When, repair};
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::seed::RESCUE_USER;
@@ -24,6 +24,9 @@ const RUNNING_PATIENCE: Duration = Duration::from_secs(4);
 const REPAIRED: Duration = Duration::from_secs(10);
 /// How long the login on the console may take.
 const LOGIN_LIMIT: Duration = Duration::from_secs(60);
+/// How long after sshd was seen to listen an attempt has to end to tell of the way there: TCP asks again after 1, 3 and 7
+/// seconds, so one that had begun before has then asked in vain while sshd listened.
+const HEARD: Duration = Duration::from_secs(4);
 /// How long one command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks.
@@ -63,6 +66,8 @@ pub(super) struct Look<'a> {
     deadline: &'a Deadline,
     /// The root shell, once there is one. The line is left as it was found ([`Look::end`]).
     root: Option<Serial>,
+    /// Since when sshd is known to listen at the guest's address.
+    listening: Option<Instant>,
 }
 
 /// Why the console was of no help.
@@ -94,12 +99,12 @@ pub enum NoLook {
 
 impl<'a> Look<'a> {
     pub(super) fn new(vm: &'a VmDir, when: When, deadline: &'a Deadline) -> Self {
-        Self { vm, when, deadline, root: None }
+        Self { vm, when, deadline, root: None, listening: None }
     }
 
     /// Ends only when it is certain that no login can come. What cannot be found out over the console is left to the
     /// wait that runs beside, and its deadline.
-    pub(super) async fn until_dead(&mut self, said: &RefCell<String>) -> AccessError {
+    pub(super) async fn until_dead(&mut self, said: &RefCell<Said>) -> AccessError {
         match self.look(said).await {
             Ok(dead) => dead,
             Err(why) => {
@@ -109,14 +114,13 @@ impl<'a> Look<'a> {
         }
     }
 
-    async fn look(&mut self, said: &RefCell<String>) -> Result<AccessError, NoLook> {
+    async fn look(&mut self, said: &RefCell<Said>) -> Result<AccessError, NoLook> {
         self.become_root().await?;
         let settled = self.until_settled().await?;
         tokio::time::sleep(SETTLED).await;
         let (mut suspect, mut repairs) = (None, 0);
         loop {
-            let words = said.borrow().clone();
-            let Some((user, cause)) = self.cause(&words).await? else {
+            let Some((user, cause)) = self.cause(said).await? else {
                 suspect = None;
                 tokio::time::sleep(PERIOD).await;
                 continue;
@@ -126,8 +130,9 @@ impl<'a> Look<'a> {
                 tokio::time::sleep(REPAIRED).await;
                 continue;
             }
-            // Seen twice: a service that is just restarted is not dead.
-            if suspect.as_ref() == Some(&cause) {
+            // Seen twice: a service that is just restarted is not dead. What is dropped was asked for long enough.
+            if suspect.as_ref() == Some(&cause) || matches!(cause, Cause::Firewall { .. }) {
+                let words = said.borrow().words.clone();
                 return Ok(AccessError::Dead { cause, after: settled.elapsed(), said: words });
             }
             suspect = Some(cause);
@@ -165,15 +170,28 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// What ssh said while sshd was known to listen.
+    fn heard(&self, said: &Said) -> String {
+        match self.listening {
+            Some(since) if said.at.saturating_duration_since(since) >= HEARD => said.words.clone(),
+            _ => String::new(),
+        }
+    }
+
     /// What stands in between, by the guest's own answers: for the inventory's user first.
-    async fn cause(&mut self, said: &str) -> Result<Option<(String, Cause)>, NoLook> {
+    async fn cause(&mut self, said: &RefCell<Said>) -> Result<Option<(String, Cause)>, NoLook> {
         let ways = Ways::load(&self.vm.ways())?;
         let pinned = std::fs::read_to_string(self.vm.known_hosts()).unwrap_or_default();
         let key = repair::key(self.vm)?;
         let mut first = None;
         for user in ways.users() {
-            let answers = self.run(&facts::question(&ways, user, &key), None).await?;
-            match Cause::of(&Facts::read(&answers), &ways, user, &pinned, said) {
+            let facts = Facts::read(&self.run(&facts::question(&ways, user, &key), None).await?);
+            match cause::ports(&facts, &ways).is_empty() {
+                true => self.listening = None,
+                false => drop(self.listening.get_or_insert_with(Instant::now)),
+            }
+            let heard = self.heard(&said.borrow());
+            match Cause::of(&facts, &ways, user, &pinned, &heard) {
                 // Only the user is in the way, and there is another.
                 Some(cause @ (Cause::NoUser { .. } | Cause::NotAllowed { .. })) => {
                     first.get_or_insert((user.to_owned(), cause));

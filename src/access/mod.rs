@@ -26,12 +26,20 @@ use crate::ssh::{About, Change, Rank, Session, Ssh, SshError, Ways, write_ways};
 use crate::wait::{WaitError, Watch};
 use console::Look;
 use std::cell::RefCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one login may take.
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long `sudo -n true` may take.
 const SUDO_LIMIT: Duration = Duration::from_secs(30);
+
+/// What ssh said last.
+#[derive(Clone, Debug)]
+struct Said {
+    words: String,
+    /// When its attempt ended.
+    at: Instant,
+}
 
 /// When the console is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +112,12 @@ pub async fn until<T>(
     deadline: &Deadline,
     mut probe: impl AsyncFnMut() -> Result<T, String>,
 ) -> Result<T, AccessError> {
-    let said = RefCell::new("no answer yet".to_owned());
+    let said = RefCell::new(Said { words: "no answer yet".to_owned(), at: Instant::now() });
     let mut look = Look::new(vm, when, deadline);
     let attempt = async || {
         let answer = probe().await;
         if let Err(why) = &answer {
-            said.replace(why.clone());
+            said.replace(Said { words: why.clone(), at: Instant::now() });
         }
         answer
     };

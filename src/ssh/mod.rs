@@ -128,6 +128,26 @@ pub enum SshError {
     },
 }
 
+impl SshError {
+    /// Why no way let us in, one after the other.
+    fn of_all(mut refused: Vec<Self>) -> Option<Self> {
+        if refused.len() < 2 {
+            return refused.pop();
+        }
+        let mut words: Vec<_> = refused.into_iter().map(Self::words).collect();
+        words.dedup();
+        Some(Self::Login { said: words.join("; ") })
+    }
+
+    /// ssh's own words where it has any.
+    fn words(self) -> String {
+        match self {
+            Self::Login { said } => said,
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Blame for SshError {
     fn exit(&self) -> Exit {
         match self {
@@ -170,11 +190,11 @@ impl Ssh {
     }
 
     /// Log in and keep the connection: by the way that answered last, and if that one refuses by the others that are
-    /// known. The error is that of the first.
+    /// known. The error has the words of each.
     pub async fn session(&self, limit: Duration) -> Result<Session, SshError> {
         let deadline = Deadline::after(limit);
         let ways = Ways::load(&self.ways)?;
-        let mut first = None;
+        let mut refused = Vec::new();
         for (n, (rank, way)) in ways.in_order().into_iter().enumerate() {
             match self.session_by(n, &deadline, limit).await {
                 Ok(master) => {
@@ -182,13 +202,13 @@ impl Ssh {
                     return Ok(Session { ssh, mux, alias: alias(n), rank, way, _master: master });
                 }
                 Err(error @ SshError::Start(_)) => return Err(error),
-                Err(error) => drop(first.get_or_insert(error)),
+                Err(error) => refused.push(error),
             }
             if deadline.passed() {
                 break;
             }
         }
-        Err(first.unwrap_or(SshError::TimedOut { command: "log in".into(), limit }))
+        Err(SshError::of_all(refused).unwrap_or(SshError::TimedOut { command: "log in".into(), limit }))
     }
 
     async fn session_by(&self, n: usize, deadline: &Deadline, limit: Duration) -> Result<Child, SshError> {

@@ -36,6 +36,16 @@ fn a_broken_sshd_is_said_to_be_the_cause_and_the_guest_is_asked_over_its_console
     assert!(vm.lane.evidence("guest/nft.txt").contains("[exit 0]"));
 }
 
+/// The host's own firewall lets port 22 in, and no other.
+#[test]
+#[ignore = "a boot: make soak"]
+fn a_port_that_the_hosts_own_filter_does_not_let_through_is_named() {
+    let vm = applied();
+    vm.trim();
+    vm.root("echo 'Port 2222' >/etc/ssh/sshd_config.d/10-port.conf; sync");
+    cannot_be_reached(&vm, "sshd listens on 2222 now, not on 22, and nothing reaches it");
+}
+
 #[test]
 #[ignore = "a boot: make soak"]
 fn an_address_that_is_another_after_the_reboot_is_named() {

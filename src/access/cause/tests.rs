@@ -51,7 +51,32 @@ const FAILED: &str = "LoadState=loaded\nActiveState=failed\nSubState=failed\nRes
 
 #[test]
 fn a_guest_in_which_all_is_well_has_no_cause() {
-    assert_eq!(cause(&[], "Connection refused"), None);
+    for said in [
+        "",
+        "Connection refused",
+        "Connection timed out during banner exchange\nConnection to 10.9.8.7 port 22 timed out",
+        "ssh: connect to host 10.9.8.7 port 2222: Connection timed out",
+        "kex_exchange_identification: read: Connection reset by peer",
+    ] {
+        assert_eq!(cause(&[], said), None, "{said}");
+    }
+}
+
+#[test]
+fn a_port_that_sshd_has_moved_to_and_the_filter_does_not_let_through_is_named_with_both() {
+    let drops = "table inet filter {\nchain input {\ntype filter hook input priority filter; policy drop;";
+    let moved = facts(&[("listen", "LISTEN 0 128 0.0.0.0:2222 0.0.0.0:*"), ("filter", drops)]);
+    let mut ways = ways();
+    let said = "ssh: connect to host 10.9.8.7 port 22: Connection refused; ssh: connect to host 10.9.8.7 port 2222: Connection timed out";
+    let named = |ways: &Ways| Cause::of(&moved, ways, "ansible", PINNED, said).map(|cause| cause.to_string());
+    assert_eq!(named(&ways).as_deref(), Some("sshd listens on 2222 now, not on 22"), "it is tried there first");
+    ways.found = Some(Way { port: 2222, user: "ansible".into() });
+    assert_eq!(
+        named(&ways).as_deref(),
+        Some(
+            "sshd listens on 2222 now, not on 22, and nothing reaches it: the guest's packet filter drops it (policy drop: inet filter input)"
+        )
+    );
 }
 
 #[test]
@@ -143,6 +168,11 @@ fn each_thing_that_stands_in_between_is_named_in_one_line() {
             )],
             "ssh: connect to host 10.9.8.7 port 22: Connection timed out",
             "sshd listens, and nothing reaches port 22: the guest's packet filter drops it (policy drop: inet filter input)",
+        ),
+        (
+            vec![],
+            "ssh: connect to host 10.9.8.7 port 22: No route to host",
+            "sshd listens, and nothing reaches port 22: the guest's packet filter rejects it",
         ),
     ] {
         assert_eq!(cause(&changed, said).as_deref(), Some(words), "{changed:?}");
