@@ -106,7 +106,7 @@ impl Run<'_> {
             return done;
         }
         let seen = match done.as_ref().is_err_and(|failure| failure.exit == Exit::Lost) {
-            true => self.going_down(since).await?,
+            true => super::stop::or_stopped(self.going_down(since)).await?,
             false => restarts_since(&events(&self.vm)?, since),
         };
         if seen.is_empty() {
