@@ -52,7 +52,7 @@ async fn root(serial: &mut Serial, vm: &VmDir, deadline: &Deadline) -> Result<()
 /// A root shell on the console of a guest that is up.
 ///
 /// # Errors
-/// Nobody can log in there before the deadline.
+/// There is no login before the deadline.
 pub async fn root_shell(vm: &VmDir, deadline: &Deadline) -> Result<Serial, NoLook> {
     let mut serial = Serial::over(vm).await?;
     root(&mut serial, vm, deadline).await?;

@@ -109,7 +109,6 @@ fn text(tally: &Tally) -> String {
     let word = if tally.allowed.is_some() { "allowed" } else { degree(tally.severity, tally.fatal) };
     let mut text = format!("{word:<9} {}: {}", tally.id, tally.means);
     if let Some(why) = &tally.allowed {
-        // Writing to a String cannot fail.
         ignore(write!(text, " (the profile: {why})"), IN_MEMORY);
     }
     for finding in &tally.first {

@@ -14,7 +14,6 @@ use std::fmt::Write;
 /// The verdict as text, without colours: it is read in logs as often as on a terminal.
 pub(crate) fn text(record: &Record) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
     ignore(write(record, &mut out), IN_MEMORY);
     out
 }
@@ -169,7 +168,6 @@ const SHOWN: usize = 10;
 /// The state across the last reboot as text, as the verdict has it.
 pub(crate) fn state(record: &Record) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
     ignore(write_state(record, &mut out), IN_MEMORY);
     out.trim_end().to_owned()
 }

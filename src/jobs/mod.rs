@@ -13,7 +13,7 @@ pub mod guards;
 pub mod media;
 pub mod observe;
 pub mod page;
-pub mod parts;
+mod parts;
 pub mod prove;
 pub mod reboot;
 pub mod record;

@@ -250,14 +250,9 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::super::journal::Journal;
+    use super::super::journal::tests::scratch;
     use super::*;
     use serde_json::json;
-
-    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().join("events.ndjson")).unwrap();
-        (dir, path)
-    }
 
     /// The first 22 lines were recorded (QEMU 10.0.2, two versions of this program); the others have the form in which the
     /// monitor, the commands and QEMU 10.0 write the kinds that those lack.

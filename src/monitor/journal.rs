@@ -93,12 +93,13 @@ fn can_be_endless(source: Source, kind: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::events::read_all;
     use super::*;
     use serde_json::json;
 
-    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
+    /// A place for a journal, which goes with the folder.
+    pub(in crate::monitor) fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(dir.path().join("events.ndjson")).unwrap();
         (dir, path)

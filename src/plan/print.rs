@@ -13,7 +13,6 @@ use std::fmt::Write;
 /// The whole plan as text. Keys and passwords, which are made new for each run, are shown as placeholders.
 pub fn text(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
     ignore(write(plan, dirs, own_keys, &mut out), IN_MEMORY);
     out
 }

@@ -19,7 +19,6 @@ const INDENT: usize = 9;
 /// The table and the verdict.
 pub(super) fn text(audit: &Audit) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
     ignore(write(audit, &mut out), IN_MEMORY);
     out
 }
@@ -123,7 +122,6 @@ pub(super) fn list(conditions: &[&Condition], leaves_out: impl Fn(&Condition) ->
             text += &format!(" [skipped: {reason}]");
         }
         let text = wrap_at(WIDTH, text.split_whitespace(), INDENT + width + 2, "");
-        // Writing to a String cannot fail.
         ignore(writeln!(out, "{shown:<7}  {:<width$}  {text}", one.id.as_str()), IN_MEMORY);
     }
     out

@@ -9,7 +9,6 @@ use std::fmt::Write;
 /// The whole text.
 pub(super) fn text(audit: &Audit) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
     ignore(write(audit, &mut out), IN_MEMORY);
     out
 }
