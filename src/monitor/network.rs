@@ -42,10 +42,9 @@ mod tests {
     use super::*;
     use crate::host::lock::Lock;
     use camino::Utf8PathBuf;
-    use std::time::Instant;
 
     #[tokio::test]
-    async fn a_network_that_breaks_or_loses_its_holder_is_told_within_a_second() {
+    async fn a_network_that_breaks_or_loses_its_holder_is_told_without_being_asked() {
         for holder_dies in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let network = NetDir::at(Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap());
@@ -54,14 +53,13 @@ mod tests {
             tokio::spawn(watch(network.clone(), send));
             let early = tokio::time::timeout(Duration::from_millis(600), heard.recv()).await;
             assert!(early.is_err(), "it is well: {early:?}");
-            let start = Instant::now();
             match holder_dies {
                 true => drop(alive.take()),
                 false => std::fs::write(network.broken(), "dnsmasq ended with signal: 9 (SIGKILL)").unwrap(),
             }
-            let why = heard.recv().await.unwrap();
+            let told = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await;
+            let why = told.unwrap().unwrap();
             assert!(why.contains(if holder_dies { "holder" } else { "dnsmasq" }), "{why}");
-            assert!(start.elapsed() < Duration::from_secs(1));
         }
     }
 }

@@ -40,7 +40,7 @@ const LOCKED: &str = "You are in emergency mode.\r\n\r\nCannot open access to co
 async fn a_rescue_prompt_answers(#[case] console: &str, #[case] answer: &str) {
     let start = std::time::Instant::now();
     assert_eq!(waits(console, answer).await, (true, 1), "{console:?}");
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
 }
 
 #[rstest::rstest]

@@ -92,7 +92,7 @@ fn a_playbook_that_hangs_is_stopped_with_its_workers_and_the_task_is_named() {
     let start = Instant::now();
     let error = world.run(&controller, "site.yml", Duration::from_secs(6)).unwrap_err();
     assert!(error.to_string().contains("task \"Wait for ever\" was running"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(15));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

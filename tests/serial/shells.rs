@@ -91,7 +91,7 @@ async fn what_does_not_come_is_said_with_the_last_lines_and_nothing_is_matched_t
     let start = std::time::Instant::now();
     let again = serial.expect("another prompt", &pattern("boot:$"), &Deadline::after(Duration::from_millis(300))).await;
     let error = again.unwrap_err().to_string();
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert!(error.contains("another prompt within") && error.contains("two\n    boot:"), "{error}");
 }
 

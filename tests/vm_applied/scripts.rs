@@ -56,7 +56,7 @@ fn the_command_in_the_guest_is_this_one_with_its_streams_and_its_code() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::SIGTERM).unwrap();
     let start = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_reader_of_the_journal_that_has_enough_ends_it() {
     let start = Instant::now();
     drop(lines);
     assert!(child.wait().unwrap().success());
-    assert!(start.elapsed() < Duration::from_secs(1), "it waited for the next event");
+    assert!(start.elapsed() < Duration::from_secs(5), "it waited for the next event");
 }
 
 /// What the guest's own resolver is asked, without its cache: a name of the project's, so nobody outside is.
