@@ -2,6 +2,7 @@
 
 use super::folder::Folder;
 use crate::host::secrets;
+use crate::host::shell::quoted;
 use crate::names::HostName;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -165,7 +166,7 @@ pub struct Invocation {
 /// The command line as one could type it; the environment is left out.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = self.argv.iter().map(|word| quote(word)).collect();
+        let words: Vec<_> = self.argv.iter().map(|word| quoted(word)).collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -304,15 +305,6 @@ const FIXED: [(&str, &str); 25] = [
 /// The caller's environment, for [`Controller::outer`]. A variable that is not UTF-8 is none that is kept.
 pub fn outer_environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
-}
-
-/// A word as a shell would need it.
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Connection {
 
 /// A path as one word of a shell-like command line.
 fn quoted(path: &Utf8Path) -> String {
-    super::command::quote(path.as_str())
+    crate::host::shell::quoted(path.as_str())
 }
 
 /// A path in an ssh configuration, where `%` begins a token.

@@ -11,6 +11,7 @@ pub mod presence;
 pub mod process;
 pub mod programs;
 pub mod secrets;
+pub mod shell;
 pub mod stop_at;
 pub mod tail;
 pub mod turn;

@@ -14,6 +14,7 @@ mod units;
 
 use super::outcome::Seen;
 use super::probe::Probe;
+use crate::host::shell::quoted;
 use std::time::Duration;
 
 /// What the guest's shell answered.
@@ -78,11 +79,6 @@ pub fn judge(probe: &Probe, asked: &Asked<'_>, answer: &Answer, now: f64) -> See
         true => seen.in_text(&answer.output),
         false => seen,
     }
-}
-
-/// A word that the shell takes as it is.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The lines `KEY=VALUE` of a text.

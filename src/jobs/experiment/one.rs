@@ -2,12 +2,12 @@
 
 use super::expect::{self, Deviation};
 use super::record::{Fates, OneRun};
-use crate::ansible::command::quote;
 use crate::console::gap;
 use crate::console::times::Times;
 use crate::experiment::marks::{self, since_uptime};
 use crate::experiment::{Markers, Milestone, Milestones, Planted, Traces, markers};
 use crate::failure::{Exit, Failure};
+use crate::host::shell::quoted;
 use crate::jobs::run::Run;
 use crate::jobs::stop::or_stopped;
 use crate::monitor::events::{monotonic, read_all};
@@ -66,8 +66,8 @@ impl Run<'_> {
         let looked = self.undisturbed(since, Some(&restart), async |run| {
             run.read_guest(one, terms, &planted).await?;
             run.verify(one).await?;
-            run.compare(before).await?;
-            run.seen_alive(&restart).await
+            let compared = run.compare(before).await?;
+            run.seen_alive(&restart, compared).await
         });
         looked.await?;
         self.judge_loss(one, terms)
@@ -244,5 +244,5 @@ const JOURNAL: &str = "journalctl -b -q --no-pager -o short-monotonic _TRANSPORT
     + _SYSTEMD_UNIT=systemd-journald.service + SYSLOG_IDENTIFIER=systemd-fsck + SYSLOG_IDENTIFIER=fsck";
 
 fn as_root(script: &str) -> String {
-    format!("sudo -n sh -c {}", quote(script))
+    format!("sudo -n sh -c {}", quoted(script))
 }
