@@ -85,8 +85,11 @@ impl<P: Port> Serial<P> {
         while self.shells.pop().is_some() {
             self.terminal.skip();
             self.terminal.enter("exit").await?;
-            // The shell above may throw away what is typed before the one below has its prompt.
+            // What is typed before the shell below reads again is thrown away, and on a busy machine that is some time
+            // after its prompt: it must have answered once.
             if !self.shells.is_empty() {
+                self.until_ours(&Deadline::after(PATIENCE)).await?;
+                self.ask("0", &Deadline::after(3 * PATIENCE)).await?;
                 self.until_ours(&Deadline::after(PATIENCE)).await?;
             }
         }
