@@ -87,6 +87,8 @@ fn what_findings_do_is_one_of_three_and_strict_is_one_of_them() {
         };
         refused(&["--findings", "ignore"], &["ignore", "report, fail, strict"]);
         refused(&["--findings", "report", "--strict"], &["--findings", "--strict", "cannot be used with"]);
+        refused(&["--watch", "5s"], &["--watch", "from 30 s"]);
+        refused(&["--watch", "soon"], &["--watch", "60s"]);
     }
 }
 

@@ -172,6 +172,9 @@ pub(crate) enum Command {
         /// A state that was printed or kept earlier: print what differs from it
         #[arg(long, value_name = "FILE")]
         against: Option<Utf8PathBuf>,
+        /// Print what a reboot will take away or bring back, as far as it shows already; a preview, no verdict
+        #[arg(long, conflicts_with = "against")]
+        foretell: bool,
     },
     /// Run the outcome checks, and judge the last reboot if what runs is what came back from it
     Assert {
@@ -190,7 +193,7 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
         /// Leave the reboot out (this proves little)
-        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict"])]
+        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch"])]
         no_reboot: bool,
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]

@@ -105,12 +105,13 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 run.plan.restart = choice.request(run.plan.restart.mode)?;
                 run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
                 run.record.findings = findings.into();
+                run.watch_for = findings.watch_for();
                 let before = run.observe().await?;
                 let restart = run.reboot().await?;
                 let since = run.judged_until(Some(&restart))?;
                 run.undisturbed(since, Some(&restart), async |run| {
-                    run.compare(before).await?;
-                    run.seen_alive(&restart).await
+                    let compared = run.compare(before).await?;
+                    run.seen_alive(&restart, compared).await
                 })
                 .await?;
                 run.judge_state()?;
@@ -118,12 +119,16 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 run.judge_way()
             })
         }
-        Command::Observe { host, against } => {
+        Command::Observe { host, against, foretell } => {
             let _lock = guards::lock(&ctx, &format!("observe {host}"))?;
-            wait_on(look::observe(ctx, &host, against.as_deref(), say))
+            match foretell {
+                true => wait_on(look::foretell(ctx, &host, say)),
+                false => wait_on(look::observe(ctx, &host, against.as_deref(), say)),
+            }
         }
         Command::Assert { host, findings } => stage(ctx, &host, "assert", Asked::Verdict, say, async |run| {
             run.record.findings = findings.into();
+            run.watch_for = findings.watch_for();
             assert(run).await
         }),
         Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings } => {
@@ -131,7 +136,8 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run, via.into())?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
-            let choices = Choices { keep, no_reboot, no_snapshot, findings: findings.into() };
+            let (watch_for, findings) = (findings.watch_for(), findings.into());
+            let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for };
             let outcome = wait_on(cycle(ctx, plan, choices, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
@@ -193,7 +199,7 @@ async fn assert(run: &mut Run<'_>) -> Result<(), Failure> {
     run.undisturbed(since, restart.as_ref(), async |run| {
         run.check("assert", when).await?;
         match &restart {
-            Some(restart) => run.seen_alive(restart).await,
+            Some(restart) => run.seen_alive(restart, None).await,
             None => Ok(()),
         }
     })

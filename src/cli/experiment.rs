@@ -26,7 +26,8 @@ pub(super) fn run(
     let ExperimentArgs { modes, runs, seed, findings, keep } = what;
     let usual = usual()?;
     let timeout_s = (given.timeout != usual.timeout).then_some(given.timeout);
-    let wanted = Wanted { modes, runs, seed, findings: findings.into(), timeout_s };
+    let watch_for = findings.watch_for();
+    let wanted = Wanted { modes, runs, seed, findings: findings.into(), timeout_s, watch_for };
     wanted.check()?;
     let _lock = guards::lock(&ctx, &format!("experiment {host}"))?;
     let plan = match VmDir::of(ctx.dirs, host).is_alive() {

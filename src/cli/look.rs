@@ -235,6 +235,24 @@ pub(super) async fn observe(
     Ok(0)
 }
 
+/// `observe --foretell`.
+pub(super) async fn foretell(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
+    let state = Run::resume(ctx, host)?.state_at_a_glance().await?;
+    let foretold = crate::observe::foretell(&state);
+    for one in &foretold {
+        say.result(format!("{}\n    {}", one.id, one.what));
+    }
+    if foretold.is_empty() {
+        say.result("Nothing shows that a reboot would take away or bring back. Only a reboot proves it.");
+    }
+    for (section, why) in state.failed() {
+        say.result(format!("{section} could not be seen: {why}"));
+    }
+    let unseen: std::collections::BTreeMap<_, _> = state.failed().collect();
+    say.object(&serde_json::json!({"event": "foretold", "foretold": foretold, "unseen": unseen}));
+    Ok(0)
+}
+
 /// A state that `observe` printed, with or without `--json`, or that a run kept.
 fn read_state(path: &Utf8Path) -> Result<State, Failure> {
     let wrong = |why: String| {

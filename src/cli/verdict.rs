@@ -7,6 +7,7 @@ use crate::host::presence::{IN_MEMORY, ignore};
 use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Phase, Playbook, Record};
 use crate::names::{BootId, HostName};
+use crate::observe::Finding;
 use crate::reboot::{Proof, Restart};
 use crate::snapshot::Restore;
 use std::fmt::Write;
@@ -172,10 +173,25 @@ pub(crate) fn state(record: &Record) -> String {
     out.trim_end().to_owned()
 }
 
+/// How many of what came of a finding are named.
+const NAMED: usize = 3;
+
+/// What came of a finding, in a line.
+fn consequences(finding: &Finding) -> Option<String> {
+    let ids: Vec<_> = finding.consequences.iter().map(|one| one.id.as_str()).collect();
+    let more = ids.len().saturating_sub(NAMED);
+    let named = ids.get(..NAMED.min(ids.len()))?.join(", ");
+    match (ids.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(format!("with it: {named}")),
+        (false, more) => Some(format!("with it: {named} and {more} more")),
+    }
+}
+
 fn write_state(record: &Record, out: &mut String) -> std::fmt::Result {
     let Some(state) = &record.state else { return Ok(()) };
     let judged = &state.judged;
-    let news = state.diff.changes.len() - judged.findings.len() - judged.allowed.len();
+    let news = state.diff.changes.len() - judged.losses();
     let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     write!(out, "  state      ")?;
     match judged.findings.len() {
@@ -190,12 +206,25 @@ fn write_state(record: &Record, out: &mut String) -> std::fmt::Result {
     )?;
     for finding in judged.findings.iter().take(SHOWN) {
         writeln!(out, "             {}\n               {}", finding.id, finding.what)?;
+        if let Some(more) = consequences(finding) {
+            writeln!(out, "               {more}")?;
+        }
     }
     for (finding, why) in judged.allowed.iter().take(SHOWN) {
         writeln!(out, "             {}\n               allowed: {why}", finding.id)?;
     }
     if judged.findings.len() > SHOWN {
         writeln!(out, "             and {} more in result.json", judged.findings.len() - SHOWN)?;
+    }
+    for ill in state.standing.iter().take(SHOWN) {
+        writeln!(out, "             {}", ill.what)?;
+    }
+    for (_, what) in judged.took_effect.iter().take(SHOWN) {
+        writeln!(out, "             took effect at the boot: {what}")?;
+    }
+    if !state.foretold.is_empty() {
+        let came = state.foretold.iter().filter(|one| one.came_true == Some(true)).count();
+        writeln!(out, "             {came} of {} that the look before it foretold came true", state.foretold.len())?;
     }
     for (section, why) in &state.unseen {
         writeln!(out, "             {section} could not be seen: {why}")?;

@@ -7,9 +7,11 @@ use crate::jobs::record::{Asked, Checks, Record, WITHOUT};
 use crate::names::HostName;
 use crate::observe::{BrokenUnit, Policy};
 use crate::plan::Plan;
+use crate::verdict::ALIVE;
+use std::time::Duration;
 
 /// What a cycle leaves out or leaves standing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Choices {
     /// Keep the VM even if all passes.
     pub keep: bool,
@@ -17,8 +19,17 @@ pub struct Choices {
     pub no_reboot: bool,
     /// What a loss of state across the reboot does to the run.
     pub findings: Policy,
+    /// How long after the restart has settled the guest is looked at for the last time.
+    pub watch_for: Duration,
     /// Leave the snapshot out: nobody will want to go back.
     pub no_snapshot: bool,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        let (keep, no_reboot, no_snapshot) = (false, false, false);
+        Self { keep, no_reboot, findings: Policy::default(), watch_for: ALIVE, no_snapshot }
+    }
 }
 
 /// How a cycle ended: its record says what happened, and the VM may still be there.
@@ -45,6 +56,7 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
 /// by the reboot. What they find before it never ends the cycle, for a reboot can also mend.
 async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.record.findings = choices.findings;
+    run.watch_for = choices.watch_for;
     run.up().await?;
     run.apply_anew().await?;
     if !choices.no_snapshot {
@@ -59,9 +71,9 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     let restart = run.reboot().await?;
     let since = run.judged_until(Some(&restart))?;
     run.undisturbed(since, Some(&restart), async |run| {
-        run.compare(before).await?;
+        let compared = run.compare(before).await?;
         run.check("assert", "after the reboot").await?;
-        run.seen_alive(&restart).await
+        run.seen_alive(&restart, compared).await
     })
     .await?;
     run.judge()?;

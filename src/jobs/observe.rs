@@ -4,7 +4,7 @@ use super::cycle::led_by;
 use super::record::Record;
 use super::run::{Run, Said};
 use crate::failure::{Exit, Failure};
-use crate::observe::{self, Across, BrokenUnit, Diff, Judged, Observation, ObserveError, Policy, State};
+use crate::observe::{self, Across, BrokenUnit, Judged, Observation, ObserveError, Policy, State};
 use crate::ssh::Session;
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ const BEFORE: &str = "guest/state-before.json";
 const AFTER: &str = "guest/state-after.json";
 /// How long the login may take.
 const LOGIN: Duration = Duration::from_secs(60);
+
+/// The looks before a reboot and after it.
+#[derive(Debug)]
+pub struct Compared {
+    before: Observation,
+    after: Observation,
+}
 
 impl Run<'_> {
     /// Look at the guest before a reboot. A guest that cannot be looked at ends nothing yet: the reboot and the checks have
@@ -29,36 +36,56 @@ impl Run<'_> {
     }
 
     /// Look again after the reboot, and keep what differs.
-    pub async fn compare(&mut self, before: Option<Observation>) -> Result<(), Failure> {
-        let Some(before) = before else { return Ok(()) };
+    pub async fn compare(&mut self, before: Option<Observation>) -> Result<Option<Compared>, Failure> {
+        let Some(before) = before else { return Ok(None) };
         self.phase("compare", async |run| {
             let allow = run.plan.profile.state.allow.clone();
             let seen = run.look(async |session| observe::after_reboot(session, &before.state, &allow).await).await?;
-            let mut said = run.keep_state(&seen, AFTER)?;
-            if let Ok(after) = &seen {
-                let diff = Diff::between(&before.state, &after.state);
-                let judged = diff.judge(&allow);
-                said.text = format!("{}; {}", summary(&judged, &diff), said.text);
-                let broken = run.broken(&judged).await;
-                let failed = before.state.failed().chain(after.state.failed());
-                run.record.state = Some(Across {
-                    before: before.look(BEFORE),
-                    after: after.look(AFTER),
-                    unseen: failed.map(|(section, why)| (section, why.to_owned())).collect(),
-                    diff,
-                    judged,
-                    strict: run.record.findings == Policy::Strict,
-                    broken,
-                });
-            }
-            Ok(((), said))
+            let said = run.keep_comparison(&before, &seen).await?;
+            Ok((seen.ok().map(|after| Compared { before, after }), said))
         })
         .await
+    }
+
+    /// Look once more, when what fails some seconds after the boot has had the time for it.
+    pub async fn compare_again(&mut self, compared: &Compared) -> Result<Said, Failure> {
+        let Compared { before, after } = compared;
+        let allow = self.plan.profile.state.allow.clone();
+        let look = async |session: &Session| observe::once_more(session, &before.state, after, &allow).await;
+        let seen = self.look(look).await?;
+        self.keep_comparison(before, &seen).await
+    }
+
+    /// Keep the state after a reboot, and what it differs in from the one before.
+    async fn keep_comparison(
+        &mut self,
+        before: &Observation,
+        seen: &Result<Observation, ObserveError>,
+    ) -> Result<Said, Failure> {
+        let mut said = self.keep_state(seen, AFTER)?;
+        // The last look is the one that counts, also where it could not look.
+        self.record.state = None;
+        if let Ok(after) = seen {
+            let strict = self.record.findings == Policy::Strict;
+            let allow = &self.plan.profile.state.allow;
+            let mut across = Across::between((before, BEFORE), (after, AFTER), allow, strict);
+            said.text = format!("{}; {}", summary(&across), said.text);
+            across.broken = self.broken(&across.judged).await;
+            self.record.state = Some(across);
+        }
+        Ok(said)
     }
 
     /// The state of the guest as it is now, to be compared with an earlier one if there is one; nothing is kept.
     pub async fn state_now(&self, earlier: Option<&State>) -> Result<Observation, Failure> {
         Ok(self.look(async |session| observe::at_rest(session, earlier).await).await??)
+    }
+
+    /// The state of the guest by one look, whether it has come to rest or not.
+    pub async fn state_at_a_glance(&self) -> Result<State, Failure> {
+        let session = self.ssh()?.session(LOGIN).await?;
+        let work = async { Ok::<_, Failure>(observe::observe(&session, LOGIN).await?) };
+        self.watch()?.unless_lost("a look at the guest's state", work).await
     }
 
     /// What the reboot has lost fails the run, as far as `--findings` says so; a state that was not compared has no
@@ -120,13 +147,18 @@ fn facts(state: &State) -> usize {
 }
 
 /// What came of a comparison, in some words.
-fn summary(judged: &Judged, diff: &Diff) -> String {
-    let findings = judged.findings.len();
-    let rest = diff.changes.len() - findings;
+fn summary(across: &Across) -> String {
+    let findings = across.judged.findings.len();
+    let rest = across.diff.changes.len() - across.judged.losses();
+    let standing = match across.standing.len() {
+        0 => String::new(),
+        1 => ", 1 that was bad before it".into(),
+        n => format!(", {n} that were bad before it"),
+    };
     match (findings, rest) {
-        (0, 0) => "as before the reboot".into(),
-        (0, rest) => format!("nothing is lost, {rest} other differences"),
-        (findings, rest) => format!("{findings} lost or changed, {rest} other differences"),
+        (0, 0) => format!("as before the reboot{standing}"),
+        (0, rest) => format!("nothing is lost, {rest} other differences{standing}"),
+        (findings, rest) => format!("{findings} lost or changed, {rest} other differences{standing}"),
     }
 }
 
@@ -180,7 +212,9 @@ pub(super) fn across_for_tests(findings: Vec<observe::Finding>, broken: Vec<Brok
     Across {
         before: look(BEFORE),
         after: look(AFTER),
-        diff: Diff::default(),
+        diff: observe::Diff::default(),
+        standing: Vec::new(),
+        foretold: Vec::new(),
         judged: Judged { findings, ..Judged::default() },
         unseen: std::collections::BTreeMap::new(),
         strict: false,
@@ -196,7 +230,8 @@ mod tests {
 
     fn finding(n: usize, severity: Severity) -> Finding {
         let (id, what) = (format!("sysctl/k{n}"), format!("k{n} was 1 and is 0"));
-        Finding { id, section: Section::Sysctl, what, before: Some("1".into()), after: Some("0".into()), severity }
+        let (before, after) = (Some("1".into()), Some("0".into()));
+        Finding { id, section: Section::Sysctl, what, before, after, severity, consequences: Vec::new() }
     }
 
     fn record(findings: Vec<Finding>, policy: Policy) -> Record {

@@ -14,8 +14,9 @@ use crate::plan::Plan;
 use crate::qemu::Machine;
 use crate::report::RunFolder;
 use crate::ssh::Ssh;
+use crate::verdict::ALIVE;
 use crate::wait::Watch;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One run, from `up` to `down`, in one process or in several.
 pub struct Run<'a> {
@@ -27,6 +28,8 @@ pub struct Run<'a> {
     pub vm: VmDir,
     /// What was done so far.
     pub record: Record,
+    /// How long after a restart has settled the guest is looked at for the last time.
+    pub watch_for: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -54,7 +57,7 @@ impl<'a> Run<'a> {
         };
         let record = Record::begin(&plan.host, &plan.vm, &folder, made_of);
         let vm = VmDir::of(ctx.dirs, &plan.host);
-        Ok(Self { ctx, plan, vm, record })
+        Ok(Self { ctx, plan, vm, record, watch_for: ALIVE })
     }
 
     /// Go on with the run of a VM that is up.
@@ -78,7 +81,7 @@ impl<'a> Run<'a> {
         let vaulted = std::fs::read(plan.controller(ctx.dirs).folder.secrets()).unwrap_or_default();
         secrets::know(serde_json::from_slice::<Vec<String>>(&vaulted).unwrap_or_default());
         let record = Record::load(&vm).map_err(|e| damaged("the record", e))?;
-        Ok(Self { ctx, plan, vm, record })
+        Ok(Self { ctx, plan, vm, record, watch_for: ALIVE })
     }
 
     /// The evidence folder.

@@ -1,6 +1,7 @@
 //! Nothing between a proof and the verdict may restart the machine unseen.
 
-use super::run::Run;
+use super::observe::Compared;
+use super::run::{Run, Said};
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
@@ -8,7 +9,7 @@ use crate::monitor::events::{Event, monotonic, read_all};
 use crate::names::BootId;
 use crate::reboot::{self, Proof, Restart, Seen, restarts_since};
 use crate::ssh::Session;
-use crate::verdict::{ALIVE, Unproved};
+use crate::verdict::Unproved;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How long the login may take.
@@ -143,13 +144,15 @@ impl Run<'_> {
         answer.is_ok_and(|answer| !matches!(answer.stdout.trim(), "" | "stopping"))
     }
 
-    /// See that the boot that was proved is still there, when it has had the time to restart itself.
-    pub async fn seen_alive(&mut self, restart: &Restart) -> Result<(), Failure> {
+    /// See that the boot that was proved is still there, when it has had the time to restart itself; and what has failed
+    /// meanwhile, or is started again and again.
+    pub async fn seen_alive(&mut self, restart: &Restart, compared: Option<Compared>) -> Result<(), Failure> {
         self.phase("watch", async |run| {
             let settled = restart.settled_mono();
             let since = run.judged_until(Some(restart))?;
+            let watch = run.watch_for;
             let passes = async {
-                while monotonic() - settled < ALIVE.as_secs_f64() && restarts_since(&events(&run.vm)?, since).is_empty()
+                while monotonic() - settled < watch.as_secs_f64() && restarts_since(&events(&run.vm)?, since).is_empty()
                 {
                     tokio::time::sleep(PERIOD).await;
                 }
@@ -163,7 +166,12 @@ impl Run<'_> {
             }
             let seconds = monotonic() - settled;
             run.record.alive_s = Some(seconds);
-            Ok(((), format!("the same boot, {seconds:.0} s after it had settled")))
+            let mut said = Said::from(format!("the same boot, {seconds:.0} s after it had settled"));
+            if let Some(compared) = compared {
+                let again = run.compare_again(&compared).await?;
+                said = Said { text: format!("{}; {}", said.text, again.text), ok: again.ok };
+            }
+            Ok(((), said))
         })
         .await
     }

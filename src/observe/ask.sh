@@ -28,7 +28,12 @@ ask_of() {
 
 containers() {
   ids=$(timeout 40 docker ps -aq --no-trunc) || return
-  [ -z "$ids" ] || timeout 40 docker inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
+  [ -z "$ids" ] || timeout 40 docker inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"restarts":{{.RestartCount}},"error":{{json .State.Error}},"pid":{{.State.Pid}},"mounts":{{json .Mounts}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
+}
+# What a container finds at the places of its mounts: a folder that was mounted over later is another one for it.
+container_mounts() {
+  for pid in $(sed -n 's/.*"pid":\([1-9][0-9]*\),.*/\1/p' "$d/containers"); do set -- "$@" /proc/$pid/mountinfo; done
+  [ $# = 0 ] || any grep -s '' /dev/null "$@"
 }
 # A stopped Docker must stay stopped: its socket would start it.
 docker_runs() { read -r pid </run/docker.pid; kill -0 "$pid"; } 2>/dev/null
@@ -37,27 +42,48 @@ ask_docker() {
   if ! command -v docker >/dev/null; then why='no docker program'
   elif ! docker_runs; then why='docker is not running'
   else
-    ask containers containers
+    ask containers containers >"$d/containers"
+    cat "$d/containers"
+    ask container-mounts container_mounts
     ask docker-networks timeout 40 docker network ls --no-trunc --format '{{json .}}'
     ask docker-volumes timeout 40 docker volume ls --format '{{json .}}'
     return
   fi
-  for name in containers docker-networks docker-volumes; do absent $name "$why"; done
+  for name in containers container-mounts docker-networks docker-volumes; do absent $name "$why"; done
 }
 everything_else() {
   err=$d/err
   ask units timeout 40 systemctl list-units --all --plain --no-legend --no-pager --full
+  ask services timeout 40 systemctl show -p Id,Type,ActiveState,Result,NRestarts,MainPID,ActiveExitTimestampMonotonic,WantedBy,RequiredBy,UpheldBy,BoundBy,TriggeredBy,TimersMonotonic,TimersCalendar '*.service' '*.socket' '*.timer' '*.path'
+  ask user-units user_units
+  # Drop-ins and files that hold until the reboot only.
+  ask runtime any grep -ars '' /run/systemd/system.control /run/systemd/system /run/systemd/network /run/udev/rules.d /run/sysctl.d /run/modprobe.d
   # Where units come from, and links whose target says something.
   ask links links
   ask installable any grep -rls '^\[Install\]' --include='*.service' /etc/systemd/system /run/systemd/system /run/systemd/generator /run/systemd/generator.early /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system
   ask bus-names any grep -hs ^SystemdService= /usr/share/dbus-1/system-services/* /usr/local/share/dbus-1/system-services/* /etc/dbus-1/system-services/*
   ask_of ss sockets ss -Htulnp
+  ask_of ss unix-sockets ss -Hxlnp
   ask_of nft nft nft -s list ruleset
   ask legacy legacy
   ask_of ip addresses ip -j -d address
   ask_of ip routes both 'route show table all'
   ask_of ip ip-rules both rule
-  ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/fstab /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
+  ask_of ip neighbours ip -j neighbour show nud permanent
+  ask_of tc qdiscs tc qdisc show
+  ask_of ethtool offloads offloads
+  # Asking for what was never used would load its module.
+  loaded wireguard wg wireguard wireguard
+  loaded ip_set ipset ipsets ipset save
+  ask peers any grep -his '^ *PublicKey *=' /etc/wireguard/*.conf
+  ask permissions find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l -printf '%y %m %u:%g %p\n'
+  ask_of getfacl acls any getfacl -spR /run /dev
+  ask etc find /etc /root/.ssh /home /var/spool/cron -xdev \( -path '/home/*/*' ! -path '/home/*/.ssh*' \) -prune -o -type f -size -1000k \( -path '/etc/*' -o -path '*/.ssh/authorized_keys*' -o -path '/var/spool/*' \) -exec cksum {} +
+  ask sys any grep -as '' /sys/kernel/mm/transparent_hugepage/* /sys/kernel/mm/transparent_hugepage/khugepaged/defrag /sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/ksm/run /sys/devices/system/cpu/smt/control /sys/devices/system/cpu/cpu*/online /sys/devices/system/cpu/cpufreq/policy*/scaling_governor /sys/block/*/queue/scheduler /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/nr_requests /sys/block/*/queue/rq_affinity /sys/block/*/queue/wbt_lat_usec /sys/block/*/dm/name /sys/block/*/md/level /sys/class/net/*/queues/rx-*/rps_cpus /sys/module/*/parameters/* /sys/kernel/security/apparmor/profiles
+  ask binfmt binfmt
+  ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/hosts /etc/fstab /etc/nftables.conf /etc/nftables.d/*.nft /etc/nftables/*.nft /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
+  # What the last boot cannot have read, for it was written since.
+  ask written written
   # Of a password only whether there is one is told.
   ask passwords sed -E 's/^([^:]*):[!*][^:]*:.*/\1:locked/; t; s/^([^:]*)::.*/\1:empty/; t; s/^([^:]*):[^:]*:.*/\1:set/' /etc/shadow
   # Looking into binfmt_misc would mount it.
@@ -77,6 +103,41 @@ legacy() {
     read -r _ 2>/dev/null </proc/net/ip${v}_tables_names || continue
     echo "family ip$v"
     ip${v}tables-legacy-save || return
+  done
+}
+written() {
+  while read -r key at _; do
+    [ "$key" != btime ] || break
+  done </proc/stat
+  any find /etc/sysctl.d /etc/nftables.conf /etc/nftables.d /etc/nftables /usr/lib/sysctl.d -newermt "@$at"
+}
+# loaded MODULE PROGRAM NAME COMMAND…: nothing where the kernel has no such module in use.
+loaded() {
+  if [ -d /sys/module/$1 ]; then shift; ask_of "$@"; else ask "$3" :; fi
+}
+# Never a key: neither a private nor a preshared one.
+wireguard() {
+  for what in allowed-ips persistent-keepalive fwmark; do
+    echo "$what"
+    wg show all $what || return
+  done
+}
+offloads() {
+  for device in /sys/class/net/*/device; do
+    [ ! -e "$device" ] || { device=${device%/device} && ethtool -k "${device##*/}"; } || return
+  done
+}
+# Where binfmt_misc is not mounted, looking would mount it.
+binfmt() { ! grep -qs ' - binfmt_misc ' /proc/1/mountinfo || any grep -s '' /proc/sys/fs/binfmt_misc/*; }
+# The units of users whose manager runs without a login (linger), and of those that are logged in, but for who asks.
+user_units() {
+  for manager in /run/user/*/systemd/private; do
+    uid=${manager#/run/user/} && uid=${uid%%/*}
+    [ -S "$manager" ] || continue
+    user=$(id -nu "$uid") || continue
+    [ "$uid" != "$SUDO_UID" ] || [ -e "/var/lib/systemd/linger/$user" ] || continue
+    echo "user $user"
+    timeout 20 setpriv --reuid "$uid" --regid "$(id -g "$uid")" --init-groups env XDG_RUNTIME_DIR="/run/user/$uid" systemctl --user list-units --all --plain --no-legend --no-pager --full || return
   done
 }
 both() { ip -j -4 $1 && ip -j -6 $1; }

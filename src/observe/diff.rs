@@ -1,7 +1,8 @@
 //! What differs between two looks at the same guest.
 
+use super::consequences;
 use super::fold::fold;
-use super::loss::{Loss, loss};
+use super::loss::{Loss, Meaning, meaning};
 use super::state::{Fact, Facts, Observed, Section, State};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,12 @@ pub struct Change {
     pub after: Option<String>,
     /// Why this is a loss; nothing where it is only told.
     pub loss: Option<Loss>,
+    /// What the disk had said before, and the boot has brought into effect: a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_effect: Option<String>,
+    /// The id of the loss that this one comes of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comes_of: Option<String>,
 }
 
 /// What kind of difference it is.
@@ -42,10 +49,12 @@ pub enum Kind {
 impl Change {
     /// Its stable name: the section, then the key (`sysctl/net.ipv4.ip_forward`).
     pub fn id(&self) -> String {
-        match self.key.is_empty() {
-            true => self.section.to_string(),
-            false => format!("{}/{}", self.section, self.key),
-        }
+        id(self.section, &self.key)
+    }
+
+    /// The part of the key up to a mark: the unit of `web.service/active`.
+    pub(super) fn name(&self, end: &str) -> Option<&str> {
+        self.key.strip_suffix(end)
     }
 
     /// What kind of difference it is.
@@ -73,10 +82,17 @@ impl Diff {
         let mut raw = fold(raw, before, after);
         raw.sort_by_key(|raw| raw.section);
         let changes = raw.into_iter().map(|raw| {
-            let loss = loss(&raw, before, after);
-            Change { section: raw.section, key: raw.key, before: raw.before, after: raw.after, loss }
+            let (loss, took_effect) = match meaning(&raw, before, after) {
+                Meaning::Lost(loss) => (Some(loss), None),
+                Meaning::TookEffect(said) => (None, Some(said)),
+                Meaning::Nothing => (None, None),
+            };
+            let Raw { section, key, before, after } = raw;
+            Change { section, key, before, after, loss, took_effect, comes_of: None }
         });
-        Self { changes: changes.collect() }
+        let mut changes: Vec<_> = changes.collect();
+        consequences::trace(&mut changes, before, after);
+        Self { changes }
     }
 
     /// Whether nothing differs.
@@ -97,6 +113,21 @@ pub(super) struct Raw {
     pub(super) key: String,
     pub(super) before: Option<String>,
     pub(super) after: Option<String>,
+}
+
+impl Raw {
+    /// The id that its difference will have.
+    pub(super) fn id(&self) -> String {
+        id(self.section, &self.key)
+    }
+}
+
+/// The stable name of a difference: the section, then the key (`sysctl/net.ipv4.ip_forward`).
+fn id(section: Section, key: &str) -> String {
+    match key.is_empty() {
+        true => section.to_string(),
+        false => format!("{section}/{key}"),
+    }
 }
 
 /// A section that came, went, or can no longer be read. What its tool says when it fails is told and not

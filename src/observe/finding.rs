@@ -1,9 +1,10 @@
 //! Findings: the differences that a reboot should not make, less what the profile allows.
 
-use super::diff::Diff;
+use super::diff::{Change, Diff};
 use super::state::Section;
 use crate::profile::AllowedLoss;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -72,11 +73,33 @@ pub struct Finding {
     pub before: Option<String>,
     /// What it is now.
     pub after: Option<String>,
-    /// How much it weighs.
+    /// How much it weighs: as much as the heaviest of its consequences.
     pub severity: Severity,
+    /// What is lost only because this is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consequences: Vec<Finding>,
 }
 
 impl Finding {
+    /// The finding of a difference that is a loss.
+    fn of(change: &Change) -> Option<Self> {
+        let loss = change.loss.as_ref()?;
+        Some(Self {
+            id: change.id(),
+            section: change.section,
+            what: loss.what.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+            severity: loss.severity,
+            consequences: Vec::new(),
+        })
+    }
+
+    /// How many losses it stands for.
+    pub fn losses(&self) -> usize {
+        1 + self.consequences.len()
+    }
+
     /// The unit that has failed or is started again and again, if that is what was found. The other findings are often
     /// its consequences.
     pub fn broken_unit(&self) -> Option<&str> {
@@ -99,6 +122,16 @@ pub struct Judged {
     pub allowed: Vec<(Finding, String)>,
     /// Entries of the allow-list that no difference matched.
     pub unused: Vec<String>,
+    /// What the disk had said before, and the boot has brought into effect: the id, and what it is. No loss, and told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub took_effect: Vec<(String, String)>,
+}
+
+impl Judged {
+    /// How many differences the findings and what is allowed stand for.
+    pub fn losses(&self) -> usize {
+        self.findings.iter().chain(self.allowed.iter().map(|(finding, _)| finding)).map(Finding::losses).sum()
+    }
 }
 
 impl Diff {
@@ -117,16 +150,10 @@ impl Diff {
     pub fn judge_on(&self, allow: &[AllowedLoss], now: SystemTime) -> Judged {
         let mut judged = Judged::default();
         let mut used = vec![false; allow.len()];
+        let mut consequences: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
         for change in &self.changes {
-            let Some(loss) = &change.loss else { continue };
-            let mut finding = Finding {
-                id: change.id(),
-                section: change.section,
-                what: loss.what.clone(),
-                before: change.before.clone(),
-                after: change.after.clone(),
-                severity: loss.severity,
-            };
+            judged.took_effect.extend(change.took_effect.iter().map(|what| (change.id(), what.clone())));
+            let Some(mut finding) = Finding::of(change) else { continue };
             let (mut valid, mut expired) = (None, None);
             for (n, allowed) in allow.iter().enumerate() {
                 if matches(&allowed.id, &finding.id) {
@@ -135,15 +162,22 @@ impl Diff {
                     which.get_or_insert(allowed);
                 }
             }
-            match (valid, expired) {
+            if let (None, Some(allowed)) = (valid, expired) {
+                finding.what += &format!("; state.allow no longer covers it: {}", allowed.reason());
+            }
+            match (valid, &change.comes_of) {
                 (Some(allowed), _) => judged.allowed.push((finding, allowed.reason())),
-                (None, Some(allowed)) => {
-                    finding.what += &format!("; state.allow no longer covers it: {}", allowed.reason());
-                    judged.findings.push(finding);
-                }
+                (None, Some(root)) => consequences.entry(root).or_default().push(finding),
                 (None, None) => judged.findings.push(finding),
             }
         }
+        // What comes of a loss that is allowed is allowed with it.
+        for finding in judged.findings.iter_mut().chain(judged.allowed.iter_mut().map(|(finding, _)| finding)) {
+            finding.consequences = consequences.remove(finding.id.as_str()).unwrap_or_default();
+            let heaviest = finding.consequences.iter().map(|consequence| consequence.severity).min();
+            finding.severity = finding.severity.min(heaviest.unwrap_or(finding.severity));
+        }
+        judged.findings.extend(consequences.into_values().flatten());
         judged.findings.sort_by_key(|finding| (finding.severity, finding.broken_unit().is_none()));
         judged.unused = allow.iter().zip(used).filter(|(_, used)| !used).map(|(a, _)| a.id.clone()).collect();
         judged
@@ -167,7 +201,6 @@ fn matches(glob: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::loss::Loss;
-    use super::super::{Change, Section};
     use super::*;
     use std::time::Duration;
 
@@ -178,6 +211,8 @@ mod tests {
             before: Some("active (running)".into()),
             after: after.map(str::to_owned),
             loss: Some(Loss { what: (*key).to_owned(), severity: *severity }),
+            took_effect: None,
+            comes_of: None,
         };
         Diff { changes: changes.iter().map(change).collect() }
     }

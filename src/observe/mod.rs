@@ -5,21 +5,30 @@
 //! gets into a state, so that it cannot show in a difference.
 
 mod answers;
+mod consequences;
 mod diff;
 mod finding;
+mod flaps;
 mod fold;
+mod foretell;
 mod loss;
 mod read;
+mod reasons;
 mod settled;
+mod standing;
 mod state;
 
 pub use diff::{Change, Diff, Kind};
 pub use finding::{Finding, Judged, Policy, Severity};
+pub use foretell::{Foretold, foretell};
 pub use loss::Loss;
-pub use settled::{Observation, after_reboot, at_rest};
-pub use state::{Fact, Facts, Observed, Section, State};
+pub use settled::{Observation, after_reboot, at_rest, once_more};
+pub use standing::Standing;
+pub use state::{Fact, Facts, Known, Observed, Reason, Section, Setting, State};
 
 use crate::failure::{Blame, Exit};
+use crate::host::shell::quoted;
+use crate::profile::AllowedLoss;
 use crate::ssh::{Session, SshError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +53,31 @@ pub struct Across {
     /// their consequences.
     #[serde(default)]
     pub broken: Vec<BrokenUnit>,
+    /// What was bad before the reboot and is after it: no loss.
+    #[serde(default)]
+    pub standing: Vec<Standing>,
+    /// What the look before the reboot foretold, and whether it came true.
+    #[serde(default)]
+    pub foretold: Vec<Foretold>,
+}
+
+impl Across {
+    /// Compare two looks, each kept in a file of the evidence.
+    pub fn between(
+        before: (&Observation, &str),
+        after: (&Observation, &str),
+        allow: &[AllowedLoss],
+        strict: bool,
+    ) -> Self {
+        let (old, new) = (&before.0.state, &after.0.state);
+        let diff = Diff::between(old, new);
+        let judged = diff.judge(allow);
+        let unseen = old.failed().chain(new.failed()).map(|(section, why)| (section, why.to_owned())).collect();
+        let (before, after) = (before.0.look(before.1), after.0.look(after.1));
+        let standing = standing::standing(old, new);
+        let foretold = foretell::held_against(foretell(old), &diff);
+        Self { before, after, diff, judged, unseen, strict, broken: Vec::new(), standing, foretold }
+    }
 }
 
 /// A unit that was well before the reboot and has failed, or is started again and again, after it.
@@ -111,7 +145,7 @@ pub async fn broken_units(session: &Session, findings: &[Finding]) -> Vec<Broken
     let mut broken = Vec::new();
     for finding in findings {
         let Some(unit) = finding.broken_unit() else { continue };
-        let quoted = format!("'{}'", unit.replace('\'', r"'\''"));
+        let quoted = quoted(unit);
         // What its own processes said tells more than what systemd says of it.
         let ask = format!(
             "ask() {{ sudo -n journalctl -b -q --no-pager -o cat -n {LAST_WORDS} \"$@\"; }}; \
@@ -127,24 +161,10 @@ pub async fn broken_units(session: &Session, findings: &[Finding]) -> Vec<Broken
     broken
 }
 
-/// Ask why services that had been active are not: those that systemd left out by their own conditions are noted in the
-/// state as `skipped`.
-async fn note_skipped(session: &Session, before: &State, after: &mut State) -> Result<(), ObserveError> {
-    let idle = after.facts(Section::Units).zip(before.facts(Section::Units)).map(|(now, old)| {
-        let services = old.keys().filter(|key| !now.contains_key(*key)).filter_map(|key| key.strip_suffix("/active"));
-        services.filter(|unit| unit.ends_with(".service")).map(|unit| format!("'{unit}'")).collect::<Vec<_>>()
-    });
-    let Some(idle) = idle.filter(|idle| !idle.is_empty()) else { return Ok(()) };
-    let asked = format!("systemctl show -p Id,ConditionResult,ConditionTimestampMonotonic -- {}", idle.join(" "));
-    let answer = session.ask(&asked, Duration::from_secs(60)).await.map_err(ObserveError::Ask)?;
-    after.promised.insert("skipped".into(), read::skipped(&answer.stdout));
-    Ok(())
-}
-
 /// The script as one command of the guest's login shell; it ends in the guest, too, when the time is over.
 fn command(limit: Duration) -> String {
     let script = include_str!("ask.sh").replace("MOST", &answers::MOST.to_string());
-    format!("exec sudo -n timeout -k 5 {} sh -c '{}'", limit.as_secs(), script.replace('\'', r"'\''"))
+    format!("exec sudo -n timeout -k 5 {} sh -c {}", limit.as_secs(), quoted(&script))
 }
 
 #[cfg(test)]

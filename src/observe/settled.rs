@@ -4,7 +4,7 @@
 //! found. So it is looked at until two looks in a row are the same. After a reboot more is asked: a loss counts only
 //! when it has stood for a while, for what is late is not lost.
 
-use super::{Change, Diff, Finding, Look, ObserveError, State, note_skipped, observe};
+use super::{Change, Diff, Finding, Known, Look, ObserveError, State, flaps, observe, reasons};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::profile::AllowedLoss;
 use crate::ssh::Session;
@@ -30,6 +30,8 @@ pub struct Observation {
     pub took: Duration,
     /// The ids of what still changed between the last two looks; empty where the guest had come to rest.
     pub moving: Vec<String>,
+    /// What was known at the first look: what is started again after it, is so again and again.
+    pub first: Known,
 }
 
 impl Observation {
@@ -41,9 +43,9 @@ impl Observation {
 }
 
 /// Look until two looks in a row are the same, for at most two minutes. If this is to be compared with an earlier state,
-/// the guest is also asked why services of that one do not run.
+/// the guest is also asked why it is not as that one was.
 pub async fn at_rest(session: &Session, before: Option<&State>) -> Result<Observation, ObserveError> {
-    until(REST, async || look(session, before).await, |_, _| true).await
+    until(REST, None, async |first| look(session, before, first).await, |_, _| true).await
 }
 
 /// Look again after a reboot: until two looks in a row are the same and nothing is lost, or what is lost has been so
@@ -53,14 +55,45 @@ pub async fn after_reboot(
     before: &State,
     allow: &[AllowedLoss],
 ) -> Result<Observation, ObserveError> {
-    let look = async || look(session, Some(before)).await;
-    until(REST, look, |state, stood| stood >= patience(&Diff::between(before, state).findings(allow))).await
+    again(session, before, None, allow).await
 }
 
-async fn look(session: &Session, before: Option<&State>) -> Result<State, ObserveError> {
+/// Look once more when some time has passed, and where it is not as at the last look, until it has come to rest again.
+/// What was started again since the first of all looks has not come to rest.
+pub async fn once_more(
+    session: &Session,
+    before: &State,
+    last: &Observation,
+    allow: &[AllowedLoss],
+) -> Result<Observation, ObserveError> {
+    let begun = Instant::now();
+    let state = look(session, Some(before), Some(&last.first)).await?;
+    let mut seen = match Diff::between(&last.state, &state).is_empty() {
+        true => Observation { state, passes: 1, took: begun.elapsed(), moving: Vec::new(), first: last.first.clone() },
+        false => again(session, before, Some(&last.first), allow).await?,
+    };
+    seen.passes += last.passes;
+    seen.took += last.took;
+    Ok(seen)
+}
+
+async fn again(
+    session: &Session,
+    before: &State,
+    first: Option<&Known>,
+    allow: &[AllowedLoss],
+) -> Result<Observation, ObserveError> {
+    let look = async |first: Option<&Known>| look(session, Some(before), first).await;
+    until(REST, first, look, |state, stood| stood >= patience(&Diff::between(before, state).findings(allow))).await
+}
+
+async fn look(session: &Session, before: Option<&State>, first: Option<&Known>) -> Result<State, ObserveError> {
     let mut state = observe(session, PASS).await?;
+    if let Some(first) = first {
+        flaps::settle(&mut state, first);
+    }
     if let Some(before) = before {
-        note_skipped(session, before, &mut state).await?;
+        reasons::note(session, before, &mut state).await?;
     }
     Ok(state)
 }
@@ -78,23 +111,27 @@ fn patience(findings: &[Finding]) -> Duration {
 /// health is not yet known, a clock that no server has answered yet.
 fn is_on_its_way(finding: &Finding) -> bool {
     let now = finding.after.as_deref().unwrap_or_default();
-    finding.id == "system/synchronised" || now == "starting" || now.starts_with("activating (start")
+    let own = finding.id == "system/synchronised" || now == "starting" || now.starts_with("activating (start");
+    own || finding.consequences.iter().any(is_on_its_way)
 }
 
-/// Look until the guest is at rest and `enough` says so, which is given the state and how long it has been that.
+/// Look until the guest is at rest and `enough` says so, which is given the state and how long it has been that. A look
+/// is given what was known at the first one.
 async fn until<E>(
     rest: Duration,
-    look: impl AsyncFn() -> Result<State, E>,
+    first: Option<&Known>,
+    look: impl AsyncFn(Option<&Known>) -> Result<State, E>,
     enough: impl Fn(&State, Duration) -> bool,
 ) -> Result<Observation, E> {
     let deadline = Deadline::after(rest);
     let mut since = Instant::now();
-    let mut state = look().await?;
+    let mut state = look(first).await?;
+    let first = first.unwrap_or(&state.known).clone();
     let mut passes = 1;
     loop {
         tokio::time::sleep(PROBE_PERIOD).await;
         let begun = Instant::now();
-        let next = look().await?;
+        let next = look(Some(&first)).await?;
         passes += 1;
         let moved = Diff::between(&state, &next);
         if !moved.is_empty() {
@@ -103,7 +140,7 @@ async fn until<E>(
         state = next;
         if (moved.is_empty() && enough(&state, since.elapsed())) || deadline.passed() {
             let moving = moved.changes.iter().map(Change::id).collect();
-            return Ok(Observation { state, passes, took: deadline.waited(), moving });
+            return Ok(Observation { state, passes, took: deadline.waited(), moving, first });
         }
     }
 }
@@ -122,9 +159,11 @@ mod tests {
     /// Look at a guest that shows these values one after the other, and then the last for ever.
     fn watch(values: &[u32], rest: Duration, enough: impl Fn(&State, Duration) -> bool) -> Observation {
         let n = Cell::new(0);
-        let look = async || Ok::<_, ObserveError>(state(values[n.replace(n.get() + 1).min(values.len() - 1)]));
+        let look = async |_: Option<&Known>| {
+            Ok::<_, ObserveError>(state(values[n.replace(n.get() + 1).min(values.len() - 1)]))
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(until(rest, look, enough)).unwrap()
+        runtime.block_on(until(rest, None, look, enough)).unwrap()
     }
 
     #[test]
@@ -160,6 +199,7 @@ mod tests {
             before: Some("active (running)".into()),
             after: after.map(str::to_owned),
             severity: Severity::Serious,
+            consequences: Vec::new(),
         };
         let gone = finding("units/a.service/active", None);
         let starting = finding("units/b.service/active", Some("activating (start)"));

@@ -4,7 +4,7 @@
 //! stable across boots: no process id, no handle, no random id is ever part of one.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What a guest looked like, section by section.
@@ -16,6 +16,61 @@ pub struct State {
     /// and is never compared.
     #[serde(default)]
     pub promised: BTreeMap<String, Vec<String>>,
+    /// What else explains a difference; never compared either.
+    #[serde(default)]
+    pub known: Known,
+}
+
+/// What is known of a guest besides its facts: counts, and what stands behind them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Known {
+    /// How often a unit (`web.service`) was started again by systemd, or a container (`container/web`) by Docker.
+    pub restarts: BTreeMap<String, u64>,
+    /// Units that ran in this boot, were ended without a failure, and do not run now; none that end by themselves.
+    pub stopped: BTreeSet<String>,
+    /// Services that run although no unit and no timer, socket or path wants them.
+    pub unwanted: BTreeSet<String>,
+    /// Timers that count from a run of their service, and from nothing else.
+    pub timers_without_a_start: BTreeSet<String>,
+    /// The unit whose main process holds a socket, by the socket's fact.
+    pub owners: BTreeMap<String, String>,
+    /// What the files in `sysctl.d` set, by the parameter's name.
+    pub sysctl: BTreeMap<String, Setting>,
+    /// Where units of their own mount something at boot.
+    pub mount_units: BTreeSet<String>,
+    /// The modules that use a module.
+    pub module_users: BTreeMap<String, Vec<String>>,
+    /// Why Docker could not start a container, in its own words.
+    pub container_errors: BTreeMap<String, String>,
+    /// The chains in the files that nftables.service loads at boot.
+    pub chains_on_disk: BTreeSet<String>,
+    /// Those of them whose files were written since the last boot.
+    pub new_chains_on_disk: BTreeSet<String>,
+    /// WireGuard's peers in its files, by their public keys.
+    pub peers_on_disk: BTreeSet<String>,
+    /// Why something is not as it was, by the id of its difference, where the guest says so itself.
+    pub reasons: BTreeMap<String, Reason>,
+}
+
+/// What a file sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The value.
+    pub value: String,
+    /// The file.
+    pub file: String,
+    /// Whether the file was written since the last boot, which so has not read it.
+    pub is_new: bool,
+}
+
+/// What a guest says of a difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The reason, as a part of a sentence.
+    pub why: String,
+    /// Whether it is no loss for that reason.
+    pub excuses: bool,
 }
 
 /// The facts of a section, by name.
@@ -61,24 +116,44 @@ pub enum Section {
     Sockets,
     /// The packet filter.
     Nft,
+    /// Sets of addresses of the old packet filter.
+    Ipsets,
     /// Network interfaces.
     Links,
     /// Their addresses.
     Addresses,
+    /// WireGuard's peers.
+    Wireguard,
     /// Routes of all tables.
     Routes,
     /// The rules that choose a routing table.
     IpRules,
+    /// Neighbours that were entered by hand.
+    Neighbours,
+    /// How packets queue, and what the network cards do themselves.
+    Qdiscs,
     /// Name resolution.
     Resolv,
     /// Kernel parameters at run time.
     Sysctl,
+    /// Settings below `/sys`, and parameters of modules.
+    Sys,
     /// Mounted file systems.
     Mounts,
+    /// Volumes of the device mapper, and arrays.
+    BlockDevices,
     /// Swap.
     Swaps,
     /// Kernel modules.
     Modules,
+    /// Modes, owners and access lists of files in memory: below `/run` and `/dev`.
+    Permissions,
+    /// Files below `/etc`, crontabs and keys that may log in, as digests.
+    Etc,
+    /// AppArmor's profiles.
+    Apparmor,
+    /// Programs for foreign executables.
+    Binfmt,
     /// Users.
     Users,
     /// Groups.
@@ -91,7 +166,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order in which a person wants to read them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 30] = [
         Self::Units,
         Self::UnitFiles,
         Self::Containers,
@@ -99,15 +174,25 @@ impl Section {
         Self::DockerVolumes,
         Self::Sockets,
         Self::Nft,
+        Self::Ipsets,
         Self::Links,
         Self::Addresses,
+        Self::Wireguard,
         Self::Routes,
         Self::IpRules,
+        Self::Neighbours,
+        Self::Qdiscs,
         Self::Resolv,
         Self::Sysctl,
+        Self::Sys,
         Self::Mounts,
+        Self::BlockDevices,
         Self::Swaps,
         Self::Modules,
+        Self::Permissions,
+        Self::Etc,
+        Self::Apparmor,
+        Self::Binfmt,
         Self::Users,
         Self::Groups,
         Self::System,
@@ -124,15 +209,25 @@ impl Section {
             Self::DockerVolumes => "docker-volumes",
             Self::Sockets => "sockets",
             Self::Nft => "nft",
+            Self::Ipsets => "ipsets",
             Self::Links => "links",
             Self::Addresses => "addresses",
+            Self::Wireguard => "wireguard",
             Self::Routes => "routes",
             Self::IpRules => "ip-rules",
+            Self::Neighbours => "neighbours",
+            Self::Qdiscs => "qdiscs",
             Self::Resolv => "resolv",
             Self::Sysctl => "sysctl",
+            Self::Sys => "sys",
             Self::Mounts => "mounts",
+            Self::BlockDevices => "block-devices",
             Self::Swaps => "swaps",
             Self::Modules => "modules",
+            Self::Permissions => "permissions",
+            Self::Etc => "etc",
+            Self::Apparmor => "apparmor",
+            Self::Binfmt => "binfmt",
             Self::Users => "users",
             Self::Groups => "groups",
             Self::System => "system",

@@ -2,6 +2,7 @@
 
 use crate::observe::Policy;
 use crate::reboot::{Choice, Mode, Pattern, Trigger, seconds};
+use crate::verdict::ALIVE;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,30 @@ pub(crate) struct FindingsArgs {
     /// The same as --findings strict
     #[arg(long, conflicts_with = "findings")]
     strict: bool,
+    /// How long after the restart has settled the last look is: what fails until then, or is started again and
+    /// again, fails the run [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = watch)]
+    watch: Option<Duration>,
+}
+
+impl FindingsArgs {
+    /// How long after a restart has settled the guest is looked at for the last time.
+    pub(crate) fn watch_for(self) -> Duration {
+        self.watch.unwrap_or(ALIVE)
+    }
+}
+
+/// The longest that a run may stand still to watch a guest.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A time to watch a guest. A unit that fails at each start does so within systemd's start limit (10 s, or what the unit
+/// says), and a shorter watch than the usual one would be no proof that the machine stays up.
+fn watch(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|e| format!("{e}; a time is written as 60s or 5m"))?;
+    match (ALIVE..=LONGEST).contains(&time) {
+        true => Ok(time),
+        false => Err(format!("it must be from {} s to {} s", ALIVE.as_secs(), LONGEST.as_secs())),
+    }
 }
 
 impl From<FindingsArgs> for Policy {

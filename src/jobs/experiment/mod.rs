@@ -74,6 +74,7 @@ pub async fn experiment(
     };
     run.record.begin_command();
     run.record.findings = wanted.findings;
+    run.watch_for = wanted.watch_for;
     run.plan.options.timeout_s = wanted.timeout_s.unwrap_or(run.plan.options.timeout_s);
     let made = match made_here {
         true => run.provide().await,
@@ -274,9 +275,10 @@ fn cases(all: &Experiment) -> Vec<Case> {
 mod tests {
     use super::*;
     use crate::observe::Policy;
+    use crate::verdict::ALIVE;
 
     fn wanted(modes: &[Mode], runs: usize) -> Wanted {
-        Wanted { modes: modes.to_vec(), runs, seed: 1, findings: Policy::Fail, timeout_s: None }
+        Wanted { modes: modes.to_vec(), runs, seed: 1, findings: Policy::Fail, timeout_s: None, watch_for: ALIVE }
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::names::{HostName, VmName};
 use crate::observe::{Across, Policy};
 use crate::reboot::{Mode, Restart};
 use crate::snapshot::Restore;
+#[cfg(test)]
+use crate::verdict::ALIVE;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Wanted {
     pub findings: Policy,
     /// How long a restart may take in seconds, if not as the VM was made for.
     pub timeout_s: Option<u64>,
+    /// How long after a restart has settled the guest is looked at for the last time.
+    pub watch_for: Duration,
 }
 
 /// An experiment.
@@ -291,7 +296,14 @@ mod tests {
 
     fn experiment(modes: &[Mode], runs: usize) -> Experiment {
         let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
-        let wanted = Wanted { modes: modes.to_vec(), runs, seed: 1, findings: Policy::Report, timeout_s: None };
+        let wanted = Wanted {
+            modes: modes.to_vec(),
+            runs,
+            seed: 1,
+            findings: Policy::Report,
+            timeout_s: None,
+            watch_for: ALIVE,
+        };
         Experiment::begin(&wanted, &record)
     }
 

@@ -6,6 +6,7 @@ use crate::experiment::marks::Kind;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Planted};
 use crate::observe::Policy;
 use crate::reboot::Mode;
+use crate::verdict::ALIVE;
 
 fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3], marks: Vec<Mark>) -> OneRun {
     let planted = Planted {
@@ -33,8 +34,10 @@ pub(crate) fn experiment() -> Experiment {
     use Fate::{Lost, Survived};
     let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
     let modes = vec![Mode::Reset, Mode::PowerLoss];
-    let mut all =
-        Experiment::begin(&Wanted { modes, runs: 2, seed: 1, findings: Policy::Report, timeout_s: None }, &record);
+    let mut all = Experiment::begin(
+        &Wanted { modes, runs: 2, seed: 1, findings: Policy::Report, timeout_s: None, watch_for: ALIVE },
+        &record,
+    );
     let replayed = || vec![Mark { kind: Kind::JournalReplayed, line: "EXT4-fs (vda2): recovery complete".into() }];
     all.add(run(1, Mode::Reset, 41.0, [Survived, Lost, Survived], replayed()));
     all.add(run(2, Mode::PowerLoss, 50.0, [Survived, Lost, Survived], Vec::new()));

@@ -227,17 +227,23 @@ fn state(across: &Across) -> Vec<StateFinding> {
             Severity::Minor => Weight::Warning,
         },
         allowed: allowed.cloned(),
+        consequences: Vec::new(),
     };
-    let findings = judged.findings.iter().map(|finding| found(finding, None));
-    let allowed = judged.allowed.iter().map(|(finding, why)| found(finding, Some(why)));
+    let with_all = |finding: &Finding, allowed: Option<&String>| StateFinding {
+        consequences: finding.consequences.iter().map(|one| found(one, None)).collect(),
+        ..found(finding, allowed)
+    };
+    let findings = judged.findings.iter().map(|finding| with_all(finding, None));
+    let allowed = judged.allowed.iter().map(|(finding, why)| with_all(finding, Some(why)));
     let told = across.diff.changes.iter().filter(|change| change.loss.is_none()).map(|change| StateFinding {
         id: change.id(),
         section: change.section.to_string(),
-        what: String::new(),
+        what: change.took_effect.clone().map(|what| format!("took effect at the boot: {what}")).unwrap_or_default(),
         before: change.before.clone(),
         after: change.after.clone(),
         weight: Weight::Note,
         allowed: None,
+        consequences: Vec::new(),
     });
     findings.chain(allowed).chain(told).collect()
 }
@@ -251,7 +257,14 @@ fn state_notes(across: &Across) -> Vec<String> {
         format!("{when} the reboot, this still changed after {} looks: {}", look.passes, look.moving.join(", "))
     });
     let unused = across.judged.unused.iter().map(|id| format!("the profile allows `{id}`, and nothing matched it"));
-    unseen.chain(moving).chain(unused).collect()
+    let standing = across.standing.iter().map(|ill| ill.what.clone());
+    let effects = across.judged.took_effect.iter().map(|(_, what)| format!("took effect at the boot: {what}"));
+    let foretold = across.foretold.iter().map(|one| match one.came_true {
+        Some(true) => format!("foretold, and came true: {}", one.what),
+        _ => format!("foretold, and did not come true: {}", one.what),
+    });
+    let effects = effects.chain(foretold);
+    unseen.chain(moving).chain(standing).chain(effects).chain(unused).collect()
 }
 
 fn playbook(playbook: &Playbook) -> cycle::Playbook {

@@ -2,16 +2,19 @@
 //! machine; what is left has names that are the same on the next boot.
 
 mod docker;
+mod files;
+mod kernel_network;
 mod network;
 mod nft;
 mod system;
 mod units;
 
-pub(super) use units::skipped;
+pub(super) use units::blocks;
 
 use super::answers::{Answer, section, text};
-use super::state::{Fact, Facts, Section, State};
-use std::collections::BTreeMap;
+use super::state::{Fact, Facts, Known, Section, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 /// Read all answers.
 pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
@@ -23,17 +26,29 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     let mut put = |name: Section, from: &str, read: &dyn Fn(&str) -> Result<Facts, String>| {
         sections.insert(name, section(answers.get(from), read));
     };
-    put(Section::Units, "units", &|t| Ok(units::units(t)));
-    put(Section::UnitFiles, "links", &|t| Ok(units::links(t)));
-    put(Section::Containers, "containers", &docker::containers);
+    let services = units::services(text(answers, "services"));
+    put(Section::Units, "units", &|t| Ok(units::with_users(units::units(t, &services), text(answers, "user-units"))));
+    put(Section::UnitFiles, "links", &|t| Ok(with(units::links(t), files::runtime(text(answers, "runtime")))));
+    put(Section::Containers, "containers", &|t| docker::containers(t, text(answers, "container-mounts")));
     put(Section::DockerNetworks, "docker-networks", &docker::networks);
     put(Section::DockerVolumes, "docker-volumes", &docker::volumes);
-    put(Section::Sockets, "sockets", &|t| Ok(network::sockets(t, &ephemeral)));
+    let unix = text(answers, "unix-sockets");
+    put(Section::Sockets, "sockets", &|t| Ok(with(network::sockets(t, &ephemeral), network::unix_sockets(unix))));
     put(Section::Nft, "nft", &|t| nft::ruleset(t, text(answers, "legacy"), &containers));
     put(Section::Links, "addresses", &network::links);
     put(Section::Addresses, "addresses", &network::addresses);
     put(Section::Routes, "routes", &network::routes);
     put(Section::IpRules, "ip-rules", &network::ip_rules);
+    put(Section::Wireguard, "wireguard", &|t| Ok(kernel_network::wireguard(t)));
+    put(Section::Neighbours, "neighbours", &kernel_network::neighbours);
+    put(Section::Qdiscs, "qdiscs", &|t| Ok(kernel_network::qdiscs(t, text(answers, "offloads"))));
+    put(Section::Ipsets, "ipsets", &|t| Ok(kernel_network::ipsets(t)));
+    put(Section::Permissions, "permissions", &|t| Ok(files::permissions(t, text(answers, "acls"))));
+    put(Section::Etc, "etc", &|t| Ok(files::etc(t, &files)));
+    put(Section::Sys, "sys", &|t| Ok(files::sys(t)));
+    put(Section::BlockDevices, "sys", &|t| Ok(files::block_devices(t)));
+    put(Section::Apparmor, "sys", &|t| Ok(files::apparmor(t)));
+    put(Section::Binfmt, "binfmt", &|t| Ok(files::binfmt(t)));
     put(Section::Resolv, "files", &|_| Ok(system::resolv(&files, links)));
     put(Section::Sysctl, "sysctl", &|t| Ok(system::sysctl(t)));
     put(Section::Mounts, "files", &|_| Ok(system::mounts(&files.text("/proc/1/mountinfo"))));
@@ -42,8 +57,54 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     put(Section::Users, "passwords", &|t| Ok(system::users(&files.text("/etc/passwd"), t)));
     put(Section::Groups, "files", &|_| Ok(system::groups(&files.text("/etc/group"))));
     put(Section::System, "files", &|_| Ok(system::system(&files, links, text(answers, "chrony"))));
-    put(Section::Kernel, "files", &|_| Ok(system::kernel(&files)));
-    State { sections, promised: promised(answers, &files) }
+    put(Section::Kernel, "files", &|_| Ok(system::kernel(&files, text(answers, "sysctl"))));
+    State { sections, promised: promised(answers, &files), known: known(answers, &files, &services, &ephemeral) }
+}
+
+/// What explains a difference and is none itself.
+fn known(
+    answers: &BTreeMap<String, Answer>,
+    files: &Files,
+    services: &[units::Service],
+    ephemeral: &RangeInclusive<u16>,
+) -> Known {
+    let containers = text(answers, "containers");
+    let written: BTreeSet<_> = text(answers, "written").lines().collect();
+    let rules = files.below(&["/etc/nftables"]);
+    let chains = |wanted: &dyn Fn(&str) -> bool| {
+        let lines = rules.iter().filter(|(path, _)| wanted(path)).flat_map(|(_, lines)| lines.iter().copied());
+        nft::chains(lines)
+    };
+    let mut owners = BTreeMap::new();
+    for (fact, pids) in network::socket_pids(text(answers, "sockets"), ephemeral) {
+        let unit = services.iter().find(|service| service.main_pid.is_some_and(|pid| pids.contains(&pid)));
+        owners.extend(unit.map(|service| (fact, service.unit.clone())));
+    }
+    let named = |which: &dyn Fn(&units::Service) -> bool| {
+        services.iter().filter(|service| which(service)).map(|service| service.unit.clone()).collect()
+    };
+    let restarts = services.iter().filter(|s| s.restarts > 0).map(|service| (service.unit.clone(), service.restarts));
+    Known {
+        restarts: restarts.chain(docker::restarts(containers)).collect(),
+        stopped: named(&|service| service.stopped),
+        unwanted: named(&|service| service.unwanted),
+        timers_without_a_start: named(&|service| service.without_a_start),
+        owners,
+        sysctl: system::sysctl_values(files, &written),
+        mount_units: units::mounted_by_units(text(answers, "links")),
+        module_users: system::module_users(&files.text("/proc/modules")),
+        container_errors: docker::errors(containers),
+        chains_on_disk: chains(&|_| true),
+        new_chains_on_disk: chains(&|path| written.contains(path)),
+        peers_on_disk: kernel_network::peers_on_disk(text(answers, "peers")),
+        reasons: BTreeMap::new(),
+    }
+}
+
+/// The facts of two kinds that are one section.
+fn with(mut facts: Facts, more: Facts) -> Facts {
+    facts.extend(more);
+    facts
 }
 
 /// What is set up to be there after a boot, for the words of a finding.
@@ -78,6 +139,18 @@ impl<'a> Files<'a> {
     /// The files of `/etc`, `/run` and `/usr/lib` whose path has a certain part, one after the other.
     fn all(&self, part: &str) -> String {
         self.lines(|p| p.contains(part) && !p.starts_with("/proc/"))
+    }
+
+    /// The files below one of these folders, each with its lines, in the order in which they were given.
+    fn below(&self, folders: &[&str]) -> Vec<(&'a str, Vec<&'a str>)> {
+        let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (path, line) in self.0.iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder))) {
+            match found.last_mut() {
+                Some((last, lines)) if last == path => lines.push(line),
+                _ => found.push((path, vec![line])),
+            }
+        }
+        found
     }
 
     fn lines(&self, wanted: impl Fn(&str) -> bool) -> String {

@@ -1,5 +1,6 @@
 //! Interfaces, addresses, routes, and who listens.
 
+use super::files::is_drawn;
 use super::{is_random_veth, there};
 use crate::observe::state::{Fact, Facts};
 use serde::Deserialize;
@@ -45,11 +46,30 @@ pub(super) fn links(text: &str) -> Result<Facts, String> {
         if kind.is_none() {
             there(&mut facts, format!("{name}/carrier"), link.operstate.to_lowercase());
         }
+        if let Some(details) = link.linkinfo.as_ref().and_then(|info| details(kind?, &info["info_data"])) {
+            there(&mut facts, format!("{name}/details"), details);
+        }
         if let Some(master) = &link.master {
             there(&mut facts, format!("{name}/master"), master.as_str());
         }
     }
     Ok(facts)
+}
+
+/// What an interface of that kind was made with; of the other kinds what they are doing is among it.
+fn details(kind: &str, data: &Value) -> Option<String> {
+    let keys: &[&str] = match kind {
+        "vlan" => &["protocol", "id"],
+        "bond" => &["mode", "miimon", "xmit_hash_policy", "ad_lacp_rate", "primary"],
+        "vxlan" => &["id", "group", "group6", "local", "local6", "remote", "remote6", "port", "ttl"],
+        "macvlan" | "macvtap" | "ipvlan" => &["mode"],
+        "bridge" => &["stp_state", "vlan_filtering", "mcast_snooping", "group_fwd_mask"],
+        "gre" | "gretap" | "ipip" | "sit" | "vti" | "ip6tnl" | "geneve" => &["id", "local", "remote", "ikey", "okey"],
+        _ => return None,
+    };
+    let known = keys.iter().filter(|key| !data[**key].is_null());
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Some(known.map(|key| format!("{key} {}", word(&data[*key]))).collect::<Vec<_>>().join(" "))
 }
 
 /// Addresses. Those that the kernel makes by itself (link-local ones from a hardware address, and temporary ones) are
@@ -184,31 +204,51 @@ pub(super) fn ephemeral_ports(sysctl: &str) -> RangeInclusive<u16> {
 /// Who listens where: TCP sockets that listen, and UDP sockets that anybody may talk to.
 pub(super) fn sockets(text: &str, ephemeral: &RangeInclusive<u16>) -> Facts {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let (Some(protocol), Some((host, port))) = (words.first(), words.get(4).and_then(|at| at.rsplit_once(':')))
-        else {
-            continue;
-        };
-        let mut names = holders(line);
-        // What systemd itself holds starts the service when somebody comes; whether it runs already does not matter.
-        if names.contains("systemd") {
-            names = ["systemd".to_owned()].into();
-        }
-        let random = port.parse().is_ok_and(|port| ephemeral.contains(&port));
-        // A program that sends datagrams waits on such a port for the answer; nobody else can know the number.
-        if random && *protocol == "udp" && !names.is_empty() {
-            continue;
-        }
-        let host = steady(host);
-        let key = match random {
-            false => format!("{protocol} {host}:{port}"),
-            // The number may be another each time, so only that this program listens there on some port is a fact.
-            true => format!("{protocol} {host}:ephemeral {}", holder(&names)),
-        };
+    for (key, names, _) in text.lines().filter_map(|line| socket(line, ephemeral)) {
         found.entry(key).or_default().extend(names);
     }
     found.into_iter().map(|(key, names)| (key, Fact::One(holder(&names)))).collect()
+}
+
+/// The processes that hold each of those sockets.
+pub(super) fn socket_pids(text: &str, ephemeral: &RangeInclusive<u16>) -> Vec<(String, Vec<u32>)> {
+    text.lines().filter_map(|line| socket(line, ephemeral)).map(|(key, _, pids)| (key, pids)).collect()
+}
+
+/// One row of `ss -Htulnp`: its fact's name, who holds it, and their process ids.
+fn socket(line: &str, ephemeral: &RangeInclusive<u16>) -> Option<(String, BTreeSet<String>, Vec<u32>)> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let (protocol, (host, port)) = (words.first()?, words.get(4)?.rsplit_once(':')?);
+    let (mut names, pids) = holders(line);
+    // What systemd itself holds starts the service when somebody comes; whether it runs already does not matter.
+    if names.contains("systemd") {
+        names = ["systemd".to_owned()].into();
+    }
+    let random = port.parse().is_ok_and(|port| ephemeral.contains(&port));
+    // A program that sends datagrams waits on such a port for the answer; nobody else can know the number.
+    if random && *protocol == "udp" && !names.is_empty() {
+        return None;
+    }
+    let host = steady(host);
+    let key = match random {
+        false => format!("{protocol} {host}:{port}"),
+        // The number may be another each time, so only that this program listens there on some port is a fact.
+        true => format!("{protocol} {host}:ephemeral {}", holder(&names)),
+    };
+    Some((key, names, pids))
+}
+
+/// Who listens on a socket in the file system, from `ss -Hxlnp`. What a program has drawn a name for is noise.
+pub(super) fn unix_sockets(text: &str) -> Facts {
+    let mut facts = Facts::new();
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let Some(path) = words.get(4).filter(|path| path.starts_with('/') && !is_drawn(path)) else { continue };
+        let (names, _) = holders(line);
+        let names = if names.contains("systemd") { ["systemd".to_owned()].into() } else { names };
+        there(&mut facts, format!("unix {path}"), holder(&names));
+    }
+    facts
 }
 
 /// Who holds a socket, in words. WireGuard's and NFS's belong to no process.
@@ -219,10 +259,13 @@ fn holder(names: &BTreeSet<String>) -> String {
     }
 }
 
-/// The names of the processes that hold a socket: `users:(("sshd",pid=638,fd=6),…)`.
-fn holders(line: &str) -> BTreeSet<String> {
+/// The processes that hold a socket, by name and by id: `users:(("sshd",pid=638,fd=6),…)`.
+fn holders(line: &str) -> (BTreeSet<String>, Vec<u32>) {
     let users = line.split_once("users:(").map_or("", |(_, users)| users);
-    users.split("(\"").skip(1).filter_map(|user| user.split('"').next()).map(str::to_owned).collect()
+    let each = || users.split("(\"").skip(1);
+    let names = each().filter_map(|user| user.split('"').next()).map(str::to_owned).collect();
+    let pids = each().filter_map(|user| user.split_once("pid=")?.1.split([',', ')']).next()?.parse().ok());
+    (names, pids.collect())
 }
 
 /// A link-local address is made from a hardware address, which may be random; its interface is not.

@@ -3,6 +3,7 @@
 use super::docker::Address;
 use super::there;
 use crate::observe::state::{Fact, Facts};
+use std::collections::BTreeSet;
 
 /// Read `nft -s list ruleset` and `iptables-legacy-save`. The order of tables and of chains has no meaning; that of the
 /// rules inside a chain has.
@@ -28,6 +29,21 @@ pub(super) fn ruleset(text: &str, legacy: &str, addresses: &[Address]) -> Result
     }
     legacy_tables(&mut facts, legacy, addresses);
     Ok(facts)
+}
+
+/// The names of the chains in files for nft, with their family and table: `inet filter/forward`.
+pub(super) fn chains<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut chains = BTreeSet::new();
+    let mut table = String::new();
+    for line in lines.map(str::trim) {
+        let head = |word: &str| line.strip_prefix(word).map(|rest| rest.trim_end_matches(['{', ' ']).to_owned());
+        if let Some(name) = head("table ") {
+            // Without a family it is IPv4's.
+            table = if name.contains(' ') { name } else { format!("ip {name}") };
+        }
+        chains.extend(head("chain ").map(|name| format!("{table}/{name}")));
+    }
+    chains
 }
 
 /// The lines up to the brace that closes a block, with those joined that nft broke inside a brace.

@@ -1,7 +1,7 @@
 //! Kernel parameters, mounts, modules, users, names, and what else a system is made of.
 
 use super::{Files, is_random_veth, there};
-use crate::observe::state::{Fact, Facts};
+use crate::observe::state::{Fact, Facts, Setting};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Parameters that count, measure or draw something: their value says nothing about how the machine is set up.
@@ -46,12 +46,49 @@ pub(super) fn sysctl(text: &str) -> Facts {
     values.into_iter().map(|(key, lines)| (key, Fact::One(text(lines)))).collect()
 }
 
-/// The keys that files in `sysctl.d` set; `-` before one means that it may fail.
+/// The keys that files in `sysctl.d` set.
 pub(super) fn sysctl_files(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
-    let keys = lines.filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim().trim_start_matches('-'));
-    keys.map(|key| if key.contains('/') && !key.contains('.') { key.replace('/', ".") } else { key.to_owned() })
-        .collect()
+    lines.filter_map(|line| line.split_once('=')).map(|(key, _)| sysctl_key(key)).collect()
+}
+
+/// What the files in `sysctl.d` set: of two files with one name the first folder's counts, and of two settings the one in
+/// the file whose name is the last (sysctl.d(5)). `written` names the files that were written since the last boot.
+pub(super) fn sysctl_values(files: &Files, written: &BTreeSet<&str>) -> BTreeMap<String, Setting> {
+    let folders = ["/etc/sysctl.d/", "/run/sysctl.d/", "/usr/local/lib/sysctl.d/", "/usr/lib/sysctl.d/"];
+    let mut by_name: BTreeMap<&str, (&str, Vec<&str>)> = BTreeMap::new();
+    for folder in folders {
+        for (path, lines) in files.below(&[folder]) {
+            by_name.entry(&path[folder.len()..]).or_insert((path, lines));
+        }
+    }
+    let mut values = BTreeMap::new();
+    for (file, line) in by_name.into_values().flat_map(|(path, lines)| lines.into_iter().map(move |line| (path, line)))
+    {
+        let line = line.trim();
+        let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) else { continue };
+        let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+        let setting = Setting { value, file: file.to_owned(), is_new: written.contains(file) };
+        values.insert(sysctl_key(key), setting);
+    }
+    values
+}
+
+/// A parameter's name with dots; `-` before one means that it may fail.
+fn sysctl_key(key: &str) -> String {
+    let key = key.trim().trim_start_matches('-');
+    if key.contains('/') && !key.contains('.') { key.replace('/', ".") } else { key.to_owned() }
+}
+
+/// The modules that use each module: the fourth column of `/proc/modules`.
+pub(super) fn module_users(text: &str) -> BTreeMap<String, Vec<String>> {
+    let rows = text.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (name, users) = (words.next()?, words.nth(2)?);
+        let users = users.split(',').filter(|user| !matches!(*user, "" | "-"));
+        Some((name.to_owned(), users.map(str::to_owned).collect::<Vec<_>>()))
+    });
+    rows.filter(|(_, users)| !users.is_empty()).collect()
 }
 
 /// Mounted file systems.
@@ -71,7 +108,13 @@ pub(super) fn mounts(text: &str) -> Facts {
         if on_demand || is_of_others(point) {
             continue;
         }
-        // The superblock's own options are the kernel's to choose (sizes come from the memory), but for this one.
+        // Of what has no device the superblock's options are the kernel's to choose (sizes come from the memory).
+        let superblock: BTreeSet<_> = row.get(at + 3).iter().flat_map(|all| all.split(',')).collect();
+        let of_a_device = source.starts_with("/dev/") || source.contains(":/") || source.starts_with("//");
+        if of_a_device && source != "/dev/loop" {
+            let all: Vec<_> = superblock.iter().filter(|option| !matches!(**option, "rw" | "ro")).copied().collect();
+            there(&mut facts, format!("{}/options", unescaped(point).trim_end_matches('/')), all.join(","));
+        }
         let read_only = row.get(at + 3).is_some_and(|all| all.split(',').any(|option| option == "ro"));
         let mut options: BTreeSet<_> = options.split(',').collect();
         if read_only {
@@ -208,8 +251,9 @@ pub(super) fn system(files: &Files, links: &str, chrony: &str) -> Facts {
 }
 
 /// The kernel's release and its command line, word by word.
-pub(super) fn kernel(files: &Files) -> Facts {
+pub(super) fn kernel(files: &Files, sysctl: &str) -> Facts {
     let mut facts = Facts::new();
+    there(&mut facts, "ipv6", if sysctl.contains("./net/ipv6/conf/all/") { "on" } else { "off" });
     there(&mut facts, "release", files.text("/proc/sys/kernel/osrelease").trim());
     // What the boot loader adds to tell where the kernel came from is not the system's; kexec takes it away.
     let line = files.text("/proc/cmdline");

@@ -2,11 +2,12 @@
 
 use super::there;
 use crate::observe::state::{Fact, Facts};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Units that do something or should: active ones, and those that failed or keep trying. One that is not active is no
-/// fact, so it makes no difference whether systemd happens to have it loaded.
-pub(super) fn units(text: &str) -> Facts {
+/// fact, so it makes no difference whether systemd happens to have it loaded. One that systemd had to start again
+/// says so.
+pub(super) fn units(text: &str, services: &[Service]) -> Facts {
     let mut facts = Facts::new();
     for (unit, active, sub) in rows(text) {
         let kind = unit.rsplit_once('.').map_or("", |(_, kind)| kind);
@@ -18,12 +19,81 @@ pub(super) fn units(text: &str) -> Facts {
             ("inactive", _) => continue,
             // A service says with its sub-state whether there still is a process.
             ("active" | "activating" | "deactivating" | "reloading", "service") => format!("{active} ({sub})"),
+            // A timer without a next time never elapses again. One whose service runs has none for that moment.
+            ("active", "timer") if sub != "running" => format!("{active} ({sub})"),
             // Of the other kinds it tells what they are waiting for right now.
             _ => active.to_owned(),
         };
         there(&mut facts, format!("{unit}/active"), value);
+        if services.iter().any(|service| service.unit == unit && service.restarts > 0) && !is_getty(unit) {
+            there(&mut facts, format!("{unit}/restarted"), "by systemd");
+        }
     }
     facts
+}
+
+/// Consoles are started again after each login.
+fn is_getty(unit: &str) -> bool {
+    unit.split('@').next().is_some_and(|name| name.ends_with("getty") || name == "console-getty.service")
+}
+
+/// The units of users' own managers, each behind its user: `user bob: sync.service/active`. Only services and timers
+/// are anybody's business.
+pub(super) fn with_users(mut facts: Facts, text: &str) -> Facts {
+    for part in text.split("user ").skip(1) {
+        let Some((user, rows)) = part.split_once('\n') else { continue };
+        let own = units(rows, &[]).into_iter().filter(|(key, _)| {
+            let unit = key.trim_end_matches("/active");
+            unit.ends_with(".service") || unit.ends_with(".timer")
+        });
+        facts.extend(own.map(|(key, value)| (format!("user {user}: {key}"), value)));
+    }
+    facts
+}
+
+/// What systemd knows of a unit besides its state.
+pub(super) struct Service {
+    pub(super) unit: String,
+    pub(super) restarts: u64,
+    pub(super) main_pid: Option<u32>,
+    /// It ran in this boot, was ended without a failure and does not run; what ends by itself was not ended.
+    pub(super) stopped: bool,
+    /// Nothing starts it: no unit wants it, and no timer, socket or path.
+    pub(super) unwanted: bool,
+    /// A timer that counts from a run of its service only.
+    pub(super) without_a_start: bool,
+}
+
+/// `systemctl show`, unit by unit.
+pub(super) fn services(text: &str) -> Vec<Service> {
+    let service = |block: BTreeMap<&str, &str>| {
+        let word = |key: &str| block.get(key).copied().unwrap_or_default();
+        let ran = !matches!(word("ActiveExitTimestampMonotonic"), "" | "0");
+        let timers = word("TimersMonotonic");
+        let counts_from = |words: &[&str]| words.iter().any(|word| timers.contains(word));
+        let runs = counts_from(&["OnUnitActiveUSec", "OnUnitInactiveUSec"]);
+        let starts =
+            counts_from(&["OnBootUSec", "OnStartupUSec", "OnActiveUSec"]) || !word("TimersCalendar").is_empty();
+        let wanted = ["WantedBy", "RequiredBy", "UpheldBy", "BoundBy", "TriggeredBy"];
+        Some(Service {
+            unit: Some(word("Id")).filter(|unit| !unit.is_empty())?.to_owned(),
+            restarts: word("NRestarts").parse().unwrap_or(0),
+            main_pid: word("MainPID").parse().ok().filter(|pid| *pid > 0),
+            stopped: ran
+                && word("ActiveState") == "inactive"
+                && word("Result") == "success"
+                && word("Type") != "oneshot",
+            unwanted: word("ActiveState") == "active" && wanted.iter().all(|key| word(key).is_empty()),
+            without_a_start: runs && !starts,
+        })
+    };
+    blocks(text).filter_map(service).collect()
+}
+
+/// The blocks of `systemctl show`: a property and its value per line, an empty line between two units.
+pub(in crate::observe) fn blocks(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
+    let blocks = text.split("\n\n").map(|block| block.lines().filter_map(|line| line.split_once('=')).collect());
+    blocks.filter(|block: &BTreeMap<_, _>| !block.is_empty())
 }
 
 /// The rows of `systemctl list-units`: name, active, sub.
@@ -92,6 +162,19 @@ pub(super) fn wanted(text: &str) -> Vec<String> {
     names.into_iter().collect()
 }
 
+/// Where units that are wanted mount something: `srv-data.mount` is `/srv/data` (systemd.mount(5)).
+pub(super) fn mounted_by_units(links: &str) -> BTreeSet<String> {
+    let names = wanted(links).into_iter();
+    let names = names.filter_map(|name| name.strip_suffix(".mount").or(name.strip_suffix(".automount")).map(unescaped));
+    names.collect()
+}
+
+/// The path that a unit's name stands for: `-` for `/`, `\\x2d` for `-`.
+fn unescaped(name: &str) -> String {
+    let path = name.replace('-', "/").replace("\\x2d", "-");
+    format!("/{}", path.trim_start_matches('/'))
+}
+
 /// Services that run when somebody asks for them and not otherwise: they cannot be enabled, nothing wants them, and a
 /// D-Bus name or an active socket, path or timer starts them. That one of them runs is no property of the machine.
 pub(super) fn on_demand(units: &str, installable: &str, wanted_links: &str, bus: &str) -> Vec<String> {
@@ -118,21 +201,6 @@ pub(super) fn on_demand(units: &str, installable: &str, wanted_links: &str, bus:
         .collect()
 }
 
-/// Services that systemd was to start at this boot and left out, because by their own conditions there was nothing to
-/// do: what runs at a first boot or after an update only.
-pub(in crate::observe) fn skipped(text: &str) -> Vec<String> {
-    let blocks = text.split("\n\n");
-    let value = |block: &str, key: &str| {
-        block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)).unwrap_or_default()
-    };
-    blocks
-        .filter(|b| {
-            value(b, "ConditionResult") == "no" && !matches!(value(b, "ConditionTimestampMonotonic").as_str(), "" | "0")
-        })
-        .map(|block| value(block, "Id"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,18 +216,42 @@ mod tests {
                     home.mount      loaded active     mounted      /home\n\
                     a.timer         loaded active     waiting      A\n\
                     x.target        loaded active     active       X\n";
-        let seen: Vec<_> = units(text).into_iter().map(|(key, value)| format!("{key} {value}")).collect();
+        let services = services("Id=caddy.service\nNRestarts=2\n\nId=getty@tty1.service\nNRestarts=2\n");
+        let seen: Vec<_> = units(text, &services).into_iter().map(|(key, value)| format!("{key} {value}")).collect();
         assert_eq!(
             seen,
             [
-                "a.timer/active active",
+                "a.timer/active active (waiting)",
                 "bad.service/active failed",
                 "caddy.service/active active (running)",
+                "caddy.service/restarted by systemd",
                 "data.mount/active failed",
                 "loop.service/active activating (auto-restart)",
                 "once.service/active active (exited)",
             ]
         );
+    }
+
+    #[test]
+    fn a_unit_that_was_stopped_is_another_thing_than_one_that_never_ran_or_failed() {
+        let block = |id: &str, active: &str, exit: &str, result: &str| {
+            format!(
+                "Id={id}\nActiveState={active}\nResult={result}\nNRestarts=0\nMainPID=0\nActiveExitTimestampMonotonic={exit}\n\n"
+            )
+        };
+        let text = block("stopped.service", "inactive", "38771800", "success")
+            + &block("never.service", "inactive", "0", "success")
+            + &block("failed.service", "failed", "7", "exit-code")
+            + &block("again.service", "active", "7", "success");
+        let stopped: Vec<_> = services(&text).into_iter().filter(|s| s.stopped).map(|s| s.unit).collect();
+        assert_eq!(stopped, ["stopped.service"]);
+    }
+
+    #[test]
+    fn a_users_own_services_are_told_by_their_user() {
+        let text = "user bob\nsync.service loaded active running x\ndbus.socket loaded active running x\n";
+        let seen: Vec<_> = with_users(Facts::new(), text).into_keys().collect();
+        assert_eq!(seen, ["user bob: sync.service/active"]);
     }
 
     #[test]
@@ -205,16 +297,5 @@ mod tests {
                       /usr/lib/systemd/system/multi-user.target.wants/dbus.service ../dbus.service\n";
         let bus = "SystemdService=polkit.service\nSystemdService=dbus-org.freedesktop.hostname1.service\n";
         assert_eq!(on_demand(&units, installable, wanted, bus), ["systemd-hostnamed.service", "polkit.service"]);
-    }
-
-    #[test]
-    fn skipped_at_boot_is_another_thing_than_never_asked_for() {
-        let block = |id: &str, result: &str, at: &str| {
-            format!("Id={id}\nConditionResult={result}\nConditionTimestampMonotonic={at}\n\n")
-        };
-        let text = block("ldconfig.service", "no", "38771800")
-            + &block("wg-quick@mesh.service", "no", "0")
-            + &block("a.service", "yes", "7");
-        assert_eq!(skipped(&text), ["ldconfig.service"]);
     }
 }

@@ -65,10 +65,21 @@ fn table(findings: &[&StateFinding]) -> Markup {
                 th scope="row" role="rowheader" {
                     (finding.weight.tag()) " " (Told(&finding.what))
                     br; code."soft small" { (Told(&finding.id)) }
+                    @if !finding.consequences.is_empty() { (consequences(&finding.consequences)) }
                     @if let Some(why) = &finding.allowed { br; span."small" { "allowed: " (Told(why)) } }
                 }
                 td role="cell" { (diff(finding)) }
             } } }
+        }
+    }
+}
+
+/// What came of a finding, folded away: who repairs the cause has repaired it.
+fn consequences(findings: &[StateFinding]) -> Markup {
+    html! {
+        details."small" {
+            summary { (count(findings.len(), "consequence")) " of it" }
+            ul { @for finding in findings { li { (Told(&finding.what)) " " code."soft" { (Told(&finding.id)) } } } }
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct StateFinding {
     pub weight: Weight,
     /// Why the profile allows it, if it does.
     pub allowed: Option<String>,
+    /// What is lost only because this is.
+    pub consequences: Vec<StateFinding>,
 }
 
 /// One outcome check, at each time that the checks ran.

@@ -15,6 +15,7 @@ fn run_that_says(text: &str) -> CyclePage {
         after: Some(t()),
         weight,
         allowed,
+        consequences: Vec::new(),
     };
     CyclePage {
         host: t(),

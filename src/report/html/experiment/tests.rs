@@ -34,6 +34,7 @@ fn run(mode: &str, number: usize, place: usize) -> RunResult {
         after: Some("60".into()),
         weight: Weight::Error,
         allowed: None,
+        consequences: Vec::new(),
     };
     RunResult {
         number,

@@ -1,0 +1,271 @@
+//! Which differences are losses, and what to say of them.
+//!
+//! What was there and is gone, or is another, is a loss. What is new is none, with these exceptions: a unit that has
+//! failed was well before; what was stopped and runs again was meant to be stopped; and a rule or a chain that refuses
+//! packets takes something away. What the disk had said before, and the running system had not, is no loss: the boot
+//! has only brought it into effect.
+
+mod cause;
+mod filter;
+mod unit;
+
+use super::diff::Raw;
+use super::finding::Severity;
+use super::state::{Section, State};
+use serde::{Deserialize, Serialize};
+
+/// Why a difference is a loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// What is lost, and where it is known, why; one sentence.
+    pub what: String,
+    /// How much it weighs.
+    pub severity: Severity,
+}
+
+/// What a difference means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Something is lost.
+    Lost(Loss),
+    /// What the disk had said before took effect at the boot, in a sentence.
+    TookEffect(String),
+    /// Nothing that anybody need know.
+    Nothing,
+}
+
+/// What is lost, and why; the second is empty where it is not known.
+type Said = (String, String);
+
+/// What a difference means.
+pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
+    if let Some(said) = took_effect(raw, before) {
+        return Meaning::TookEffect(said);
+    }
+    let said = match raw.section {
+        _ if raw.key.is_empty() => section_gone(raw).map(|what| (what, String::new())),
+        Section::Units => match unit::unit(raw, before, after) {
+            unit::Unit::Lost(said) => Some(said),
+            unit::Unit::TookEffect(said) => return Meaning::TookEffect(said),
+            unit::Unit::Nothing => None,
+        },
+        Section::Nft => match filter::filter(raw, before) {
+            filter::Filter::Lost(said) => Some(said),
+            filter::Filter::TookEffect(said) => return Meaning::TookEffect(said),
+            filter::Filter::Nothing => None,
+        },
+        Section::Sys if raw.after.is_none() => None,
+        _ => gone_or_changed(raw).map(|what| (what, cause::cause(raw, before, after))),
+    };
+    let Some((what, why)) = said else { return Meaning::Nothing };
+    let what = if why.is_empty() { what } else { format!("{what}: {why}") };
+    Meaning::Lost(Loss { what, severity: severity(raw) })
+}
+
+/// How much a loss weighs.
+fn severity(raw: &Raw) -> Severity {
+    let is_file = || raw.before.as_deref().is_some_and(|was| was.starts_with("file ")) && raw.after.is_none();
+    match raw.section {
+        Section::Modules => Severity::Minor,
+        Section::Kernel if raw.key != "ipv6" => Severity::Minor,
+        // A link says what is enabled; a file says how a unit runs.
+        Section::UnitFiles if !raw.before.as_deref().is_some_and(|was| was.contains('=')) => Severity::Minor,
+        Section::System if raw.key == "synchronised" => Severity::Minor,
+        Section::Units if raw.key.ends_with("/restarted") => Severity::Minor,
+        // A file in memory that no program made again: a mark, more often than something that others need.
+        Section::Permissions if is_file() => Severity::Minor,
+        _ => Severity::Serious,
+    }
+}
+
+/// What the disk had said before the reboot, and the running system had not. A file that is older than the last boot was
+/// in effect after that one: what ran otherwise had been set by hand, and is lost.
+fn took_effect(raw: &Raw, before: &State) -> Option<String> {
+    match raw.section {
+        Section::Sysctl => {
+            let set = before.known.sysctl.get(&raw.key).filter(|set| set.is_new)?;
+            (raw.after.as_ref() == Some(&set.value))
+                .then(|| format!("{} is {}, as {} had said since it was written", raw.key, set.value, set.file))
+        }
+        Section::Kernel if raw.before.is_none() => {
+            raw.key.strip_prefix("command-line/").map(|word| format!("the kernel's command line has {word}"))
+        }
+        _ => None,
+    }
+}
+
+/// A whole section that was seen before.
+fn section_gone(raw: &Raw) -> Option<String> {
+    let before = raw.before.as_deref().filter(|before| !before.starts_with("cannot be read"))?;
+    Some(match &raw.after {
+        None => format!("{} ({before}) can no longer be seen: what showed it is gone or does not run", raw.section),
+        Some(now) => format!("{} {now}", raw.section),
+    })
+}
+
+fn gone_or_changed(raw: &Raw) -> Option<String> {
+    let before = raw.before.as_deref()?;
+    let name = match raw.section {
+        Section::Sysctl | Section::Nft | Section::Permissions => raw.key.clone(),
+        Section::Sys => format!("/sys/{}", raw.key),
+        Section::UnitFiles if before.contains('=') => format!("the file /{}", raw.key),
+        section => format!("{} {}", noun(section), raw.key),
+    };
+    let short = |text: &str| match (raw.section, text.split_once('\n')) {
+        // The settings of a drop-in stand below the name of their section.
+        (Section::UnitFiles, _) => text.replace('\n', " "),
+        (_, Some((first, _))) => format!("{first} …"),
+        (_, None) => text.to_owned(),
+    };
+    if raw.section == Section::Etc && raw.after.is_some() {
+        return Some(rewritten(raw));
+    }
+    Some(match &raw.after {
+        None => format!("{name} is gone (it was {})", short(before)),
+        Some(after) => format!("{name} was {} and is {}", short(before), short(after)),
+    })
+}
+
+/// A file that a boot wrote anew; where its lines are known, the first that went and the first that came.
+fn rewritten(raw: &Raw) -> String {
+    let lines = |text: &Option<String>| text.iter().flat_map(|t| t.lines()).map(str::to_owned).collect::<Vec<_>>();
+    let (old, new) = (lines(&raw.before), lines(&raw.after));
+    let gone = old.iter().find(|line| !new.contains(line)).map(|line| format!(" `{line}` is gone"));
+    let came = new.iter().find(|line| !old.contains(line)).map(|line| format!(" `{line}` is new"));
+    let told: Vec<_> = match raw.key.as_str() {
+        "/etc/hosts" => gone.into_iter().chain(came).collect(),
+        _ => Vec::new(),
+    };
+    match told.is_empty() {
+        true => format!("the file {} is not what it was", raw.key),
+        false => format!("the file {} is not what it was;{}", raw.key, told.join(",")),
+    }
+}
+
+fn noun(section: Section) -> &'static str {
+    match section {
+        Section::Containers => "container",
+        Section::DockerNetworks => "Docker's network",
+        Section::DockerVolumes => "Docker's volume",
+        Section::Sockets => "the listener",
+        Section::Links => "the interface",
+        Section::Addresses => "the address",
+        Section::Routes => "the route",
+        Section::IpRules => "the routing rule",
+        Section::Mounts => "the mount",
+        Section::Swaps => "the swap",
+        Section::Modules => "the module",
+        Section::Ipsets => "the set",
+        Section::Wireguard => "the WireGuard peer",
+        Section::Neighbours => "the permanent neighbour",
+        Section::Qdiscs => "the queue",
+        Section::BlockDevices => "the block device",
+        Section::Etc => "the file",
+        Section::Apparmor => "the AppArmor profile",
+        Section::Binfmt => "the binary format",
+        Section::Users => "the user",
+        Section::Groups => "the group",
+        Section::UnitFiles => "the link",
+        Section::Resolv => "the resolver's",
+        Section::System | Section::Kernel => "the system's",
+        Section::Units | Section::Nft | Section::Sysctl | Section::Sys | Section::Permissions => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Fact, Observed, Setting};
+    use super::*;
+
+    fn raw(section: Section, key: &str, before: Option<&str>, after: Option<&str>) -> Raw {
+        Raw { section, key: key.into(), before: before.map(str::to_owned), after: after.map(str::to_owned) }
+    }
+
+    fn facts(section: Section, facts: &[(&str, &str)]) -> State {
+        let facts = facts.iter().map(|(key, value)| ((*key).to_owned(), Fact::from(*value))).collect();
+        State { sections: [(section, Observed::Facts(facts))].into(), ..State::default() }
+    }
+
+    fn lost(meaning: Meaning) -> String {
+        match meaning {
+            Meaning::Lost(loss) => loss.what,
+            other => panic!("{other:?} is no loss"),
+        }
+    }
+
+    #[test]
+    fn what_a_new_file_says_takes_effect_and_what_an_old_one_says_undoes_what_was_set_by_hand() {
+        let raw = raw(Section::Sysctl, "vm.swappiness", Some("60"), Some("10"));
+        let state = |is_new| {
+            let mut state = State::default();
+            let set = Setting { value: "10".into(), file: "/etc/sysctl.d/a.conf".into(), is_new };
+            state.known.sysctl.insert("vm.swappiness".into(), set);
+            state
+        };
+        assert!(matches!(meaning(&raw, &state(true), &State::default()), Meaning::TookEffect(_)));
+        lost(meaning(&raw, &state(false), &State::default()));
+    }
+
+    #[test]
+    fn a_new_base_chain_that_drops_is_a_loss_unless_a_new_file_has_it() {
+        let table =
+            raw(Section::Nft, "inet filter", None, Some("table\ninput: chain\ninput/policy: drop\nout/policy: accept"));
+        let chain = raw(Section::Nft, "inet filter/input", None, Some("chain\npolicy: drop"));
+        let mut disk = State::default();
+        disk.promised.insert("enabled".into(), vec!["nftables.service".into()]);
+        for raw in [&table, &chain] {
+            let what = lost(meaning(raw, &disk, &State::default()));
+            assert!(what.contains("inet filter/input") && !what.contains("out"), "{what}");
+        }
+        disk.known.new_chains_on_disk.insert("inet filter/input".into());
+        assert!(matches!(meaning(&table, &disk, &State::default()), Meaning::TookEffect(_)));
+        let open = raw(Section::Nft, "inet filter/input", None, Some("chain\npolicy: accept"));
+        assert_eq!(meaning(&open, &State::default(), &State::default()), Meaning::Nothing);
+    }
+
+    #[test]
+    fn what_was_stopped_and_runs_again_is_a_loss_and_what_never_ran_took_effect() {
+        let raw = raw(Section::Units, "web.service/active", None, Some("active (running)"));
+        let mut before = State::default();
+        assert_eq!(meaning(&raw, &before, &State::default()), Meaning::Nothing);
+        before.promised.insert("enabled".into(), vec!["web.service".into()]);
+        assert!(matches!(meaning(&raw, &before, &State::default()), Meaning::TookEffect(_)));
+        before.known.stopped.insert("web.service".into());
+        assert!(lost(meaning(&raw, &before, &State::default())).contains("the boot has started it"));
+    }
+
+    #[test]
+    fn a_parameter_that_was_set_before_its_module_was_there_is_said_to_be_so() {
+        let raw = raw(Section::Sysctl, "net.netfilter.nf_conntrack_max", Some("200000"), Some("65536"));
+        let mut after = State::default();
+        let set = Setting { value: "200000".into(), file: "/etc/sysctl.d/60-c.conf".into(), is_new: true };
+        after.known.sysctl.insert(raw.key.clone(), set);
+        assert!(lost(meaning(&raw, &after, &after)).contains("before its module was loaded"));
+        after.promised.insert("modules-load".into(), vec!["nf_conntrack".into()]);
+        assert!(lost(meaning(&raw, &after, &after)).contains("something has set it otherwise since"));
+    }
+
+    #[test]
+    fn a_container_says_what_docker_did_with_it() {
+        let policy = |policy: &str| facts(Section::Containers, &[("web/restart", policy)]);
+        let down = raw(Section::Containers, "web/state", Some("running"), Some("exited"));
+        let back = raw(Section::Containers, "web/state", Some("exited"), Some("running"));
+        let mut after = facts(Section::Addresses, &[("mesh0/10.66.0.1/24", "scope global")]);
+        assert!(lost(meaning(&down, &policy("always"), &after)).contains("should have started it"));
+        assert!(lost(meaning(&back, &policy("always"), &after)).contains("`always` starts it again at boot"));
+        let error = "listen tcp4 10.66.0.1:8072: bind: cannot assign requested address";
+        after.known.container_errors.insert("web".into(), error.into());
+        let what = lost(meaning(&down, &policy("always"), &after));
+        assert!(what.contains(error) && what.contains("10.66.0.1 came to mesh0 after that"), "{what}");
+    }
+
+    #[test]
+    fn a_timer_without_a_next_time_is_lost_though_it_is_active() {
+        let timer = raw(Section::Units, "sweep.timer/active", Some("active (waiting)"), Some("active (elapsed)"));
+        assert!(lost(meaning(&timer, &State::default(), &State::default())).contains("has no next time"));
+        let mut once = State::default();
+        let reason = super::super::Reason { why: "it elapses once, and has".into(), excuses: true };
+        once.known.reasons.insert("units/sweep.timer/active".into(), reason);
+        assert_eq!(meaning(&timer, &State::default(), &once), Meaning::Nothing);
+    }
+}
