@@ -60,7 +60,10 @@ pub enum Event {
 pub struct TaskResult {
     /// The play.
     pub play: String,
-    /// The task.
+    /// The role that it is of; empty where it is of none.
+    #[serde(default)]
+    pub role: String,
+    /// The task, with its role's name before it.
     pub task: String,
     /// File and line.
     #[serde(rename = "where")]
@@ -97,6 +100,10 @@ pub struct TaskResult {
     pub message: String,
     /// A loop's items.
     pub items: Vec<Item>,
+    /// What it was given, for each thing that it really changed: a program's command line and input, or a module's
+    /// arguments. Nothing of what `no_log` hides.
+    #[serde(default)]
+    pub given: Vec<String>,
     /// What the guard asked for.
     pub resolved: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -195,7 +202,8 @@ impl Event {
             Self::Unmatched { play, .. } => hide(play),
             Self::Start { play, task, .. } | Self::Ended { play, task, .. } => [play, task].into_iter().for_each(hide),
             Self::Result(result) => {
-                [&mut result.play, &mut result.task, &mut result.message].into_iter().for_each(hide);
+                let own = [&mut result.play, &mut result.task, &mut result.message];
+                own.into_iter().chain(&mut result.given).for_each(hide);
                 for item in &mut result.items {
                     [&mut item.label, &mut item.message].into_iter().for_each(hide);
                 }
@@ -247,6 +255,12 @@ impl TaskResult {
     /// Whether it would have run on the VM, and was only tried in check mode.
     pub fn was_only_tried(&self) -> bool {
         self.on_host && self.check_mode && self.status != Status::Unreachable
+    }
+
+    /// The task's own name, without its role's.
+    pub fn bare_task(&self) -> &str {
+        let rest = self.task.strip_prefix(self.role.as_str()).and_then(|rest| rest.strip_prefix(" : "));
+        rest.filter(|_| !self.role.is_empty()).unwrap_or(&self.task)
     }
 
     /// The action without its collection.

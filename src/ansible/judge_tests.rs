@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 pub(in crate::ansible) fn result(task: &str, status: Status) -> TaskResult {
     TaskResult {
         play: "p".into(),
+        role: String::new(),
         task: task.into(),
         place: "/r/x.yml:3".into(),
         action: "command".into(),
@@ -25,6 +26,7 @@ pub(in crate::ansible) fn result(task: &str, status: Status) -> TaskResult {
         seconds: 0.1,
         message: "exit code 1".into(),
         items: Vec::new(),
+        given: Vec::new(),
         resolved: None,
     }
 }

@@ -6,6 +6,7 @@
 pub mod checks;
 pub mod command;
 pub mod connection;
+pub mod deeds;
 mod error;
 pub mod events;
 pub mod folder;

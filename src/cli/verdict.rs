@@ -209,6 +209,9 @@ fn write_state(record: &Record, out: &mut String) -> std::fmt::Result {
         if let Some(more) = consequences(finding) {
             writeln!(out, "               {more}")?;
         }
+        if let Some(task) = &finding.set_by {
+            writeln!(out, "               {task}")?;
+        }
     }
     for (finding, why) in judged.allowed.iter().take(SHOWN) {
         writeln!(out, "             {}\n               allowed: {why}", finding.id)?;

@@ -3,7 +3,7 @@
 use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
 use crate::ansible::run::{Applied, Outcome, Runner};
-use crate::ansible::{AnsibleError, Controller, checks, guard};
+use crate::ansible::{AnsibleError, Controller, checks, deeds, guard};
 use crate::failure::Failure;
 use crate::network::confine::Confinement;
 use camino::Utf8PathBuf;
@@ -32,6 +32,7 @@ impl Run<'_> {
                     n => format!(", {n} to know of"),
                 };
                 let said = format!("{} tasks on the VM, {} changed{more}", outcome.tasks, outcome.changed);
+                deeds::add(&mut run.record.deeds, &outcome.results);
                 run.record.playbooks.push(playbook(outcome, judged.is_ok()));
                 judged?;
                 Ok(((), said))

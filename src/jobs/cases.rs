@@ -33,12 +33,16 @@ pub(super) fn of(record: &Record) -> Vec<Case> {
     });
     let losses = record.losses();
     let findings = record.state.iter().flat_map(|state| {
-        state.judged.findings.iter().map(|finding| Case {
-            suite: "state across the reboot".into(),
-            name: finding.id.clone(),
-            seconds: None,
-            failure: losses.iter().any(|loss| loss.id == finding.id).then(|| finding.what.clone()),
-            note: Some(finding.what.clone()),
+        state.judged.findings.iter().map(|finding| {
+            let set_by = finding.set_by.as_ref().map(|task| format!("; {task}")).unwrap_or_default();
+            let said = format!("{}{set_by}", finding.what);
+            Case {
+                suite: "state across the reboot".into(),
+                name: finding.id.clone(),
+                seconds: None,
+                failure: losses.iter().any(|loss| loss.id == finding.id).then(|| said.clone()),
+                note: Some(said),
+            }
         })
     });
     phases.chain(checks).chain(findings).chain(leaks).chain([verdict(record)]).collect()

@@ -103,6 +103,8 @@ impl Run<'_> {
         };
         self.record.conclude(asked);
         self.publish()?;
+        // They are with the VM now, and what is printed of the record is without them.
+        self.record.deeds.clear();
         Ok(Outcome { record: self.record, kept })
     }
 

@@ -1,6 +1,7 @@
 //! The jobs: what the commands do, as straight-line code over the rooms below.
 
 pub mod apply;
+mod attribution;
 pub mod audit;
 pub mod boot;
 mod cases;

@@ -1,5 +1,6 @@
 //! The state across a reboot: a look before it, a look after it, and what the difference means.
 
+use super::attribution;
 use super::cycle::led_by;
 use super::record::Record;
 use super::run::{Run, Said};
@@ -70,6 +71,7 @@ impl Run<'_> {
             let allow = &self.plan.profile.state.allow;
             let mut across = Across::between((before, BEFORE), (after, AFTER), allow, strict);
             said.text = format!("{}; {}", summary(&across), said.text);
+            attribution::name_tasks(&mut across.judged, &self.record.deeds);
             across.broken = self.broken(&across.judged).await;
             self.record.state = Some(across);
         }
@@ -187,7 +189,10 @@ fn judge(record: &Record) -> Result<(), Failure> {
     );
     let failure = Failure::new(Exit::Verify, what).next(next);
     Err(match &state.broken[..] {
-        [] => failure.during(first.what.clone()),
+        [] => failure.during(match &first.set_by {
+            Some(task) => format!("{}; {task}", first.what),
+            None => first.what.clone(),
+        }),
         _ => led_by(failure, record),
     })
 }
@@ -231,7 +236,8 @@ mod tests {
     fn finding(n: usize, severity: Severity) -> Finding {
         let (id, what) = (format!("sysctl/k{n}"), format!("k{n} was 1 and is 0"));
         let (before, after) = (Some("1".into()), Some("0".into()));
-        Finding { id, section: Section::Sysctl, what, before, after, severity, consequences: Vec::new() }
+        let (consequences, set_by) = (Vec::new(), None);
+        Finding { id, section: Section::Sysctl, what, before, after, severity, consequences, set_by }
     }
 
     fn record(findings: Vec<Finding>, policy: Policy) -> Record {

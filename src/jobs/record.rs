@@ -3,6 +3,7 @@
 
 use super::page;
 pub use super::parts::{BootSeen, Checks, FailedTask, MadeOf, Phase, Playbook};
+use crate::ansible::deeds::Deed;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{DirError, write_private};
 use crate::host::ledger::Leak;
@@ -51,6 +52,9 @@ pub struct Record {
     /// Whether the last run of the playbooks came to its end; none where there was none.
     #[serde(default)]
     pub applied: Option<bool>,
+    /// What the playbooks did to the VM since it booted. It stays with the VM: what a task was given is no evidence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deeds: Vec<Deed>,
     /// The outcome checks, each time that they ran.
     pub checks: Vec<Checks>,
     /// Which of them are of the state that is there now: those from this one on.
@@ -148,6 +152,7 @@ impl Record {
             phases: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
+            deeds: Vec::new(),
             checks: Vec::new(),
             state_from: 0,
             boot_from: 0,
@@ -173,12 +178,12 @@ impl Record {
 
     /// Keep it in the VM's folder for the next command.
     pub fn save(&self, vm: &VmDir) -> Result<(), DirError> {
-        write_private(&vm.record(), self.json())
+        write_private(&vm.record(), self.json(true))
     }
 
     /// Keep it beside the snapshot that was taken now.
     pub fn save_applied(&self, vm: &VmDir) -> Result<(), DirError> {
-        write_private(&vm.applied_record(), self.json())
+        write_private(&vm.applied_record(), self.json(true))
     }
 
     /// The record as it was when the snapshot was taken.
@@ -208,6 +213,10 @@ impl Record {
 
     /// What runs now is not, or not for sure, what was proved: the proof goes, and all that was seen with it.
     pub fn changed(&mut self, why: Unproved) {
+        // What was done in an earlier boot explains nothing that is there in this one.
+        if self.reboot.is_some() || matches!(self.unproved, Some(Unproved::Restarting | Unproved::Restarted { .. })) {
+            self.deeds.clear();
+        }
         self.boot_from = self.checks.len();
         if matches!(why, Unproved::Applied | Unproved::Restored) {
             self.state_from = self.checks.len();
@@ -306,12 +315,16 @@ impl Record {
         let xml = junit::text(&format!("boma-qemu {}", self.host), &super::cases::of(self)).unwrap_or_default();
         run.write("junit.xml", xml)?;
         run.write(page::PAGE, html::cycle(&page::of(self, run.path())))?;
-        run.write("result.json", self.json())
+        run.write("result.json", self.json(false))
     }
 
-    fn json(&self) -> String {
+    /// What is written of it, in the VM's folder with the deeds and in the evidence without.
+    fn json(&self, with_deeds: bool) -> String {
+        let mut written = Self { verdict: Written(self.verdict()), ..self.clone() };
+        if !with_deeds {
+            written.deeds.clear();
+        }
         // Plain data with string keys: serialising it cannot fail.
-        let written = Self { verdict: Written(self.verdict()), ..self.clone() };
         mask(&serde_json::to_string_pretty(&written).unwrap_or_default()).into_owned()
     }
 }

@@ -78,6 +78,27 @@ pub struct Finding {
     /// What is lost only because this is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consequences: Vec<Finding>,
+    /// The task that had set it, where that is certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by: Option<SetBy>,
+}
+
+/// The task of a playbook that had set what is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetBy {
+    /// Its role; empty where it is of none.
+    pub role: String,
+    /// Its name.
+    pub task: String,
+    /// File and line.
+    pub place: String,
+}
+
+impl fmt::Display for SetBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = if self.role.is_empty() { String::new() } else { format!("{}: ", self.role) };
+        write!(f, "set by {role}{} ({})", self.task, self.place)
+    }
 }
 
 impl Finding {
@@ -92,6 +113,7 @@ impl Finding {
             after: change.after.clone(),
             severity: loss.severity,
             consequences: Vec::new(),
+            set_by: None,
         })
     }
 

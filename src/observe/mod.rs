@@ -19,7 +19,7 @@ mod standing;
 mod state;
 
 pub use diff::{Change, Diff, Kind};
-pub use finding::{Finding, Judged, Policy, Severity};
+pub use finding::{Finding, Judged, Policy, SetBy, Severity};
 pub use foretell::{Foretold, foretell};
 pub use loss::Loss;
 pub use settled::{Observation, after_reboot, at_rest, once_more};

@@ -200,6 +200,7 @@ mod tests {
             after: after.map(str::to_owned),
             severity: Severity::Serious,
             consequences: Vec::new(),
+            set_by: None,
         };
         let gone = finding("units/a.service/active", None);
         let starting = finding("units/b.service/active", Some("activating (start)"));

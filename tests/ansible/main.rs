@@ -7,6 +7,7 @@
 
 mod applied;
 mod at_hand;
+mod deeds;
 mod inputs;
 mod inside;
 mod looking;

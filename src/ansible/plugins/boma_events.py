@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import time
 
 from ansible import constants as C
@@ -21,6 +22,10 @@ OWN_SIDE = {
 }
 THIS_SIDE = {"localhost", "127.0.0.1", "::1"}
 LONGEST = 2000
+# What a task was given is only compared with what was lost: the beginning of each, and not of every item of a long loop.
+MOST_GIVEN, MOST_ITEMS = 4000, 50
+# Arguments whose names say that their values are secrets, as src/host/secrets.rs has it.
+SECRET_NAMES = ("pass", "secret", "token", "key", "credential", "private", "auth", "vault")
 
 # Actions that run a program as it is: its exit code is the result's.
 PROGRAMS = {"command", "shell", "raw", "script", "expect"}
@@ -89,6 +94,26 @@ def skipped(action, result):
     """Whether the task, or the item, did not do its work, whatever its status says."""
     not_needed = action in PROGRAMS and str(result.get("msg", "")).startswith("Did not run command since ")
     return bool(result.get("skipped")) or not_needed
+
+
+def given(action, fields, result):
+    """What a task that changed something was given: a program's command line and input, or a module's arguments.
+
+    The arguments are those that the module itself has told, where what it keeps secret is hidden; of an action that
+    sends no module they are the task's own. A word that would be cut is left out: half of one means another thing."""
+    args = (result.get("invocation") or {}).get("module_args")
+    if action in PROGRAMS and not isinstance(args, dict):
+        args = fields.get("args")
+    if "censored" in result or not isinstance(args, dict):
+        return ""
+    if action in PROGRAMS:
+        line = shlex.join(str(word) for word in args.get("argv") or [])
+        line = line or next((str(args[name]) for name in ("_raw_params", "cmd", "command") if args.get(name)), "")
+        text = f"{line}\n{args.get('stdin') or ''}".strip()
+    else:
+        open_ones = (name for name in args if not any(word in name.lower() for word in SECRET_NAMES))
+        text = " ".join(f"{name}={args[name]}" for name in open_ones if args[name] not in (None, "", [], {}))
+    return text if len(text) <= MOST_GIVEN else (text[:MOST_GIVEN].rsplit(None, 1) or [""])[0]
 
 
 def in_words(value):
@@ -267,11 +292,14 @@ class CallbackModule(CallbackBase):
         action = str(fields.get("action") or task.action)
         name = last(action)
         items = [item for item in data.get("results") or [] if isinstance(item, dict) and "item" in item]
+        done = [one for one in items or [data] if one.get("changed")]
+        tried = fields.get("check_mode") is True
         if status == "ok" and not items and skipped(name, data):
             status = "skipped"
         self.tell(
             "result",
             play=self.play,
+            role=task._role.get_name() if task._role else "",
             task=task.get_name().strip(),
             where=task.get_path() or "",
             action=action,
@@ -285,7 +313,7 @@ class CallbackModule(CallbackBase):
             ignored=bool(ignored) or (status != "unreachable" and fields.get("ignore_errors") is True),
             changed=bool(data.get("changed")),
             # A task that was skipped by a condition would not have run anyway.
-            check_mode=fields.get("check_mode") is True and "false_condition" not in data and name not in OWN_SIDE,
+            check_mode=tried and "false_condition" not in data and name not in OWN_SIDE,
             # What no_log hides may be either: a failure that nobody can read is no answer.
             broke=not items and (broke(name, data) or (status == "failed" and "censored" in data)),
             held=name == "fail" and status == "skipped" and all(held(task, one) for one in items or [data]),
@@ -295,8 +323,14 @@ class CallbackModule(CallbackBase):
             seconds=0 if since is None else round(time.monotonic() - since, 3),
             message=message(data),
             items=[self.item(name, item) for item in items],
+            given=[] if tried or own_side else self.all_given(name, fields, done),
             resolved=data.get("boma_resolved"),
         )
+
+    def all_given(self, action, fields, done):
+        """What it was given for each thing that it changed; what only an item of a loop was given is not in the task."""
+        texts = [given(action, {} if "item" in one else fields, one) for one in done[:MOST_ITEMS]]
+        return [text for text in texts if text]
 
     def item(self, action, item):
         bad = "unreachable" if item.get("unreachable") else "failed" if item.get("failed") else None

@@ -228,6 +228,7 @@ fn state(across: &Across) -> Vec<StateFinding> {
         },
         allowed: allowed.cloned(),
         consequences: Vec::new(),
+        set_by: finding.set_by.as_ref().map(ToString::to_string),
     };
     let with_all = |finding: &Finding, allowed: Option<&String>| StateFinding {
         consequences: finding.consequences.iter().map(|one| found(one, None)).collect(),
@@ -244,6 +245,7 @@ fn state(across: &Across) -> Vec<StateFinding> {
         weight: Weight::Note,
         allowed: None,
         consequences: Vec::new(),
+        set_by: None,
     });
     findings.chain(allowed).chain(told).collect()
 }

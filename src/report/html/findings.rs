@@ -66,6 +66,7 @@ fn table(findings: &[&StateFinding]) -> Markup {
                     (finding.weight.tag()) " " (Told(&finding.what))
                     br; code."soft small" { (Told(&finding.id)) }
                     @if !finding.consequences.is_empty() { (consequences(&finding.consequences)) }
+                    @if let Some(task) = &finding.set_by { br; span."small" { (Told(task)) } }
                     @if let Some(why) = &finding.allowed { br; span."small" { "allowed: " (Told(why)) } }
                 }
                 td role="cell" { (diff(finding)) }

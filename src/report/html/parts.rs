@@ -72,6 +72,8 @@ pub struct StateFinding {
     pub allowed: Option<String>,
     /// What is lost only because this is.
     pub consequences: Vec<StateFinding>,
+    /// Which task had set it (`set by base: Forwarding (main.yml:3)`), where that is certain.
+    pub set_by: Option<String>,
 }
 
 /// One outcome check, at each time that the checks ran.

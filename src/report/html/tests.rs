@@ -16,6 +16,7 @@ fn run_that_says(text: &str) -> CyclePage {
         weight,
         allowed,
         consequences: Vec::new(),
+        set_by: Some(t()),
     };
     CyclePage {
         host: t(),

@@ -35,6 +35,7 @@ fn run(mode: &str, number: usize, place: usize) -> RunResult {
         weight: Weight::Error,
         allowed: None,
         consequences: Vec::new(),
+        set_by: None,
     };
     RunResult {
         number,
