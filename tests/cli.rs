@@ -93,6 +93,16 @@ fn what_findings_do_is_one_of_three_and_strict_is_one_of_them() {
 }
 
 #[test]
+fn the_passes_over_the_playbooks_can_be_asked_for_and_left_out_and_need_a_reboot() {
+    let world = Project::new();
+    for options in [&["--check-mode", "--no-check-mode"][..], &["--no-check-mode", "--no-reboot"]] {
+        // They are understood: what is refused is the host.
+        world.refused(&[&["cycle", "nobody"][..], options].concat(), 2, &["nobody"]);
+    }
+    world.refused(&["cycle", "askari", "--no-reboot", "--check-mode"], 2, &["--check-mode", "cannot be used with"]);
+}
+
+#[test]
 fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
     let world = Project::new();
     world.edit_profile("\"vcpus\"", "\"via\": \"acpi\", \"vcpus\"");

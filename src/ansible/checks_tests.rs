@@ -62,7 +62,15 @@ fn a_task_that_was_skipped_tried_or_left_running_did_not_look() {
 
 #[test]
 fn each_item_of_a_loop_answers_for_itself() {
-    let item = |label: &str, status| Item { label: label.into(), status, broke: false, message: "m".into() };
+    let item = |label: &str, status| Item {
+        label: label.into(),
+        status,
+        broke: false,
+        message: "m".into(),
+        changed: false,
+        idle: false,
+        diff: String::new(),
+    };
     let items = vec![item("a", Status::Ok), item("b", Status::Skipped), item("c", Status::Failed)];
     let checks = from_results(&[TaskResult { items, ..result("t", Status::Failed) }]);
     assert_eq!(told(&checks), [("t: a", true, true), ("t: b", false, false), ("t: c", false, true)]);

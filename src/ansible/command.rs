@@ -183,6 +183,15 @@ impl Controller {
         self.playbook(&self.repo.join(&apply.playbook), &apply.tags, &[])
     }
 
+    /// One of the profile's playbooks, only tried: what it would change, and how.
+    pub fn check_mode(&self, apply: &Apply) -> Invocation {
+        let mut invocation = self.apply(apply);
+        // The playbook is the last word.
+        let at = invocation.argv.len().saturating_sub(1);
+        invocation.argv.splice(at..at, ["--check".to_owned(), "--diff".to_owned()]);
+        invocation
+    }
+
     /// The verify playbook; `verify` is absolute. It is told where to hand over what it finds.
     pub fn verify(&self, verify: &Utf8Path) -> Invocation {
         self.playbook(verify, &[], &[self.folder.checks_vars()])
@@ -341,6 +350,18 @@ mod tests {
           --extra-vars @/s/ansible/connection.json
           --tags base,web /no/repo/playbooks/site.yml
         ");
+    }
+
+    #[test]
+    fn a_pass_in_check_mode_is_the_same_command_that_only_tries() {
+        let apply = Apply { playbook: "playbooks/site.yml".into(), tags: vec!["base".into()] };
+        let said = controller().check_mode(&apply).to_string();
+        assert_eq!(
+            said.replace("--check --diff ", ""),
+            controller().apply(&apply).to_string(),
+            "the tags and variables of the real run"
+        );
+        assert!(said.ends_with("--check --diff /no/repo/playbooks/site.yml"), "{said}");
     }
 
     #[test]

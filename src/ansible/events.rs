@@ -68,6 +68,9 @@ pub struct TaskResult {
     /// File and line.
     #[serde(rename = "where")]
     pub place: String,
+    /// Whether it is a handler: it runs because of another task.
+    #[serde(default)]
+    pub handler: bool,
     /// The module or action.
     pub action: String,
     /// The host in the inventory.
@@ -84,6 +87,9 @@ pub struct TaskResult {
     pub changed: bool,
     /// Whether it was only tried: in check mode nothing is done.
     pub check_mode: bool,
+    /// Whether it was not to run: its condition did not hold, or its loop was empty.
+    #[serde(default)]
+    pub idle: bool,
     /// Whether it came to no answer: its program is missing, its module crashed, a variable is unknown.
     pub broke: bool,
     /// Whether it is a `fail` that was skipped by a condition of its own: it looked, and all was well.
@@ -104,6 +110,9 @@ pub struct TaskResult {
     /// arguments. Nothing of what `no_log` hides.
     #[serde(default)]
     pub given: Vec<String>,
+    /// What it would change, in a pass with `--check --diff`; a loop's items have one each.
+    #[serde(default)]
+    pub diff: String,
     /// What the guard asked for.
     pub resolved: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -150,6 +159,15 @@ pub struct Item {
     pub status: Status,
     /// Whether it came to no answer, as [`TaskResult::broke`].
     pub broke: bool,
+    /// Whether it changed something.
+    #[serde(default)]
+    pub changed: bool,
+    /// Whether it was not to run.
+    #[serde(default)]
+    pub idle: bool,
+    /// What it would change, as [`TaskResult::diff`].
+    #[serde(default)]
+    pub diff: String,
     /// The result's own words.
     pub message: String,
 }
@@ -202,10 +220,10 @@ impl Event {
             Self::Unmatched { play, .. } => hide(play),
             Self::Start { play, task, .. } | Self::Ended { play, task, .. } => [play, task].into_iter().for_each(hide),
             Self::Result(result) => {
-                let own = [&mut result.play, &mut result.task, &mut result.message];
+                let own = [&mut result.play, &mut result.task, &mut result.message, &mut result.diff];
                 own.into_iter().chain(&mut result.given).for_each(hide);
                 for item in &mut result.items {
-                    [&mut item.label, &mut item.message].into_iter().for_each(hide);
+                    [&mut item.label, &mut item.message, &mut item.diff].into_iter().for_each(hide);
                 }
             }
         }

@@ -99,6 +99,27 @@ impl Seen {
         Err(AnsibleError::NothingRan { playbook: playbook.to_owned(), why, stage })
     }
 
+    /// What ended a pass in check mode before its end, if that is what a task said; the error if it is no pass at all.
+    /// Nothing that is only tried has to have run, but the VM must have answered.
+    pub(super) fn judge_check_mode(&self, playbook: &Utf8Path) -> Result<Option<String>, AnsibleError> {
+        let ended = match self.judge(playbook, Stage::Verify) {
+            Err(AnsibleError::TaskFailed(task)) => {
+                Some(format!("task \"{}\" at {} failed: {}", task.task, task.place, task.message))
+            }
+            Err(AnsibleError::NothingRan { .. }) | Ok(()) => None,
+            Err(other) => return Err(other),
+        };
+        let reached = self.results().any(|result| result.on_host && (result.was_only_tried() || result.ran_on_vm()));
+        match (reached, self.logins) {
+            (true, 1..) => Ok(ended),
+            (reached, _) => Err(AnsibleError::NothingRan {
+                playbook: playbook.to_owned(),
+                why: if reached { "ssh never logged in".to_owned() } else { self.why_nothing() },
+                stage: Stage::Verify,
+            }),
+        }
+    }
+
     /// Why there is no task that ran on the VM.
     fn why_nothing(&self) -> String {
         let tried = self.results().filter(|result| result.was_only_tried()).count();

@@ -10,6 +10,7 @@ pub(in crate::ansible) fn result(task: &str, status: Status) -> TaskResult {
         role: String::new(),
         task: task.into(),
         place: "/r/x.yml:3".into(),
+        handler: false,
         action: "command".into(),
         host: "askari".into(),
         delegated: None,
@@ -18,6 +19,7 @@ pub(in crate::ansible) fn result(task: &str, status: Status) -> TaskResult {
         ignored: false,
         changed: false,
         check_mode: false,
+        idle: false,
         broke: false,
         held: false,
         tags: Vec::new(),
@@ -27,6 +29,7 @@ pub(in crate::ansible) fn result(task: &str, status: Status) -> TaskResult {
         message: "exit code 1".into(),
         items: Vec::new(),
         given: Vec::new(),
+        diff: String::new(),
         resolved: None,
     }
 }
@@ -80,6 +83,26 @@ fn a_playbook_that_was_only_tried_is_not_applied() {
     let outcome = mixed.outcome("site.yml".into(), 1.0);
     assert_eq!((outcome.tasks, outcome.changed), (1, 0));
     assert_eq!(kinds(&mixed), [("a".to_owned(), Kind::CheckMode)]);
+}
+
+#[test]
+fn a_pass_in_check_mode_ends_at_a_task_that_fails_and_is_none_if_the_vm_was_not_reached() {
+    use crate::failure::Blame;
+    let tried = |task: &str, status| TaskResult { check_mode: true, ..result(task, status) };
+    let judge = |seen: &Seen| seen.judge_check_mode("site.yml".into());
+    assert_eq!(judge(&seen(0, vec![tried("a", Status::Ok)])).unwrap(), None);
+    let ended = judge(&seen(2, vec![tried("a", Status::Ok), tried("b", Status::Failed)])).unwrap().unwrap();
+    assert!(ended.contains("\"b\" at /r/x.yml:3 failed: exit code 1"), "{ended}");
+    let lost = [
+        seen(4, vec![tried("a", Status::Unreachable)]),
+        Seen { logins: 0, ..seen(0, vec![tried("a", Status::Ok)]) },
+        seen(0, vec![]),
+        Seen { events: Vec::new(), ..seen(2, vec![]) },
+        Seen { ended: Ended { status: None, stderr: String::new() }, ..seen(0, vec![tried("a", Status::Ok)]) },
+    ];
+    for (n, seen) in lost.iter().enumerate() {
+        assert_eq!(judge(seen).unwrap_err().exit().code(), 4, "{n}");
+    }
 }
 
 fn kinds(seen: &Seen) -> Vec<(String, Kind)> {

@@ -119,8 +119,15 @@ mod tests {
     #[test]
     fn a_job_that_failed_or_gave_no_answer_is_its_tasks_failure() {
         let left = left(&[starts("a"), starts("b")]);
-        let item =
-            |label: &str, status| Item { label: label.into(), status, broke: false, message: "exit code 3".into() };
+        let item = |label: &str, status| Item {
+            label: label.into(),
+            status,
+            broke: false,
+            message: "exit code 3".into(),
+            changed: false,
+            idle: false,
+            diff: String::new(),
+        };
         failed("x.yml".into(), &left, &[item("a", Status::Ok), item("b", Status::Ok)]).unwrap();
         let error = failed("x.yml".into(), &left, &[item("a", Status::Ok), item("b", Status::Failed)]).unwrap_err();
         assert!(error.to_string().contains("\"b\"") && error.to_string().contains("exit code 3"), "{error}");

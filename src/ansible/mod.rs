@@ -21,6 +21,7 @@ mod process;
 pub mod real;
 pub mod reports;
 pub mod run;
+pub mod tried;
 
 pub use command::{Controller, Invocation, UserVars};
 pub use connection::Connection;

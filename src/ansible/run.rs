@@ -7,6 +7,7 @@ use super::events::{self, Recap, TaskResult};
 use super::judge::Seen;
 use super::left_behind::{self, Left};
 use super::reports::{Kind, Report};
+use super::tried::Tried;
 use super::{Stage, local, process};
 use crate::host::dirs::write_private;
 use crate::host::secrets::mask;
@@ -80,6 +81,16 @@ impl Runner<'_> {
             judged = self.wait_for(&playbook, &left, time, &mut outcome, on_line).await;
         }
         Ok(Applied { outcome, judged })
+    }
+
+    /// Run one of the profile's playbooks in check mode. A task that fails in it ends the pass, and is no error: most
+    /// that do fail only because what they build on was not done. The error is for a pass that could not be made.
+    pub async fn check_mode(&self, apply: &Apply, on_line: &mut dyn FnMut(&str)) -> Result<Tried, AnsibleError> {
+        let playbook = self.controller.repo.join(&apply.playbook);
+        let (seen, outcome) = self.run(&playbook, &self.controller.check_mode(apply), on_line).await?;
+        let ended = seen.judge_check_mode(&playbook)?;
+        let Outcome { playbook, seconds, results, .. } = outcome;
+        Ok(Tried { playbook, seconds, results, ended })
     }
 
     /// Wait for the jobs that a playbook left behind, and judge their ends.

@@ -4,7 +4,7 @@ mod audit;
 mod choices;
 
 pub(crate) use audit::AuditArgs;
-pub(crate) use choices::{AccelArg, Certs, EgressArg, FindingsArgs, Net, ViaArgs};
+pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, ViaArgs};
 
 use crate::fault::Fault;
 use crate::forward::Spec;
@@ -193,13 +193,15 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
         /// Leave the reboot out (this proves little)
-        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch"])]
+        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch", "check_mode"])]
         no_reboot: bool,
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]
         no_snapshot: bool,
         #[command(flatten)]
         findings: FindingsArgs,
+        #[command(flatten)]
+        check_mode: CheckModeArgs,
     },
     /// Restart the VM in several ways from one applied state, and measure what each does to it
     #[command(after_help = EXPERIMENT)]

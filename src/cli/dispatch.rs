@@ -131,13 +131,13 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             run.watch_for = findings.watch_for();
             assert(run).await
         }),
-        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings } => {
+        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, check_mode } => {
             let what = format!("cycle {host}");
             let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run, via.into())?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
-            let (watch_for, findings) = (findings.watch_for(), findings.into());
-            let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for };
+            let (watch_for, findings, check_mode) = (findings.watch_for(), findings.into(), check_mode.into());
+            let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for, check_mode };
             let outcome = wait_on(cycle(ctx, plan, choices, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
@@ -205,7 +205,8 @@ async fn assert(run: &mut Run<'_>) -> Result<(), Failure> {
     })
     .await?;
     run.judge()?;
-    run.judge_state()
+    run.judge_state()?;
+    run.judge_check_mode()
 }
 
 /// One stage of a VM that is up.

@@ -1,5 +1,7 @@
 //! The verdict: one screen that says what happened, on what evidence, and where the rest is.
 
+mod passes;
+
 use crate::ansible::checks::Check;
 use crate::ansible::reports::Report;
 use crate::doctor::wrap;
@@ -52,6 +54,7 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     write_reports(&record.playbooks, out)?;
     write_checks(&record.checks, out)?;
     write_state(record, out)?;
+    passes::write(record, out)?;
     for leak in &record.leaks {
         writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
     }

@@ -3,7 +3,7 @@
 use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
 use crate::ansible::run::{Applied, Outcome, Runner};
-use crate::ansible::{AnsibleError, Controller, checks, deeds, guard};
+use crate::ansible::{AnsibleError, Controller, checks, deeds, guard, tried};
 use crate::failure::Failure;
 use crate::network::confine::Confinement;
 use camino::Utf8PathBuf;
@@ -89,7 +89,7 @@ impl Run<'_> {
     }
 
     /// The playbook side and what confines it.
-    fn controller(&self) -> Result<(Controller, Vec<String>), Failure> {
+    pub(super) fn controller(&self) -> Result<(Controller, Vec<String>), Failure> {
         let controller = self.plan.controller(self.ctx.dirs);
         // What the user gives with a later `apply -e` comes on top of what the VM was made with.
         controller.write_user_vars()?;
@@ -101,11 +101,16 @@ impl Run<'_> {
         Ok((controller, prefix))
     }
 
-    fn runner<'r>(&self, controller: &'r Controller, prefix: &'r [String], log: &'r Utf8PathBuf) -> Runner<'r> {
+    pub(super) fn runner<'r>(
+        &self,
+        controller: &'r Controller,
+        prefix: &'r [String],
+        log: &'r Utf8PathBuf,
+    ) -> Runner<'r> {
         Runner { controller, address: self.plan.net.vm.ip, prefix, log, limit: LIMIT }
     }
 
-    fn ansible_log(&self) -> Utf8PathBuf {
+    pub(super) fn ansible_log(&self) -> Utf8PathBuf {
         self.record.run.join("ansible.log")
     }
 }
@@ -124,8 +129,9 @@ fn playbook(outcome: Outcome, ok: bool) -> Playbook {
     for (n, task) in failed.iter_mut().enumerate() {
         task.went_on |= Some(n) != last;
     }
+    let if_done_s = ok.then(|| tried::seconds_if_done(outcome.seconds, &outcome.results));
     let Outcome { playbook, seconds, tasks, changed, recap, reports, .. } = outcome;
-    Playbook { playbook, ok, seconds, tasks, changed, recap, failed, reports }
+    Playbook { playbook, ok, seconds, if_done_s, tasks, changed, recap, failed, reports }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A run as the cases of a `junit.xml`.
 
 use super::page;
-use super::record::Record;
+use super::record::{CheckMode, Record};
+use crate::ansible::tried::Told;
 use crate::failure::Exit;
 use crate::report::junit::Case;
 use crate::verdict::Kind;
@@ -45,7 +46,23 @@ pub(super) fn of(record: &Record) -> Vec<Case> {
             }
         })
     });
-    phases.chain(checks).chain(findings).chain(leaks).chain([verdict(record)]).collect()
+    phases.chain(checks).chain(findings).chain(passes(record)).chain(leaks).chain([verdict(record)]).collect()
+}
+
+/// The tasks that a pass in check mode names.
+fn passes(record: &Record) -> Vec<Case> {
+    let said = |told: &Told| if told.said.is_empty() { "it changed something".to_owned() } else { told.said.clone() };
+    let case = |suite: &str, told: &Told, red: bool| Case {
+        suite: suite.to_owned(),
+        name: told.to_string(),
+        seconds: None,
+        failure: red.then(|| said(told)),
+        note: Some(said(told)),
+    };
+    let compared = record.check_mode.as_ref().and_then(CheckMode::compared);
+    let undone = compared.into_iter().flat_map(|compared| &compared.undone);
+    let undone = undone.map(|told| case("check mode after the reboot", told, !record.undone().is_empty()));
+    undone.collect()
 }
 
 /// The verdict as a case of its own: no file of green cases without a word that nothing is proved.

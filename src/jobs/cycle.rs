@@ -1,6 +1,7 @@
 //! The main job: up, apply, check, reboot, check, down.
 
 use super::Context;
+use super::passes::Wanted;
 use super::run::Run;
 use crate::failure::{Exit, Failure};
 use crate::jobs::record::{Asked, Checks, Record, WITHOUT};
@@ -23,12 +24,15 @@ pub struct Choices {
     pub watch_for: Duration,
     /// Leave the snapshot out: nobody will want to go back.
     pub no_snapshot: bool,
+    /// Whether they are tried in check mode before the reboot and after it.
+    pub check_mode: Wanted,
 }
 
 impl Default for Choices {
     fn default() -> Self {
         let (keep, no_reboot, no_snapshot) = (false, false, false);
-        Self { keep, no_reboot, findings: Policy::default(), watch_for: ALIVE, no_snapshot }
+        let (findings, check_mode) = (Policy::default(), Wanted::default());
+        Self { keep, no_reboot, findings, watch_for: ALIVE, no_snapshot, check_mode }
     }
 }
 
@@ -66,6 +70,7 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
         run.check("assert", WITHOUT).await?;
         return run.judge();
     }
+    let baseline = run.baseline(choices.check_mode).await?;
     run.check("check", "before the reboot").await?;
     let before = run.observe().await?;
     let restart = run.reboot().await?;
@@ -73,12 +78,14 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.undisturbed(since, Some(&restart), async |run| {
         let compared = run.compare(before).await?;
         run.check("assert", "after the reboot").await?;
+        run.try_again(baseline).await?;
         run.seen_alive(&restart, compared).await
     })
     .await?;
     run.judge()?;
     run.judge_way()?;
-    run.judge_state()
+    run.judge_state()?;
+    run.judge_check_mode()
 }
 
 impl Run<'_> {

@@ -15,6 +15,7 @@ pub mod media;
 pub mod observe;
 pub mod page;
 mod parts;
+pub mod passes;
 pub mod prove;
 pub mod reboot;
 pub mod record;

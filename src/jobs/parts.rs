@@ -3,6 +3,7 @@
 use crate::ansible::checks::Check;
 use crate::ansible::events::Recap;
 use crate::ansible::reports::Report;
+use crate::ansible::tried::Compared;
 use crate::timeline::Stages;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub struct Playbook {
     pub ok: bool,
     /// How long it took.
     pub seconds: f64,
+    /// How long it would take over what it did, in seconds: an estimate; none where it failed, or is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_done_s: Option<f64>,
     /// Tasks that ran on the VM.
     pub tasks: usize,
     /// Tasks that changed something.
@@ -76,6 +80,35 @@ pub struct FailedTask {
     pub message: String,
     /// Whether the playbook went on all the same: the failure was ignored or rescued.
     pub went_on: bool,
+}
+
+/// The passes in check mode around a reboot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "looked", rename_all = "kebab-case")]
+pub enum CheckMode {
+    /// They were left out.
+    LeftOut {
+        /// Why, and how to have them.
+        why: String,
+    },
+    /// They were made.
+    Compared {
+        /// How long both took, in seconds.
+        seconds: f64,
+        /// What they say.
+        #[serde(flatten)]
+        compared: Compared,
+    },
+}
+
+impl CheckMode {
+    /// What they say, if they were made.
+    pub fn compared(&self) -> Option<&Compared> {
+        match self {
+            Self::LeftOut { .. } => None,
+            Self::Compared { compared, .. } => Some(compared),
+        }
+    }
 }
 
 /// What a boot said of itself when it had settled.

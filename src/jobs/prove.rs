@@ -6,6 +6,7 @@
 
 use super::Context;
 use super::cycle::{Choices, Outcome, cycle};
+use super::passes::Wanted;
 use super::record::Record;
 use crate::ansible::UserVars;
 use crate::failure::{Blame, Exit, Failure};
@@ -72,7 +73,8 @@ pub async fn prove(
     let red = green_plan.profile.red.clone().ok_or_else(|| ProveError::NoRed { host: host.clone() })?;
     let overlay = UserVars::File(ctx.dirs.root.join(&red.overrides));
     let red_plan = plan(vec![overlay])?;
-    let choices = Choices { no_snapshot: true, ..Choices::default() };
+    // Both cases are about the checks: what else the playbooks could say is for `cycle`.
+    let choices = Choices { no_snapshot: true, check_mode: Wanted::Never, ..Choices::default() };
 
     let mut outcome = cycle(ctx, red_plan, choices, &format!("prove {host}, the red case")).await?;
     told("red", &outcome);
@@ -82,7 +84,7 @@ pub async fn prove(
     // It failed as it must, so there is nothing to look at, and the green case needs the place.
     let removed = super::down::down(&ctx, host).await?;
     outcome.record.leaked(&removed.leaks);
-    let choices = Choices { keep, no_snapshot: !keep, ..Choices::default() };
+    let choices = Choices { keep, no_snapshot: !keep, check_mode: Wanted::Never, ..Choices::default() };
     let green = cycle(ctx, green_plan, choices, &format!("prove {host}, the green case")).await?;
     told("green", &green);
     let leaks: Vec<_> = outcome.record.leaks.iter().chain(&green.record.leaks).map(|leak| leak.what.as_str()).collect();

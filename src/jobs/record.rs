@@ -2,8 +2,9 @@
 //! command adds to it, and goes into the evidence as `result.json`.
 
 use super::page;
-pub use super::parts::{BootSeen, Checks, FailedTask, MadeOf, Phase, Playbook};
+pub use super::parts::{BootSeen, CheckMode, Checks, FailedTask, MadeOf, Phase, Playbook};
 use crate::ansible::deeds::Deed;
+use crate::ansible::tried::Told;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{DirError, write_private};
 use crate::host::ledger::Leak;
@@ -52,6 +53,9 @@ pub struct Record {
     /// Whether the last run of the playbooks came to its end; none where there was none.
     #[serde(default)]
     pub applied: Option<bool>,
+    /// The passes in check mode around the last reboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_mode: Option<CheckMode>,
     /// What the playbooks did to the VM since it booted. It stays with the VM: what a task was given is no evidence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deeds: Vec<Deed>,
@@ -152,6 +156,7 @@ impl Record {
             phases: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
+            check_mode: None,
             deeds: Vec::new(),
             checks: Vec::new(),
             state_from: 0,
@@ -218,6 +223,8 @@ impl Record {
             self.deeds.clear();
         }
         self.boot_from = self.checks.len();
+        // What was left out, and why, is told until something else is known.
+        self.check_mode.take_if(|passes| passes.compared().is_some() || why == Unproved::Applied);
         if matches!(why, Unproved::Applied | Unproved::Restored) {
             self.state_from = self.checks.len();
         }
@@ -290,6 +297,7 @@ impl Record {
                 None if self.findings == Policy::Report => Compared::NotAsked,
                 None => Compared::No,
             },
+            undone: self.undone().len(),
             way_is_wrong: self.way.as_ref().is_some_and(|way| way.wrong().is_some()),
             leaks: self.leaks.len(),
         }
@@ -307,6 +315,12 @@ impl Record {
             state.judged.findings.iter().filter(move |finding| policy.fails(finding))
         });
         found.collect()
+    }
+
+    /// The tasks whose work did not survive the reboot, as far as that fails the run.
+    pub fn undone(&self) -> &[Told] {
+        let compared = self.check_mode.as_ref().and_then(CheckMode::compared);
+        compared.filter(|_| self.findings != Policy::Report).map_or(&[], |compared| compared.undone.as_slice())
     }
 
     /// Write `junit.xml`, `report.html` and, last of all, `result.json`.

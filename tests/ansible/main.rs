@@ -12,6 +12,7 @@ mod inputs;
 mod inside;
 mod looking;
 mod mirror;
+mod passes;
 mod playbooks;
 mod secrets;
 mod world;

@@ -12,6 +12,8 @@ import shlex
 import time
 
 from ansible import constants as C
+from ansible import context
+from ansible.playbook.handler import Handler
 from ansible.plugins.callback import CallbackBase
 
 # Actions that do their work on this side: they never reach a host. Fact gathering does, but proves nothing.
@@ -94,6 +96,11 @@ def skipped(action, result):
     """Whether the task, or the item, did not do its work, whatever its status says."""
     not_needed = action in PROGRAMS and str(result.get("msg", "")).startswith("Did not run command since ")
     return bool(result.get("skipped")) or not_needed
+
+
+def idle(result):
+    """Whether the task, or the item, was not to run: its condition did not hold, or its loop was empty."""
+    return "false_condition" in result or result.get("skipped_reason") == "No items in the list"
 
 
 def given(action, fields, result):
@@ -302,6 +309,7 @@ class CallbackModule(CallbackBase):
             role=task._role.get_name() if task._role else "",
             task=task.get_name().strip(),
             where=task.get_path() or "",
+            handler=isinstance(task, Handler),
             action=action,
             host=host,
             delegated=None if delegated in (None, host) or own_side else str(delegated),
@@ -314,6 +322,7 @@ class CallbackModule(CallbackBase):
             changed=bool(data.get("changed")),
             # A task that was skipped by a condition would not have run anyway.
             check_mode=tried and "false_condition" not in data and name not in OWN_SIDE,
+            idle=idle(data),
             # What no_log hides may be either: a failure that nobody can read is no answer.
             broke=not items and (broke(name, data) or (status == "failed" and "censored" in data)),
             held=name == "fail" and status == "skipped" and all(held(task, one) for one in items or [data]),
@@ -324,6 +333,7 @@ class CallbackModule(CallbackBase):
             message=message(data),
             items=[self.item(name, item) for item in items],
             given=[] if tried or own_side else self.all_given(name, fields, done),
+            diff="" if items else self.diff(data),
             resolved=data.get("boma_resolved"),
         )
 
@@ -332,12 +342,22 @@ class CallbackModule(CallbackBase):
         texts = [given(action, {} if "item" in one else fields, one) for one in done[:MOST_ITEMS]]
         return [text for text in texts if text]
 
+    def diff(self, result):
+        """What a pass in check mode would change. Modules tell one in other runs too, where nobody asked for it."""
+        if not context.CLIARGS.get("check") or not result.get("changed") or not result.get("diff"):
+            return ""
+        all_of_it = result["diff"] if isinstance(result["diff"], list) else [result["diff"]]
+        return short(self._get_diff([one for one in all_of_it if isinstance(one, dict)]))
+
     def item(self, action, item):
         bad = "unreachable" if item.get("unreachable") else "failed" if item.get("failed") else None
         return {
             "label": short(item.get("_ansible_item_label", item["item"])) if "censored" not in item else "hidden",
             "status": bad or ("skipped" if skipped(action, item) else "ok"),
             "broke": broke(action, item),
+            "changed": bool(item.get("changed")),
+            "idle": idle(item),
+            "diff": self.diff(item),
             "message": message(item),
         }
 

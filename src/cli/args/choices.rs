@@ -1,5 +1,6 @@
 //! What can be chosen from on the command line, and what each choice is to the rest of the program.
 
+use crate::jobs::passes::Wanted;
 use crate::observe::Policy;
 use crate::reboot::{Choice, Mode, Pattern, Trigger, seconds};
 use crate::verdict::ALIVE;
@@ -96,6 +97,28 @@ impl From<FindingsArgs> for Policy {
         match args.strict {
             true => Self::Strict,
             false => args.findings.unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether the playbooks are tried in check mode around the reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Args)]
+pub(crate) struct CheckModeArgs {
+    /// Try the playbooks (--check --diff) before the reboot and after it: a task that would do its work again after it
+    /// fails the run [default: where that takes less than a tenth of the run]
+    #[arg(long, overrides_with = "no_check_mode")]
+    check_mode: bool,
+    /// Do not, however little it costs
+    #[arg(long, overrides_with = "check_mode")]
+    no_check_mode: bool,
+}
+
+impl From<CheckModeArgs> for Wanted {
+    fn from(args: CheckModeArgs) -> Self {
+        match (args.check_mode, args.no_check_mode) {
+            (true, _) => Self::Always,
+            (false, true) => Self::Never,
+            (false, false) => Self::Auto,
         }
     }
 }

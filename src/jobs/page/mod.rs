@@ -5,6 +5,7 @@
 mod console;
 pub mod experiment;
 mod files;
+mod passes;
 mod verdict;
 
 pub use verdict::headline;
@@ -74,6 +75,7 @@ pub fn of(record: &Record, folder: &Utf8Path) -> CyclePage {
         console,
         console_more,
         playbooks: record.playbooks.iter().map(playbook).collect(),
+        passes: passes::of(record),
         leaks: record.leaks.iter().map(|leak| (leak.what.clone(), leak.why.clone())).collect(),
         files: files::all(folder),
     }

@@ -77,7 +77,9 @@ pub(super) fn first_cause(record: &Record) -> Option<String> {
     let state = record.state.as_ref()?;
     let unit = state.broken.first().map(|unit| unit.what.clone());
     let checks_hold = record.last_checks().is_none_or(|checks| checks.failed().next().is_none());
-    unit.or_else(|| record.losses().first().filter(|_| checks_hold).map(|finding| finding.what.clone()))
+    let lost = || record.losses().first().map(|finding| finding.what.clone());
+    let undone = || record.undone().first().map(|told| format!("{told} would do its work again"));
+    unit.or_else(|| lost().or_else(undone).filter(|_| checks_hold))
 }
 
 /// The restart by its right name: what is no reboot is not called one.

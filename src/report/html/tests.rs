@@ -86,6 +86,12 @@ fn run_that_says(text: &str) -> CyclePage {
             failed: vec![FailedTask { task: t(), place: t(), message: t(), went_on: false }],
             reports: vec![Report { kind: t(), task: t(), place: t(), message: t() }],
         }],
+        passes: Some(Passes {
+            short: vec![t()],
+            looked: true,
+            wrong: vec![(t(), vec![PassTask { name: t(), place: t(), said: t() }])],
+            told: vec![(t(), vec![PassTask { name: t(), place: t(), said: String::new() }])],
+        }),
         leaks: vec![(t(), t())],
         files: vec![
             FileLink { path: t(), tells: t(), bytes: Some(1) },

@@ -2,6 +2,7 @@
 
 mod boots;
 mod console;
+mod passes;
 mod phases;
 mod playbooks;
 mod proof;
@@ -49,6 +50,8 @@ pub struct CyclePage {
     pub console_more: usize,
     /// The playbooks.
     pub playbooks: Vec<Playbook>,
+    /// What they did or would do once more; none where they were not tried.
+    pub passes: Option<Passes>,
     /// What was left on this host: what, and why.
     pub leaks: Vec<(String, String)>,
     /// The evidence.
@@ -180,6 +183,30 @@ pub struct Playbook {
     pub reports: Vec<Report>,
 }
 
+/// What the playbooks did or would do once more.
+#[derive(Clone, Debug, Default)]
+pub struct Passes {
+    /// What was done and came of it, in short, a sentence for each.
+    pub short: Vec<String>,
+    /// Whether any task was looked at.
+    pub looked: bool,
+    /// Tasks of which each is wrong, by what is wrong with them.
+    pub wrong: Vec<(String, Vec<PassTask>)>,
+    /// Tasks that are only told, by what there is to tell.
+    pub told: Vec<(String, Vec<PassTask>)>,
+}
+
+/// A task of a pass.
+#[derive(Clone, Debug)]
+pub struct PassTask {
+    /// Its role, its name, and the item of its loop.
+    pub name: String,
+    /// File and line.
+    pub place: String,
+    /// The difference, or the reason.
+    pub said: String,
+}
+
 /// What is no failure of a playbook and has to be known.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -216,7 +243,7 @@ struct Part {
 
 /// The parts in the order of the questions: what broke, what else is different, was it a restart, where did the
 /// time go, what did the machine say.
-fn parts(page: &CyclePage) -> [Part; 7] {
+fn parts(page: &CyclePage) -> [Part; 8] {
     let part = |id, name, remark, matter| Part { id, name, remark, matter };
     let there =
         |there: bool, matter: &dyn Fn() -> Markup, else_: &'static str| if there { Ok(matter()) } else { Err(else_) };
@@ -233,6 +260,12 @@ fn parts(page: &CyclePage) -> [Part; 7] {
             "State",
             "What was there before the restart and is not as it was after it, whether a check asks for it or not.",
             state_part(page).ok_or("The state was not observed on both sides of a restart."),
+        ),
+        part(
+            "again",
+            "Playbooks once more",
+            "What has nothing to do when it is run again, and would have something to do after the restart, did not survive it.",
+            page.passes.as_ref().map(passes::shown).ok_or("The playbooks were not tried in check mode."),
         ),
         part(
             "proof",
@@ -307,6 +340,7 @@ fn strip(page: &CyclePage) -> Vec<Short> {
         0 => (total, None),
         _ => (format!("{total}, {red} failed"), Some(false)),
     };
+    let again = page.passes.as_ref().map(|passes| short("again", "Once more", passes::short(passes)));
     let mut strip = vec![
         short("checks", "Checks", checks::short(&page.checks, page.first_after)),
         short("state", "State", findings::short(page.state.as_deref())),
@@ -314,6 +348,7 @@ fn strip(page: &CyclePage) -> Vec<Short> {
         short("phases", "Phases", phases),
         short("console", "Console", console),
     ];
+    strip.extend(again);
     if !page.leaks.is_empty() {
         strip.push(short("leaks", "Left behind", (count(page.leaks.len(), "leak"), Some(false))));
     }

@@ -1,0 +1,78 @@
+//! What the passes over the playbooks say, as the verdict has it.
+
+use super::SHOWN;
+use crate::ansible::tried::{Compared, Told};
+use crate::jobs::passes::summary;
+use crate::jobs::record::{CheckMode, Record};
+use std::fmt::Write;
+
+/// How many lines of a difference are shown; the rest is in `result.json`.
+const LINES: usize = 6;
+
+/// The passes in check mode, if there were any.
+pub(super) fn write(record: &Record, out: &mut String) -> std::fmt::Result {
+    match &record.check_mode {
+        None => Ok(()),
+        Some(CheckMode::LeftOut { why }) => writeln!(out, "  {:<10} {why}", "check mode"),
+        Some(CheckMode::Compared { compared, .. }) => write_compared(compared, out),
+    }
+}
+
+fn write_compared(compared: &Compared, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "  {:<10} {}", "check mode", summary(compared))?;
+    write_told(&compared.undone, out)?;
+    compared.unseen.iter().try_for_each(|why| writeln!(out, "             could not look: {why}"))
+}
+
+/// Tasks with the changed lines of their differences.
+fn write_told(told: &[Told], out: &mut String) -> std::fmt::Result {
+    for task in told.iter().take(SHOWN) {
+        writeln!(out, "             {task}")?;
+        let is_header = |line: &&str| line.starts_with("--- ") || line.starts_with("+++ ");
+        let changed = task.said.lines().filter(|line| line.starts_with(['+', '-'])).filter(|line| !is_header(line));
+        changed.take(LINES).try_for_each(|line| writeln!(out, "               {line}"))?;
+    }
+    match told.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(out, "             and {more} more in result.json"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(task: &str, said: &str) -> Told {
+        Told {
+            role: "base".into(),
+            task: task.into(),
+            place: "/r/m.yml:3".into(),
+            item: String::new(),
+            said: said.into(),
+        }
+    }
+
+    fn text(record: &Record) -> String {
+        let mut out = String::new();
+        write(record, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn each_task_is_told_with_its_role_its_place_and_what_would_change() {
+        let mut record: Record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
+        assert_eq!(text(&record), "");
+        let diff = "--- before: /etc/x\n+++ after: /tmp/y\n@@ -0,0 +1 @@\n+forward = 1\n";
+        let (undone, unseen) = (vec![told("Settings", diff)], vec!["after the reboot: why".into()]);
+        let compared = Compared { judged: 4, undone, unseen, ..Compared::default() };
+        record.check_mode = Some(CheckMode::Compared { seconds: 2.0, compared });
+        insta::assert_snapshot!(text(&record), @r"
+          check mode 1 of 4 tasks would do its work again
+                     base: Settings (/r/m.yml:3)
+                       +forward = 1
+                     could not look: after the reboot: why
+        ");
+        record.check_mode = Some(CheckMode::LeftOut { why: "left out: why".into() });
+        assert!(text(&record).ends_with("  check mode left out: why\n"));
+    }
+}

@@ -1,0 +1,261 @@
+//! Passes over the playbooks in check mode before and after the reboot, which say whose work did not survive it.
+
+use super::record::{CheckMode, Record};
+use super::run::{Run, Said};
+use crate::ansible::tried::{self, Compared, Pass, Told};
+use crate::failure::{Exit, Failure};
+
+/// Whether the passes in check mode are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Where they cost little.
+    #[default]
+    Auto,
+    /// In any case.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// What is known before the reboot: what the passes after it are held against.
+#[derive(Debug)]
+pub struct Baseline {
+    /// One for each playbook; none where the passes are left out.
+    passes: Option<Vec<Pass>>,
+}
+
+/// The passes in check mode are made where both together take less than this part of the run so far.
+const MOST: f64 = 0.1;
+
+/// How many tasks a failure names; all of them are in `result.json`.
+const NAMED: usize = 5;
+
+impl Run<'_> {
+    /// Try the playbooks before the reboot, if that is wanted.
+    pub async fn baseline(&mut self, wanted: Wanted) -> Result<Baseline, Failure> {
+        let so_far = self.record.phases.iter().map(|phase| phase.seconds).sum();
+        let cost = estimate(&self.record, self.plan.profile.applies.len());
+        match (wanted, left_out(cost, so_far)) {
+            (Wanted::Always, _) | (Wanted::Auto, None) => {}
+            (Wanted::Never, _) => return Ok(Baseline { passes: None }),
+            (Wanted::Auto, Some(why)) => {
+                self.record.check_mode = Some(CheckMode::LeftOut { why });
+                return Ok(Baseline { passes: None });
+            }
+        }
+        let passes = self.phase("baseline", async |run| {
+            let passes = run.tried().await?;
+            let lost: Vec<_> = passes.iter().filter_map(|pass| pass.as_ref().err()).cloned().collect();
+            // What could not be looked at is told, and fails nothing.
+            let said = match lost.is_empty() {
+                true => format!("{} playbooks tried", passes.len()),
+                false => format!("could not look: {}", lost.join("; ")),
+            };
+            Ok((passes, said))
+        });
+        Ok(Baseline { passes: Some(passes.await?) })
+    }
+
+    /// Try them again after it, and keep what that says.
+    pub async fn try_again(&mut self, baseline: Baseline) -> Result<(), Failure> {
+        let Some(before) = baseline.passes else { return Ok(()) };
+        self.phase("check-mode", async |run| {
+            let after = run.tried().await?;
+            let compared = tried::compare(&before, &after, &[]);
+            let made = before.iter().chain(&after).filter_map(|pass| pass.as_ref().ok());
+            let seconds = made.map(|tried| tried.seconds).sum();
+            let unseen = compared.unseen.iter().map(|why| format!("; could not look: {why}"));
+            let text = format!("{}{}", summary(&compared), unseen.collect::<String>());
+            run.record.check_mode = Some(CheckMode::Compared { seconds, compared });
+            Ok(((), Said { text, ok: run.record.undone().is_empty() }))
+        })
+        .await
+    }
+
+    /// One pass over each playbook. A pass that could not be made is told and ends nothing; a machine that is lost does.
+    async fn tried(&mut self) -> Result<Vec<Pass>, Failure> {
+        let mut passes = Vec::new();
+        for apply in self.plan.profile.applies.clone() {
+            let (controller, prefix) = self.controller()?;
+            let progress = self.ctx.progress;
+            let mut say = |line: &str| progress.output(line);
+            let log = self.ansible_log();
+            let runner = self.runner(&controller, &prefix, &log);
+            let work = async { Ok::<_, Failure>(runner.check_mode(&apply, &mut say).await) };
+            let tried = self.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
+            passes.push(tried.map_err(|error| Failure::from(error).chain.join(": ")));
+        }
+        Ok(passes)
+    }
+
+    /// A task whose work did not survive the reboot fails the run, unless findings are only reported.
+    pub fn judge_check_mode(&self) -> Result<(), Failure> {
+        judge_undone(&self.record)
+    }
+}
+
+/// How long both passes in check mode will take, in seconds; none where that is not known.
+fn estimate(record: &Record, playbooks: usize) -> Option<f64> {
+    let last = &record.playbooks[record.playbooks.len().saturating_sub(playbooks)..];
+    let once: Option<f64> = last.iter().map(|playbook| playbook.if_done_s).sum();
+    once.map(|seconds| 2.0 * seconds)
+}
+
+/// Why the passes are left out where nobody has said, if they are.
+fn left_out(cost: Option<f64>, so_far: f64) -> Option<String> {
+    let Some(cost) = cost else {
+        return Some("left out: how long it would take is not known; `--check-mode` has it done".into());
+    };
+    (cost >= MOST * so_far).then(|| {
+        format!(
+            "left out: two passes would take about {cost:.0} s, which is not under a tenth of the {so_far:.0} s so far; \
+             `--check-mode` has them done"
+        )
+    })
+}
+
+/// What the passes say, in some words.
+pub fn summary(compared: &Compared) -> String {
+    let Compared { judged, undone, again, unjudged, ran, unseen: _ } = compared;
+    let counts = [
+        (again.len(), "change each time"),
+        (unjudged.len(), "cannot be judged in check mode"),
+        (ran.len(), "ran all the same"),
+    ];
+    let mut words = vec![match (undone.len(), judged) {
+        (0, 0) => "no task could be judged".to_owned(),
+        (0, judged) => format!("nothing is undone, {judged} tasks judged"),
+        (1, judged) => format!("1 of {judged} tasks would do its work again"),
+        (n, judged) => format!("{n} of {judged} tasks would do their work again"),
+    }];
+    words.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+    words.join(", ")
+}
+
+fn judge_undone(record: &Record) -> Result<(), Failure> {
+    let undone = record.undone();
+    let Some(first) = undone.first() else { return Ok(()) };
+    let what = format!("after the reboot, {} would do their work again: {}", count(undone.len()), named(undone));
+    let next = format!(
+        "look at {first} and its difference in result.json (`check_mode.undone`): what it sets has to be where the boot \
+         finds it; `--findings report` only reports"
+    );
+    Err(Failure::new(Exit::Verify, what).next(next))
+}
+
+fn count(n: usize) -> String {
+    if n == 1 { "1 task".to_owned() } else { format!("{n} tasks") }
+}
+
+/// The first tasks by their names; the rest is counted.
+fn named(told: &[Told]) -> String {
+    let mut names: Vec<_> = told.iter().take(NAMED).map(ToString::to_string).collect();
+    names.extend((told.len() > NAMED).then(|| format!("and {} more", told.len() - NAMED)));
+    names.join("; ")
+}
+
+#[cfg(test)]
+pub(super) fn told_for_tests(task: &str) -> Told {
+    Told {
+        role: "base".into(),
+        task: task.into(),
+        place: "/r/main.yml:3".into(),
+        item: String::new(),
+        said: "+x".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::record::Playbook;
+    use crate::observe::Policy;
+    use crate::verdict::Kind;
+
+    fn record(undone: usize, policy: Policy) -> Record {
+        let text = include_str!("../../tests/fixtures/record.json");
+        let mut record: Record = serde_json::from_str(text).unwrap();
+        let undone = (0..undone).map(|n| told_for_tests(&format!("t{n}"))).collect();
+        let compared = Compared { judged: 9, undone, ..Compared::default() };
+        record.check_mode = Some(CheckMode::Compared { seconds: 3.0, compared });
+        record.findings = policy;
+        record
+    }
+
+    fn playbook(if_done_s: f64) -> Playbook {
+        serde_json::from_value(serde_json::json!({
+            "playbook": "site.yml", "ok": true, "seconds": 60.0, "if_done_s": if_done_s, "tasks": 3, "changed": 3,
+            "recap": {"ok": 3, "changed": 3, "unreachable": 0, "failures": 0, "skipped": 0, "rescued": 0, "ignored": 0},
+            "failed": []
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_task_whose_work_is_gone_fails_the_run_unless_findings_are_only_reported() {
+        for (policy, red) in [(Policy::Report, false), (Policy::Fail, true), (Policy::Strict, true)] {
+            let judged = judge_undone(&record(1, policy));
+            assert_eq!(judged.is_err(), red, "{policy}");
+            if let Err(failure) = judged {
+                assert_eq!(failure.exit, Exit::Verify);
+                assert!(failure.chain[0].contains("base: t0 (/r/main.yml:3)"), "{failure}");
+            }
+        }
+        judge_undone(&record(0, Policy::Strict)).unwrap();
+        let many = judge_undone(&record(7, Policy::Fail)).unwrap_err().to_string();
+        assert!(many.contains("7 tasks") && many.contains("t4") && many.contains("and 2 more"), "{many}");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_neither_green_nor_red() {
+        let mut record = record(0, Policy::Strict);
+        let compared = Compared { unseen: vec!["after the reboot: lost".into()], ..Compared::default() };
+        assert_eq!(summary(&compared), "no task could be judged");
+        record.check_mode = Some(CheckMode::Compared { seconds: 3.0, compared });
+        judge_undone(&record).unwrap();
+        assert_eq!(record.undone().len(), 0);
+    }
+
+    #[test]
+    fn the_passes_are_made_where_they_cost_less_than_a_tenth_and_what_is_left_out_says_how_to_have_it() {
+        assert_eq!(left_out(Some(9.0), 100.0), None);
+        let why = left_out(Some(10.0), 100.0).unwrap();
+        assert!(why.contains("about 10 s") && why.contains("100 s so far") && why.contains("--check-mode"), "{why}");
+        assert!(left_out(None, 100.0).is_some(), "what is not known is not taken for little");
+    }
+
+    #[test]
+    fn the_estimate_is_of_the_last_apply() {
+        let mut record = record(0, Policy::Fail);
+        record.playbooks = [50.0, 2.0, 3.0].map(playbook).to_vec();
+        assert_eq!(estimate(&record, 2), Some(10.0));
+        record.playbooks[2].if_done_s = None;
+        assert_eq!(estimate(&record, 2), None);
+    }
+
+    #[test]
+    fn an_apply_ends_what_the_passes_said_and_a_restart_what_they_said_of_the_last() {
+        use crate::verdict::Unproved;
+        let mut record = record(1, Policy::Fail);
+        assert_eq!(record.undone().len(), 1);
+        record.changed(Unproved::Restarting);
+        assert_eq!(record.undone().len(), 0);
+        record.check_mode = Some(CheckMode::LeftOut { why: "w".into() });
+        record.changed(Unproved::Restarting);
+        assert!(record.check_mode.is_some(), "why it was left out is told after the restart");
+        record.changed(Unproved::Applied);
+        assert!(record.check_mode.is_none());
+        assert_ne!(record.verdict().kind(), Kind::Passed);
+    }
+
+    #[test]
+    fn a_record_without_passes_is_read_and_one_with_them_comes_back_the_same() {
+        let old: Record = serde_json::from_str(include_str!("../../tests/fixtures/record.json")).unwrap();
+        assert!(old.check_mode.is_none());
+        let written = serde_json::to_value(record(2, Policy::Fail)).unwrap();
+        assert_eq!(written["check_mode"]["looked"], "compared");
+        assert_eq!(written["check_mode"]["undone"][0]["role"], "base");
+        let back: Record = serde_json::from_value(written).unwrap();
+        assert_eq!(back.undone().len(), 2);
+    }
+}
