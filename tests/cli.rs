@@ -95,7 +95,11 @@ fn what_findings_do_is_one_of_three_and_strict_is_one_of_them() {
 #[test]
 fn the_passes_over_the_playbooks_can_be_asked_for_and_left_out_and_need_a_reboot() {
     let world = Project::new();
-    for options in [&["--check-mode", "--no-check-mode"][..], &["--no-check-mode", "--no-reboot"]] {
+    for options in [
+        &["--idempotence", "--no-idempotence"][..],
+        &["--no-idempotence", "--idempotence", "--no-reboot"],
+        &["--check-mode", "--no-check-mode", "--idempotence"],
+    ] {
         // They are understood: what is refused is the host.
         world.refused(&[&["cycle", "nobody"][..], options].concat(), 2, &["nobody"]);
     }

@@ -4,7 +4,7 @@ mod audit;
 mod choices;
 
 pub(crate) use audit::AuditArgs;
-pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, ViaArgs};
+pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, SecondArgs, ViaArgs};
 
 use crate::fault::Fault;
 use crate::forward::Spec;
@@ -152,6 +152,8 @@ pub(crate) enum Command {
         /// Take no snapshot for `reset`
         #[arg(long)]
         no_snapshot: bool,
+        #[command(flatten)]
+        second: SecondArgs,
     },
     /// Bring the VM back to the snapshot that `apply` took of its disk and memory
     Reset { host: HostName },
@@ -200,6 +202,8 @@ pub(crate) enum Command {
         no_snapshot: bool,
         #[command(flatten)]
         findings: FindingsArgs,
+        #[command(flatten)]
+        second: SecondArgs,
         #[command(flatten)]
         check_mode: CheckModeArgs,
     },

@@ -77,15 +77,19 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 step(run, done, Asked::Step, say).await
             })
         }
-        Command::Apply { host, extra_vars: more, no_snapshot } => {
+        Command::Apply { host, extra_vars: more, no_snapshot, second } => {
             let more = parse_all(ctx.dirs, &more)?;
             stage(ctx, &host, "apply", Asked::Step, say, async |run| {
                 run.plan.options.extra_vars.extend(more);
                 run.apply_anew().await?;
-                match no_snapshot {
-                    true => run.discard_snapshot().await,
-                    false => run.snapshot().await,
+                if second.wanted() {
+                    run.second_run().await?;
                 }
+                match no_snapshot {
+                    true => run.discard_snapshot().await?,
+                    false => run.snapshot().await?,
+                }
+                run.judge_idempotence()
             })
         }
         Command::Reset { host } => {
@@ -131,13 +135,14 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             run.watch_for = findings.watch_for();
             assert(run).await
         }),
-        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, check_mode } => {
+        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, second, check_mode } => {
             let what = format!("cycle {host}");
             let plan = resolve(ctx.dirs, &host, options(ctx.dirs, run, via.into())?)?;
             let _lock = guards::lock(&ctx, &what)?;
             warn(&ctx, &plan);
             let (watch_for, findings, check_mode) = (findings.watch_for(), findings.into(), check_mode.into());
-            let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for, check_mode };
+            let idempotence = second.wanted();
+            let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for, idempotence, check_mode };
             let outcome = wait_on(cycle(ctx, plan, choices, &what))?;
             Ok(tell_outcome(&outcome, say))
         }
@@ -206,7 +211,8 @@ async fn assert(run: &mut Run<'_>) -> Result<(), Failure> {
     .await?;
     run.judge()?;
     run.judge_state()?;
-    run.judge_check_mode()
+    run.judge_check_mode()?;
+    run.judge_idempotence()
 }
 
 /// One stage of a VM that is up.

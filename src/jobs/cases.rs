@@ -49,7 +49,7 @@ pub(super) fn of(record: &Record) -> Vec<Case> {
     phases.chain(checks).chain(findings).chain(passes(record)).chain(leaks).chain([verdict(record)]).collect()
 }
 
-/// The tasks that a pass in check mode names.
+/// The tasks that a second run or a pass in check mode names.
 fn passes(record: &Record) -> Vec<Case> {
     let said = |told: &Told| if told.said.is_empty() { "it changed something".to_owned() } else { told.said.clone() };
     let case = |suite: &str, told: &Told, red: bool| Case {
@@ -62,7 +62,8 @@ fn passes(record: &Record) -> Vec<Case> {
     let compared = record.check_mode.as_ref().and_then(CheckMode::compared);
     let undone = compared.into_iter().flat_map(|compared| &compared.undone);
     let undone = undone.map(|told| case("check mode after the reboot", told, !record.undone().is_empty()));
-    undone.collect()
+    let repeated = record.repeated().iter().map(|told| case("second run of the playbooks", told, true));
+    repeated.chain(undone).collect()
 }
 
 /// The verdict as a case of its own: no file of green cases without a word that nothing is proved.

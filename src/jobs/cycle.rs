@@ -24,6 +24,8 @@ pub struct Choices {
     pub watch_for: Duration,
     /// Leave the snapshot out: nobody will want to go back.
     pub no_snapshot: bool,
+    /// Run the playbooks a second time, to see that they have nothing to do.
+    pub idempotence: bool,
     /// Whether they are tried in check mode before the reboot and after it.
     pub check_mode: Wanted,
 }
@@ -32,7 +34,7 @@ impl Default for Choices {
     fn default() -> Self {
         let (keep, no_reboot, no_snapshot) = (false, false, false);
         let (findings, check_mode) = (Policy::default(), Wanted::default());
-        Self { keep, no_reboot, findings, watch_for: ALIVE, no_snapshot, check_mode }
+        Self { keep, no_reboot, findings, watch_for: ALIVE, no_snapshot, idempotence: false, check_mode }
     }
 }
 
@@ -63,12 +65,16 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.watch_for = choices.watch_for;
     run.up().await?;
     run.apply_anew().await?;
+    if choices.idempotence {
+        run.second_run().await?;
+    }
     if !choices.no_snapshot {
         run.snapshot().await?;
     }
     if choices.no_reboot {
         run.check("assert", WITHOUT).await?;
-        return run.judge();
+        run.judge()?;
+        return run.judge_idempotence();
     }
     let baseline = run.baseline(choices.check_mode).await?;
     run.check("check", "before the reboot").await?;
@@ -85,7 +91,8 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.judge()?;
     run.judge_way()?;
     run.judge_state()?;
-    run.judge_check_mode()
+    run.judge_check_mode()?;
+    run.judge_idempotence()
 }
 
 impl Run<'_> {

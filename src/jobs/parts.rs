@@ -3,7 +3,7 @@
 use crate::ansible::checks::Check;
 use crate::ansible::events::Recap;
 use crate::ansible::reports::Report;
-use crate::ansible::tried::Compared;
+use crate::ansible::tried::{Compared, Told};
 use crate::timeline::Stages;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,17 @@ pub struct FailedTask {
     pub message: String,
     /// Whether the playbook went on all the same: the failure was ignored or rescued.
     pub went_on: bool,
+}
+
+/// A second run of the playbooks, which should have nothing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Idempotence {
+    /// How long it took.
+    pub seconds: f64,
+    /// Tasks that ran on the VM.
+    pub tasks: usize,
+    /// What it changed on the VM all the same.
+    pub changed: Vec<Told>,
 }
 
 /// The passes in check mode around a reboot.

@@ -1,7 +1,10 @@
-//! Passes over the playbooks in check mode before and after the reboot, which say whose work did not survive it.
+//! The passes over the playbooks after the one that applied them: a second run, which should have nothing to do, and
+//! passes in check mode before and after the reboot, which say whose work did not survive it.
 
-use super::record::{CheckMode, Record};
+use super::record::{CheckMode, Idempotence, Record};
 use super::run::{Run, Said};
+use crate::ansible::deeds;
+use crate::ansible::run::Applied;
 use crate::ansible::tried::{self, Compared, Pass, Told};
 use crate::failure::{Exit, Failure};
 
@@ -31,6 +34,39 @@ const MOST: f64 = 0.1;
 const NAMED: usize = 5;
 
 impl Run<'_> {
+    /// Run the profile's playbooks once more. What they change now they will change each time; one that fails now is a
+    /// failed playbook.
+    pub async fn second_run(&mut self) -> Result<(), Failure> {
+        // Until it has come to its end, nobody knows how much of it was done.
+        self.record.applied = Some(false);
+        let done = self.phase("idempotence", async |run| {
+            let mut second = Idempotence { seconds: 0.0, tasks: 0, changed: Vec::new() };
+            for apply in run.plan.profile.applies.clone() {
+                let (controller, prefix) = run.controller()?;
+                let progress = run.ctx.progress;
+                let mut say = |line: &str| progress.output(line);
+                let log = run.ansible_log();
+                let runner = run.runner(&controller, &prefix, &log);
+                let work = async { Ok::<_, Failure>(runner.apply(&apply, &mut say).await?) };
+                let Applied { outcome, judged } = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
+                deeds::add(&mut run.record.deeds, &outcome.results);
+                judged.map_err(|error| Failure::from(error).during(format!("{} on its second run", apply.playbook)))?;
+                second.seconds += outcome.seconds;
+                second.tasks += outcome.tasks;
+                second.changed.extend(tried::changed(&outcome.results));
+            }
+            let text = format!("{} tasks on the VM, {} changed again", second.tasks, second.changed.len());
+            let ok = second.changed.is_empty();
+            run.record.idempotence = Some(second);
+            Ok(((), Said { text, ok }))
+        });
+        if let Err(failure) = done.await {
+            return Err(self.with_its_way(failure).await);
+        }
+        self.record.applied = Some(true);
+        self.way_in().await
+    }
+
     /// Try the playbooks before the reboot, if that is wanted.
     pub async fn baseline(&mut self, wanted: Wanted) -> Result<Baseline, Failure> {
         let so_far = self.record.phases.iter().map(|phase| phase.seconds).sum();
@@ -61,7 +97,7 @@ impl Run<'_> {
         let Some(before) = baseline.passes else { return Ok(()) };
         self.phase("check-mode", async |run| {
             let after = run.tried().await?;
-            let compared = tried::compare(&before, &after, &[]);
+            let compared = tried::compare(&before, &after, run.record.repeated());
             let made = before.iter().chain(&after).filter_map(|pass| pass.as_ref().ok());
             let seconds = made.map(|tried| tried.seconds).sum();
             let unseen = compared.unseen.iter().map(|why| format!("; could not look: {why}"));
@@ -92,12 +128,20 @@ impl Run<'_> {
     pub fn judge_check_mode(&self) -> Result<(), Failure> {
         judge_undone(&self.record)
     }
+
+    /// What the second run of the playbooks changed fails the run.
+    pub fn judge_idempotence(&self) -> Result<(), Failure> {
+        judge_repeated(&self.record)
+    }
 }
 
 /// How long both passes in check mode will take, in seconds; none where that is not known.
 fn estimate(record: &Record, playbooks: usize) -> Option<f64> {
     let last = &record.playbooks[record.playbooks.len().saturating_sub(playbooks)..];
-    let once: Option<f64> = last.iter().map(|playbook| playbook.if_done_s).sum();
+    let once = match &record.idempotence {
+        Some(second) => Some(second.seconds),
+        None => last.iter().map(|playbook| playbook.if_done_s).sum(),
+    };
     once.map(|seconds| 2.0 * seconds)
 }
 
@@ -139,6 +183,20 @@ fn judge_undone(record: &Record) -> Result<(), Failure> {
     let next = format!(
         "look at {first} and its difference in result.json (`check_mode.undone`): what it sets has to be where the boot \
          finds it; `--findings report` only reports"
+    );
+    Err(Failure::new(Exit::Verify, what).next(next))
+}
+
+fn judge_repeated(record: &Record) -> Result<(), Failure> {
+    let changed = record.repeated();
+    let Some(first) = changed.first() else { return Ok(()) };
+    let what = format!(
+        "the playbooks are not idempotent, {} changed something again: {}",
+        count(changed.len()),
+        named(changed)
+    );
+    let next = format!(
+        "look at {first}: let it change only what is not yet as it should be (a command needs `creates` or `changed_when`)"
     );
     Err(Failure::new(Exit::Verify, what).next(next))
 }
@@ -217,6 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_changes_something_again_fails_the_run_whatever_findings_do() {
+        let mut record = record(0, Policy::Report);
+        record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 3, changed: vec![told_for_tests("again")] });
+        let failure = judge_repeated(&record).unwrap_err();
+        assert_eq!(failure.exit, Exit::Verify);
+        assert!(
+            failure.to_string().contains("not idempotent, 1 task changed something again: base: again ("),
+            "{failure}"
+        );
+        record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 3, changed: Vec::new() });
+        judge_repeated(&record).unwrap();
+    }
+
+    #[test]
     fn the_passes_are_made_where_they_cost_less_than_a_tenth_and_what_is_left_out_says_how_to_have_it() {
         assert_eq!(left_out(Some(9.0), 100.0), None);
         let why = left_out(Some(10.0), 100.0).unwrap();
@@ -225,33 +297,36 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_is_of_the_last_apply() {
+    fn the_estimate_is_of_the_last_apply_and_of_its_second_run_where_there_is_one() {
         let mut record = record(0, Policy::Fail);
         record.playbooks = [50.0, 2.0, 3.0].map(playbook).to_vec();
         assert_eq!(estimate(&record, 2), Some(10.0));
         record.playbooks[2].if_done_s = None;
         assert_eq!(estimate(&record, 2), None);
+        record.idempotence = Some(Idempotence { seconds: 4.0, tasks: 3, changed: Vec::new() });
+        assert_eq!(estimate(&record, 2), Some(8.0));
     }
 
     #[test]
     fn an_apply_ends_what_the_passes_said_and_a_restart_what_they_said_of_the_last() {
         use crate::verdict::Unproved;
         let mut record = record(1, Policy::Fail);
-        assert_eq!(record.undone().len(), 1);
+        record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 3, changed: vec![told_for_tests("again")] });
+        assert_eq!((record.undone().len(), record.repeated().len()), (1, 1));
         record.changed(Unproved::Restarting);
-        assert_eq!(record.undone().len(), 0);
+        assert_eq!((record.undone().len(), record.repeated().len()), (0, 1));
         record.check_mode = Some(CheckMode::LeftOut { why: "w".into() });
         record.changed(Unproved::Restarting);
         assert!(record.check_mode.is_some(), "why it was left out is told after the restart");
         record.changed(Unproved::Applied);
-        assert!(record.check_mode.is_none());
+        assert_eq!((record.check_mode.is_none(), record.repeated().len()), (true, 0));
         assert_ne!(record.verdict().kind(), Kind::Passed);
     }
 
     #[test]
     fn a_record_without_passes_is_read_and_one_with_them_comes_back_the_same() {
         let old: Record = serde_json::from_str(include_str!("../../tests/fixtures/record.json")).unwrap();
-        assert!(old.check_mode.is_none());
+        assert!(old.check_mode.is_none() && old.idempotence.is_none());
         let written = serde_json::to_value(record(2, Policy::Fail)).unwrap();
         assert_eq!(written["check_mode"]["looked"], "compared");
         assert_eq!(written["check_mode"]["undone"][0]["role"], "base");

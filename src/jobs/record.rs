@@ -2,7 +2,7 @@
 //! command adds to it, and goes into the evidence as `result.json`.
 
 use super::page;
-pub use super::parts::{BootSeen, CheckMode, Checks, FailedTask, MadeOf, Phase, Playbook};
+pub use super::parts::{BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
 use crate::ansible::deeds::Deed;
 use crate::ansible::tried::Told;
 use crate::failure::{Exit, Failure};
@@ -53,6 +53,9 @@ pub struct Record {
     /// Whether the last run of the playbooks came to its end; none where there was none.
     #[serde(default)]
     pub applied: Option<bool>,
+    /// Their second run, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotence: Option<Idempotence>,
     /// The passes in check mode around the last reboot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_mode: Option<CheckMode>,
@@ -156,6 +159,7 @@ impl Record {
             phases: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
+            idempotence: None,
             check_mode: None,
             deeds: Vec::new(),
             checks: Vec::new(),
@@ -223,6 +227,9 @@ impl Record {
             self.deeds.clear();
         }
         self.boot_from = self.checks.len();
+        if why == Unproved::Applied {
+            self.idempotence = None;
+        }
         // What was left out, and why, is told until something else is known.
         self.check_mode.take_if(|passes| passes.compared().is_some() || why == Unproved::Applied);
         if matches!(why, Unproved::Applied | Unproved::Restored) {
@@ -298,6 +305,7 @@ impl Record {
                 None => Compared::No,
             },
             undone: self.undone().len(),
+            repeated: self.repeated().len(),
             way_is_wrong: self.way.as_ref().is_some_and(|way| way.wrong().is_some()),
             leaks: self.leaks.len(),
         }
@@ -321,6 +329,11 @@ impl Record {
     pub fn undone(&self) -> &[Told] {
         let compared = self.check_mode.as_ref().and_then(CheckMode::compared);
         compared.filter(|_| self.findings != Policy::Report).map_or(&[], |compared| compared.undone.as_slice())
+    }
+
+    /// What the second run of the playbooks changed, although the first had done it.
+    pub fn repeated(&self) -> &[Told] {
+        self.idempotence.as_ref().map_or(&[], |second| second.changed.as_slice())
     }
 
     /// Write `junit.xml`, `report.html` and, last of all, `result.json`.

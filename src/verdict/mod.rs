@@ -125,6 +125,8 @@ pub struct Parts<'a> {
     pub compared: Compared,
     /// Tasks whose work did not survive the restart, of those that fail the run.
     pub undone: usize,
+    /// Tasks that changed something in a second run of the playbooks.
+    pub repeated: usize,
     /// Whether the guest is reached as nothing expects it, or the reboot changed how.
     pub way_is_wrong: bool,
     /// How many things were left on this host.
@@ -182,7 +184,7 @@ fn kind(parts: &Parts<'_>) -> Kind {
     match () {
         () if !finished => Kind::Unfinished,
         () if checks.red > 0 || parts.restarts > 0 || parts.way_is_wrong => Kind::Failed,
-        () if parts.undone > 0 => Kind::Failed,
+        () if parts.undone > 0 || parts.repeated > 0 => Kind::Failed,
         () if checks.looked == 0 => Kind::NoVerdict,
         () if parts.applied != Applied::Whole => Kind::NotApplied,
         () if parts.without_reboot => leaked_or(parts, Kind::WithoutReboot),

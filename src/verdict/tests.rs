@@ -28,6 +28,7 @@ fn all<'a>(restart: &'a Restart) -> Parts<'a> {
         alive: ALIVE,
         compared: Compared::Judged(0),
         undone: 0,
+        repeated: 0,
         way_is_wrong: false,
         leaks: 0,
     }
@@ -60,6 +61,7 @@ fn a_run_is_passed_only_with_all_of_its_parts() {
         ("not compared", Parts { compared: Compared::No, ..all }, Kind::NoVerdict),
         ("a loss", Parts { compared: Compared::Judged(1), ..all }, Kind::Failed),
         ("a task's work is gone", Parts { undone: 1, ..all }, Kind::Failed),
+        ("the playbooks are never done", Parts { repeated: 1, ..all }, Kind::Failed),
         ("a leak", Parts { leaks: 1, ..all }, Kind::Leaked),
         ("left out", Parts { without_reboot: true, restart: None, ..all }, Kind::WithoutReboot),
         ("left out, a leak", Parts { without_reboot: true, restart: None, leaks: 1, ..all }, Kind::Leaked),

@@ -1,4 +1,5 @@
-//! What the passes over the playbooks see with the real Ansible: what check mode says before and after something was lost.
+//! What the passes over the playbooks see with the real Ansible: what a second run changes, and what check mode says
+//! before and after something was lost.
 
 use crate::at_hand::block_on;
 use crate::world::{VM, World};
@@ -96,6 +97,14 @@ fn check_mode_names_what_was_lost_with_its_difference_and_nothing_that_was_not()
     assert_eq!(names(&unjudged), ["base Plain command"]);
     assert_eq!((names(&ran), ran[0].said.as_str()), (vec!["base Reads".into()], "it ran and changed nothing"));
     assert_eq!((judged, unseen), (8, Vec::<String>::new()));
+}
+
+#[test]
+fn a_second_run_changes_only_what_is_never_done() {
+    let (world, controller) = role(TASKS, "- name: Reload\n  command: touch /root/reloaded\n");
+    world.play(&controller, "site.yml").unwrap();
+    let second = world.play(&controller, "site.yml").unwrap();
+    assert_eq!(names(&tried::changed(&second.results)), ["base Plain command", "base Never done"]);
 }
 
 #[test]

@@ -101,6 +101,24 @@ impl From<FindingsArgs> for Policy {
     }
 }
 
+/// Whether the playbooks are run a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Args)]
+pub(crate) struct SecondArgs {
+    /// Run the playbooks a second time: a task that changes something again fails the run (exit 6)
+    #[arg(long, overrides_with = "no_idempotence")]
+    idempotence: bool,
+    /// Run them once [default]
+    #[arg(long, overrides_with = "idempotence")]
+    no_idempotence: bool,
+}
+
+impl SecondArgs {
+    /// Whether there is a second run.
+    pub(crate) fn wanted(self) -> bool {
+        self.idempotence && !self.no_idempotence
+    }
+}
+
 /// Whether the playbooks are tried in check mode around the reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Args)]
 pub(crate) struct CheckModeArgs {

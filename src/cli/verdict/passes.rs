@@ -9,8 +9,16 @@ use std::fmt::Write;
 /// How many lines of a difference are shown; the rest is in `result.json`.
 const LINES: usize = 6;
 
-/// The passes in check mode, if there were any.
+/// The second run and the passes in check mode, as far as there were any.
 pub(super) fn write(record: &Record, out: &mut String) -> std::fmt::Result {
+    if let Some(second) = &record.idempotence {
+        let said = match second.changed.len() {
+            0 => format!("nothing changed in {} tasks of the second run", second.tasks),
+            n => format!("{n} of {} tasks changed something again in the second run", second.tasks),
+        };
+        writeln!(out, "  {:<10} {said}", "again")?;
+        write_told(&second.changed, out)?;
+    }
     match &record.check_mode {
         None => Ok(()),
         Some(CheckMode::LeftOut { why }) => writeln!(out, "  {:<10} {why}", "check mode"),
@@ -41,6 +49,7 @@ fn write_told(told: &[Told], out: &mut String) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::record::Idempotence;
 
     fn told(task: &str, said: &str) -> Told {
         Told {
@@ -65,8 +74,11 @@ mod tests {
         let diff = "--- before: /etc/x\n+++ after: /tmp/y\n@@ -0,0 +1 @@\n+forward = 1\n";
         let (undone, unseen) = (vec![told("Settings", diff)], vec!["after the reboot: why".into()]);
         let compared = Compared { judged: 4, undone, unseen, ..Compared::default() };
+        record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 7, changed: vec![told("Token", "")] });
         record.check_mode = Some(CheckMode::Compared { seconds: 2.0, compared });
         insta::assert_snapshot!(text(&record), @r"
+          again      1 of 7 tasks changed something again in the second run
+                     base: Token (/r/m.yml:3)
           check mode 1 of 4 tasks would do its work again
                      base: Settings (/r/m.yml:3)
                        +forward = 1

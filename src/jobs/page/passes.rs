@@ -8,6 +8,12 @@ use crate::report::html::cycle::{PassTask, Passes};
 /// What the playbooks did or would do once more, if that is known.
 pub(super) fn of(record: &Record) -> Option<Passes> {
     let mut passes = Passes::default();
+    if let Some(second) = &record.idempotence {
+        let n = second.changed.len();
+        passes.looked = true;
+        passes.short.push(format!("Second run: {} tasks on the VM, {n} changed something again.", second.tasks));
+        add(&mut passes.wrong, "changed something again", &second.changed);
+    }
     match &record.check_mode {
         None => {}
         Some(CheckMode::LeftOut { why }) => passes.short.push(format!("Check mode: {why}.")),

@@ -59,6 +59,10 @@ fn failed(record: &Record) -> String {
     match record.failure.as_ref().map_or(Exit::Verify, |failure| failure.exit) {
         Exit::Apply => format!("FAILED: the playbooks could not be applied to {host}"),
         Exit::Guest => format!("FAILED: the mirror of {host} panicked or fell into emergency mode"),
+        _ if only_repeats(record) => {
+            let first = record.repeated().first().map(|told| format!(": {told}")).unwrap_or_default();
+            format!("FAILED: the playbooks of {host} change something each time{first}")
+        }
         _ if record.reboot.is_none() && !record.phases.iter().any(|phase| phase.name == "reboot") => {
             format!("FAILED: {host} is not right")
         }
@@ -80,6 +84,15 @@ pub(super) fn first_cause(record: &Record) -> Option<String> {
     let lost = || record.losses().first().map(|finding| finding.what.clone());
     let undone = || record.undone().first().map(|told| format!("{told} would do its work again"));
     unit.or_else(|| lost().or_else(undone).filter(|_| checks_hold))
+}
+
+/// Whether nothing is wrong but that a second run of the playbooks changed something again.
+fn only_repeats(record: &Record) -> bool {
+    let checks_hold = record.last_checks().is_none_or(|checks| checks.failed().next().is_none());
+    let way_is_right = record.way.as_ref().is_none_or(|way| way.wrong().is_none());
+    let came_back = record.reboot.is_some() || record.via.is_none();
+    let kept = came_back && record.losses().is_empty() && record.undone().is_empty();
+    !record.repeated().is_empty() && kept && checks_hold && way_is_right && record.restarts.is_empty()
 }
 
 /// The restart by its right name: what is no reboot is not called one.

@@ -50,7 +50,7 @@ pub struct CyclePage {
     pub console_more: usize,
     /// The playbooks.
     pub playbooks: Vec<Playbook>,
-    /// What they did or would do once more; none where they were not tried.
+    /// What they did or would do once more; none where they were neither run again nor tried.
     pub passes: Option<Passes>,
     /// What was left on this host: what, and why.
     pub leaks: Vec<(String, String)>,
@@ -265,7 +265,10 @@ fn parts(page: &CyclePage) -> [Part; 8] {
             "again",
             "Playbooks once more",
             "What has nothing to do when it is run again, and would have something to do after the restart, did not survive it.",
-            page.passes.as_ref().map(passes::shown).ok_or("The playbooks were not tried in check mode."),
+            page.passes
+                .as_ref()
+                .map(passes::shown)
+                .ok_or("The playbooks were neither run a second time nor tried in check mode."),
         ),
         part(
             "proof",
