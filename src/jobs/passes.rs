@@ -162,7 +162,7 @@ fn left_out(cost: Option<f64>, so_far: f64) -> Option<String> {
 pub fn summary(compared: &Compared) -> String {
     let Compared { judged, undone, again, unjudged, ran, unseen: _ } = compared;
     let counts = [
-        (again.len(), "change each time"),
+        (again.len(), if again.len() == 1 { "changes each time" } else { "change each time" }),
         (unjudged.len(), "cannot be judged in check mode"),
         (ran.len(), "ran all the same"),
     ];
@@ -269,6 +269,9 @@ mod tests {
         let mut record = record(0, Policy::Strict);
         let compared = Compared { unseen: vec!["after the reboot: lost".into()], ..Compared::default() };
         assert_eq!(summary(&compared), "no task could be judged");
+        let again = |n| Compared { judged: 3, again: vec![told_for_tests("t"); n], ..Compared::default() };
+        assert_eq!(summary(&again(1)), "nothing is undone, 3 tasks judged, 1 changes each time");
+        assert_eq!(summary(&again(2)), "nothing is undone, 3 tasks judged, 2 change each time");
         record.check_mode = Some(CheckMode::Compared { seconds: 3.0, compared });
         judge_undone(&record).unwrap();
         assert_eq!(record.undone().len(), 0);

@@ -174,3 +174,50 @@ fn what_a_file_says_of_its_own_verdict_is_not_believed() {
     let bare: Record = serde_json::from_value(bare).unwrap();
     assert_eq!(bare.verdict().kind(), Kind::NotApplied);
 }
+
+/// A task that a pass over the playbooks names.
+fn told(task: &str) -> crate::ansible::tried::Told {
+    let (role, place, said) = ("base".into(), "/r/main.yml:3".into(), String::new());
+    crate::ansible::tried::Told { role, task: task.into(), place, item: String::new(), said }
+}
+
+#[test]
+fn playbooks_that_are_never_done_are_no_host_that_did_not_come_back() {
+    use crate::jobs::record::Idempotence;
+    let mut record = record();
+    record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 3, changed: vec![told("Token")] });
+    record.fail(&Failure::new(Exit::Verify, "the playbooks are not idempotent"));
+    let said = "FAILED: the playbooks of askari change something each time: base: Token (/r/main.yml:3)";
+    assert_eq!(headline(&record), said);
+    record.proved(crate::verdict::restart_for_tests());
+    assert_eq!(headline(&record), said, "after a reboot, too");
+    let check =
+        |ok| crate::ansible::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into(), looked: true };
+    record.checks.push(Checks { when: "after the reboot".into(), checks: vec![check(false)] });
+    assert!(headline(&record).contains("did not come back right"), "{}", headline(&record));
+}
+
+#[test]
+fn a_task_whose_work_is_gone_is_the_headline_and_a_case_where_nothing_else_is_wrong() {
+    use crate::ansible::tried::Compared;
+    use crate::jobs::record::CheckMode;
+    use crate::observe::Policy;
+    let mut record = record();
+    record.proved(crate::verdict::restart_for_tests());
+    record.findings = Policy::Fail;
+    let compared = Compared { judged: 2, undone: vec![told("Settings")], ..Compared::default() };
+    record.check_mode = Some(CheckMode::Compared { seconds: 2.0, compared });
+    record.fail(&Failure::new(Exit::Verify, "1 task would do its work again"));
+    assert!(
+        headline(&record).ends_with("base: Settings (/r/main.yml:3) would do its work again"),
+        "{}",
+        headline(&record)
+    );
+    let red = |record: &Record| {
+        let cases = crate::jobs::cases::of(record);
+        cases.iter().any(|case| case.suite.starts_with("check mode") && case.failure.is_some())
+    };
+    assert!(red(&record));
+    record.findings = Policy::Report;
+    assert!(!red(&record), "what is only reported fails no case");
+}

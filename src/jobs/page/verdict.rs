@@ -78,8 +78,7 @@ pub(super) fn first_cause(record: &Record) -> Option<String> {
     if let Some(seen) = record.restarts.first() {
         return Some(format!("it was restarted again, {seen}"));
     }
-    let state = record.state.as_ref()?;
-    let unit = state.broken.first().map(|unit| unit.what.clone());
+    let unit = record.state.as_ref().and_then(|state| state.broken.first()).map(|unit| unit.what.clone());
     let checks_hold = record.last_checks().is_none_or(|checks| checks.failed().next().is_none());
     let lost = || record.losses().first().map(|finding| finding.what.clone());
     let undone = || record.undone().first().map(|told| format!("{told} would do its work again"));
