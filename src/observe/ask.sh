@@ -54,7 +54,9 @@ ask_docker() {
 everything_else() {
   err=$d/err
   ask units timeout 40 systemctl list-units --all --plain --no-legend --no-pager --full
-  ask services timeout 40 systemctl show -p Id,Type,ActiveState,Result,NRestarts,MainPID,ActiveExitTimestampMonotonic,WantedBy,RequiredBy,UpheldBy,BoundBy,TriggeredBy,TimersMonotonic,TimersCalendar '*.service' '*.socket' '*.timer' '*.path'
+  ask services timeout 40 systemctl show -p Id,ActiveState,NRestarts,MainPID,WantedBy,RequiredBy,UpheldBy,BoundBy,TriggeredBy,TimersMonotonic,TimersCalendar '*.service' '*.socket' '*.timer' '*.path'
+  # Of a unit that was stopped systemd itself may have forgotten all. This is the id of "Stopped …" (systemd.journal-fields(7)).
+  ask stopped journalctl -b -q --no-pager -o cat --output-fields=UNIT _PID=1 MESSAGE_ID=9d1aaa27d60140bd96365438aad20286
   ask user-units user_units
   # Drop-ins and files that hold until the reboot only.
   ask runtime any grep -ars '' /run/systemd/system.control /run/systemd/system /run/systemd/network /run/udev/rules.d /run/sysctl.d /run/modprobe.d
@@ -140,7 +142,8 @@ user_units() {
     timeout 20 setpriv --reuid "$uid" --regid "$(id -g "$uid")" --init-groups env XDG_RUNTIME_DIR="/run/user/$uid" systemctl --user list-units --all --plain --no-legend --no-pager --full || return
   done
 }
-both() { ip -j -4 $1 && ip -j -6 $1; }
+# A kernel whose IPv6 is off has no rules and no routes of it.
+both() { ip -j -4 $1 && { [ ! -d /proc/sys/net/ipv6 ] || ip -j -6 $1; }; }
 sysctls() { cd /proc/sys && grep -ars '' --exclude-dir=binfmt_misc --exclude-dir=random .; any [ $? -lt 3 ]; }
 # What finds nothing has not failed.
 any() { "$@"; :; }

@@ -27,7 +27,7 @@ pub struct State {
 pub struct Known {
     /// How often a unit (`web.service`) was started again by systemd, or a container (`container/web`) by Docker.
     pub restarts: BTreeMap<String, u64>,
-    /// Units that ran in this boot, were ended without a failure, and do not run now; none that end by themselves.
+    /// Units that were stopped in this boot, and do not run now.
     pub stopped: BTreeSet<String>,
     /// Services that run although no unit and no timer, socket or path wants them.
     pub unwanted: BTreeSet<String>,

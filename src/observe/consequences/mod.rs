@@ -35,7 +35,10 @@ struct Lost<'a> {
     modules: BTreeMap<&'a str, usize>,
     sockets: BTreeMap<&'a str, usize>,
     parameters: BTreeMap<&'a str, usize>,
+    settings: BTreeMap<&'a str, usize>,
     volumes: BTreeMap<&'a str, usize>,
+    /// An interface of WireGuard's.
+    wireguard: Option<usize>,
     /// IPv6 as a whole.
     ipv6: Option<usize>,
 }
@@ -81,14 +84,17 @@ impl<'a> Lost<'a> {
                 _ => None,
             }
         };
+        let links = of(Section::Links, &|change| whole(change).filter(|name| !name.contains('/')));
         Self {
+            wireguard: links.iter().find(|(link, _)| is_wireguard(link, before)).map(|(_, n)| *n),
             units: of(Section::Units, &|change| change.name("/active")),
-            links: of(Section::Links, &|change| whole(change).filter(|name| !name.contains('/'))),
+            links,
             addresses: of(Section::Addresses, &|change| whole(change).and_then(|key| key.split('/').nth(1))),
             containers: of(Section::Containers, &containers),
             modules: of(Section::Modules, &whole),
             sockets: of(Section::Sockets, &|change| whole(change).and_then(|key| key.strip_prefix("unix "))),
             parameters: of(Section::Sysctl, &|change| Some(change.key.as_str())),
+            settings: of(Section::Sys, &|change| Some(change.key.as_str())),
             volumes: of(Section::BlockDevices, &whole),
             ipv6: changes.iter().position(|change| change.loss.is_some() && ipv6(change)),
         }
@@ -169,7 +175,7 @@ impl<'a> Lost<'a> {
         match who {
             "docker-proxy" => container().or_else(|| self.docker()),
             "dockerd" | "containerd" => self.unit(&format!("{who}.service")).or_else(|| self.docker()),
-            "the kernel" => self.links.iter().find(|(link, _)| is_wireguard(link, before)).map(|(_, n)| *n),
+            "the kernel" => self.wireguard,
             _ => self.unit(&format!("{who}.service")),
         }
         .or_else(|| self.addresses.get(host).copied())
@@ -216,6 +222,10 @@ impl<'a> Lost<'a> {
         self.links.get(name).copied().or_else(|| self.docker().filter(|_| is_dockers_link(name)))
     }
 
+    fn on_any_link(&self, parameter: &Change) -> Option<usize> {
+        parameter.key.split('.').find_map(|part| self.on_link(part))
+    }
+
     fn of_route(&self, change: &Change) -> Option<usize> {
         let words: Vec<_> = change.key.split(' ').collect();
         let after_word = |words: &[&str], word: &str| {
@@ -229,16 +239,21 @@ impl<'a> Lost<'a> {
 
     /// A parameter goes with the module or the interface that has it.
     fn of_sysctl(&self, change: &Change) -> Option<usize> {
-        // The same parameter by its older name.
-        if change.key == "net.nf_conntrack_max" {
-            return self.parameters.get("net.netfilter.nf_conntrack_max").copied();
+        match change.key.as_str() {
+            // The same parameter by its older name.
+            "net.nf_conntrack_max" => return self.parameters.get("net.netfilter.nf_conntrack_max").copied(),
+            // The kernel sets it when huge pages are switched on or off.
+            "vm.min_free_kbytes" => return self.settings.get("kernel/mm/transparent_hugepage/enabled").copied(),
+            // WireGuard's driver switches it off for all when it makes its interface.
+            "net.ipv4.conf.all.send_redirects" => return self.wireguard.or_else(|| self.on_any_link(change)),
+            _ => {}
         }
         let module = match () {
             () if change.key.starts_with("net.bridge.") => "br_netfilter",
             () if change.key.starts_with("net.netfilter.") => "nf_conntrack",
             () => "",
         };
-        let link = change.key.split('.').find_map(|part| self.on_link(part));
+        let link = self.on_any_link(change);
         self.modules.get(module).copied().filter(|_| change.after.is_none()).or(link).or_else(|| {
             // Docker switches forwarding on when it starts.
             self.docker().filter(|_| change.key.contains("forward"))
@@ -255,7 +270,9 @@ impl<'a> Lost<'a> {
             let own = DOCKERS_MODULES.iter().any(|own| name == *own || (own.ends_with('_') && name.starts_with(own)));
             self.docker().filter(|_| own)
         };
-        user.or_else(link).or_else(docker)
+        // Each container that runs has a pair of them.
+        let container = || self.containers.values().next().copied().filter(|_| name == "veth");
+        user.or_else(link).or_else(docker).or_else(container)
     }
 
     fn of_mount(&self, change: &Change) -> Option<usize> {
@@ -300,6 +317,7 @@ fn is_ipv6(change: &Change) -> bool {
                 || change.before.as_deref().is_some_and(|was| was.contains("::"))
         }
         Section::IpRules | Section::Nft => key.starts_with("ip6 ") || key.starts_with("ip6/"),
+        Section::Sys => key.starts_with("module/ipv6/"),
         Section::Modules => key.contains("ipv6") || key.contains("ip6"),
         _ => false,
     }

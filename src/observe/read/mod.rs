@@ -86,7 +86,7 @@ fn known(
     let restarts = services.iter().filter(|s| s.restarts > 0).map(|service| (service.unit.clone(), service.restarts));
     Known {
         restarts: restarts.chain(docker::restarts(containers)).collect(),
-        stopped: named(&|service| service.stopped),
+        stopped: units::stopped(text(answers, "stopped"), text(answers, "units")),
         unwanted: named(&|service| service.unwanted),
         timers_without_a_start: named(&|service| service.without_a_start),
         owners,

@@ -56,8 +56,6 @@ pub(super) struct Service {
     pub(super) unit: String,
     pub(super) restarts: u64,
     pub(super) main_pid: Option<u32>,
-    /// It ran in this boot, was ended without a failure and does not run; what ends by itself was not ended.
-    pub(super) stopped: bool,
     /// Nothing starts it: no unit wants it, and no timer, socket or path.
     pub(super) unwanted: bool,
     /// A timer that counts from a run of its service only.
@@ -68,7 +66,6 @@ pub(super) struct Service {
 pub(super) fn services(text: &str) -> Vec<Service> {
     let service = |block: BTreeMap<&str, &str>| {
         let word = |key: &str| block.get(key).copied().unwrap_or_default();
-        let ran = !matches!(word("ActiveExitTimestampMonotonic"), "" | "0");
         let timers = word("TimersMonotonic");
         let counts_from = |words: &[&str]| words.iter().any(|word| timers.contains(word));
         let runs = counts_from(&["OnUnitActiveUSec", "OnUnitInactiveUSec"]);
@@ -79,15 +76,17 @@ pub(super) fn services(text: &str) -> Vec<Service> {
             unit: Some(word("Id")).filter(|unit| !unit.is_empty())?.to_owned(),
             restarts: word("NRestarts").parse().unwrap_or(0),
             main_pid: word("MainPID").parse().ok().filter(|pid| *pid > 0),
-            stopped: ran
-                && word("ActiveState") == "inactive"
-                && word("Result") == "success"
-                && word("Type") != "oneshot",
             unwanted: word("ActiveState") == "active" && wanted.iter().all(|key| word(key).is_empty()),
             without_a_start: runs && !starts,
         })
     };
     blocks(text).filter_map(service).collect()
+}
+
+/// The units that systemd has stopped in this boot and that have not been started since, nor failed.
+pub(super) fn stopped(messages: &str, units: &str) -> BTreeSet<String> {
+    let idle = |unit: &&str| !rows(units).any(|(other, active, _)| other == *unit && active != "inactive");
+    messages.lines().map(str::trim).filter(|unit| !unit.is_empty()).filter(idle).map(str::to_owned).collect()
 }
 
 /// The blocks of `systemctl show`: a property and its value per line, an empty line between two units.
@@ -233,18 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_was_stopped_is_another_thing_than_one_that_never_ran_or_failed() {
-        let block = |id: &str, active: &str, exit: &str, result: &str| {
-            format!(
-                "Id={id}\nActiveState={active}\nResult={result}\nNRestarts=0\nMainPID=0\nActiveExitTimestampMonotonic={exit}\n\n"
-            )
-        };
-        let text = block("stopped.service", "inactive", "38771800", "success")
-            + &block("never.service", "inactive", "0", "success")
-            + &block("failed.service", "failed", "7", "exit-code")
-            + &block("again.service", "active", "7", "success");
-        let stopped: Vec<_> = services(&text).into_iter().filter(|s| s.stopped).map(|s| s.unit).collect();
-        assert_eq!(stopped, ["stopped.service"]);
+    fn a_unit_that_was_stopped_is_one_that_does_not_run_now() {
+        let units = "again.service loaded active running x\nfailed.service loaded failed failed x\ncron.service loaded inactive dead x\n";
+        let stopped: Vec<_> =
+            stopped("cron.service\nagain.service\nfailed.service\ncron.service\n", units).into_iter().collect();
+        assert_eq!(stopped, ["cron.service"]);
     }
 
     #[test]
