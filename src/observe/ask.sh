@@ -107,10 +107,11 @@ legacy() {
     ip${v}tables-legacy-save || return
   done
 }
+# The journal's first line has the boot's time as the clock had it then: the kernel's own (btime) moves with the clock, and
+# a machine that was brought back from a snapshot has had its clock set.
 written() {
-  while read -r key at _; do
-    [ "$key" != btime ] || break
-  done </proc/stat
+  at=$(journalctl -b -q --no-pager -o short-unix | { read -r at _ && echo "$at"; })
+  [ -n "$at" ] || return
   any find /etc/sysctl.d /etc/nftables.conf /etc/nftables.d /etc/nftables /usr/lib/sysctl.d -newermt "@$at"
 }
 # loaded MODULE PROGRAM NAME COMMAND…: nothing where the kernel has no such module in use.

@@ -81,7 +81,7 @@ fn reasons(answers: &BTreeMap<String, Answer>) -> BTreeMap<String, Reason> {
     for line in text("files").lines() {
         let Some((at, path)) = line.split_once(' ') else { continue };
         let Ok(at) = at.parse() else { continue };
-        let why = writer(at, path, text("cloud-init"), text("runs"), booted(text("boot")));
+        let why = writer(at, path, text("cloud-init"), &runs(text("runs")), booted(text("boot")));
         found.insert(format!("{}/{path}", Section::Etc), Reason { why, excuses: false });
     }
     found
@@ -118,8 +118,7 @@ fn unit_reason(unit: &str, block: &BTreeMap<&str, &str>, said: &[&str], cycles: 
         let start = line.find("Job ").map_or(line, |at| &line[at..]);
         return because(format!("systemd left it out to break an ordering cycle{in_cycle} (\"{start}\")"));
     }
-    let skipped = said.iter().rev().find(|line| line.contains("was skipped because"));
-    if let Some(condition) = skipped.and_then(|line| line.rsplit_once('(')?.1.split(')').next()) {
+    if let Some(condition) = said.iter().rev().find_map(|line| unmet(line)) {
         let excuses = ONCE.iter().any(|once| condition.starts_with(once)) || ONCE_UNITS.contains(&unit);
         return Some(Reason { why: format!("its own condition left it out: {condition}"), excuses });
     }
@@ -137,6 +136,16 @@ fn unit_reason(unit: &str, block: &BTreeMap<&str, &str>, said: &[&str], cycles: 
     match !wanted.is_empty() && wanted.iter().all(|name| name.ends_with(".target")) && !wanted.iter().any(active) {
         true => because(format!("only {} wants it, and nothing starts that at boot", wanted.join(" and "))),
         false => None,
+    }
+}
+
+/// The condition that left a unit out, in systemd's words: "… skipped, unmet condition check X=y" since 256, "… was skipped
+/// because of an unmet condition check (X=y)." before.
+fn unmet(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("skipped")?;
+    match rest.split_once("condition check ") {
+        Some((_, condition)) => Some(condition.trim_start_matches('(').trim_end_matches(['.', ')'])),
+        None => rest.contains("condition check").then(|| rest.trim_start_matches(", ").trim_end_matches('.')),
     }
 }
 
@@ -174,43 +183,80 @@ fn timer_reason(timers: &str) -> Option<Reason> {
 }
 
 /// When the machine was booted, in seconds since 1970.
-fn booted(stat: &str) -> i64 {
+fn booted(stat: &str) -> f64 {
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "));
-    line.and_then(|at| at.trim().parse().ok()).unwrap_or(i64::MAX)
+    line.and_then(|at| at.trim().parse().ok()).unwrap_or(f64::INFINITY)
 }
 
-/// Who wrote a file: cloud-init, by its own log, or what ran and ended around that moment.
-fn writer(at: i64, path: &str, cloud_init: &str, runs: &str, booted: i64) -> String {
+/// The time that a unit took to start, in seconds since 1970: what runs once does its work in it.
+struct Start {
+    unit: String,
+    from: f64,
+    to: f64,
+}
+
+/// systemd's own words for "Starting …".
+const STARTING: &str = "7d4958e842da4a758f6c1cdc7b36dcc5";
+
+#[derive(Deserialize)]
+struct Step {
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    time: String,
+    #[serde(rename = "UNIT")]
+    unit: String,
+    #[serde(rename = "MESSAGE_ID")]
+    id: String,
+}
+
+/// Each start of a unit, from the journal.
+fn runs(journal: &str) -> Vec<Start> {
+    let mut runs: Vec<Start> = Vec::new();
+    for step in journal.lines().filter_map(|line| serde_json::from_str::<Step>(line).ok()) {
+        let Ok(time) = step.time.parse::<f64>() else { continue };
+        let at = time / 1e6;
+        match step.id == STARTING {
+            true => runs.push(Start { unit: step.unit, from: at, to: f64::INFINITY }),
+            false => {
+                let open = runs.iter_mut().rev().find(|run| run.unit == step.unit && run.to.is_infinite());
+                open.into_iter().for_each(|run| run.to = at);
+            }
+        }
+    }
+    runs
+}
+
+/// Who wrote a file: cloud-init, by its own log, or what was being started at that moment.
+fn writer(at: f64, path: &str, cloud_init: &str, runs: &[Start], booted: f64) -> String {
     if at < booted {
         return "it was written before this boot, after the look before the reboot".into();
     }
     if cloud_init.lines().any(|line| wrote(line, path).is_some_and(|then| (then - at).abs() <= SAME)) {
         return "cloud-init wrote it at this boot, as its log says".into();
     }
-    let time = |text: Option<&&str>| text.and_then(|text| text.trim_start_matches('@').parse::<i64>().ok());
-    let ran: Vec<_> = blocks(runs)
-        .filter_map(|block| {
-            let (from, to) = (time(block.get("ExecMainStartTimestamp"))?, time(block.get("ExecMainExitTimestamp"))?);
-            (from > 0 && from <= at && at <= to).then(|| block.get("Id").copied().unwrap_or_default().to_owned())
-        })
-        .collect();
-    match &ran[..] {
+    let running = runs.iter().filter(|run| run.from <= at && at <= run.to).map(|run| run.unit.as_str());
+    let running: Vec<_> = running.collect();
+    match running[..] {
         [one] => format!("it was written at this boot while {one} ran"),
-        [_, _, ..] if ran.len() <= 4 => format!("it was written at this boot while these ran: {}", ran.join(", ")),
+        [_, _, ..] if running.len() <= NAMED => {
+            format!("it was written at this boot while these ran: {}", running.join(", "))
+        }
         _ => "it was written at this boot".into(),
     }
 }
 
+/// Of more units than that none is named: nobody would know more.
+const NAMED: usize = 6;
+
 /// How far a line of a log may be from the file's own time, in seconds.
-const SAME: i64 = 2;
+const SAME: f64 = 2.0;
 
 /// When cloud-init wrote that file, in seconds since 1970, by a line of its log:
 /// `2026-11-29 09:49:02,323 - util.py[DEBUG]: Writing to /etc/hosts - wb: [644] 93 bytes`.
-fn wrote(line: &str, path: &str) -> Option<i64> {
+fn wrote(line: &str, path: &str) -> Option<f64> {
     let (time, rest) = line.split_once(',')?;
     rest.contains(&format!("Writing to {path} ")).then_some(())?;
     let time = humantime::parse_rfc3339_weak(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(time.as_secs()).ok()
+    Some(time.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -228,6 +274,16 @@ mod tests {
         let said =
             |condition: &str| format!("x.service - X was skipped because of an unmet condition check ({condition}).");
         let of = |condition: &str| reason("Id=x.service\nConditionResult=no\n", &[&said(condition)], "").unwrap();
+        for line in [
+            said("ConditionPathExists=/a"),
+            "x.service - X skipped, unmet condition check ConditionPathExists=/a".into(),
+        ] {
+            assert_eq!(unmet(&line), Some("ConditionPathExists=/a"));
+        }
+        assert_eq!(
+            unmet("x.service - X skipped, no trigger condition checks were met."),
+            Some("no trigger condition checks were met")
+        );
         assert!(of("ConditionFirstBoot=yes").excuses && of("ConditionNeedsUpdate=/etc").excuses);
         let lost = of("ConditionPathExists=/run/ready");
         assert!(!lost.excuses && lost.why.contains("ConditionPathExists=/run/ready"), "{}", lost.why);
@@ -259,21 +315,30 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_by_what_ran_at_that_moment() {
-        let run = |unit: &str, from: u32, to: u32| {
-            format!("Id={unit}\nExecMainStartTimestamp=@{from}\nExecMainExitTimestamp=@{to}\n\n")
+    fn a_file_is_written_by_what_was_being_started_at_that_moment() {
+        let step = |unit: &str, at: u32, id: &str| {
+            format!("{{\"__REALTIME_TIMESTAMP\":\"{at}000000\",\"UNIT\":\"{unit}\",\"MESSAGE_ID\":\"{id}\"}}\n")
         };
-        let runs = run("a.service", 100, 105) + &run("b.service", 106, 110) + &run("c.service", 107, 200);
-        let at = |at| writer(at, "/etc/x", "", &runs, 90);
-        assert!(at(103).contains("while a.service ran"));
-        assert!(at(108).contains("while these ran: b.service, c.service"));
-        assert!(at(50).contains("before this boot"));
-        assert_eq!(at(300), "it was written at this boot");
+        let journal = [
+            ("a.service", 100, STARTING),
+            ("a.service", 105, "39"),
+            ("b.service", 106, STARTING),
+            ("c.service", 107, STARTING),
+            ("b.service", 110, "39"),
+            ("simple.service", 103, "39"),
+            ("c.service", 200, "39"),
+        ];
+        let runs = runs(&journal.map(|(unit, at, id)| step(unit, at, id)).concat());
+        let at = |at| writer(at, "/etc/x", "", &runs, 90.0);
+        assert!(at(103.5).contains("while a.service ran"));
+        assert!(at(108.0).contains("while these ran: b.service, c.service"));
+        assert!(at(50.0).contains("before this boot"));
+        assert_eq!(at(300.0), "it was written at this boot");
         let log = "2026-11-29 09:49:02,323 - util.py[DEBUG]: Writing to /etc/hosts - wb: [644] 93 bytes\n";
-        let moment = 1_795_945_742;
-        assert!(writer(moment, "/etc/hosts", log, &runs, 90).starts_with("cloud-init wrote it"));
-        assert_eq!(writer(moment, "/etc/hostname", log, &runs, 90), "it was written at this boot");
-        assert_eq!(writer(moment + 60, "/etc/hosts", log, &runs, 90), "it was written at this boot");
+        let moment = 1_795_945_742.3;
+        assert!(writer(moment, "/etc/hosts", log, &runs, 90.0).starts_with("cloud-init wrote it"));
+        assert_eq!(writer(moment, "/etc/hostname", log, &runs, 90.0), "it was written at this boot");
+        assert_eq!(writer(moment + 60.0, "/etc/hosts", log, &runs, 90.0), "it was written at this boot");
     }
 
     #[test]

@@ -8,7 +8,13 @@ ask() {
   printf '\n\037%s \n' "$?"
 }
 journal() { timeout 40 journalctl -b -q --no-pager "$@" | tail -n 300; }
-cycles() { journal -o cat _PID=1 | grep -E 'ordering cycle|Found dependency on' | tail -n 100; }
+# They are found where the boot begins.
+cycles() { timeout 40 journalctl -b -q --no-pager -o cat _PID=1 | grep -E 'ordering cycle|Found dependency on' | head -n 100; }
+# When each unit began to start, and when it had started: these are the ids of "Starting …" and of "Started …", "Finished …".
+runs() {
+  timeout 40 journalctl -b -q --no-pager -o json --output-fields=UNIT,MESSAGE_ID _PID=1 \
+    MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5 MESSAGE_ID=39f53479d3a045ac8e11786248231fbf
+}
 units() {
   [ $# = 0 ] || {
     ask units timeout 40 systemctl show -p Id,LoadState,ActiveState,Result,ConditionResult,ConditionTimestampMonotonic,WantedBy,RequiredBy,TimersMonotonic,TimersCalendar -- "$@"
@@ -21,9 +27,9 @@ units() {
 cloud_init() { grep -F 'Writing to /etc/' /var/log/cloud-init.log | tail -n 100; }
 files() {
   [ $# = 0 ] || {
-    ask files stat -c '%Y %n' -- "$@"
+    ask files stat -c '%.6Y %n' -- "$@"
     ask cloud-init cloud_init
-    ask runs timeout 40 systemctl show --timestamp=unix -p Id,Type,ExecMainStartTimestamp,ExecMainExitTimestamp '*.service'
+    ask runs runs
     ask boot cat /proc/stat
   }
 }

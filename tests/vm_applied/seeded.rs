@@ -158,7 +158,7 @@ const FAULTS: [Fault; 24] = [
     Fault {
         what: "a file in /etc is written anew at each boot",
         id: "etc//etc/seeded.conf",
-        why: "while seeded-rewrite.service ran",
+        why: "seeded-rewrite.service",
         script: "unit rewrite '' 'Type=oneshot\\nExecStart=/bin/sh -c \"echo boot >/etc/seeded.conf; sleep 3\"'
          echo ours >/etc/seeded.conf",
     },

@@ -108,7 +108,7 @@ impl<'a> Lost<'a> {
             Section::Containers => self.of_container(change),
             Section::DockerNetworks | Section::DockerVolumes => self.docker(),
             Section::Sockets => self.of_socket(change, before),
-            Section::Permissions => self.of_path(&change.key),
+            Section::Permissions => self.of_path(&change.key, self.sockets.get(change.key.as_str())),
             Section::Nft => self.of_filter(change),
             Section::Links => self.of_link(change),
             Section::Addresses => self.on_link(first(&change.key, '/')),
@@ -161,7 +161,7 @@ impl<'a> Lost<'a> {
             return owner;
         }
         if let Some(path) = change.key.strip_prefix("unix ") {
-            return self.of_path(path);
+            return self.of_path(path, None);
         }
         let (host, port) = change.key.split_once(' ')?.1.rsplit_once(':')?;
         let host = host.trim_matches(['[', ']']);
@@ -182,13 +182,13 @@ impl<'a> Lost<'a> {
     }
 
     /// What is in memory goes with who made it: a socket with its listener, a folder with the unit that is called like it.
-    fn of_path(&self, path: &str) -> Option<usize> {
-        if let Some(socket) = self.sockets.get(path) {
-            return Some(*socket);
-        }
-        let stem = first(path.strip_prefix("/run/")?, '/');
-        let stem = stem.split(['.', '-']).next().unwrap_or(stem);
-        self.unit(&format!("{stem}.service"))
+    fn of_path(&self, path: &str, listener: Option<&usize>) -> Option<usize> {
+        let name = || {
+            let stem = first(path.trim_start_matches("/var").strip_prefix("/run/")?, '/');
+            let stem = stem.split(['.', '-']).next().unwrap_or(stem);
+            self.unit(&format!("{stem}.service"))
+        };
+        listener.copied().or_else(name)
     }
 
     fn of_filter(&self, change: &Change) -> Option<usize> {
@@ -244,6 +244,8 @@ impl<'a> Lost<'a> {
             "net.nf_conntrack_max" => return self.parameters.get("net.netfilter.nf_conntrack_max").copied(),
             // The kernel sets it when huge pages are switched on or off.
             "vm.min_free_kbytes" => return self.settings.get("kernel/mm/transparent_hugepage/enabled").copied(),
+            // The kernel sets it to the opposite of forwarding.
+            "net.ipv4.conf.all.accept_redirects" => return self.parameters.get("net.ipv4.ip_forward").copied(),
             // WireGuard's driver switches it off for all when it makes its interface.
             "net.ipv4.conf.all.send_redirects" => return self.wireguard.or_else(|| self.on_any_link(change)),
             _ => {}

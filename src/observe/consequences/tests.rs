@@ -62,6 +62,9 @@ fn a_docker_that_does_not_run_takes_all_of_its_own_with_it_and_nothing_else() {
         lost(Section::Links, "docker0", "bridge", None),
         lost(Section::Addresses, "docker0/172.17.0.1/16", "scope global", None),
         lost(Section::Sysctl, "net.ipv4.ip_forward", "1", Some("0")),
+        lost(Section::Sysctl, "net.ipv4.conf.all.accept_redirects", "0", Some("1")),
+        lost(Section::Sockets, "unix /run/docker.sock", "systemd", None),
+        lost(Section::Sockets, "unix /var/run/docker/metrics.sock", "dockerd", None),
         lost(Section::Modules, "br_netfilter", "loaded", None),
         lost(Section::Permissions, "/run/docker.sock", "socket 660 root:docker", None),
     ];
