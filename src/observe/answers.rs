@@ -36,18 +36,32 @@ fn one(frame: &str) -> Option<(String, Answer)> {
     Some((name.to_owned(), answer))
 }
 
-/// What an answer is as a section, by the reader of its text. One that was never given is a failure too.
-pub(super) fn section(answer: Option<&Answer>, read: impl FnOnce(&str) -> Result<Facts, String>) -> Observed {
-    match answer {
-        Some(Answer::Text(text)) => match read(text) {
+/// What an answer is as a section, by the reader of its text. One that was never given is a failure too, and so is one of
+/// `others`, without which the section would look as if something were gone.
+pub(super) fn section(
+    answers: &BTreeMap<String, Answer>,
+    name: &str,
+    others: &[&str],
+    read: impl FnOnce(&str) -> Result<Facts, String>,
+) -> Observed {
+    let failed = others.iter().find_map(|other| match answers.get(*other) {
+        Some(Answer::Failed(why)) => Some(format!("{other}: {why}")),
+        Some(_) => None,
+        None => Some(format!("{other}: {SILENT}")),
+    });
+    match (answers.get(name), failed) {
+        (Some(Answer::Absent(why)), _) => Observed::Absent(why.clone()),
+        (Some(Answer::Failed(why)), _) => Observed::Failed(why.clone()),
+        (None, _) => Observed::Failed(SILENT.into()),
+        (Some(Answer::Text(_)), Some(why)) => Observed::Failed(why),
+        (Some(Answer::Text(text)), None) => match read(text) {
             Ok(facts) => Observed::Facts(facts),
             Err(why) => Observed::Failed(format!("its answer cannot be read: {why}")),
         },
-        Some(Answer::Absent(why)) => Observed::Absent(why.clone()),
-        Some(Answer::Failed(why)) => Observed::Failed(why.clone()),
-        None => Observed::Failed("the guest did not answer".into()),
     }
 }
+
+const SILENT: &str = "the guest did not answer";
 
 /// The text of an answer; empty if there is none.
 pub(super) fn text<'a>(answers: &'a BTreeMap<String, Answer>, name: &str) -> &'a str {
@@ -72,5 +86,16 @@ mod tests {
         assert_eq!(all["d"], Answer::Failed("it did not end within 40 s".into()));
         assert!(matches!(&all["e"], Answer::Failed(why) if why.contains("cut off")));
         assert_eq!(all.len(), 5);
+    }
+
+    #[test]
+    fn a_section_is_not_seen_where_one_of_its_answers_is_missing() {
+        let facts = |_: &str| Ok(Facts::new());
+        let of = |output: &str| section(&answers(output), "a", &["b"], facts);
+        assert_eq!(of("\x1ea\none\n\x1f0 \n\x1eb\n\n\x1fabsent no b\n"), Observed::Facts(Facts::new()));
+        for output in ["\x1ea\none\n\x1f0 \n", "\x1ea\none\n\x1f0 \n\x1eb\n\n\x1f1 no bus\n"] {
+            assert!(matches!(of(output), Observed::Failed(why) if why.starts_with("b: ")), "{output:?}");
+        }
+        assert_eq!(of("\x1ea\n\n\x1fabsent no a\n\x1eb\n\n\x1fabsent no b\n"), Observed::Absent("no a".into()));
     }
 }

@@ -78,9 +78,9 @@ everything_else() {
   loaded wireguard wg wireguard wireguard
   loaded ip_set ipset ipsets ipset save
   ask peers any grep -his '^ *PublicKey *=' /etc/wireguard/*.conf
-  ask permissions find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l -printf '%y %m %u:%g %p\n'
+  ask permissions any find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l -printf '%y %m %u:%g %p\n'
   ask_of getfacl acls any getfacl -spR /run /dev
-  ask etc find /etc /root/.ssh /home /var/spool/cron -xdev \( -path '/home/*/*' ! -path '/home/*/.ssh*' \) -prune -o -type f -size -1000k \( -path '/etc/*' -o -path '*/.ssh/authorized_keys*' -o -path '/var/spool/*' \) -exec cksum {} +
+  ask etc any find /etc /root/.ssh /home /var/spool/cron -xdev \( -path '/home/*/*' ! -path '/home/*/.ssh*' \) -prune -o -type f -size -1000k \( -path '/etc/*' -o -path '*/.ssh/authorized_keys*' -o -path '/var/spool/*' \) -exec cksum {} +
   ask sys any grep -as '' /sys/kernel/mm/transparent_hugepage/* /sys/kernel/mm/transparent_hugepage/khugepaged/defrag /sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/ksm/run /sys/devices/system/cpu/smt/control /sys/devices/system/cpu/cpu*/online /sys/devices/system/cpu/cpufreq/policy*/scaling_governor /sys/block/*/queue/scheduler /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/nr_requests /sys/block/*/queue/rq_affinity /sys/block/*/queue/wbt_lat_usec /sys/block/*/dm/name /sys/block/*/md/level /sys/class/net/*/queues/rx-*/rps_cpus /sys/module/*/parameters/* /sys/kernel/security/apparmor/profiles
   ask binfmt binfmt
   ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/hosts /etc/fstab /etc/nftables.conf /etc/nftables.d/*.nft /etc/nftables/*.nft /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf

@@ -23,8 +23,21 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     let ephemeral = network::ephemeral_ports(text(answers, "sysctl"));
     let containers = docker::addresses(text(answers, "containers"));
     let mut sections = BTreeMap::new();
+    // What a section is made from besides its own answer.
+    let others = |name: Section| -> &[&str] {
+        match name {
+            Section::Units => &["services", "stopped"],
+            Section::UnitFiles => &["runtime"],
+            Section::Containers => &["container-mounts"],
+            Section::Sockets => &["unix-sockets"],
+            Section::Qdiscs => &["offloads"],
+            Section::Permissions => &["acls"],
+            Section::Etc => &["files"],
+            _ => &[],
+        }
+    };
     let mut put = |name: Section, from: &str, read: &dyn Fn(&str) -> Result<Facts, String>| {
-        sections.insert(name, section(answers.get(from), read));
+        sections.insert(name, section(answers, from, others(name), read));
     };
     let services = units::services(text(answers, "services"));
     put(Section::Units, "units", &|t| Ok(units::with_users(units::units(t, &services), text(answers, "user-units"))));
