@@ -222,6 +222,8 @@ fn runs(journal: &str) -> Vec<Start> {
             }
         }
     }
+    // What did not come to its end in the journal may have ended long ago.
+    runs.retain(|run| run.to.is_finite());
     runs
 }
 
@@ -245,7 +247,7 @@ fn writer(at: f64, path: &str, cloud_init: &str, runs: &[Start], booted: f64) ->
 }
 
 /// Of more units than that none is named: nobody would know more.
-const NAMED: usize = 6;
+const NAMED: usize = 8;
 
 /// How far a line of a log may be from the file's own time, in seconds.
 const SAME: f64 = 2.0;

@@ -8,8 +8,8 @@ ask() {
   printf '\n\037%s \n' "$?"
 }
 journal() { timeout 40 journalctl -b -q --no-pager "$@" | tail -n 300; }
-# They are found where the boot begins.
-cycles() { timeout 40 journalctl -b -q --no-pager -o cat _PID=1 | grep -E 'ordering cycle|Found dependency on' | head -n 100; }
+# They are found where the boot begins: before there is a journal, systemd speaks through the kernel's log.
+cycles() { timeout 40 journalctl -b -q --no-pager -o cat SYSLOG_IDENTIFIER=systemd | grep -E 'ordering cycle|Found dependency on' | head -n 100; }
 # When each unit began to start, and when it had started: these are the ids of "Starting …" and of "Started …", "Finished …".
 runs() {
   timeout 40 journalctl -b -q --no-pager -o json --output-fields=UNIT,MESSAGE_ID _PID=1 \

@@ -158,7 +158,7 @@ const FAULTS: [Fault; 24] = [
     Fault {
         what: "a file in /etc is written anew at each boot",
         id: "etc//etc/seeded.conf",
-        why: "seeded-rewrite.service",
+        why: "it was written at this boot",
         script: "unit rewrite '' 'Type=oneshot\\nExecStart=/bin/sh -c \"echo boot >/etc/seeded.conf; sleep 3\"'
          echo ours >/etc/seeded.conf",
     },
