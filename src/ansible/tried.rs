@@ -2,7 +2,7 @@
 //! and would not have changed then did not survive.
 //!
 //! Like is compared with like. A module whose check mode is inexact, or a command that is never done, would change
-//! something before the reboot too, and is no loss. What check mode cannot judge is counted and told.
+//! something before the reboot too, and is no loss. What check mode cannot judge is counted and reported.
 
 use super::events::{Item, Status, TaskResult};
 use camino::Utf8PathBuf;
@@ -75,7 +75,7 @@ enum Answer {
     Unjudged(String),
 }
 
-/// One answer of a pass. Handlers run because of another task, and are told by it.
+/// One answer of a pass. Handlers run because of another task, and are reported under it.
 struct Look {
     told: Told,
     answer: Answer,
@@ -135,7 +135,7 @@ fn looks_of(result: &TaskResult) -> Vec<Look> {
     }
 }
 
-/// What a second run of the playbooks changed on the VM. Handlers are told too: they did something.
+/// What a second run of the playbooks changed on the VM. Handlers are reported too: they did something.
 pub fn changed(results: &[TaskResult]) -> Vec<Told> {
     let did = results.iter().filter(|result| result.changed && result.ran_on_vm());
     let told = did.flat_map(|result| {
@@ -192,7 +192,7 @@ fn playbook(compared: &mut Compared, before: &[Look], after: Vec<Look>, repeated
     }
 }
 
-/// What a task that comes several times said before. If it came another number of times, nobody knows which is which:
+/// What a task that comes several times said before. If it came another number of times, which is which is unknown:
 /// then one that would have changed something stands for all.
 fn was(all: &[&Answer], nth: usize, times: usize) -> Option<Answer> {
     if all.len() == times {

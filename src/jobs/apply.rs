@@ -6,11 +6,14 @@ use crate::ansible::run::{Applied, Outcome, Runner};
 use crate::ansible::{AnsibleError, Controller, checks, deeds, guard, tried};
 use crate::failure::Failure;
 use crate::network::confine::Confinement;
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use std::time::Duration;
 
 /// The longest that one playbook may take.
 const LIMIT: Duration = Duration::from_secs(3600);
+
+/// What hears each line that Ansible prints.
+pub(super) type Say<'a> = &'a mut dyn FnMut(&str);
 
 impl Run<'_> {
     /// Run the profile's playbooks, after the last look at where they would go.
@@ -20,13 +23,8 @@ impl Run<'_> {
         for apply in self.plan.profile.applies.clone() {
             let name = apply.playbook.file_stem().unwrap_or("apply").to_owned();
             let done = self.phase(&name, async |run| {
-                let (controller, prefix) = run.controller()?;
-                let progress = run.ctx.progress;
-                let mut say = |line: &str| progress.output(line);
-                let log = run.ansible_log();
-                let runner = run.runner(&controller, &prefix, &log);
-                let work = async { Ok::<_, Failure>(runner.apply(&apply, &mut say).await?) };
-                let Applied { outcome, judged } = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
+                let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(&apply, say).await?);
+                let Applied { outcome, judged } = run.ansible(&apply.playbook, work).await?;
                 let more = match outcome.reports.len() {
                     0 => String::new(),
                     n => format!(", {n} to know of"),
@@ -49,14 +47,9 @@ impl Run<'_> {
     /// Run the outcome checks. Checks that fail are an answer and no error; [`Run::judge`] judges them.
     pub async fn check(&mut self, phase: &str, when: &str) -> Result<(), Failure> {
         self.phase(phase, async |run| {
-            let (controller, prefix) = run.controller()?;
             let playbook = run.plan.verify(run.ctx.dirs);
-            let progress = run.ctx.progress;
-            let mut say = |line: &str| progress.output(line);
-            let log = run.ansible_log();
-            let runner = run.runner(&controller, &prefix, &log);
-            let work = async { Ok::<_, Failure>(runner.verify(&playbook, &mut say).await?) };
-            let (_, mut checks) = run.watch()?.unless_lost(playbook.as_str(), work).await?;
+            let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.verify(&playbook, say).await?);
+            let (_, mut checks) = run.ansible(&playbook, work).await?;
             let earlier: Vec<_> = run.record.checks.iter().map(|run| (run.when.as_str(), &run.checks[..])).collect();
             checks::hold_against(&mut checks, &earlier);
             let never = checks::never_looked(&checks, &earlier);
@@ -101,17 +94,18 @@ impl Run<'_> {
         Ok((controller, prefix))
     }
 
-    pub(super) fn runner<'r>(
+    /// Run Ansible on a playbook, unless the machine is lost meanwhile.
+    pub(super) async fn ansible<T>(
         &self,
-        controller: &'r Controller,
-        prefix: &'r [String],
-        log: &'r Utf8PathBuf,
-    ) -> Runner<'r> {
-        Runner { controller, address: self.plan.net.vm.ip, prefix, log, limit: LIMIT }
-    }
-
-    pub(super) fn ansible_log(&self) -> Utf8PathBuf {
-        self.record.run.join("ansible.log")
+        playbook: &Utf8Path,
+        work: impl AsyncFnOnce(&Runner<'_>, Say<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (controller, prefix) = self.controller()?;
+        let log = self.record.run.join("ansible.log");
+        let address = self.plan.net.vm.ip;
+        let runner = Runner { controller: &controller, address, prefix: &prefix, log: &log, limit: LIMIT };
+        let mut say = |line: &str| self.ctx.progress.output(line);
+        self.watch()?.unless_lost(playbook.as_str(), work(&runner, &mut say)).await
     }
 }
 

@@ -1,10 +1,11 @@
 //! The passes over the playbooks after the one that applied them: a second run, which should have nothing to do, and
 //! passes in check mode before and after the reboot, which say whose work did not survive it.
 
+use super::apply::Say;
 use super::record::{CheckMode, Idempotence, Record};
 use super::run::{Run, Said};
 use crate::ansible::deeds;
-use crate::ansible::run::Applied;
+use crate::ansible::run::{Applied, Runner};
 use crate::ansible::tried::{self, Compared, Pass, Told};
 use crate::failure::{Exit, Failure};
 
@@ -37,18 +38,13 @@ impl Run<'_> {
     /// Run the profile's playbooks once more. What they change now they will change each time; one that fails now is a
     /// failed playbook.
     pub async fn second_run(&mut self) -> Result<(), Failure> {
-        // Until it has come to its end, nobody knows how much of it was done.
+        // Until it has come to its end, how much of it was done is unknown.
         self.record.applied = Some(false);
         let done = self.phase("idempotence", async |run| {
             let mut second = Idempotence { seconds: 0.0, tasks: 0, changed: Vec::new() };
             for apply in run.plan.profile.applies.clone() {
-                let (controller, prefix) = run.controller()?;
-                let progress = run.ctx.progress;
-                let mut say = |line: &str| progress.output(line);
-                let log = run.ansible_log();
-                let runner = run.runner(&controller, &prefix, &log);
-                let work = async { Ok::<_, Failure>(runner.apply(&apply, &mut say).await?) };
-                let Applied { outcome, judged } = run.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
+                let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(&apply, say).await?);
+                let Applied { outcome, judged } = run.ansible(&apply.playbook, work).await?;
                 deeds::add(&mut run.record.deeds, &outcome.results);
                 judged.map_err(|error| Failure::from(error).during(format!("{} on its second run", apply.playbook)))?;
                 second.seconds += outcome.seconds;
@@ -82,7 +78,7 @@ impl Run<'_> {
         let passes = self.phase("baseline", async |run| {
             let passes = run.tried().await?;
             let lost: Vec<_> = passes.iter().filter_map(|pass| pass.as_ref().err()).cloned().collect();
-            // What could not be looked at is told, and fails nothing.
+            // What could not be looked at is reported, and fails nothing.
             let said = match lost.is_empty() {
                 true => format!("{} playbooks tried", passes.len()),
                 false => format!("could not look: {}", lost.join("; ")),
@@ -108,17 +104,12 @@ impl Run<'_> {
         .await
     }
 
-    /// One pass over each playbook. A pass that could not be made is told and ends nothing; a machine that is lost does.
+    /// One pass over each playbook. A pass that could not be made is reported and ends nothing; a machine that is lost does.
     async fn tried(&mut self) -> Result<Vec<Pass>, Failure> {
         let mut passes = Vec::new();
         for apply in self.plan.profile.applies.clone() {
-            let (controller, prefix) = self.controller()?;
-            let progress = self.ctx.progress;
-            let mut say = |line: &str| progress.output(line);
-            let log = self.ansible_log();
-            let runner = self.runner(&controller, &prefix, &log);
-            let work = async { Ok::<_, Failure>(runner.check_mode(&apply, &mut say).await) };
-            let tried = self.watch()?.unless_lost(apply.playbook.as_str(), work).await?;
+            let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.check_mode(&apply, say).await);
+            let tried = self.ansible(&apply.playbook, work).await?;
             passes.push(tried.map_err(|error| Failure::from(error).chain.join(": ")));
         }
         Ok(passes)
@@ -145,7 +136,7 @@ fn estimate(record: &Record, playbooks: usize) -> Option<f64> {
     once.map(|seconds| 2.0 * seconds)
 }
 
-/// Why the passes are left out where nobody has said, if they are.
+/// Why the passes are left out where no option says otherwise, if they are.
 fn left_out(cost: Option<f64>, so_far: f64) -> Option<String> {
     let Some(cost) = cost else {
         return Some("left out: how long it would take is not known; `--check-mode` has it done".into());
