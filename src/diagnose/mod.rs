@@ -9,6 +9,7 @@ mod ways;
 pub use list::{DIAGNOSTICS, Diagnostic};
 
 use crate::host::deadline::Deadline;
+use crate::host::shell::quoted;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -87,12 +88,12 @@ async fn collect_these<S: Shell>(
 /// A question as one shell command. The guest ends it in time, its exit code is the last line, and only its end comes:
 /// the newest lines of a journal are the ones that matter.
 fn text(diagnostic: &Diagnostic, is_root: bool, most: usize) -> String {
-    let command = asked(diagnostic, most).replace('\'', r"'\''");
+    let command = quoted(&asked(diagnostic, most));
     let sudo = if diagnostic.root && !is_root { "sudo -n " } else { "" };
     let seconds = diagnostic.seconds;
     format!(
         "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 SYSTEMD_COLORS=0; \
-         {{ {sudo}timeout -k 2 {seconds} sh -c '{command}'; echo \"[exit $?]\"; }} 2>&1 </dev/null | tail -c {most}"
+         {{ {sudo}timeout -k 2 {seconds} sh -c {command}; echo \"[exit $?]\"; }} 2>&1 </dev/null | tail -c {most}"
     )
 }
 
