@@ -91,7 +91,7 @@ impl Diff {
             Change { section, key, before, after, loss, took_effect, comes_of: None }
         });
         let mut changes: Vec<_> = changes.collect();
-        consequences::trace(&mut changes, before, after);
+        consequences::trace(&mut changes, before);
         Self { changes }
     }
 

@@ -144,7 +144,7 @@ pub struct Judged {
     pub allowed: Vec<(Finding, String)>,
     /// Entries of the allow-list that no difference matched.
     pub unused: Vec<String>,
-    /// What the disk had said before, and the boot has brought into effect: the id, and what it is. No loss, and told.
+    /// What the disk had said before, and the boot has brought into effect: the id, and what it is. No loss, and reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub took_effect: Vec<(String, String)>,
 }

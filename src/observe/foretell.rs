@@ -42,17 +42,9 @@ fn say(section: Section, key: &str, what: String) -> Foretold {
     Foretold { id: format!("{section}/{key}"), what, came_true: None }
 }
 
-fn facts(state: &State, section: Section) -> impl Iterator<Item = (&str, &str)> {
-    let facts = state.facts(section).into_iter().flatten();
-    facts.filter_map(|(key, fact)| match fact {
-        Fact::One(value) => Some((key.as_str(), value.as_str())),
-        Fact::List(_) => None,
-    })
-}
-
 /// Services that run and are not enabled, and those that were stopped and are.
 fn units(state: &State) -> Vec<Foretold> {
-    let runs = facts(state, Section::Units).filter_map(|(key, value)| Some((key.strip_suffix("/active")?, value)));
+    let runs = state.words(Section::Units).filter_map(|(key, value)| Some((key.strip_suffix("/active")?, value)));
     let lost = runs.filter(|(unit, value)| {
         let service = unit.ends_with(".service") && !unit.starts_with("user ") && *value == "active (running)";
         let started = state.promises("enabled", unit) || state.promises("on-demand", unit);
@@ -66,7 +58,7 @@ fn units(state: &State) -> Vec<Foretold> {
 
 /// Timers that count from a run of their service only: after a boot there is none.
 fn timers(state: &State) -> Vec<Foretold> {
-    let rows = facts(state, Section::Units).filter_map(|(key, value)| Some((key.strip_suffix("/active")?, value)));
+    let rows = state.words(Section::Units).filter_map(|(key, value)| Some((key.strip_suffix("/active")?, value)));
     let rows =
         rows.filter(|(unit, value)| *value == "active (waiting)" && state.known.timers_without_a_start.contains(*unit));
     rows.map(|(unit, _)| {
@@ -78,7 +70,7 @@ fn timers(state: &State) -> Vec<Foretold> {
 
 /// Containers that Docker will not start, and those that it will start again.
 fn containers(state: &State) -> Vec<Foretold> {
-    let rows = facts(state, Section::Containers).filter_map(|(key, value)| Some((key.strip_suffix("/state")?, value)));
+    let rows = state.words(Section::Containers).filter_map(|(key, value)| Some((key.strip_suffix("/state")?, value)));
     rows.filter_map(|(name, now)| {
         let policy = state.word(Section::Containers, &format!("{name}/restart"));
         let what = match (now, policy) {
@@ -117,7 +109,7 @@ fn filters(state: &State) -> Vec<Foretold> {
 /// Routes that were added by hand.
 fn routes(state: &State) -> Vec<Foretold> {
     let by_hand =
-        facts(state, Section::Routes).filter(|(_, value)| value.contains("proto boot") || !value.contains("proto"));
+        state.words(Section::Routes).filter(|(_, value)| value.contains("proto boot") || !value.contains("proto"));
     by_hand
         .map(|(key, _)| say(Section::Routes, key, format!("the route {key} was added by hand: it will be gone")))
         .collect()
@@ -128,13 +120,13 @@ fn mounts(state: &State) -> Vec<Foretold> {
     let of_a_device = |value: &str| {
         value.split(' ').nth(1).is_some_and(|source| source.starts_with("/dev/") || source.contains(":/"))
     };
-    let mounts = facts(state, Section::Mounts).filter(|(key, value)| !key.ends_with("/options") && of_a_device(value));
+    let mounts = state.words(Section::Mounts).filter(|(key, value)| !key.ends_with("/options") && of_a_device(value));
     let mounts = mounts
         .filter(|(key, _)| *key != "/" && !state.promises("fstab", key) && !state.known.mount_units.contains(*key));
     let mounts =
         mounts.map(|(key, _)| say(Section::Mounts, key, format!("{key} is mounted, and /etc/fstab does not have it")));
     let swaps =
-        facts(state, Section::Swaps).filter(|(key, _)| !state.promises("fstab-source", key) && !key.contains("zram"));
+        state.words(Section::Swaps).filter(|(key, _)| !state.promises("fstab-source", key) && !key.contains("zram"));
     let swaps =
         swaps.map(|(key, _)| say(Section::Swaps, key, format!("{key} is swapped to, and /etc/fstab does not have it")));
     mounts.chain(swaps).collect()
@@ -158,13 +150,13 @@ fn settings(state: &State) -> Vec<Foretold> {
 
 /// What holds until the reboot only: drop-ins in `/run`, and peers that no file has.
 fn until_the_reboot(state: &State) -> Vec<Foretold> {
-    let files = facts(state, Section::UnitFiles).filter(|(key, value)| {
+    let files = state.words(Section::UnitFiles).filter(|(key, value)| {
         // What `set-property --runtime` and `edit --runtime` write; generators write others, at each boot.
         let by_hand = key.starts_with("run/systemd/system.control/") || key.ends_with("/override.conf");
         by_hand && value.contains('=')
     });
     let files = files.map(|(key, _)| say(Section::UnitFiles, key, format!("/{key} holds until the reboot only")));
-    let peers = facts(state, Section::Wireguard).filter_map(|(key, _)| {
+    let peers = state.words(Section::Wireguard).filter_map(|(key, _)| {
         let (_, peer) = key.split_once('/').filter(|(_, peer)| !peer.ends_with("/keepalive"))?;
         let known = state.known.peers_on_disk.contains(peer);
         (!known && peer.ends_with('=')).then(|| {
@@ -180,22 +172,12 @@ fn until_the_reboot(state: &State) -> Vec<Foretold> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Observed, Setting};
+    use super::super::state::{Setting, state_for_tests};
     use super::*;
-
-    fn state(facts: &[(Section, &str, &str)]) -> State {
-        let mut state = State::default();
-        for (section, key, value) in facts {
-            let observed = state.sections.entry(*section).or_insert_with(|| Observed::Facts(Default::default()));
-            let Observed::Facts(all) = observed else { continue };
-            all.insert((*key).to_owned(), Fact::from(*value));
-        }
-        state
-    }
 
     #[test]
     fn what_runs_and_is_on_no_disk_is_foretold_and_what_is_on_it_and_does_not_run() {
-        let mut state = state(&[
+        let mut state = state_for_tests(&[
             (Section::Units, "by-hand.service/active", "active (running)"),
             (Section::Units, "ssh.service/active", "active (running)"),
             (Section::Units, "sweep.timer/active", "active (waiting)"),

@@ -246,7 +246,7 @@ fn writer(at: f64, path: &str, cloud_init: &str, runs: &[Start], booted: f64) ->
     }
 }
 
-/// Of more units than that none is named: nobody would know more.
+/// Of more units than that none is named: a longer list explains nothing.
 const NAMED: usize = 8;
 
 /// How far a line of a log may be from the file's own time, in seconds.

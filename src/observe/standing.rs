@@ -1,7 +1,7 @@
 //! What is bad before a reboot and after it: no loss, and told all the same.
 
 use super::finding::is_broken;
-use super::state::{Fact, Section, State};
+use super::state::{Section, State};
 use serde::{Deserialize, Serialize};
 
 /// Something that is bad at both looks.
@@ -19,9 +19,7 @@ pub(super) fn standing(before: &State, after: &State) -> Vec<Standing> {
 }
 
 fn in_section<'s>(section: Section, before: &'s State, after: &'s State) -> impl Iterator<Item = Standing> + 's {
-    let facts = after.facts(section).into_iter().flatten();
-    facts.filter_map(move |(key, now)| {
-        let Fact::One(now) = now else { return None };
+    after.words(section).filter_map(move |(key, now)| {
         let was = before.word(section, key);
         let (name, part) = key.rsplit_once('/')?;
         let is = is_bad(section, part, now).filter(|_| is_bad(section, part, was).is_some())?;
@@ -47,7 +45,7 @@ fn is_bad(section: Section, part: &str, value: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::Observed;
+    use super::super::state::{Fact, Observed};
     use super::*;
 
     #[test]

@@ -256,6 +256,14 @@ impl State {
         }
     }
 
+    /// The facts of a section that are one value, if it was seen.
+    pub fn words(&self, section: Section) -> impl Iterator<Item = (&str, &str)> {
+        self.facts(section).into_iter().flatten().filter_map(|(key, fact)| match fact {
+            Fact::One(value) => Some((key.as_str(), value.as_str())),
+            Fact::List(_) => None,
+        })
+    }
+
     /// The facts of a section, if it was seen.
     pub fn facts(&self, section: Section) -> Option<&Facts> {
         match self.sections.get(&section) {
@@ -297,6 +305,17 @@ impl fmt::Display for Fact {
             Self::List(lines) => f.write_str(&lines.join("\n")),
         }
     }
+}
+
+/// A state of these facts, each with its section.
+#[cfg(test)]
+pub(super) fn state_for_tests(facts: &[(Section, &str, &str)]) -> State {
+    let mut sections: BTreeMap<Section, Facts> = BTreeMap::new();
+    for (section, key, value) in facts {
+        sections.entry(*section).or_default().insert((*key).to_owned(), Fact::from(*value));
+    }
+    let sections = sections.into_iter().map(|(section, facts)| (section, Observed::Facts(facts))).collect();
+    State { sections, ..State::default() }
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::observe::state::{Facts, Section, State};
 use std::collections::BTreeMap;
 
 /// Note for each loss the one that it comes of, if any: the first in the chain of causes.
-pub(super) fn trace(changes: &mut [Change], before: &State, after: &State) {
+pub(super) fn trace(changes: &mut [Change], before: &State) {
     let lost = Lost::of(changes, before);
-    let parents: Vec<_> = changes.iter().enumerate().map(|(n, change)| lost.parent(n, change, before, after)).collect();
+    let parents: Vec<_> = changes.iter().enumerate().map(|(n, change)| lost.parent(n, change, before)).collect();
     let ids: Vec<_> = changes.iter().map(Change::id).collect();
     for n in 0..changes.len() {
         let mut root = n;
@@ -101,10 +101,10 @@ impl<'a> Lost<'a> {
     }
 
     /// The loss that this one comes of directly.
-    fn parent(&self, own: usize, change: &Change, before: &State, after: &State) -> Option<usize> {
+    fn parent(&self, own: usize, change: &Change, before: &State) -> Option<usize> {
         change.loss.as_ref()?;
         let found = match change.section {
-            Section::Units => self.of_unit(change, after),
+            Section::Units => self.of_unit(change),
             Section::Containers => self.of_container(change),
             Section::DockerNetworks | Section::DockerVolumes => self.docker(),
             Section::Sockets => self.of_socket(change, before),
@@ -136,18 +136,14 @@ impl<'a> Lost<'a> {
         self.unit(DOCKER)
     }
 
-    /// A socket or a timer goes with its service, and what was enabled until the reboot only goes before what it started.
-    fn of_unit(&self, change: &Change, after: &State) -> Option<usize> {
+    /// A socket or a path unit goes with its service, and so does what systemd had to start again.
+    fn of_unit(&self, change: &Change) -> Option<usize> {
         if let Some(unit) = change.name("/restarted") {
             return self.unit(unit);
         }
         let unit = change.name("/active")?;
-        let named = after.known.reasons.get(&change.id());
-        let named =
-            named.and_then(|reason| self.units.iter().find(|(other, _)| reason.why.contains(&format!("`{other}`"))));
         let (stem, kind) = unit.rsplit_once('.')?;
-        let served = matches!(kind, "socket" | "path").then(|| self.unit(&format!("{stem}.service"))).flatten();
-        named.map(|(_, n)| *n).or(served)
+        matches!(kind, "socket" | "path").then(|| self.unit(&format!("{stem}.service"))).flatten()
     }
 
     fn of_container(&self, change: &Change) -> Option<usize> {
@@ -250,13 +246,10 @@ impl<'a> Lost<'a> {
             "net.ipv4.conf.all.send_redirects" => return self.wireguard.or_else(|| self.on_any_link(change)),
             _ => {}
         }
-        let module = match () {
-            () if change.key.starts_with("net.bridge.") => "br_netfilter",
-            () if change.key.starts_with("net.netfilter.") => "nf_conntrack",
-            () => "",
-        };
-        let link = self.on_any_link(change);
-        self.modules.get(module).copied().filter(|_| change.after.is_none()).or(link).or_else(|| {
+        let owner = [("net.bridge.", "br_netfilter"), ("net.netfilter.", "nf_conntrack")];
+        let owner = owner.iter().find(|(prefix, _)| change.key.starts_with(prefix) && change.after.is_none());
+        let module = owner.and_then(|(_, module)| self.modules.get(module).copied());
+        module.or_else(|| self.on_any_link(change)).or_else(|| {
             // Docker switches forwarding on when it starts.
             self.docker().filter(|_| change.key.contains("forward"))
         })

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::observe::loss::Loss;
-use crate::observe::state::{Fact, Observed};
+use crate::observe::state::state_for_tests as state;
 use crate::observe::{Finding, Severity};
 
 fn lost(section: Section, key: &str, was: &str, is: Option<&str>) -> Change {
@@ -11,18 +11,8 @@ fn lost(section: Section, key: &str, was: &str, is: Option<&str>) -> Change {
     Change { section, key: key.into(), before, after, loss, took_effect: None, comes_of: None }
 }
 
-fn state(facts: &[(Section, &str, &str)]) -> State {
-    let mut state = State::default();
-    for (section, key, value) in facts {
-        let observed = state.sections.entry(*section).or_insert_with(|| Observed::Facts(Default::default()));
-        let Observed::Facts(all) = observed else { continue };
-        all.insert((*key).to_owned(), Fact::from(*value));
-    }
-    state
-}
-
 fn roots(mut changes: Vec<Change>, before: &State) -> Vec<String> {
-    trace(&mut changes, before, &State::default());
+    trace(&mut changes, before);
     changes.iter().filter(|change| change.comes_of.is_none()).map(Change::id).collect()
 }
 
@@ -123,7 +113,7 @@ fn a_finding_holds_what_comes_of_it_and_weighs_as_much_as_the_heaviest() {
     let mut changes = vec![module, lost(Section::Modules, "udp_tunnel", "loaded", None)];
     let mut before = State::default();
     before.known.module_users.insert("udp_tunnel".into(), vec!["wireguard".into()]);
-    trace(&mut changes, &before, &State::default());
+    trace(&mut changes, &before);
     let findings: Vec<Finding> = crate::observe::Diff { changes }.findings(&[]);
     assert_eq!(findings.len(), 1);
     assert_eq!((findings[0].severity, findings[0].consequences.len()), (Severity::Serious, 1));

@@ -1,18 +1,8 @@
 //! Parts of the packet filter.
 
-use super::{Said, gone_or_changed};
+use super::{Meaning, Said, gone_or_changed};
 use crate::observe::diff::Raw;
 use crate::observe::state::State;
-
-/// What a difference in the packet filter means.
-pub(super) enum Filter {
-    /// Something is lost, or packets are refused that were not.
-    Lost(Said),
-    /// The files had it already, and the boot has loaded it.
-    TookEffect(String),
-    /// Nothing that anybody need know.
-    Nothing,
-}
 
 /// Words of nft by which a rule refuses a packet.
 const REFUSING: [&str; 2] = ["drop", "reject"];
@@ -21,7 +11,7 @@ const REFUSING: [&str; 2] = ["drop", "reject"];
 const SERVICE: &str = "nftables.service";
 
 /// What the difference means.
-pub(super) fn filter(raw: &Raw, before: &State) -> Filter {
+pub(super) fn filter(raw: &Raw, before: &State) -> Meaning<Said> {
     let (chain, rule) = raw.key.split_once("/rules/").unwrap_or((&raw.key, ""));
     if raw.before.is_none() {
         return new(raw, chain, rule, before);
@@ -30,7 +20,7 @@ pub(super) fn filter(raw: &Raw, before: &State) -> Filter {
         ("order", Some(_)) => format!("the rules of the chain {chain} stand in another order"),
         ("", _) => match gone_or_changed(raw) {
             Some(what) => what,
-            None => return Filter::Nothing,
+            None => return Meaning::Nothing,
         },
         _ => format!("the chain {chain} has lost a rule: {rule}"),
     };
@@ -41,32 +31,32 @@ pub(super) fn filter(raw: &Raw, before: &State) -> Filter {
         }
         _ => "",
     };
-    Filter::Lost((what, why.to_owned()))
+    Meaning::Lost((what, why.to_owned()))
 }
 
 /// What is new takes something away where it refuses packets.
-fn new(raw: &Raw, chain: &str, rule: &str, before: &State) -> Filter {
+fn new(raw: &Raw, chain: &str, rule: &str, before: &State) -> Meaning<Said> {
     let refuses = rule.split(' ').any(|word| REFUSING.contains(&word) || word.eq_ignore_ascii_case("drop"));
     if refuses {
         let what = format!("the chain {chain} has a new rule that refuses packets: {rule}");
-        return Filter::Lost((what, String::new()));
+        return Meaning::Lost((what, String::new()));
     }
     let closed = closed(raw);
     if closed.is_empty() {
-        return Filter::Nothing;
+        return Meaning::Nothing;
     }
     let loaded =
         |chain: &String| before.promises("enabled", SERVICE) && before.known.new_chains_on_disk.contains(chain);
     let what = format!("{} refuses what no rule of it accepts (policy drop)", closed.join(", "));
     match closed.iter().all(loaded) {
         true => {
-            Filter::TookEffect(format!("{what}: nftables.service loads it at boot, and it had not been loaded yet"))
+            Meaning::TookEffect(format!("{what}: nftables.service loads it at boot, and it had not been loaded yet"))
         }
-        false => Filter::Lost((format!("new: {what}"), String::new())),
+        false => Meaning::Lost((format!("new: {what}"), String::new())),
     }
 }
 
-/// The base chains with the policy drop in what is new: a chain, or a whole table. The parts of it are told line by line.
+/// The base chains with the policy drop in what is new: a chain, or a whole table. Its parts stand one to a line.
 fn closed(raw: &Raw) -> Vec<String> {
     let lines = raw.after.as_deref().unwrap_or_default().lines();
     let parts = lines.filter_map(|line| line.strip_suffix("policy: drop"));

@@ -23,14 +23,14 @@ pub struct Loss {
     pub severity: Severity,
 }
 
-/// What a difference means.
+/// What a difference means; `L` is how a loss is described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum Meaning<L = Loss> {
     /// Something is lost.
-    Lost(Loss),
+    Lost(L),
     /// What the disk had said before took effect at the boot, in a sentence.
     TookEffect(String),
-    /// Nothing that anybody need know.
+    /// Nothing worth reporting.
     Nothing,
 }
 
@@ -42,24 +42,22 @@ pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
     if let Some(said) = took_effect(raw, before) {
         return Meaning::TookEffect(said);
     }
-    let said = match raw.section {
-        _ if raw.key.is_empty() => section_gone(raw).map(|what| (what, String::new())),
-        Section::Units => match unit::unit(raw, before, after) {
-            unit::Unit::Lost(said) => Some(said),
-            unit::Unit::TookEffect(said) => return Meaning::TookEffect(said),
-            unit::Unit::Nothing => None,
-        },
-        Section::Nft => match filter::filter(raw, before) {
-            filter::Filter::Lost(said) => Some(said),
-            filter::Filter::TookEffect(said) => return Meaning::TookEffect(said),
-            filter::Filter::Nothing => None,
-        },
-        Section::Sys if raw.after.is_none() => None,
-        _ => gone_or_changed(raw).map(|what| (what, cause::cause(raw, before, after))),
+    let of = |said: Option<Said>| said.map_or(Meaning::Nothing, Meaning::Lost);
+    let meaning = match raw.section {
+        _ if raw.key.is_empty() => of(section_gone(raw).map(|what| (what, String::new()))),
+        Section::Units => unit::unit(raw, before, after),
+        Section::Nft => filter::filter(raw, before),
+        Section::Sys if raw.after.is_none() => Meaning::Nothing,
+        _ => of(gone_or_changed(raw).map(|what| (what, cause::cause(raw, before, after)))),
     };
-    let Some((what, why)) = said else { return Meaning::Nothing };
-    let what = if why.is_empty() { what } else { format!("{what}: {why}") };
-    Meaning::Lost(Loss { what, severity: severity(raw) })
+    match meaning {
+        Meaning::Lost((what, why)) => {
+            let what = if why.is_empty() { what } else { format!("{what}: {why}") };
+            Meaning::Lost(Loss { what, severity: severity(raw) })
+        }
+        Meaning::TookEffect(said) => Meaning::TookEffect(said),
+        Meaning::Nothing => Meaning::Nothing,
+    }
 }
 
 /// How much a loss weighs.
@@ -174,16 +172,11 @@ fn noun(section: Section) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Fact, Observed, Setting};
+    use super::super::state::{Setting, state_for_tests};
     use super::*;
 
     fn raw(section: Section, key: &str, before: Option<&str>, after: Option<&str>) -> Raw {
         Raw { section, key: key.into(), before: before.map(str::to_owned), after: after.map(str::to_owned) }
-    }
-
-    fn facts(section: Section, facts: &[(&str, &str)]) -> State {
-        let facts = facts.iter().map(|(key, value)| ((*key).to_owned(), Fact::from(*value))).collect();
-        State { sections: [(section, Observed::Facts(facts))].into(), ..State::default() }
     }
 
     fn lost(meaning: Meaning) -> String {
@@ -247,10 +240,10 @@ mod tests {
 
     #[test]
     fn a_container_says_what_docker_did_with_it() {
-        let policy = |policy: &str| facts(Section::Containers, &[("web/restart", policy)]);
+        let policy = |policy: &str| state_for_tests(&[(Section::Containers, "web/restart", policy)]);
         let down = raw(Section::Containers, "web/state", Some("running"), Some("exited"));
         let back = raw(Section::Containers, "web/state", Some("exited"), Some("running"));
-        let mut after = facts(Section::Addresses, &[("mesh0/10.66.0.1/24", "scope global")]);
+        let mut after = state_for_tests(&[(Section::Addresses, "mesh0/10.66.0.1/24", "scope global")]);
         assert!(lost(meaning(&down, &policy("always"), &after)).contains("should have started it"));
         assert!(lost(meaning(&back, &policy("always"), &after)).contains("`always` starts it again at boot"));
         let error = "listen tcp4 10.66.0.1:8072: bind: cannot assign requested address";

@@ -1,19 +1,9 @@
 //! Units that ran and do not, that came back, or that keep failing.
 
-use super::Said;
+use super::{Meaning, Said};
 use crate::observe::diff::Raw;
 use crate::observe::finding::is_broken;
 use crate::observe::state::State;
-
-/// What a difference in a unit's state means.
-pub(super) enum Unit {
-    /// Something is lost.
-    Lost(Said),
-    /// It had been enabled, and ran for the first time.
-    TookEffect(String),
-    /// Nothing that anybody need know.
-    Nothing,
-}
 
 /// A timer that has a next time, and one that has none.
 const TIMER: (&str, &str) = ("active (waiting)", "active (elapsed)");
@@ -25,11 +15,11 @@ fn has_no_next_time(raw: &Raw) -> bool {
 }
 
 /// What the difference means.
-pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Unit {
-    let lost = |what: String, why: &str| Unit::Lost((what, why.to_owned()));
+pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Meaning<Said> {
+    let lost = |what: String, why: &str| Meaning::Lost((what, why.to_owned()));
     let reason = after.known.reasons.get(&raw.id());
     if reason.is_some_and(|reason| reason.excuses) {
-        return Unit::Nothing;
+        return Meaning::Nothing;
     }
     let reason = reason.map(|reason| reason.why.as_str());
     if let Some(unit) = raw.key.strip_suffix("/restarted") {
@@ -47,7 +37,7 @@ pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Unit {
             None => "fails again and again".to_owned(),
         };
         let why = if enabled { "it is started at boot; its journal has the reason" } else { "" };
-        return if is_broken(was) { Unit::Nothing } else { lost(format!("{unit} was {was} and {how}"), why) };
+        return if is_broken(was) { Meaning::Nothing } else { lost(format!("{unit} was {was} and {how}"), why) };
     }
     if raw.before.is_none() {
         return back(unit, is, enabled, before);
@@ -58,16 +48,15 @@ pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Unit {
     }
     // Only what had come to rest as active can be lost, and a process that runs is more than one that has ended.
     if !was.starts_with("active") || (is.starts_with("active") && !was.contains("(running)")) {
-        return Unit::Nothing;
+        return Meaning::Nothing;
     }
     if raw.after.is_none() && before.promises("on-demand", unit) {
-        return Unit::Nothing;
+        return Meaning::Nothing;
     }
     let why = match (enabled, raw.after.is_none(), reason) {
         (_, _, Some(why)) => why,
         (false, true, None) if unit.starts_with("user ") => {
-            "it ran in the session of its user; without a login, and without \
-                                                            lingering, nothing starts it"
+            "it ran in the session of its user; without a login and without lingering, nothing starts it"
         }
         (false, true, None) => "it is not enabled, and nothing starts it at boot",
         (true, true, None) => "it is enabled, but was not started or has ended",
@@ -77,26 +66,29 @@ pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Unit {
 }
 
 /// A unit that systemd had to start again, and that runs now.
-fn restarted(raw: &Raw, unit: &str, after: &State) -> Unit {
+fn restarted(raw: &Raw, unit: &str, after: &State) -> Meaning<Said> {
     let times = after.known.restarts.get(unit).copied().unwrap_or(0);
     match raw.before.is_none() && times > 0 {
         true => {
             let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
-            Unit::Lost((format!("{unit} ended, and systemd started it again, {times} since the boot"), String::new()))
+            Meaning::Lost((
+                format!("{unit} ended, and systemd started it again, {times} since the boot"),
+                String::new(),
+            ))
         }
-        false => Unit::Nothing,
+        false => Meaning::Nothing,
     }
 }
 
 /// A unit that did not run before and does now.
-fn back(unit: &str, is: &str, enabled: bool, before: &State) -> Unit {
+fn back(unit: &str, is: &str, enabled: bool, before: &State) -> Meaning<Said> {
     let runs = is == "active (running)" || (!unit.ends_with(".service") && is.starts_with("active"));
     match (runs && enabled, before.known.stopped.contains(unit)) {
-        (false, _) => Unit::Nothing,
-        (true, true) => Unit::Lost((
+        (false, _) => Meaning::Nothing,
+        (true, true) => Meaning::Lost((
             format!("{unit} was stopped and is {is}"),
             "it is enabled, so the boot has started it".to_owned(),
         )),
-        (true, false) => Unit::TookEffect(format!("{unit} is {is}: it was enabled, and had not been started")),
+        (true, false) => Meaning::TookEffect(format!("{unit} is {is}: it was enabled, and had not been started")),
     }
 }

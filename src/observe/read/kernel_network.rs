@@ -41,7 +41,7 @@ struct Neighbour {
     lladdr: Option<String>,
 }
 
-/// Neighbours that somebody entered, from `ip -j neighbour show nud permanent`.
+/// Permanent neighbours, from `ip -j neighbour show nud permanent`.
 pub(super) fn neighbours(text: &str) -> Result<Facts, String> {
     let text = if text.trim().is_empty() { "[]" } else { text };
     let all: Vec<Neighbour> = serde_json::from_str(text).map_err(|e| e.to_string())?;
