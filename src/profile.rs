@@ -141,7 +141,20 @@ pub struct AllowedLoss {
     pub ticket: Option<String>,
 }
 
+/// How the ids of tasks begin whose work did not survive.
+pub const TASKS: &str = "tasks/";
+
 impl AllowedLoss {
+    /// Whether it covers what has this id.
+    pub fn covers(&self, id: &str) -> bool {
+        matches(&self.id, id)
+    }
+
+    /// Whether it is about a task, and not about the machine's state.
+    pub fn is_of_a_task(&self) -> bool {
+        self.id.starts_with(TASKS)
+    }
+
     /// Whether its last day is over.
     pub fn expired(&self, now: SystemTime) -> bool {
         self.until.as_ref().is_some_and(|day| now >= day.end)
@@ -156,6 +169,20 @@ impl AllowedLoss {
             false => format!("{} ({})", self.why, more.join(", ")),
         }
     }
+}
+
+/// Whether a glob matches a whole text: `*` is any text, `/` and none included; all else is itself. (`?` and
+/// `[` are themselves too: nft's rules are full of braces, brackets and marks.)
+fn matches(glob: &str, text: &str) -> bool {
+    let mut parts = glob.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 /// A day, `2026-03-31`.
@@ -365,6 +392,25 @@ mod tests {
                 said.contains("is not a day of the calendar (YYYY-MM-DD)") && said.contains("line"),
                 "{bad}: {said}"
             );
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text_and_everything_else_for_itself() {
+        for (glob, text) in [
+            ("sysctl/net.ipv4.ip_forward", "sysctl/net.ipv4.ip_forward"),
+            ("sysctl/*", "sysctl/net.ipv4.ip_forward"),
+            ("units/*/active", "units/caddy.service/active"),
+            ("*", ""),
+            ("a*b*c", "aXbYbZc"),
+            ("nft/*{ 22, 80 }*", "nft/inet filter/input/rules/tcp dport { 22, 80 } accept"),
+        ] {
+            assert!(matches(glob, text), "{glob} must match {text}");
+        }
+        for (glob, text) in
+            [("sysctl", "sysctl/a"), ("units/*/active", "units/a/sub"), ("a*a", "a"), ("", "x"), ("a?c", "abc")]
+        {
+            assert!(!matches(glob, text), "{glob} must not match {text}");
         }
     }
 }

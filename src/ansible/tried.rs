@@ -5,9 +5,11 @@
 //! something before the reboot too, and is no loss. What check mode cannot judge is counted and reported.
 
 use super::events::{Item, Status, TaskResult};
+use crate::profile::{AllowedLoss, TASKS};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 /// What a pass in check mode saw of one playbook.
 #[derive(Clone, Debug)]
@@ -42,6 +44,14 @@ pub struct Told {
     pub said: String,
 }
 
+impl Told {
+    /// Its stable name, by which the profile can allow it: `tasks/base: Its settings`.
+    pub fn id(&self) -> String {
+        let role = if self.role.is_empty() { String::new() } else { format!("{}: ", self.role) };
+        format!("{TASKS}{role}{}", self.task)
+    }
+}
+
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let role = if self.role.is_empty() { String::new() } else { format!("{}: ", self.role) };
@@ -57,6 +67,9 @@ pub struct Compared {
     pub judged: usize,
     /// What would change after the reboot and would not have before it, with the difference.
     pub undone: Vec<Told>,
+    /// What of that the profile allows, with its reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<(Told, String)>,
     /// What would change again each time: it says nothing about the reboot.
     pub again: Vec<Told>,
     /// What check mode cannot judge, with the reason.
@@ -65,6 +78,25 @@ pub struct Compared {
     pub ran: Vec<Told>,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
+}
+
+impl Compared {
+    /// Take out of what is undone what the profile allows at this time. An entry that has expired allows nothing, and is
+    /// named.
+    pub fn allow(&mut self, allow: &[AllowedLoss], now: SystemTime) {
+        for mut told in std::mem::take(&mut self.undone) {
+            let covers = || allow.iter().filter(|allowed| allowed.covers(&told.id()));
+            match (covers().find(|allowed| !allowed.expired(now)), covers().next()) {
+                (Some(valid), _) => self.allowed.push((told, valid.reason())),
+                (None, expired) => {
+                    let over =
+                        expired.map(|allowed| format!("\nstate.allow no longer covers it: {}", allowed.reason()));
+                    told.said += &over.unwrap_or_default();
+                    self.undone.push(told);
+                }
+            }
+        }
+    }
 }
 
 /// What a pass says of one task or item.

@@ -42,6 +42,25 @@ fn what_would_change_after_the_reboot_only_is_undone_and_what_would_have_before_
 }
 
 #[test]
+fn what_the_profile_allows_is_not_undone_until_its_last_day_is_over() {
+    let before = [tried("a", Status::Ok, false), tried("b", Status::Ok, false)];
+    let after = [tried("a", Status::Ok, true), tried("b", Status::Ok, true)];
+    let allow: AllowedLoss =
+        serde_json::from_str(r#"{"id": "tasks/a", "why": "a cache", "until": "2026-03-31"}"#).unwrap();
+    let on = |day: u64| {
+        let mut compared = held(&before, &after);
+        compared
+            .allow(std::slice::from_ref(&allow), SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(day * 86_400));
+        compared
+    };
+    let valid = on(20_543);
+    assert_eq!((names(&valid.undone), valid.allowed[0].1.as_str()), (vec!["b".into()], "a cache (until 2026-03-31)"));
+    let over = on(20_544);
+    assert_eq!((over.undone.len(), over.allowed.len()), (2, 0));
+    assert!(over.undone[0].said.contains("no longer covers it"), "{}", over.undone[0].said);
+}
+
+#[test]
 fn what_a_second_run_changed_is_never_done_and_no_loss() {
     let before = [tried("a", Status::Ok, false)];
     let after = [tried("a", Status::Ok, true)];

@@ -8,6 +8,7 @@ use crate::ansible::deeds;
 use crate::ansible::run::{Applied, Runner};
 use crate::ansible::tried::{self, Compared, Pass, Told};
 use crate::failure::{Exit, Failure};
+use std::time::SystemTime;
 
 /// Whether the passes in check mode are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +94,8 @@ impl Run<'_> {
         let Some(before) = baseline.passes else { return Ok(()) };
         self.phase("check-mode", async |run| {
             let after = run.tried().await?;
-            let compared = tried::compare(&before, &after, run.record.repeated());
+            let mut compared = tried::compare(&before, &after, run.record.repeated());
+            compared.allow(&run.plan.profile.state.allow, SystemTime::now());
             let made = before.iter().chain(&after).filter_map(|pass| pass.as_ref().ok());
             let seconds = made.map(|tried| tried.seconds).sum();
             let unseen = compared.unseen.iter().map(|why| format!("; could not look: {why}"));
@@ -151,8 +153,9 @@ fn left_out(cost: Option<f64>, so_far: f64) -> Option<String> {
 
 /// What the passes say, in some words.
 pub fn summary(compared: &Compared) -> String {
-    let Compared { judged, undone, again, unjudged, ran, unseen: _ } = compared;
+    let Compared { judged, undone, allowed, again, unjudged, ran, unseen: _ } = compared;
     let counts = [
+        (allowed.len(), "allowed"),
         (again.len(), if again.len() == 1 { "changes each time" } else { "change each time" }),
         (unjudged.len(), "cannot be judged in check mode"),
         (ran.len(), "ran all the same"),
@@ -173,7 +176,9 @@ fn judge_undone(record: &Record) -> Result<(), Failure> {
     let what = format!("after the reboot, {} would do their work again: {}", count(undone.len()), named(undone));
     let next = format!(
         "look at {first} and its difference in result.json (`check_mode.undone`): what it sets has to be where the boot \
-         finds it; `--findings report` only reports"
+         finds it; if it is meant to be so, allow {:?} in the profile (state.allow), with the reason; `--findings report` only \
+         reports",
+        first.id()
     );
     Err(Failure::new(Exit::Verify, what).next(next))
 }
