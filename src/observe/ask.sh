@@ -27,8 +27,8 @@ ask_of() {
 }
 
 containers() {
-  ids=$(timeout 40 docker ps -aq --no-trunc) || return
-  [ -z "$ids" ] || timeout 40 docker inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"restarts":{{.RestartCount}},"error":{{json .State.Error}},"pid":{{.State.Pid}},"mounts":{{json .Mounts}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
+  ids=$(timeout 40 $1 ps -aq --no-trunc) || return
+  [ -z "$ids" ] || timeout 40 $1 inspect --type container --format '{"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},"restart":{{json .HostConfig.RestartPolicy.Name}},"restarts":{{.RestartCount}},"error":{{json .State.Error}},"pid":{{.State.Pid}},"mounts":{{json .Mounts}},"networks":{{json .NetworkSettings.Networks}},"ports":{{json .HostConfig.PortBindings}}}' $ids
 }
 # What a container finds at the places of its mounts: a folder that was mounted over later is another one for it.
 container_mounts() {
@@ -42,7 +42,7 @@ ask_docker() {
   if ! command -v docker >/dev/null; then why='no docker program'
   elif ! docker_runs; then why='docker is not running'
   else
-    ask containers containers >"$d/containers"
+    ask containers containers docker >"$d/containers"
     cat "$d/containers"
     ask container-mounts container_mounts
     ask docker-networks timeout 40 docker network ls --no-trunc --format '{{json .}}'
@@ -50,6 +50,23 @@ ask_docker() {
     return
   fi
   for name in containers container-mounts docker-networks docker-volumes; do absent $name "$why"; done
+}
+# Where podman was never used, asking it would make its folders.
+ask_podman() {
+  err=$d/podman.err
+  if ! command -v podman >/dev/null; then absent podman 'no podman program'
+  elif [ ! -e /var/lib/containers/storage/db.sql ] && [ ! -e /var/lib/containers/storage/libpod ]; then absent podman 'podman was never used'
+  else ask podman containers podman
+  fi
+  ask conmons conmons
+}
+# The containers that run for users: their own podman would begin a session if it were asked.
+conmons() {
+  for process in $(any grep -lsx conmon /proc/[0-9]*/comm); do
+    process=${process%/comm}
+    echo "user $(stat -c %U "$process")" && tr '\0' '\n' <"$process/cmdline"
+  done
+  :
 }
 everything_else() {
   err=$d/err
@@ -65,6 +82,9 @@ everything_else() {
   ask installable any grep -rls '^\[Install\]' --include='*.service' /etc/systemd/system /run/systemd/system /run/systemd/generator /run/systemd/generator.early /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system
   ask bus-names any grep -hs ^SystemdService= /usr/share/dbus-1/system-services/* /usr/local/share/dbus-1/system-services/* /etc/dbus-1/system-services/*
   ask_of ss sockets ss -Htulnp
+  # Processes that a login has left behind: of its session, and children of the first process.
+  ask processes any grep -asE '^[0-9]+ \(.*\) [A-Z] 1 |/session-[^/]*\.scope' /proc/[0-9]*/stat /proc/[0-9]*/cgroup
+  ask environment systemctl show-environment
   ask_of ss unix-sockets ss -Hxlnp
   ask_of nft nft nft -s list ruleset
   ask legacy legacy
@@ -78,11 +98,16 @@ everything_else() {
   loaded wireguard wg wireguard wireguard
   loaded ip_set ipset ipsets ipset save
   ask peers any grep -his '^ *PublicKey *=' /etc/wireguard/*.conf
-  ask permissions any find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l -printf '%y %m %u:%g %p\n'
+  # A socket by which a program waits for an answer is gone by now.
+  ask_of ss sockets-again ss -Hulnp
+  ask permissions permissions
   ask_of getfacl acls any getfacl -spR /run /dev
   ask etc any find /etc /root/.ssh /home /var/spool/cron -xdev \( -path '/home/*/*' ! -path '/home/*/.ssh*' \) -prune -o -type f -size -1000k \( -path '/etc/*' -o -path '*/.ssh/authorized_keys*' -o -path '/var/spool/*' \) -exec cksum {} +
-  ask sys any grep -as '' /sys/kernel/mm/transparent_hugepage/* /sys/kernel/mm/transparent_hugepage/khugepaged/defrag /sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/ksm/run /sys/devices/system/cpu/smt/control /sys/devices/system/cpu/cpu*/online /sys/devices/system/cpu/cpufreq/policy*/scaling_governor /sys/block/*/queue/scheduler /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/nr_requests /sys/block/*/queue/rq_affinity /sys/block/*/queue/wbt_lat_usec /sys/block/*/dm/name /sys/block/*/md/level /sys/class/net/*/queues/rx-*/rps_cpus /sys/module/*/parameters/* /sys/kernel/security/apparmor/profiles
+  ask sys any grep -as '' /sys/kernel/mm/transparent_hugepage/* /sys/kernel/mm/transparent_hugepage/khugepaged/defrag /sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/ksm/run /sys/devices/system/cpu/smt/control /sys/devices/system/cpu/cpu*/online /sys/devices/system/cpu/cpufreq/policy*/scaling_governor /sys/block/*/queue/scheduler /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/nr_requests /sys/block/*/queue/rq_affinity /sys/block/*/queue/wbt_lat_usec /sys/block/*/dm/name /sys/block/loop*/loop/backing_file /sys/block/*/md/level /sys/class/net/*/queues/rx-*/rps_cpus /sys/class/net/*/queues/tx-*/xps_cpus /sys/module/*/parameters/* /sys/kernel/security/apparmor/profiles
   ask binfmt binfmt
+  ask_of quotaon quotas any quotaon -pa
+  ask cron any grep -asE '^[[:blank:]]*@reboot' /etc/crontab /etc/cron.d/* /var/spool/cron/* /var/spool/cron/crontabs/*
+  ask cron-log cron_log
   ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/hosts /etc/fstab /etc/nftables.conf /etc/nftables.d/*.nft /etc/nftables/*.nft /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
   # What the last boot cannot have read, for it was written since.
   ask written written
@@ -92,9 +117,15 @@ everything_else() {
   ask sysctl sysctls
   ask_of chronyc chrony chronyc -n tracking
 }
+permissions() {
+  any find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l -printf '%y %m %u:%g %p\n'
+  # Below /sys only what the kernel does not make so.
+  any find /sys -xdev ! -type l \( -perm /002 -o ! -user root -o ! -group root \) -printf '%y %m %u:%g %p\n'
+}
 links() {
   find /etc/systemd/system /run/systemd/system /run/systemd/generator* -type l -printf '%p %l\n'
   find /usr/lib/systemd/system -type l \( -path '*.wants/*' -o -path '*.requires/*' -o -path '*.upholds/*' -o -name 'dbus-*.service' \) -printf '%p %l\n'
+  any find /dev/disk -type l -printf '%p %l\n'
   find /etc/resolv.conf /etc/localtime /run/systemd/timesync/synchronized -maxdepth 0 -printf '%p %l\n'
   :
 }
@@ -112,7 +143,7 @@ legacy() {
 written() {
   at=$(journalctl -b -q --no-pager -o short-unix | { read -r at _ && echo "$at"; })
   [ -n "$at" ] || return
-  any find /etc/sysctl.d /etc/nftables.conf /etc/nftables.d /etc/nftables /usr/lib/sysctl.d -newermt "@$at"
+  any find /etc/sysctl.d /etc/nftables.conf /etc/nftables.d /etc/nftables /usr/lib/sysctl.d /etc/fstab /etc/crontab /etc/cron.d /var/spool/cron -newermt "@$at"
 }
 # loaded MODULE PROGRAM NAME COMMAND…: nothing where the kernel has no such module in use.
 loaded() {
@@ -127,8 +158,17 @@ wireguard() {
 }
 offloads() {
   for device in /sys/class/net/*/device; do
-    [ ! -e "$device" ] || { device=${device%/device} && ethtool -k "${device##*/}"; } || return
+    [ -e "$device" ] || continue
+    device=${device%/device} && device=${device##*/}
+    ethtool -k "$device" || return
+    # Not every driver has these.
+    for what in -g -l -c -a; do any ethtool $what "$device"; done
   done
+}
+# What cron has run in this boot, where a job is for the boot.
+cron_log() {
+  ! grep -qsE '^[[:blank:]]*@reboot' /etc/crontab /etc/cron.d/* /var/spool/cron/* /var/spool/cron/crontabs/* ||
+    timeout 40 journalctl -b -q --no-pager -o cat -t CRON -t CROND
 }
 # Where binfmt_misc is not mounted, looking would mount it.
 binfmt() { ! grep -qs ' - binfmt_misc ' /proc/1/mountinfo || any grep -s '' /proc/sys/fs/binfmt_misc/*; }
@@ -140,7 +180,9 @@ user_units() {
     user=$(id -nu "$uid") || continue
     [ "$uid" != "$SUDO_UID" ] || [ -e "/var/lib/systemd/linger/$user" ] || continue
     echo "user $user"
-    timeout 20 setpriv --reuid "$uid" --regid "$(id -g "$uid")" --init-groups env XDG_RUNTIME_DIR="/run/user/$uid" systemctl --user list-units --all --plain --no-legend --no-pager --full || return
+    timeout 20 setpriv --reuid "$uid" --regid "$(id -g "$uid")" --init-groups env XDG_RUNTIME_DIR="/run/user/$uid" systemctl --user list-units --all --plain --no-legend --no-pager --full && continue
+    # One that has ended meanwhile has no units.
+    ! systemctl -q is-active "user@$uid.service" || return 1
   done
 }
 # A kernel whose IPv6 is off has no rules and no routes of it.
@@ -149,4 +191,4 @@ sysctls() { cd /proc/sys && grep -ars '' --exclude-dir=binfmt_misc --exclude-dir
 # What finds nothing has not failed.
 any() { "$@"; :; }
 
-{ ask_docker >"$d/docker" & everything_else; wait; cat "$d/docker"; } | head -c MOST
+{ { ask_docker; ask_podman; } >"$d/docker" & everything_else; wait; cat "$d/docker"; } | head -c MOST

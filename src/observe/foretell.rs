@@ -22,8 +22,8 @@ pub struct Foretold {
 
 /// What a reboot will change of this state.
 pub fn foretell(state: &State) -> Vec<Foretold> {
-    let parts: [fn(&State) -> Vec<Foretold>; 8] =
-        [units, timers, containers, filters, routes, mounts, settings, until_the_reboot];
+    let parts: [fn(&State) -> Vec<Foretold>; 9] =
+        [units, timers, processes, containers, filters, routes, mounts, settings, until_the_reboot];
     parts.iter().flat_map(|part| part(state)).collect()
 }
 
@@ -64,6 +64,15 @@ fn timers(state: &State) -> Vec<Foretold> {
     rows.map(|(unit, _)| {
         let what = format!("{unit} counts from a run of its service only: after the boot it will have no next time");
         say(Section::Units, &format!("{unit}/active"), what)
+    })
+    .collect()
+}
+
+/// Processes that a login has left behind.
+fn processes(state: &State) -> Vec<Foretold> {
+    let all = state.words(Section::Processes);
+    all.map(|(name, _)| {
+        say(Section::Processes, name, format!("the process {name} was started by a login, and no unit starts it"))
     })
     .collect()
 }
@@ -181,6 +190,7 @@ mod tests {
             (Section::Units, "by-hand.service/active", "active (running)"),
             (Section::Units, "ssh.service/active", "active (running)"),
             (Section::Units, "sweep.timer/active", "active (waiting)"),
+            (Section::Processes, "game", "1 process"),
             (Section::Containers, "web/state", "running"),
             (Section::Containers, "web/restart", "no"),
             (Section::Containers, "batch/state", "exited"),
@@ -213,6 +223,7 @@ mod tests {
                 "containers/web/state",
                 "mounts//data",
                 "nft/inet hand/input",
+                "processes/game",
                 "routes/main/198.51.100.0/24 dev eth0",
                 "sysctl/vm.swappiness",
                 "unit-files/run/systemd/system.control/a.service.d/50-MemoryMax.conf",

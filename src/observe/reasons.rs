@@ -129,7 +129,10 @@ fn unit_reason(unit: &str, block: &BTreeMap<&str, &str>, said: &[&str], cycles: 
         return because("a unit that it needs could not be started".into());
     }
     if said.iter().any(|line| line.starts_with("Started") || line.contains("Deactivated successfully")) {
-        return because(format!("it was started at boot and has ended: \"{}\"", said.last().unwrap_or(&"")));
+        return because(format!(
+            "it was started at boot and has ended: \"{}\"",
+            said.iter().rfind(|line| !line.contains(": Consumed ")).unwrap_or(&"")
+        ));
     }
     let wanted: Vec<_> = [word("WantedBy"), word("RequiredBy")].into_iter().flat_map(str::split_whitespace).collect();
     let active = |target: &&str| targets.lines().any(|row| row.split_whitespace().next() == Some(target));

@@ -47,6 +47,10 @@ pub struct Known {
     pub chains_on_disk: BTreeSet<String>,
     /// Those of them whose files were written since the last boot.
     pub new_chains_on_disk: BTreeSet<String>,
+    /// The rules in those files that were there at the last boot, without the blanks between their words.
+    pub rules_on_disk: BTreeSet<String>,
+    /// Whether `/etc/fstab` was written since the last boot.
+    pub fstab_is_new: bool,
     /// WireGuard's peers in its files, by their public keys.
     pub peers_on_disk: BTreeSet<String>,
     /// Why something is not as it was, by the id of its difference, where the guest says so itself.
@@ -108,10 +112,16 @@ pub enum Section {
     UnitFiles,
     /// Containers, and what they publish.
     Containers,
+    /// Podman's containers.
+    Podman,
     /// Docker's networks.
     DockerNetworks,
     /// Docker's volumes.
     DockerVolumes,
+    /// Processes that belong to no unit: a login has left them behind.
+    Processes,
+    /// Cron's jobs for the boot.
+    Cron,
     /// Listening sockets.
     Sockets,
     /// The packet filter.
@@ -166,12 +176,15 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order in which a person wants to read them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Units,
         Self::UnitFiles,
         Self::Containers,
+        Self::Podman,
         Self::DockerNetworks,
         Self::DockerVolumes,
+        Self::Processes,
+        Self::Cron,
         Self::Sockets,
         Self::Nft,
         Self::Ipsets,
@@ -205,8 +218,11 @@ impl Section {
             Self::Units => "units",
             Self::UnitFiles => "unit-files",
             Self::Containers => "containers",
+            Self::Podman => "podman",
             Self::DockerNetworks => "docker-networks",
             Self::DockerVolumes => "docker-volumes",
+            Self::Processes => "processes",
+            Self::Cron => "cron",
             Self::Sockets => "sockets",
             Self::Nft => "nft",
             Self::Ipsets => "ipsets",

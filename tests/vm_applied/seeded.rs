@@ -17,7 +17,7 @@ const UNIT: &str = r#"unit() {
     systemctl daemon-reload; systemctl enable --quiet seeded-$1.service
 }"#;
 
-const FAULTS: [Fault; 24] = [
+const FAULTS: [Fault; 31] = [
     Fault {
         what: "a service is started and not enabled",
         id: "units/seeded-worker.service/active",
@@ -75,6 +75,50 @@ const FAULTS: [Fault; 24] = [
         script: "unit address '' 'Type=oneshot\\nExecStartPre=/bin/sleep 25\\nExecStart=/sbin/ip address replace 198.18.0.1/32 dev lo\\nRemainAfterExit=yes'
          unit listener '' 'ExecStart=-/usr/bin/python3 -m http.server --bind 198.18.0.1 8099'
          systemctl start seeded-address; systemctl start seeded-listener; sleep 2",
+    },
+    Fault {
+        what: "a program is started by hand, from a login",
+        id: "processes/seeded-game",
+        why: "no unit does",
+        script: "cp /bin/sleep /usr/local/bin/seeded-game; nohup /usr/local/bin/seeded-game infinity >/dev/null 2>&1 </dev/null &",
+    },
+    Fault {
+        what: "a job for the boot stands in a file that cron does not read, as its name has a dot",
+        id: "cron/root: /usr/local/sbin/seeded-up",
+        why: "has not run",
+        script: "echo '@reboot root /usr/local/sbin/seeded-up' >/etc/cron.d/seeded.cron",
+    },
+    Fault {
+        what: "a variable is set for all services, at run time",
+        id: "system/environment/SEEDED",
+        why: "until the reboot only",
+        script: "systemctl set-environment SEEDED=1",
+    },
+    Fault {
+        what: "a disk image is attached by hand",
+        id: "block-devices//srv/seeded.img",
+        why: "nothing has set it up at boot",
+        script: "truncate --size 8M /srv/seeded.img; mkfs.ext4 -q /srv/seeded.img; mkdir -p /srv/image; mount -o loop /srv/seeded.img /srv/image",
+    },
+    Fault {
+        what: "a program listens on a port of the kernel's range, and no unit starts it",
+        id: "processes/seeded-peer",
+        why: "no unit does",
+        script: "ln -sf /usr/bin/python3 /usr/local/bin/seeded-peer
+         nohup /usr/local/bin/seeded-peer -c 'import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"0.0.0.0\", 34197)); time.sleep(1e6)' >/dev/null 2>&1 </dev/null &",
+    },
+    Fault {
+        what: "an interface is made to see all that passes",
+        id: "links/enp0s2/flags",
+        why: "promisc",
+        script: "ip link set enp0s2 promisc on",
+    },
+    Fault {
+        what: "a setting of a device is opened to all by hand",
+        id: "permissions//sys/devices/",
+        why: "/sys is made anew",
+        script: "chmod 0666 /sys/devices/system/cpu/cpu0/power/control",
     },
     Fault {
         what: "a sysctl is set at run time only",

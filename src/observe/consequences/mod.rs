@@ -32,11 +32,14 @@ struct Lost<'a> {
     links: BTreeMap<&'a str, usize>,
     addresses: BTreeMap<&'a str, usize>,
     containers: BTreeMap<&'a str, usize>,
+    podman: BTreeMap<&'a str, usize>,
+    processes: BTreeMap<&'a str, usize>,
     modules: BTreeMap<&'a str, usize>,
     sockets: BTreeMap<&'a str, usize>,
     parameters: BTreeMap<&'a str, usize>,
     settings: BTreeMap<&'a str, usize>,
     volumes: BTreeMap<&'a str, usize>,
+    loops: Vec<usize>,
     /// An interface of WireGuard's.
     wireguard: Option<usize>,
     /// IPv6 as a whole.
@@ -91,11 +94,16 @@ impl<'a> Lost<'a> {
             links,
             addresses: of(Section::Addresses, &|change| whole(change).and_then(|key| key.split('/').nth(1))),
             containers: of(Section::Containers, &containers),
+            podman: of(Section::Podman, &containers),
+            processes: of(Section::Processes, &whole),
             modules: of(Section::Modules, &whole),
             sockets: of(Section::Sockets, &|change| whole(change).and_then(|key| key.strip_prefix("unix "))),
             parameters: of(Section::Sysctl, &|change| Some(change.key.as_str())),
             settings: of(Section::Sys, &|change| Some(change.key.as_str())),
             volumes: of(Section::BlockDevices, &whole),
+            loops: of(Section::BlockDevices, &|change| whole(change).filter(|_| is_loop(change)))
+                .into_values()
+                .collect(),
             ipv6: changes.iter().position(|change| change.loss.is_some() && ipv6(change)),
         }
     }
@@ -105,6 +113,7 @@ impl<'a> Lost<'a> {
         change.loss.as_ref()?;
         let found = match change.section {
             Section::Units => self.of_unit(change),
+            Section::Podman => self.podman.get(first(&change.key, '/')).copied(),
             Section::Containers => self.of_container(change),
             Section::DockerNetworks | Section::DockerVolumes => self.docker(),
             Section::Sockets => self.of_socket(change, before),
@@ -168,11 +177,13 @@ impl<'a> Lost<'a> {
                 before.facts(Section::Containers)?.keys().find(|key| key.ends_with(&at) || key.ends_with(&any));
             self.containers.get(first(published?, '/')).copied()
         };
+        let who = who.split(" on ").next().unwrap_or(who);
         match who {
             "docker-proxy" => container().or_else(|| self.docker()),
             "dockerd" | "containerd" => self.unit(&format!("{who}.service")).or_else(|| self.docker()),
             "the kernel" => self.wireguard,
-            _ => self.unit(&format!("{who}.service")),
+            "conmon" => self.podman.values().next().copied(),
+            _ => self.unit(&format!("{who}.service")).or_else(|| self.processes.get(who).copied()),
         }
         .or_else(|| self.addresses.get(host).copied())
     }
@@ -272,6 +283,10 @@ impl<'a> Lost<'a> {
 
     fn of_mount(&self, change: &Change) -> Option<usize> {
         let source = change.before.as_deref()?.split(' ').nth(1).unwrap_or(&change.key);
+        if source == "/dev/loop" {
+            // Which of them it is, the kernel does not say by name.
+            return self.loops.first().copied();
+        }
         let name = source.strip_prefix("/dev/mapper/").or_else(|| source.strip_prefix("/dev/"))?;
         self.volumes.get(name.split('[').next().unwrap_or(name)).copied()
     }
@@ -279,6 +294,10 @@ impl<'a> Lost<'a> {
 
 fn first(text: &str, mark: char) -> &str {
     text.split(mark).next().unwrap_or(text)
+}
+
+fn is_loop(change: &Change) -> bool {
+    change.before.as_deref() == Some("loop device")
 }
 
 fn is_wireguard(link: &str, before: &State) -> bool {

@@ -18,9 +18,13 @@ pub(super) fn cause(raw: &Raw, before: &State, after: &State) -> String {
         Section::Mounts if key.ends_with("/options") => "",
         Section::Mounts if before.promises("fstab", key) => "/etc/fstab has it, so it could not be mounted",
         Section::Mounts => "/etc/fstab does not have it",
+        Section::BlockDevices => "nothing has set it up at boot",
         Section::Swaps if before.promises("fstab-source", key) => "/etc/fstab has it, so it could not be switched on",
         Section::Swaps => "/etc/fstab does not have it",
         Section::Containers => return container(raw, before, after),
+        Section::Podman => return podman(raw, before).to_owned(),
+        Section::Processes => "a login had started it, and no unit does",
+        Section::System if key.starts_with("environment/") => "`systemctl set-environment` holds until the reboot only",
         Section::System if key == "hostname" => {
             return format!(
                 "/etc/hostname said {:?} before the reboot",
@@ -35,6 +39,7 @@ pub(super) fn cause(raw: &Raw, before: &State, after: &State) -> String {
         Section::Wireguard => return peer(key, before),
         Section::UnitFiles if key.starts_with("run/") => "it held until the reboot only (--runtime)",
         Section::Permissions if key.starts_with("/run/") => "/run is empty at each boot",
+        Section::Permissions if key.starts_with("/sys/") => "/sys is made anew at each boot",
         Section::Permissions => "/dev is made anew at each boot",
         Section::Sys => "it was set at run time, and a boot begins with the kernel's own",
         Section::Kernel if key == "ipv6" => return ipv6(after),
@@ -111,6 +116,21 @@ fn container(raw: &Raw, before: &State, after: &State) -> String {
             format!("Docker has started it again {restarts} times (restart policy `{policy}`), and it ended each time")
         }
         policy => format!("its restart policy is `{policy}`, so Docker should have started it"),
+    }
+}
+
+/// Why a container of podman's does not run: no daemon starts it at boot, only a unit does.
+fn podman(raw: &Raw, before: &State) -> &'static str {
+    let Some(name) = raw.key.strip_suffix("/state") else { return "" };
+    match before.word(Section::Podman, &format!("{name}/restart")) {
+        _ if raw.after.as_deref() == Some("running") => "",
+        _ if name.contains('@') => "nothing starts it without a login of its user",
+        "" => "",
+        "no" => "its restart policy is `no`, and no unit that is started at boot makes it",
+        _ if !before.promises("enabled", "podman-restart.service") => {
+            "podman-restart.service is not enabled, so its restart policy counts for nothing at boot"
+        }
+        _ => "podman-restart.service should have started it",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Meaning, Said, gone_or_changed};
 use crate::observe::diff::Raw;
+use crate::observe::read::on_disk;
 use crate::observe::state::State;
 
 /// Words of nft by which a rule refuses a packet.
@@ -40,6 +41,10 @@ fn new(raw: &Raw, chain: &str, rule: &str, before: &State) -> Meaning<Said> {
     if refuses {
         let what = format!("the chain {chain} has a new rule that refuses packets: {rule}");
         return Meaning::Lost((what, String::new()));
+    }
+    if before.promises("enabled", SERVICE) && before.known.rules_on_disk.contains(&on_disk(chain, rule)) {
+        let what = format!("the chain {chain} has a rule again that had been taken out: {rule}");
+        return Meaning::Lost((what, "a file that nftables.service loads at boot has it".into()));
     }
     let closed = closed(raw);
     if closed.is_empty() {

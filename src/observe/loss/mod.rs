@@ -48,6 +48,8 @@ pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
         Section::Units => unit::unit(raw, before, after),
         Section::Nft => filter::filter(raw, before),
         Section::Sys if raw.after.is_none() => Meaning::Nothing,
+        Section::Cron => of(cron(raw)),
+        Section::Mounts | Section::Swaps if raw.before.is_none() => of(back(raw, before)),
         _ => of(gone_or_changed(raw).map(|what| (what, cause::cause(raw, before, after)))),
     };
     match meaning {
@@ -62,7 +64,8 @@ pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
 
 /// How much a loss weighs.
 fn severity(raw: &Raw) -> Severity {
-    let is_file = || raw.before.as_deref().is_some_and(|was| was.starts_with("file ")) && raw.after.is_none();
+    let of_a_file = raw.before.as_deref().is_some_and(|was| was.starts_with("file ")) && raw.after.is_none();
+    let is_file = || of_a_file && !raw.key.starts_with("/sys/");
     match raw.section {
         Section::Modules => Severity::Minor,
         Section::Kernel if raw.key != "ipv6" => Severity::Minor,
@@ -88,7 +91,37 @@ fn took_effect(raw: &Raw, before: &State) -> Option<String> {
         Section::Kernel if raw.before.is_none() => {
             raw.key.strip_prefix("command-line/").map(|word| format!("the kernel's command line has {word}"))
         }
+        Section::Mounts | Section::Swaps if before.known.fstab_is_new => {
+            let (what, _) = back(raw, before)?;
+            Some(format!("{what}: /etc/fstab had said so since it was written"))
+        }
+        Section::Cron if raw.after.as_deref() == Some("was run at boot") => {
+            Some(format!("cron has run {} (@reboot)", raw.key))
+        }
         _ => None,
+    }
+}
+
+/// What fstab has, was not there before, and is.
+fn back(raw: &Raw, before: &State) -> Option<Said> {
+    let now = raw.after.as_deref().filter(|_| raw.before.is_none())?;
+    let (file, verb) = match raw.section {
+        Section::Swaps => ("fstab-source", "swapped to"),
+        _ => ("fstab", "mounted"),
+    };
+    let what = format!("{} was not {verb} and is ({now})", raw.key);
+    before.promises(file, &raw.key).then(|| (what, "/etc/fstab has it, so the boot has brought it back".to_owned()))
+}
+
+/// A job of cron's for the boot that cron has not run at this one.
+fn cron(raw: &Raw) -> Option<Said> {
+    match raw.after.as_deref() {
+        Some("was not run at boot") => Some((
+            format!("cron has not run {} (@reboot)", raw.key),
+            "its journal of this boot does not have it".into(),
+        )),
+        Some(_) => None,
+        None => Some((format!("cron's job {} (@reboot) is gone", raw.key), String::new())),
     }
 }
 
@@ -118,6 +151,9 @@ fn gone_or_changed(raw: &Raw) -> Option<String> {
     if raw.section == Section::Etc && raw.after.is_some() {
         return Some(rewritten(raw));
     }
+    if raw.section == Section::Permissions && raw.key.starts_with("/sys/") && raw.after.is_none() {
+        return Some(format!("{name} was {before} and is as the kernel makes it"));
+    }
     Some(match &raw.after {
         None => format!("{name} is gone (it was {})", short(before)),
         Some(after) => format!("{name} was {} and is {}", short(before), short(after)),
@@ -142,7 +178,9 @@ fn rewritten(raw: &Raw) -> String {
 
 fn noun(section: Section) -> &'static str {
     match section {
-        Section::Containers => "container",
+        Section::Containers | Section::Podman => "container",
+        Section::Processes => "the process",
+        Section::Cron => "cron's job",
         Section::DockerNetworks => "Docker's network",
         Section::DockerVolumes => "Docker's volume",
         Section::Sockets => "the listener",
@@ -250,6 +288,64 @@ mod tests {
         after.known.container_errors.insert("web".into(), error.into());
         let what = lost(meaning(&down, &policy("always"), &after));
         assert!(what.contains(error) && what.contains("10.66.0.1 came to mesh0 after that"), "{what}");
+    }
+
+    #[test]
+    fn what_was_switched_off_by_hand_and_is_on_the_disk_comes_back() {
+        let swap = raw(Section::Swaps, "/dev/vda5", None, Some("partition"));
+        let mount = raw(Section::Mounts, "/srv", None, Some("ext4 /dev/vdb rw"));
+        let rule = raw(
+            Section::Nft,
+            "inet filter/input/rules/tcp dport { 80, 443 } accept",
+            None,
+            Some("tcp dport { 80, 443 } accept"),
+        );
+        let all = [&swap, &mount, &rule];
+        let mut before = State::default();
+        all.iter().for_each(|raw| assert_eq!(meaning(raw, &before, &State::default()), Meaning::Nothing));
+        before.promised.insert("fstab".into(), vec!["/srv".into()]);
+        before.promised.insert("fstab-source".into(), vec!["UUID=1".into(), "/dev/vda5".into()]);
+        before.promised.insert("enabled".into(), vec!["nftables.service".into()]);
+        before.known.rules_on_disk.insert("inet filter/input: tcpdport{80,443}accept".into());
+        all.iter().for_each(|raw| drop(lost(meaning(raw, &before, &State::default()))));
+        before.known.fstab_is_new = true;
+        for raw in [&swap, &mount] {
+            assert!(matches!(meaning(raw, &before, &State::default()), Meaning::TookEffect(_)));
+        }
+    }
+
+    #[test]
+    fn a_job_for_the_boot_is_lost_where_cron_has_not_run_it() {
+        let job = |now: &str| raw(Section::Cron, "root: up", Some("is new since the boot"), Some(now));
+        lost(meaning(&job("was not run at boot"), &State::default(), &State::default()));
+        assert!(matches!(
+            meaning(&job("was run at boot"), &State::default(), &State::default()),
+            Meaning::TookEffect(_)
+        ));
+    }
+
+    #[test]
+    fn podman_starts_no_container_at_boot_unless_its_unit_is_enabled() {
+        let down = raw(Section::Podman, "web/state", Some("running"), Some("exited"));
+        let mut before = state_for_tests(&[(Section::Podman, "web/restart", "always")]);
+        assert!(lost(meaning(&down, &before, &before)).contains("podman-restart.service is not enabled"));
+        before.promised.insert("enabled".into(), vec!["podman-restart.service".into()]);
+        assert!(lost(meaning(&down, &before, &before)).contains("should have started it"));
+    }
+
+    #[test]
+    fn a_unit_that_only_an_idle_unit_wants_is_enabled_and_not_started() {
+        let gone = raw(Section::Units, "reload.service/active", Some("active (running)"), None);
+        let link = "etc/systemd/system/firewalld.service.wants/reload.service";
+        let mut before = State::default();
+        before.promised.insert("enabled".into(), vec!["reload.service".into()]);
+        let after = state_for_tests(&[(Section::UnitFiles, link, "reload.service")]);
+        assert!(lost(meaning(&gone, &before, &after)).contains("only firewalld.service wants it"));
+        let after = state_for_tests(&[
+            (Section::UnitFiles, link, "reload.service"),
+            (Section::Units, "firewalld.service/active", "active (running)"),
+        ]);
+        assert!(lost(meaning(&gone, &before, &after)).contains("was not started or has ended"));
     }
 
     #[test]

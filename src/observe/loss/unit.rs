@@ -3,7 +3,7 @@
 use super::{Meaning, Said};
 use crate::observe::diff::Raw;
 use crate::observe::finding::is_broken;
-use crate::observe::state::State;
+use crate::observe::state::{Section, State};
 
 /// A timer that has a next time, and one that has none.
 const TIMER: (&str, &str) = ("active (waiting)", "active (elapsed)");
@@ -53,8 +53,10 @@ pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Meaning<Said> {
     if raw.after.is_none() && before.promises("on-demand", unit) {
         return Meaning::Nothing;
     }
+    let idle = wanted_by_idle_units(unit, after);
     let why = match (enabled, raw.after.is_none(), reason) {
         (_, _, Some(why)) => why,
+        (true, true, None) if idle.is_some() => idle.as_deref().unwrap_or_default(),
         (false, true, None) if unit.starts_with("user ") => {
             "it ran in the session of its user; without a login and without lingering, nothing starts it"
         }
@@ -63,6 +65,23 @@ pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Meaning<Said> {
         (_, false, None) => "",
     };
     lost(format!("{unit} was {was} and is {is}"), why)
+}
+
+/// The units whose links want it, where none of them runs: being enabled does not start it then. Of targets systemd itself
+/// is asked.
+fn wanted_by_idle_units(unit: &str, after: &State) -> Option<String> {
+    let wanter = |key: &str| {
+        let (folder, name) = key.rsplit_once('/')?;
+        let wants = folder.rsplit('/').next()?;
+        let wanter = wants.strip_suffix(".wants").or(wants.strip_suffix(".requires"))?;
+        (name == unit).then(|| wanter.to_owned())
+    };
+    let wanters: Vec<_> = after.facts(Section::UnitFiles)?.keys().filter_map(|key| wanter(key)).collect();
+    let idle = |name: &String| {
+        !name.ends_with(".target") && !after.word(Section::Units, &format!("{name}/active")).starts_with("active")
+    };
+    (!wanters.is_empty() && wanters.iter().all(idle))
+        .then(|| format!("only {} wants it, and that does not run", wanters.join(" and ")))
 }
 
 /// A unit that systemd had to start again, and that runs now.

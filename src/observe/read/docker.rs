@@ -115,6 +115,22 @@ fn seen_at(mountinfo: &str, pid: u32, place: &str) -> Option<String> {
     Some(format!("{kind} {source}[{root}]"))
 }
 
+/// Podman's containers: those of root, with all that is seen of Docker's, and of those of users which run. A user's are
+/// called `name@user`; they are known by the command lines of their monitors (conmon(8)), which begin with `user NAME`.
+pub(super) fn podman(text: &str, conmons: &str) -> Result<Facts, String> {
+    let mut facts = containers(text, "")?;
+    for monitor in format!("\n{conmons}").split("\nuser ").skip(1) {
+        let mut words = monitor.lines();
+        let user = words.next().unwrap_or_default();
+        // The name stands behind `-n`.
+        let name = words.skip_while(|word| *word != "-n").nth(1).unwrap_or_default();
+        if user != "root" && !name.is_empty() {
+            there(&mut facts, format!("{name}@{user}/state"), "running");
+        }
+    }
+    Ok(facts)
+}
+
 /// How often Docker has started each container again.
 pub(super) fn restarts(text: &str) -> Vec<(String, u64)> {
     let all = lines::<Container>(text).unwrap_or_default().into_iter().filter(|container| container.restarts > 0);
@@ -187,5 +203,14 @@ mod tests {
         assert_eq!(at(&row("/srv/data", "/dev/vda2")).as_deref(), Some("ext4 /dev/vda2[/srv/data]"));
         assert_eq!(at(""), None, "one that does not run sees nothing");
         assert_eq!(restarts(text), [("container/db".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn a_users_containers_are_known_by_their_monitors() {
+        let conmons =
+            "user root\n/usr/bin/conmon\n-c\n0a1b\n-n\nproxy\nuser bob\n/usr/bin/conmon\n-c\n2c3d\n-n\nwiki\n-s\n";
+        let seen: Vec<_> =
+            podman("", conmons).unwrap().into_iter().map(|(key, now)| format!("{key} = {now}")).collect();
+        assert_eq!(seen, ["wiki@bob/state = running"]);
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn runtime(text: &str) -> Facts {
     found.into_iter().map(|(path, lines)| (name(path), Fact::One(lines.join("\n")))).collect()
 }
 
-/// Modes, owners and access lists below `/run` and `/dev`.
+/// Modes, owners and access lists below `/run` and `/dev`, and below `/sys` where they are not the kernel's own.
 pub(super) fn permissions(text: &str, acls: &str) -> Facts {
     let mut facts = Facts::new();
     let lists = access_lists(acls);
@@ -77,7 +77,12 @@ pub(super) fn permissions(text: &str, acls: &str) -> Facts {
         else {
             continue;
         };
-        if is_drawn(path) {
+        // The kernel's names are not drawn, though some of them are numbers.
+        let of_one_boot = match path.strip_prefix("/sys/") {
+            Some(path) => path.split('/').any(is_random_veth),
+            None => is_drawn(path),
+        };
+        if of_one_boot {
             continue;
         }
         let kind = match kind {
@@ -111,7 +116,7 @@ fn access_lists(text: &str) -> BTreeMap<&str, Vec<&str>> {
 
 /// Whether a path has a part that a program has drawn: a number of a process or of a user's session, a hash, a UUID.
 pub(super) fn is_drawn(path: &str) -> bool {
-    const FOLDERS: [&str; 14] = [
+    const FOLDERS: [&str; 20] = [
         // Of the harness itself.
         "/run/boma-",
         // Seen as the system's machine id.
@@ -124,8 +129,15 @@ pub(super) fn is_drawn(path: &str) -> bool {
         "/run/credentials/",
         "/run/containerd/",
         "/run/docker/",
+        "/run/containers",
+        "/run/crun",
+        "/run/libpod",
+        "/run/podman",
+        "/run/runc",
         "/run/netns/",
         "/run/sudo/ts/",
+        // Links by name, which udev makes and removes with the device.
+        "/dev/disk/",
         "/dev/pts/",
         "/dev/loop",
         "/dev/vcs",
@@ -144,7 +156,7 @@ pub(super) fn sys(text: &str) -> Facts {
     for line in text.lines() {
         let Some((path, value)) = line.strip_prefix("/sys/").and_then(|line| line.split_once(':')) else { continue };
         let mut parts = path.split('/');
-        let elsewhere = path.starts_with("kernel/security/") || path.contains("/dm/") || path.contains("/md/");
+        let elsewhere = path.starts_with("kernel/security/") || ["/dm/", "/md/"].iter().any(|part| path.contains(part));
         let passing = path.starts_with("block/loop") || path.starts_with("block/ram") || parts.any(is_random_veth);
         if !elsewhere && !passing {
             values.entry(path).or_default().push(value);
@@ -160,12 +172,15 @@ pub(super) fn apparmor(files: &str) -> Facts {
     rows.map(|(name, mode)| (name.to_owned(), Fact::One(mode.to_owned()))).collect()
 }
 
-/// Volumes of the device mapper by name, and arrays by level. Which number the kernel gives them is chance.
+/// Volumes of the device mapper by name, loop devices by file, and arrays by level. Which number the kernel gives them is chance.
 pub(super) fn block_devices(files: &str) -> Facts {
     let mut facts = Facts::new();
     for (path, value) in files.lines().filter_map(|line| line.strip_prefix("/sys/block/")?.split_once(':')) {
         if path.ends_with("/dm/name") {
             there(&mut facts, value, "device mapper");
+        }
+        if path.ends_with("/loop/backing_file") {
+            there(&mut facts, value, "loop device");
         }
         if let Some(name) = path.strip_suffix("/md/level") {
             there(&mut facts, name, value);
@@ -199,7 +214,7 @@ mod tests {
     #[test]
     fn an_access_list_belongs_to_the_file_that_it_is_on() {
         let text = "s 660 root:docker /run/docker.sock\nd 755 root:root /run/app\ns 666 root:root /run/containerd/s/0a1b\n\
-                    f 644 root:root /run/sshd.pid\nd 700 root:root /run/session/4711\n";
+                    f 644 root:root /run/sshd.pid\nf 666 root:root /sys/devices/pci0000:00/0000:00:1f.2/led\nd 700 root:root /run/session/4711\n";
         let acls = "# file: /run/docker.sock\n# owner: root\n# group: docker\nuser::rw-\nuser:metrics:rw-\ngroup::rw-\n\
                     mask::rw-\nother::---\n\n";
         assert_eq!(
@@ -208,6 +223,7 @@ mod tests {
                 "/run/app = folder 755 root:root",
                 "/run/docker.sock = socket 660 root:docker user:metrics:rw-",
                 "/run/sshd.pid = file 644 root:root",
+                "/sys/devices/pci0000:00/0000:00:1f.2/led = file 666 root:root",
             ]
         );
     }
@@ -240,11 +256,14 @@ mod tests {
     #[test]
     fn settings_profiles_and_volumes_are_told_apart() {
         let text = "/sys/kernel/mm/transparent_hugepage/enabled:always [madvise] never\n/sys/block/loop0/queue/scheduler:[none]\n\
-                    /sys/block/dm-0/dm/name:vg0-data\n/sys/block/md127/md/level:raid1\n\
+                    /sys/block/dm-0/dm/name:vg0-data\n/sys/block/loop3/loop/backing_file:/srv/disk.img\n/sys/block/md127/md/level:raid1\n\
                     /sys/kernel/security/apparmor/profiles:docker-default (enforce)\n";
         assert_eq!(seen(sys(text)), ["kernel/mm/transparent_hugepage/enabled = always [madvise] never"]);
         assert_eq!(seen(apparmor(text)), ["docker-default = enforce"]);
-        assert_eq!(seen(block_devices(text)), ["md127 = raid1", "vg0-data = device mapper"]);
+        assert_eq!(
+            seen(block_devices(text)),
+            ["/srv/disk.img = loop device", "md127 = raid1", "vg0-data = device mapper"]
+        );
         let binfmt = binfmt(
             "/proc/sys/fs/binfmt_misc/status:enabled\n/proc/sys/fs/binfmt_misc/wine:enabled\n/proc/sys/fs/binfmt_misc/wine:interpreter /usr/bin/wine\n",
         );

@@ -71,17 +71,32 @@ pub(super) fn qdiscs(text: &str, offloads: &str) -> Facts {
         };
         there(&mut facts, format!("{link}/{place}"), format!("{kind} {}", rest.join(" ")).trim_end());
     }
-    let mut link = "";
-    for line in offloads.lines() {
-        match (line.strip_prefix("Features for "), line.split_once(':')) {
-            (Some(name), _) => link = name.trim_end_matches(':'),
-            (None, Some((feature, value))) if !value.contains("[fixed]") => {
-                there(&mut facts, format!("{link}/{}", feature.trim()), value.trim());
-            }
+    hardware(&mut facts, offloads);
+    facts
+}
+
+/// What `ethtool` says of each network card: its features, rings, channels, how interrupts are gathered, and pauses. Each
+/// begins with a line `Features for eth0:`; of rings and channels the limits come first.
+fn hardware(facts: &mut Facts, text: &str) {
+    let (mut link, mut what) = ("", String::new());
+    let mut limits = false;
+    for line in text.lines() {
+        if let Some((head, name)) = line.split_once(" for ").filter(|_| line.ends_with(':')) {
+            (link, limits) = (name.trim_end_matches(':'), false);
+            let kind = head.split(' ').next().unwrap_or_default().to_lowercase();
+            what = if kind == "features" { String::new() } else { format!("{kind}/") };
+            continue;
+        }
+        match line.trim_end_matches(':') {
+            "Pre-set maximums" => limits = true,
+            "Current hardware settings" => limits = false,
             _ => {}
         }
+        let Some((key, value)) = line.split_once(':').map(|(key, value)| (key.trim(), value.trim())) else { continue };
+        if !limits && !value.is_empty() && !value.contains("[fixed]") && value != "n/a" {
+            there(facts, format!("{link}/{what}{}", key.to_lowercase()), value);
+        }
     }
-    facts
 }
 
 /// The sets of `ipset save`. Entries with a timeout come and go by themselves.
@@ -144,10 +159,12 @@ mod tests {
                     qdisc fq_codel 0: dev eth0 parent :1 limit 10240p flows 1024\n\
                     qdisc tbf 8001: dev eth1 root refcnt 2 rate 1Mbit burst 5Kb lat 70ms \n\
                     qdisc noqueue 0: dev vethc57da97 root refcnt 2 \n";
-        let offloads = "Features for eth0:\nrx-checksumming: on [fixed]\ntx-checksumming: off\n";
+        let offloads = "Features for eth0:\nrx-checksumming: on [fixed]\ntx-checksumming: off\n\
+                        Ring parameters for eth0:\nPre-set maximums:\nRX:\t\t1024\nCurrent hardware settings:\nRX:\t\t256\nTX Push:\tn/a\n";
         assert_eq!(
             seen(qdiscs(text, offloads)),
             [
+                "eth0/ring/rx = 256",
                 "eth0/root = mq",
                 "eth0/tx-checksumming = off",
                 "eth1/root = tbf rate 1Mbit burst 5Kb lat 70ms",

@@ -1,35 +1,42 @@
 //! From the guest's answers to a [`State`]. What is noise is left out here, each time for a reason that holds on any
 //! machine; what is left has names that are the same on the next boot.
 
+mod by_hand;
 mod docker;
 mod files;
 mod kernel_network;
 mod network;
 mod nft;
+mod sockets;
 mod system;
 mod units;
 
+pub(super) use nft::on_disk;
 pub(super) use units::blocks;
 
 use super::answers::{Answer, section, text};
 use super::state::{Fact, Facts, Known, Section, State};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 /// Read all answers.
 pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     let files = Files::new(text(answers, "files"));
     let links = text(answers, "links");
-    let ephemeral = network::ephemeral_ports(text(answers, "sysctl"));
+    let ephemeral = sockets::Ephemeral::of(text(answers, "sysctl"), text(answers, "sockets-again"));
     let containers = docker::addresses(text(answers, "containers"));
+    let written: BTreeSet<_> = text(answers, "written").lines().collect();
     let mut sections = BTreeMap::new();
     // What a section is made from besides its own answer.
     let others = |name: Section| -> &[&str] {
         match name {
-            Section::Units => &["services", "stopped"],
+            Section::Units => &["services", "stopped", "user-units"],
             Section::UnitFiles => &["runtime"],
             Section::Containers => &["container-mounts"],
-            Section::Sockets => &["unix-sockets"],
+            Section::Podman => &["conmons"],
+            Section::Mounts => &["quotas"],
+            Section::System => &["environment"],
+            Section::Cron => &["cron-log", "written"],
+            Section::Sockets => &["unix-sockets", "sockets-again"],
             Section::Qdiscs => &["offloads"],
             Section::Permissions => &["acls"],
             Section::Etc => &["files"],
@@ -43,10 +50,11 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     put(Section::Units, "units", &|t| Ok(units::with_users(units::units(t, &services), text(answers, "user-units"))));
     put(Section::UnitFiles, "links", &|t| Ok(with(units::links(t), files::runtime(text(answers, "runtime")))));
     put(Section::Containers, "containers", &|t| docker::containers(t, text(answers, "container-mounts")));
+    put(Section::Podman, "podman", &|t| docker::podman(t, text(answers, "conmons")));
     put(Section::DockerNetworks, "docker-networks", &docker::networks);
     put(Section::DockerVolumes, "docker-volumes", &docker::volumes);
     let unix = text(answers, "unix-sockets");
-    put(Section::Sockets, "sockets", &|t| Ok(with(network::sockets(t, &ephemeral), network::unix_sockets(unix))));
+    put(Section::Sockets, "sockets", &|t| Ok(with(sockets::sockets(t, &ephemeral), sockets::unix_sockets(unix))));
     put(Section::Nft, "nft", &|t| nft::ruleset(t, text(answers, "legacy"), &containers));
     put(Section::Links, "addresses", &network::links);
     put(Section::Addresses, "addresses", &network::addresses);
@@ -62,16 +70,27 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     put(Section::BlockDevices, "sys", &|t| Ok(files::block_devices(t)));
     put(Section::Apparmor, "sys", &|t| Ok(files::apparmor(t)));
     put(Section::Binfmt, "binfmt", &|t| Ok(files::binfmt(t)));
+    put(Section::Processes, "processes", &|t| Ok(by_hand::processes(t)));
+    put(Section::Cron, "cron", &|t| Ok(by_hand::cron(t, text(answers, "cron-log"), &written)));
     put(Section::Resolv, "files", &|_| Ok(system::resolv(&files, links)));
     put(Section::Sysctl, "sysctl", &|t| Ok(system::sysctl(t)));
-    put(Section::Mounts, "files", &|_| Ok(system::mounts(&files.text("/proc/1/mountinfo"))));
+    put(Section::Mounts, "files", &|_| {
+        Ok(with(system::mounts(&files.text("/proc/1/mountinfo")), system::quotas(text(answers, "quotas"))))
+    });
     put(Section::Swaps, "files", &|_| Ok(system::swaps(&files.text("/proc/swaps"))));
     put(Section::Modules, "files", &|_| Ok(system::modules(&files.text("/proc/modules"))));
     put(Section::Users, "passwords", &|t| Ok(system::users(&files.text("/etc/passwd"), t)));
     put(Section::Groups, "files", &|_| Ok(system::groups(&files.text("/etc/group"))));
-    put(Section::System, "files", &|_| Ok(system::system(&files, links, text(answers, "chrony"))));
+    let environment = text(answers, "environment");
+    put(Section::System, "files", &|_| {
+        Ok(with(system::system(&files, links, text(answers, "chrony")), system::environment(environment)))
+    });
     put(Section::Kernel, "files", &|_| Ok(system::kernel(&files, text(answers, "sysctl"))));
-    State { sections, promised: promised(answers, &files), known: known(answers, &files, &services, &ephemeral) }
+    State {
+        sections,
+        promised: promised(answers, &files),
+        known: known(answers, &files, &services, &ephemeral, &written),
+    }
 }
 
 /// What explains a difference and is none itself.
@@ -79,17 +98,17 @@ fn known(
     answers: &BTreeMap<String, Answer>,
     files: &Files,
     services: &[units::Service],
-    ephemeral: &RangeInclusive<u16>,
+    ephemeral: &sockets::Ephemeral,
+    written: &BTreeSet<&str>,
 ) -> Known {
     let containers = text(answers, "containers");
-    let written: BTreeSet<_> = text(answers, "written").lines().collect();
     let rules = files.below(&["/etc/nftables"]);
     let chains = |wanted: &dyn Fn(&str) -> bool| {
         let lines = rules.iter().filter(|(path, _)| wanted(path)).flat_map(|(_, lines)| lines.iter().copied());
         nft::chains(lines)
     };
     let mut owners = BTreeMap::new();
-    for (fact, pids) in network::socket_pids(text(answers, "sockets"), ephemeral) {
+    for (fact, pids) in sockets::socket_pids(text(answers, "sockets"), ephemeral) {
         let unit = services.iter().find(|service| service.main_pid.is_some_and(|pid| pids.contains(&pid)));
         owners.extend(unit.map(|service| (fact, service.unit.clone())));
     }
@@ -103,12 +122,16 @@ fn known(
         unwanted: named(&|service| service.unwanted),
         timers_without_a_start: named(&|service| service.without_a_start),
         owners,
-        sysctl: system::sysctl_values(files, &written),
+        sysctl: system::sysctl_values(files, written),
         mount_units: units::mounted_by_units(text(answers, "links")),
         module_users: system::module_users(&files.text("/proc/modules")),
         container_errors: docker::errors(containers),
         chains_on_disk: chains(&|_| true),
         new_chains_on_disk: chains(&|path| written.contains(path)),
+        rules_on_disk: nft::rules(
+            rules.iter().filter(|(path, _)| !written.contains(path)).flat_map(|(_, lines)| lines.iter().copied()),
+        ),
+        fstab_is_new: written.contains("/etc/fstab"),
         peers_on_disk: kernel_network::peers_on_disk(text(answers, "peers")),
         reasons: BTreeMap::new(),
     }
@@ -129,7 +152,7 @@ fn promised(answers: &BTreeMap<String, Answer>, files: &Files) -> BTreeMap<Strin
         ("enabled", units::wanted(text("links"))),
         ("on-demand", on_demand),
         ("fstab", system::fields(&fstab, 1)),
-        ("fstab-source", system::fields(&fstab, 0)),
+        ("fstab-source", system::devices(system::fields(&fstab, 0), text("links"))),
         ("modules-load", system::fields(&files.all("/modules"), 0)),
         ("sysctl", system::sysctl_files(&files.all("/sysctl."))),
     ];

@@ -1,12 +1,10 @@
-//! Interfaces, addresses, routes, and who listens.
+//! Interfaces, addresses and routes.
 
-use super::files::is_drawn;
 use super::{is_random_veth, there};
 use crate::observe::state::{Fact, Facts};
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
+use std::collections::BTreeMap;
 
 /// An interface, as `ip -j -d address` has it.
 #[derive(Deserialize)]
@@ -22,6 +20,11 @@ struct Link {
     #[serde(default)]
     link_type: String,
     master: Option<String>,
+    txqlen: Option<u64>,
+    ifalias: Option<String>,
+    /// Its own hardware address, which is only told where it has been given another.
+    permaddr: Option<String>,
+    address: Option<String>,
     linkinfo: Option<Value>,
     #[serde(default)]
     addr_info: Vec<Value>,
@@ -32,7 +35,11 @@ fn all_links(text: &str) -> Result<Vec<Link>, String> {
     Ok(links.into_iter().filter(|link| !link.ifname.is_empty() && !is_random_veth(&link.ifname)).collect())
 }
 
-/// Interfaces. A hardware address is left out: bridges and pairs get a random one each time.
+/// Flags of an interface that nobody but a person or a program sets.
+const BY_HAND: [&str; 3] = ["PROMISC", "ALLMULTI", "NOARP"];
+
+/// Interfaces. A hardware address is left out, unless it is not the device's own: bridges and pairs get a random one each
+/// time.
 pub(super) fn links(text: &str) -> Result<Facts, String> {
     let mut facts = Facts::new();
     for link in all_links(text)? {
@@ -42,6 +49,17 @@ pub(super) fn links(text: &str) -> Result<Facts, String> {
         there(&mut facts, format!("{name}/mtu"), link.mtu.to_string());
         let up = link.flags.iter().any(|flag| flag == "UP");
         there(&mut facts, format!("{name}/admin"), if up { "up" } else { "down" });
+        let set: Vec<_> =
+            link.flags.iter().filter(|flag| BY_HAND.contains(&flag.as_str())).map(String::as_str).collect();
+        let address = link.permaddr.as_ref().and(link.address.as_ref()).filter(|_| kind.is_none());
+        for (what, value) in [
+            ("flags", (!set.is_empty()).then(|| set.join(" ").to_lowercase())),
+            ("txqueuelen", link.txqlen.map(|length| length.to_string())),
+            ("alias", link.ifalias.clone()),
+            ("address", address.cloned()),
+        ] {
+            facts.extend(value.map(|value| (format!("{name}/{what}"), Fact::One(value))));
+        }
         // A bridge has a carrier while something is plugged into it: that is seen where it is plugged in.
         if kind.is_none() {
             there(&mut facts, format!("{name}/carrier"), link.operstate.to_lowercase());
@@ -190,112 +208,32 @@ fn arrays<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, String> 
     Ok(all)
 }
 
-/// The ports that the kernel hands out when nobody asks for a certain one.
-pub(super) fn ephemeral_ports(sysctl: &str) -> RangeInclusive<u16> {
-    let line = sysctl.lines().find_map(|line| line.strip_prefix("./net/ipv4/ip_local_port_range:"));
-    let ports: Vec<u16> = line.unwrap_or_default().split_whitespace().filter_map(|port| port.parse().ok()).collect();
-    match ports[..] {
-        [first, last] => first..=last,
-        // The kernel's own default.
-        _ => 32768..=60999,
-    }
-}
-
-/// Who listens where: TCP sockets that listen, and UDP sockets that anybody may talk to.
-pub(super) fn sockets(text: &str, ephemeral: &RangeInclusive<u16>) -> Facts {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (key, names, _) in text.lines().filter_map(|line| socket(line, ephemeral)) {
-        found.entry(key).or_default().extend(names);
-    }
-    found.into_iter().map(|(key, names)| (key, Fact::One(holder(&names)))).collect()
-}
-
-/// The processes that hold each of those sockets.
-pub(super) fn socket_pids(text: &str, ephemeral: &RangeInclusive<u16>) -> Vec<(String, Vec<u32>)> {
-    text.lines().filter_map(|line| socket(line, ephemeral)).map(|(key, _, pids)| (key, pids)).collect()
-}
-
-/// One row of `ss -Htulnp`: its fact's name, who holds it, and their process ids.
-fn socket(line: &str, ephemeral: &RangeInclusive<u16>) -> Option<(String, BTreeSet<String>, Vec<u32>)> {
-    let words: Vec<_> = line.split_whitespace().collect();
-    let (protocol, (host, port)) = (words.first()?, words.get(4)?.rsplit_once(':')?);
-    let (mut names, pids) = holders(line);
-    // What systemd itself holds starts the service when somebody comes; whether it runs already does not matter.
-    if names.contains("systemd") {
-        names = ["systemd".to_owned()].into();
-    }
-    let random = port.parse().is_ok_and(|port| ephemeral.contains(&port));
-    // A program that sends datagrams waits on such a port for the answer; nobody else can know the number.
-    if random && *protocol == "udp" && !names.is_empty() {
-        return None;
-    }
-    let host = steady(host);
-    let key = match random {
-        false => format!("{protocol} {host}:{port}"),
-        // The number may be another each time, so only that this program listens there on some port is a fact.
-        true => format!("{protocol} {host}:ephemeral {}", holder(&names)),
-    };
-    Some((key, names, pids))
-}
-
-/// Who listens on a socket in the file system, from `ss -Hxlnp`. What a program has drawn a name for is noise.
-pub(super) fn unix_sockets(text: &str) -> Facts {
-    let mut facts = Facts::new();
-    for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let Some(path) = words.get(4).filter(|path| path.starts_with('/') && !is_drawn(path)) else { continue };
-        let (names, _) = holders(line);
-        let names = if names.contains("systemd") { ["systemd".to_owned()].into() } else { names };
-        there(&mut facts, format!("unix {path}"), holder(&names));
-    }
-    facts
-}
-
-/// Who holds a socket, in words. WireGuard's and NFS's belong to no process.
-fn holder(names: &BTreeSet<String>) -> String {
-    match names.is_empty() {
-        true => "the kernel".to_owned(),
-        false => names.iter().cloned().collect::<Vec<_>>().join(" "),
-    }
-}
-
-/// The processes that hold a socket, by name and by id: `users:(("sshd",pid=638,fd=6),…)`.
-fn holders(line: &str) -> (BTreeSet<String>, Vec<u32>) {
-    let users = line.split_once("users:(").map_or("", |(_, users)| users);
-    let each = || users.split("(\"").skip(1);
-    let names = each().filter_map(|user| user.split('"').next()).map(str::to_owned).collect();
-    let pids = each().filter_map(|user| user.split_once("pid=")?.1.split([',', ')']).next()?.parse().ok());
-    (names, pids.collect())
-}
-
-/// A link-local address is made from a hardware address, which may be random; its interface is not.
-fn steady(host: &str) -> String {
-    match (host.starts_with("[fe80:"), host.split_once('%')) {
-        (true, Some((_, interface))) => format!("[link-local]%{}", interface.trim_end_matches(']')),
-        _ => host.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_the_kernel_chose_is_known_by_who_listens_there() {
-        let text = "tcp LISTEN 0 128 127.0.0.1:44301 0.0.0.0:* users:((\"containerd\",pid=652,fd=7))\n\
-                    tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3),(\"systemd\",pid=1,fd=9))\n\
-                    udp UNCONN 0 0 0.0.0.0:40001 0.0.0.0:* users:((\"dig\",pid=9,fd=3))\n\
-                    udp UNCONN 0 0 0.0.0.0:51820 0.0.0.0:*\n\
-                    udp UNCONN 0 0 [fe80::5054:ff:fe12:3456]%eth0:546 [::]:* users:((\"dhcp\",pid=7,fd=1))\n";
-        let seen: Vec<_> =
-            sockets(text, &(32768..=60999)).into_iter().map(|(key, who)| format!("{key} = {who}")).collect();
+    fn what_was_set_on_an_interface_is_a_fact_and_its_own_address_is_none() {
+        let text = r#"[{"ifname":"eth0","link_type":"ether","flags":["UP","PROMISC"],"mtu":1500,"operstate":"UP","txqlen":1000,
+            "address":"52:54:00:00:00:01"},
+            {"ifname":"eth1","link_type":"ether","flags":[],"mtu":1500,"operstate":"DOWN","ifalias":"uplink",
+            "address":"02:00:00:00:00:07","permaddr":"52:54:00:00:00:02"}]"#;
+        let seen: Vec<_> = links(text).unwrap().into_iter().map(|(key, to)| format!("{key} = {to}")).collect();
         assert_eq!(
             seen,
             [
-                "tcp 0.0.0.0:22 = systemd",
-                "tcp 127.0.0.1:ephemeral containerd = containerd",
-                "udp 0.0.0.0:ephemeral the kernel = the kernel",
-                "udp [link-local]%eth0:546 = dhcp",
+                "eth0 = ether",
+                "eth0/admin = up",
+                "eth0/carrier = up",
+                "eth0/flags = promisc",
+                "eth0/mtu = 1500",
+                "eth0/txqueuelen = 1000",
+                "eth1 = ether",
+                "eth1/address = 02:00:00:00:00:07",
+                "eth1/admin = down",
+                "eth1/alias = uplink",
+                "eth1/carrier = down",
+                "eth1/mtu = 1500",
             ]
         );
     }

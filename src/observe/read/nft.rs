@@ -46,6 +46,29 @@ pub(super) fn chains<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<Strin
     chains
 }
 
+/// A rule in a form in which a file and the kernel say the same: without the chain's other names for it.
+pub(in crate::observe) fn on_disk(chain: &str, rule: &str) -> String {
+    let text: String = rule.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+    format!("{chain}: {}", text.trim_end_matches(';'))
+}
+
+/// The rules in files for nft that stand on one line each, by their chain.
+pub(super) fn rules<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut rules = BTreeSet::new();
+    let (mut table, mut chain) = (String::new(), String::new());
+    for line in lines.map(str::trim) {
+        let head = |word: &str| line.strip_prefix(word).map(|rest| rest.trim_end_matches(['{', ' ']).to_owned());
+        if let Some(name) = head("table ") {
+            table = if name.contains(' ') { name } else { format!("ip {name}") };
+        } else if let Some(name) = head("chain ") {
+            chain = format!("{table}/{name}");
+        } else if !line.is_empty() && !line.starts_with(['#', '}']) && !line.starts_with("type ") {
+            rules.insert(on_disk(&chain, line));
+        }
+    }
+    rules
+}
+
 /// The lines up to the brace that closes a block, with those joined that nft broke inside a brace.
 fn block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
     let mut body: Vec<String> = Vec::new();

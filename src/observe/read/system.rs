@@ -124,9 +124,34 @@ pub(super) fn mounts(text: &str) -> Facts {
         let options: Vec<_> = options.into_iter().collect();
         let root = row.get(3).filter(|root| **root != "/").map(|root| format!("[{root}]")).unwrap_or_default();
         // The last one mounted at a place is the one that is seen there.
-        there(&mut facts, unescaped(point), format!("{kind} {source}{root} {}", options.join(",")));
+        there(
+            &mut facts,
+            unescaped(point),
+            format!("{kind} {source}{root} {}{}", options.join(","), propagation(&row[6..at])),
+        );
     }
     facts
+}
+
+/// How mounts below this one are passed on; systemd makes all of them shared (mount_namespaces(7)).
+fn propagation(fields: &[&str]) -> &'static str {
+    let has = |mark: &str| fields.iter().any(|field| field.starts_with(mark));
+    match (has("shared:"), has("master:"), has("unbindable")) {
+        (true, ..) => "",
+        (_, true, _) => " slave",
+        (.., true) => " unbindable",
+        _ => " private",
+    }
+}
+
+/// Quotas that are on, from `quotaon -pa`: `user quota on /srv (/dev/vdb) is on`.
+pub(super) fn quotas(text: &str) -> Facts {
+    let rows = text.lines().filter_map(|line| {
+        let (kind, rest) = line.trim().split_once(" quota on ")?;
+        let (point, rest) = rest.split_once(" (")?;
+        Some((format!("{}/quota/{kind}", point.trim_end_matches('/')), rest.rsplit_once(" is ")?.1))
+    });
+    rows.filter(|(_, state)| state.starts_with("on")).map(|(key, state)| (key, Fact::from(state))).collect()
 }
 
 /// Mounts that come and go with a container, a service's start or a login.
@@ -153,7 +178,11 @@ fn unescaped(text: &str) -> String {
 pub(super) fn swaps(text: &str) -> Facts {
     let rows = text.lines().skip(1).filter_map(|line| {
         let mut words = line.split_whitespace();
-        Some((words.next()?.to_owned(), Fact::One(words.next()?.to_owned())))
+        let (name, kind) = (words.next()?, words.next()?);
+        // A priority below zero is the kernel's choice.
+        let priority = words.nth(2).filter(|priority| !priority.starts_with('-'));
+        let priority = priority.map(|priority| format!(" priority {priority}")).unwrap_or_default();
+        Some((name.to_owned(), Fact::One(format!("{kind}{priority}"))))
     });
     rows.collect()
 }
@@ -167,6 +196,25 @@ pub(super) fn modules(text: &str) -> Facts {
 pub(super) fn fields(text: &str, n: usize) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
     lines.filter_map(|line| line.split_whitespace().nth(n)).map(str::to_owned).collect()
+}
+
+/// The sources in fstab, and beside each that has another name the device that it stands for: `UUID=…`, `LABEL=…`, links.
+pub(super) fn devices(sources: Vec<String>, links: &str) -> Vec<String> {
+    let device = |source: &String| {
+        let path = match source.split_once('=') {
+            Some((tag, value)) => format!("/dev/disk/by-{}/{}", tag.to_lowercase(), value.trim_matches('"')),
+            None => source.clone(),
+        };
+        Some(format!("/dev/{}", link(links, &path)?.trim_start_matches("../")))
+    };
+    let devices: Vec<_> = sources.iter().filter_map(device).collect();
+    sources.into_iter().chain(devices).collect()
+}
+
+/// The variables that systemd gives every service, by name. A value may be a secret.
+pub(super) fn environment(text: &str) -> Facts {
+    let names = text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+    names.map(|name| (format!("environment/{name}"), Fact::from("set"))).collect()
 }
 
 /// Name resolution: what `/etc/resolv.conf` says, and the servers behind systemd-resolved, if it runs.
