@@ -55,6 +55,9 @@ pub struct Profile {
     /// Names and addresses that the guest may never reach, besides every host of the real inventory.
     #[serde(default)]
     pub never: Vec<String>,
+    /// What becomes of a run where the address of something that may never be reached is not known.
+    #[serde(default)]
+    pub never_unresolved: Unresolved,
     /// What may be reached although the rules would forbid it.
     #[serde(default)]
     pub allow: Vec<Allow>,
@@ -69,6 +72,17 @@ pub struct Profile {
     pub via: Mode,
     /// The case that must fail, for `prove`.
     pub red: Option<Red>,
+}
+
+/// What becomes of a run that does not know all that it must never reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unresolved {
+    /// It does not start.
+    #[default]
+    Refuse,
+    /// It says so, and refuses the names.
+    Note,
 }
 
 /// How the console rules are meant for this host.
@@ -334,6 +348,14 @@ mod tests {
     fn an_unknown_key_is_refused_with_line_and_column() {
         let said = error("{\n  \"memory\": 1\n}");
         assert!(said.contains("unknown field `memory`") && said.contains("line 2 column 10"), "{said}");
+    }
+
+    #[test]
+    fn a_never_list_that_is_not_complete_ends_the_run_unless_the_profile_says_more() {
+        let with = |word: &str| SMALL.replacen('{', &format!(r#"{{"never_unresolved": "{word}", "#), 1);
+        let of = |text: &str| Profile::parse("x.json".into(), text).unwrap().never_unresolved;
+        assert_eq!((of(SMALL), of(&with("note"))), (Unresolved::Refuse, Unresolved::Note));
+        assert!(error(&with("ignore")).contains("unknown variant `ignore`"));
     }
 
     #[test]

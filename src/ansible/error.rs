@@ -85,14 +85,6 @@ pub enum AnsibleError {
         /// The hosts that are.
         known: String,
     },
-    /// A real host whose address is not known cannot be kept out of reach.
-    #[error("the address of {host} in the real inventory cannot be resolved: {said}")]
-    NoAddress {
-        /// The real host.
-        host: String,
-        /// Why.
-        said: String,
-    },
     /// The way that the real inventory says into the host is not known.
     #[error("the port or the user of {host} in the real inventory cannot be resolved: {said}")]
     NoWay {
@@ -283,7 +275,6 @@ impl Blame for AnsibleError {
             | Self::VaultLocked { .. }
             | Self::Inventory { .. }
             | Self::NotInInventory { .. }
-            | Self::NoAddress { .. }
             | Self::NoWay { .. }
             | Self::OtherHosts { .. }
             | Self::NoHost { .. }
@@ -315,7 +306,6 @@ impl Blame for AnsibleError {
                     .into()
             }
             Self::NotInInventory { .. } => "correct the profile's `inventory`, or the host's name".into(),
-            Self::NoAddress { .. } => "write the address into the inventory: it goes on the never list".into(),
             Self::NoWay { .. } => "write ansible_port and ansible_user into the inventory without a template, or set the variables that they use".into(),
             Self::NoHost { .. } => "correct the profile's `groups` or the playbook's `hosts`".into(),
             Self::WrongWay { what: "the plugin", .. } => {

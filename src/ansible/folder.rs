@@ -50,7 +50,7 @@ impl Folder {
         ssh_config = "ssh_config";
         /// Our callback plugin for Ansible lies in here.
         callbacks = "plugins/callback";
-        /// Our action plugin for Ansible, which only the guard uses, lies in here.
+        /// Our action plugins for Ansible, which no playbook of the user's can use, lie in here.
         actions = "plugins/action";
         /// What our callback plugin saw, one JSON object per line; new with each playbook run.
         events = "events.ndjson";
@@ -72,9 +72,10 @@ impl Folder {
 }
 
 /// The plugins and playbooks that we bring along: folder, name, text.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 6] = [
     ("plugins/callback/boma_events.py", include_str!("plugins/boma_events.py")),
     ("plugins/action/boma_resolved.py", include_str!("plugins/boma_resolved.py")),
+    ("plugins/action/boma_hosts.py", include_str!("plugins/boma_hosts.py")),
     ("guard.yml", include_str!("plugins/guard.yml")),
     ("addresses.yml", include_str!("plugins/addresses.yml")),
     ("way.yml", include_str!("plugins/way.yml")),

@@ -11,6 +11,7 @@ mod error;
 pub mod events;
 pub mod folder;
 pub mod guard;
+pub mod hosts;
 pub mod inventory;
 mod judge;
 mod left_behind;

@@ -4,6 +4,7 @@ use super::command::{Controller, UserVars};
 use super::error::AnsibleError;
 use super::events::{self, Event, Status};
 use super::folder::Folder;
+use super::hosts::{self, RealHosts};
 use super::inventory::{Inline, vars_base};
 use super::overlay::{self, Overlay};
 use super::real::{self, Listing, RealWay};
@@ -12,7 +13,6 @@ use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::dirs::make_private;
 use crate::host::secrets::values_of;
 use camino::{Utf8Path, Utf8PathBuf};
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const PREFIX: &str = "preflight-";
 pub struct Preflight {
     /// The version of ansible-core.
     pub version: String,
-    /// The addresses (or names to resolve) of every host of the real inventory: what goes on the never list.
-    pub addresses: BTreeMap<String, Vec<String>>,
+    /// Every real host, and what could not be read of them: what goes on the never list.
+    pub real: RealHosts,
     /// What the real inventory says inline, for the transient one.
     pub inline: Inline,
     /// How the real inventory says that the host is logged in to.
@@ -83,11 +83,12 @@ pub fn check(
     controller.folder.create()?;
 
     // Each of these costs a Python start, and none needs another.
-    let (version, whole, bare) = std::thread::scope(|scope| {
+    let (version, whole, hosts, bare) = std::thread::scope(|scope| {
         let version = scope.spawn(|| version(&controller, prefix));
         let whole = scope.spawn(|| list(&controller, Listed::Whole, prefix));
+        let hosts = scope.spawn(|| hosts::ask(&controller, playbooks, prefix));
         let bare = list(&controller, Listed::Inline, prefix);
-        (version.join(), whole.join(), bare)
+        (version.join(), whole.join(), hosts.join(), bare)
     });
     // An Ansible that is missing or too old explains whatever the others said.
     let version = version.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -108,9 +109,12 @@ pub fn check(
     secrets.extend(vaulted_files(&controller, prefix));
     let inline = bare.inline(host);
     let notes = real::differences(host, &controller.groups, &whole, &inline);
-    let addresses = resolved(&controller, whole.addresses(), prefix)?;
+    let real = hosts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let path = &controller.inventory;
+    real.hold(&whole).map_err(|said| AnsibleError::Inventory { path: path.clone(), said })?;
+    secrets.extend(real.secret.iter().cloned());
     let way = resolved_way(&controller, whole.way(host), prefix)?;
-    Ok(Preflight { version, addresses, inline, way, secrets, notes })
+    Ok(Preflight { version, real, inline, way, secrets, notes })
 }
 
 /// All named files are there, and extra-vars are mappings; the encrypted ones are handed back.
@@ -239,43 +243,6 @@ fn open_vault(
     match status.success() {
         true => Ok(output.stdout),
         false => Err(AnsibleError::VaultLocked { said: local::error_lines(&output.stderr) }),
-    }
-}
-
-/// Addresses with their templates resolved. Almost no inventory has any, so Ansible is asked only then.
-fn resolved(
-    controller: &Controller,
-    written: BTreeMap<String, Vec<String>>,
-    prefix: &[String],
-) -> Result<BTreeMap<String, Vec<String>>, AnsibleError> {
-    if !written.values().flatten().any(|text| text.contains("{{") || text.contains("{%")) {
-        return Ok(written);
-    }
-    let playbook = controller.folder.path().join("addresses.yml");
-    let args = ["--inventory", controller.inventory.as_str(), playbook.as_str()];
-    let invocation = controller.over_real_inventory("ansible-playbook", &args);
-    let (status, output) = local::run(&invocation, prefix, Vec::new())?;
-    let mut found = written.clone();
-    let told = std::fs::read_to_string(controller.folder.events()).unwrap_or_default();
-    for event in events::parse(&told).map_err(|why| AnsibleError::Unreadable { playbook, why })? {
-        let Event::Result(result) = event else { continue };
-        if result.status != Status::Ok {
-            return Err(AnsibleError::NoAddress { host: result.host.clone(), said: result.why() });
-        }
-        let addresses: Vec<_> = result.message.split_whitespace().map(str::to_owned).collect();
-        if !addresses.is_empty() {
-            found.insert(result.host, addresses);
-        }
-    }
-    match found.iter().find(|(_, texts)| texts.iter().any(|text| text.contains("{{") || text.contains("{%"))) {
-        None => Ok(found),
-        Some((host, _)) => {
-            let said = match status.success() {
-                true => "its template was not resolved".into(),
-                false => local::error_lines(&output.stderr),
-            };
-            Err(AnsibleError::NoAddress { host: host.clone(), said })
-        }
     }
 }
 

@@ -76,25 +76,6 @@ impl Listing {
         inline
     }
 
-    /// Every host's addresses as written: what says where it is, else its name.
-    pub(super) fn addresses(&self) -> BTreeMap<String, Vec<String>> {
-        let nothing = Map::new();
-        let of = |host: &str| {
-            let vars = self.meta.hostvars.get(host).unwrap_or(&nothing);
-            let mut found: Vec<_> = ["ansible_host", "ansible_ssh_host"]
-                .iter()
-                .filter_map(|name| vars.get(*name)?.as_str().map(str::to_owned))
-                .filter(|text| !text.is_empty())
-                .collect();
-            found.dedup();
-            match found.is_empty() {
-                true => vec![host.to_owned()],
-                false => found,
-            }
-        };
-        self.hosts().into_iter().map(|host| (host.to_owned(), of(host))).collect()
-    }
-
     /// How the inventory says that a host is logged in to, as written: templates are not resolved.
     pub(super) fn way(&self, host: &str) -> RealWay {
         let nothing = Map::new();
@@ -173,12 +154,6 @@ mod tests {
             }"#,
         )
         .unwrap()
-    }
-
-    #[test]
-    fn a_host_without_an_address_is_where_its_name_says() {
-        let text = format!("{:?}", listing().addresses());
-        insta::assert_snapshot!(text, @r#"{"askari": ["198.51.100.136"], "chapa.example.net": ["chapa.example.net"], "ubongo": ["203.0.113.20"]}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod dirs;
 pub mod ledger;
 pub mod lock;
+pub mod lookup;
 pub mod memory;
 pub mod presence;
 pub mod process;

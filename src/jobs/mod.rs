@@ -12,6 +12,7 @@ pub mod experiment;
 pub mod fault;
 pub mod guards;
 pub mod media;
+mod never;
 pub mod observe;
 pub mod page;
 mod parts;

@@ -1,5 +1,6 @@
 //! The first stage: everything that must be there before the machine can be switched on.
 
+use super::never::{Never, incomplete};
 use super::run::Run;
 use super::{stop, ttl};
 use crate::ansible::preflight::Preflight;
@@ -12,11 +13,12 @@ use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::names::{IfName, MiB};
 use crate::network;
+use crate::profile::Unresolved;
 use crate::qemu::{self, Backing, Overlay, Storage};
 use crate::seed::{self, Seed};
 use crate::ssh::{Way, Ways};
 use camino::Utf8Path;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 impl Run<'_> {
@@ -48,19 +50,29 @@ impl Run<'_> {
         for note in &preflight.notes {
             self.ctx.progress.note(note);
         }
-        let never = self.plan.profile.never.iter().map(|name| (name, std::slice::from_ref(name)));
-        let real = preflight.addresses.iter().map(|(host, written)| (host, written.as_slice()));
-        for (name, written) in real.chain(never) {
-            let found: Vec<_> = written.iter().flat_map(|text| look_up(text)).collect();
-            if found.is_empty() {
-                // The network's DNS refuses the name as well, so a guest cannot find out what we could not.
-                self.ctx.progress.note(&format!("{name}, never to be reached, has no address; its name is refused"));
-            }
-            self.plan.net.never.insert(name.clone(), found);
+        for file in &preflight.real.skipped {
+            self.ctx
+                .progress
+                .note(&format!("{file} lies beside the inventory and is none: nothing in it is kept out of reach"));
         }
+        let never = Never::of(&preflight.real, &self.plan.profile.never);
+        let lacks = never.lacks();
+        match (&lacks, self.plan.profile.never_unresolved) {
+            (Some(lacks), Unresolved::Refuse) => return Err(incomplete(&self.plan.host, lacks)),
+            (Some(lacks), Unresolved::Note) => self.ctx.progress.note(&format!(
+                "never to be reached, but without a known address, so only the names are refused: {lacks}"
+            )),
+            (None, _) => {}
+        }
+        self.plan.net.never = never.list;
         self.plan.net.check()?;
         self.record.made_of.ansible = preflight.version.to_string();
-        let said = format!("ansible-core {}, {} never to be reached", preflight.version, self.plan.net.never.len());
+        let unknown = match never.missing.len() {
+            0 => String::new(),
+            some => format!(", {some} of unknown address"),
+        };
+        let count = self.plan.net.never.len();
+        let said = format!("ansible-core {}, {count} names never to be reached{unknown}", preflight.version);
         Ok((preflight, said))
     }
 
@@ -135,7 +147,7 @@ impl Run<'_> {
             })?,
         };
         let inventory = Way { port, user: preflight.way.user.clone().unwrap_or_else(|| user.clone()) };
-        let real = preflight.addresses.get(self.plan.host.as_str()).cloned().unwrap_or_default();
+        let real = preflight.real.hosts.get(self.plan.host.as_str()).cloned().unwrap_or_default();
         Ok(Ways { inventory, real, become_password: preflight.way.become_password, ..fresh })
     }
 
@@ -164,14 +176,6 @@ fn overlay(golden: &Golden, overlay: &Overlay, gib: u64) -> Result<(), Failure> 
 /// otherwise ask the real world.
 fn offline() -> Vec<String> {
     ["unshare", "--user", "--map-current-user", "--net", "--"].map(str::to_owned).to_vec()
-}
-
-/// The addresses of a name, or the address that it is; none for a name that nobody knows.
-fn look_up(name: &str) -> Vec<IpAddr> {
-    match name.parse() {
-        Ok(address) => vec![address],
-        Err(_) => (name, 0).to_socket_addrs().map(|found| found.map(|a| a.ip()).collect()).unwrap_or_default(),
-    }
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -41,7 +41,11 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
             Mode::Host => "on the host itself; the playbooks in a network namespace of their own",
         }
     )?;
-    writeln!(out, "never reached: every host of {} (looked up before the boot)", plan.profile.inventory)?;
+    writeln!(
+        out,
+        "never reached: every host of {}, of the inventories beside it, and of those in ansible.cfg",
+        plan.profile.inventory
+    )?;
     for name in &plan.profile.never {
         writeln!(out, "never reached: {name}")?;
     }

@@ -31,8 +31,8 @@ fn the_fixture_repository_is_understood_and_its_vault_opens() {
     let controller = world.controller_of(&repo, "inventories/production/offsite.yml", "offsite_hosts");
     let found = check(&world, &controller, &["playbooks/site.yml", "playbooks/offsite.yml"]).unwrap();
     assert_eq!(found.notes, Vec::<String>::new());
-    assert_eq!(found.addresses["askari"], ["198.51.100.136"]);
-    assert_eq!(found.addresses.len(), 3);
+    assert_eq!(found.real.hosts["askari"], ["198.51.100.136"]);
+    assert_eq!(found.real.hosts.len(), 3);
     assert!(std::fs::read_dir(world.path("")).unwrap().next().is_none(), "preflight left something behind");
 }
 
@@ -108,18 +108,6 @@ fn a_broken_inventory_is_told_without_an_excerpt() {
     world.write("hosts.yml", "password: hunter2\nb: [\n");
     let (code, said) = told(&world, &world.controller());
     assert!(code == 2 && said.contains("hosts.yml") && !said.contains("hunter2"), "{said}");
-}
-
-#[test]
-fn templates_in_addresses_are_resolved_for_the_never_list() {
-    let world = repo();
-    world.write("hosts.yml", "web:\n  hosts:\n    askari:\n    ubongo: {ansible_host: '{{ mesh }}', mesh: 203.0.113.20}\n    chapa.example.net:\n");
-    let found = check(&world, &world.controller(), &[]).unwrap();
-    assert_eq!(found.addresses["ubongo"], ["203.0.113.20"]);
-    assert_eq!(found.addresses["chapa.example.net"], ["chapa.example.net"]);
-    world.write("hosts.yml", "web:\n  hosts:\n    askari:\n    ubongo: {ansible_host: '{{ nowhere }}'}\n");
-    let (code, said) = told(&world, &world.controller());
-    assert!(code == 2 && said.contains("the address of ubongo"), "{said}");
 }
 
 #[test]

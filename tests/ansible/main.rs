@@ -14,5 +14,8 @@ mod looking;
 mod mirror;
 mod passes;
 mod playbooks;
+#[path = "../project/mod.rs"]
+mod project;
+mod reals;
 mod secrets;
 mod world;

@@ -38,14 +38,20 @@ impl Project {
     /// has looked at.
     #[track_caller]
     pub(crate) fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
-        let out = self.command(args).output().unwrap();
+        self.refused_as(self.command(args), code, words);
+    }
+
+    /// The same of a command that was made from one of [`Project::command`].
+    #[track_caller]
+    pub(crate) fn refused_as(&self, mut command: Command, code: i32, words: &[&str]) {
+        let out = command.output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+        assert_eq!(out.status.code(), Some(code), "{command:?}: {said}");
         for word in words {
-            assert!(said.contains(word), "{args:?}: {word:?} is not in: {said}");
+            assert!(said.contains(word), "{command:?}: {word:?} is not in: {said}");
         }
         for made in ["s/vms", "s/net", "cache"] {
-            assert!(!self.dir.join(made).exists(), "{args:?} made {made}");
+            assert!(!self.dir.join(made).exists(), "{command:?} made {made}");
         }
     }
 }
