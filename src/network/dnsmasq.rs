@@ -19,7 +19,9 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
          dhcp-range={first},{last},{mask},{LEASE_H}h\ndhcp-host={mac},{ip},{name}\ndhcp-ignore=tag:!known\n\
          dhcp-leasefile={dir}/leases\ndhcp-authoritative\nno-ping\n\
          # Nothing of the host's own name service leaks in; IPv6 does not leave the bridge.\n\
-         no-hosts\nfilter-AAAA\nhost-record={name},{ip}\n",
+         no-hosts\nfilter-AAAA\nhost-record={name},{ip}\n\
+         # A host of the real inventory may be called as a top-level domain is: names without a dot are asked of nobody.\n\
+         domain-needed\n",
         first = dhcp.first,
         last = dhcp.last,
         mask = subnet.mask(),
@@ -32,7 +34,8 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
         // would deny the whole name.
         ignore(writeln!(text, "address=/{name}/{address}\nlocal=/{name}/"), "writing into a String cannot fail");
     }
-    for name in plan.never.keys().filter(|name| !plan.stubs.contains_key(*name)) {
+    // With all that is below: what stands there is the same real host's.
+    for name in plan.refused().filter(|name| name.contains('.') && !plan.stubs.contains_key(*name)) {
         ignore(writeln!(text, "local=/{name}/"), "writing into a String cannot fail");
     }
     text.push_str(&match (plan.egress, plan.mode) {
@@ -57,13 +60,26 @@ mod tests {
     }
 
     #[test]
+    fn a_hosts_name_refuses_no_top_level_domain_and_no_line_of_another_kind() {
+        let mut plan = sample();
+        for name in ["dev", "web.example.net", "192.0.2.7", "2001:db8::7", "a b.c\nserver=192.0.2.1"] {
+            plan.never.insert(name.into(), Vec::new());
+        }
+        let text = config(&plan, Utf8Path::new("/d"));
+        let refused: Vec<_> = text.lines().filter(|line| line.starts_with("local=")).collect();
+        assert_eq!(refused, ["local=/boma.example/", "local=/web.example.net/"]);
+        assert!(text.lines().any(|line| line == "domain-needed"));
+    }
+
+    #[test]
     fn a_stub_wins_over_the_never_list_and_without_egress_nobody_is_asked() {
         let mut plan = sample();
         plan.egress = Egress::None;
-        plan.stubs.insert("askari".into(), plan.vm.ip);
+        plan.stubs.insert("askari.example".into(), plan.vm.ip);
+        plan.never.insert("askari.example".into(), Vec::new());
         let text = config(&plan, Utf8Path::new("/d"));
-        assert!(text.contains("address=/askari/10.213.77.10"));
-        assert_eq!(text.matches("local=/askari/").count(), 1);
+        assert!(text.contains("address=/askari.example/10.213.77.10"));
+        assert_eq!(text.matches("local=/askari.example/").count(), 1);
         assert!(text.contains("no-resolv\n") && !text.contains("server="));
     }
 }

@@ -98,6 +98,9 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// The names of the never list are no longer followed.
+    #[error("what looks up the names of the never list has ended")]
+    Unfollowed,
     /// A namespace could not be entered.
     #[error("cannot enter the namespaces of process {pid}, which keeps the network")]
     Enter {

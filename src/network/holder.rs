@@ -3,6 +3,7 @@
 use super::build::{Built, build};
 use super::caps::Keep;
 use super::dir::NetDir;
+use super::never::Follow;
 use super::plan::{Mode, NetPlan};
 use super::watch::Watch;
 use super::{NetError, Network, handshake};
@@ -70,11 +71,12 @@ fn hold(dir: &NetDir, alive: &Lock, ledger: &mut Ledger) -> Result<(), NetError>
         Mode::Namespace => Keep::None.apply()?,
         Mode::Host => Keep::NetAdmin.apply()?,
     }
+    let never = Follow::start(&network)?;
     let file = |source| NetError::File { path: Utf8PathBuf::from("the holder's standard output"), source };
     handshake::ready(&()).map_err(file)?;
     let null = std::fs::File::open("/dev/null").map_err(file)?;
     rustix::stdio::dup2_stdout(&null).map_err(|errno| file(errno.into()))?;
-    serve(built, dir, alive, &signals, watch);
+    serve(built, dir, alive, &signals, watch, &never);
     Ok(())
 }
 
@@ -94,7 +96,7 @@ fn signals() -> nix::Result<SignalFd> {
 
 /// Wait for the order to end. A part that dies meanwhile is told to those who look; it is not started
 /// again, since what it knew (connections, leases given out) is gone. A network whose folder is gone ends.
-fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut watch: Watch) {
+fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut watch: Watch, never: &Follow) {
     let mut is_whole = true;
     while alive.is_at(&dir.alive()) {
         if is_whole && let Some(error) = built.dead() {
@@ -118,6 +120,12 @@ fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut w
             && !tell_broken(dir, &error)
         {
             return;
+        }
+        if is_whole && let Some(error) = never.failed() {
+            if !tell_broken(dir, &error) {
+                return;
+            }
+            is_whole = false;
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod holder;
 pub mod host_facts;
 pub mod keep;
 pub mod lease;
+mod never;
 pub mod nft;
 mod part;
 pub mod plan;

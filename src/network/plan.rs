@@ -214,7 +214,7 @@ impl NetPlan {
         if self.uplink.subnet.overlaps(&self.subnet) {
             return refuse(format!("the uplink {} overlaps {}", self.uplink.subnet, self.subnet));
         }
-        for name in self.stubs.keys().chain(self.never.keys()) {
+        for name in self.stubs.keys() {
             if !is_dns_name(name) {
                 return refuse(format!("{name:?} is not a DNS name"));
             }
@@ -238,6 +238,12 @@ impl NetPlan {
                 IpAddr::V6(_) => None,
             })
         })
+    }
+
+    /// The never list's names that can be asked of DNS. An inventory also calls hosts by addresses and by mere labels.
+    pub fn refused(&self) -> impl Iterator<Item = &str> {
+        let names = self.never.keys().map(String::as_str);
+        names.filter(|name| is_dns_name(name) && name.parse::<IpAddr>().is_err())
     }
 
     /// The controller's port on the bridge.

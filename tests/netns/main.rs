@@ -17,6 +17,7 @@ mod forward;
 mod frames;
 mod guest;
 mod kill;
+mod never;
 mod orphan;
 #[path = "../vm/stop.rs"]
 mod stop;

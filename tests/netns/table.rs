@@ -8,6 +8,7 @@ use crate::frames::{
     self, ARP, BROADCAST, IPV4, IPV6, QINQ, VLAN, arp_claim, ethernet, icmp_echo, ipv4, ipv6, tagged, tcp, udp,
 };
 use crate::guest::Guest;
+use crate::never::{MOVED, in_time};
 use crate::world::{Held, Who, World, must};
 use boma_qemu::network::{Mode, NetFile, NetPlan};
 use rstest::rstest;
@@ -42,13 +43,14 @@ fn allowed(attempt: Attempt, expected: &'static [&'static str]) -> Attempt {
 }
 
 /// Near things that no guest may reach, and what each stands for. All of them answer on TCP port 80.
-const NEAR: [(&str, &str); 12] = [
+const NEAR: [(&str, &str); 13] = [
     ("LAN", "192.168.44.5"),
     ("LAN", "172.20.0.5"),
     ("LAN", "10.99.0.5"),
     ("mesh (CGNAT)", "100.64.9.9"),
     ("link-local", "169.254.169.254"),
     ("real host", "198.51.100.136"),
+    ("real host, where its name has moved to", MOVED),
     ("network of the host's VPN", "198.51.100.70"),
     ("host's router", "192.0.2.1"),
     ("host", "192.0.2.2"),
@@ -76,6 +78,8 @@ const WITNESS: &str = r#"table inet witness {
     type filter hook input priority 300; policy accept;
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } iifname "eth0" accept
     ct state established,related accept
+    # The host itself asks again and again where the names of the never list are.
+    ip saddr 192.0.2.2 ip daddr 10.99.0.53 udp dport 53 accept
     add @v4 { ip daddr . ip protocol }
     add @v6 { ip6 daddr . meta l4proto }
   }
@@ -99,6 +103,9 @@ impl Site {
         let (guest, other) = (Guest::plug(&world, &plan), Guest::plug(&world, &other_plan));
         guest.dhcp(&world, &plan);
         other.dhcp(&world, &other_plan);
+        assert!(guest.connects(MOVED, 80), "what no name of the list has is open");
+        world.moves("askari.test", MOVED);
+        in_time("the name's new address is forbidden", || !guest.connects(MOVED, 80));
         let serves = world.held(other.prefix(), &Job::Serve { port: 80 });
         let into = |pid: &str| ["nsenter", "-t", pid, "-n"].map(str::to_owned).to_vec();
         let keeper = |plan: &NetPlan, which: &str| world.ready(plan)[which]["pid"].as_u64().map(|pid| pid.to_string());
@@ -124,14 +131,14 @@ impl Site {
 
     /// The same addresses from where they may be reached: they are there, and each witness writes.
     fn is_near_and_seen(&self) {
-        for (_, address) in NEAR.iter().take(9) {
+        for (_, address) in NEAR.iter().take(10) {
             self.world.root(&format!("nc -z -w 2 {address} 80"));
         }
         must(&self.other_site, "nc -z -w 2 10.213.78.10 80");
         let controller = self.places.iter().find(|(name, _)| *name == "controller").unwrap();
         crate::world::tried(&controller.1, "nc -z -w 2 127.0.0.1 80");
         let seen = self.seen();
-        for (witness, count) in [("outside", 8), ("host", 1), ("another VM", 1), ("controller", 1)] {
+        for (witness, count) in [("outside", 9), ("host", 1), ("another VM", 1), ("controller", 1)] {
             let prefix = format!("{witness}: ");
             assert_eq!(seen.iter().filter(|line| line.starts_with(&prefix)).count(), count, "{seen:?}");
         }

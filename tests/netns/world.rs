@@ -48,6 +48,10 @@ pub(crate) struct World {
     pub(crate) who: Who,
 }
 
+/// What the outside's resolver knows.
+const NAMES: &str = "203.0.113.7 public.test\n203.0.113.7 notaskari.test\n203.0.113.7 public.dev\n198.51.100.136 askari.test\n\
+    2001:db8::136 askari.test\n198.51.100.136 git.askari.test\n198.51.100.70 dev\n";
+
 /// The host's interfaces and filters in one text, to compare before and after.
 const STATE: &str = "ip -o -d link | sed 's/qlen.*//'; ip -o addr; ip route show table all; ip neigh show nud permanent; \
     nft list ruleset; cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv6/conf/*/disable_ipv6; \
@@ -92,7 +96,8 @@ impl World {
         ));
         self.outside(
             "set -e; ip link set lo up; ip addr add 192.0.2.1/24 dev eth0; ip -6 addr add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 addrgenmode none up
-             for a in 203.0.113.7 203.0.113.8 203.0.113.9 198.51.100.136 198.51.100.70 10.99.0.5 10.99.0.53 172.20.0.5 192.168.44.5 100.64.9.9 169.254.169.254; do
+             ip -6 addr add 2001:db8::136/128 dev lo
+             for a in 203.0.113.7 203.0.113.8 203.0.113.9 203.0.113.66 198.51.100.136 198.51.100.70 10.99.0.5 10.99.0.53 172.20.0.5 192.168.44.5 100.64.9.9 169.254.169.254; do
                  ip addr add $a/32 dev lo; done
              nft -f - <<E
 table inet seen {
@@ -113,10 +118,28 @@ E",
         let mut resolver = Command::new("nsenter");
         resolver.args(["-t", &outside.to_string(), "-n", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"]);
         resolver.args(["--no-resolv", "--no-hosts", "--listen-address=10.99.0.53", "--bind-interfaces", "--user=root"]);
-        resolver.args(["--group=", "--address=/public.test/203.0.113.7", "--address=/askari.test/198.51.100.136"]);
-        resolver.args(["--pid-file=", "--log-facility=/dev/null"]);
+        resolver.args(["--group=", "--pid-file=", "--log-facility=/dev/null", "--cname=alias.test,askari.test"]);
+        resolver.arg(format!("--addn-hosts={}", self.path("names")));
+        std::fs::write(self.path("names"), NAMES).unwrap();
         self.servers.push(Held(resolver.stdin(Stdio::null()).spawn().unwrap()));
         self
+    }
+
+    /// Let a name have another address than it had, and no other.
+    pub(crate) fn moves(&self, name: &str, address: &str) {
+        let others = NAMES.lines().filter(|line| line.split(' ').nth(1) != Some(name));
+        let text: Vec<_> = others.chain([&*format!("{address} {name}")]).map(|line| format!("{line}\n")).collect();
+        std::fs::write(self.path("names"), text.concat()).unwrap();
+        let resolver = self.servers.last().unwrap().pid();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(resolver.cast_signed()), nix::sys::signal::Signal::SIGHUP)
+            .unwrap();
+        self.until("the name has moved", || self.addresses(name) == address);
+    }
+
+    /// The addresses that a name has on the host.
+    pub(crate) fn addresses(&self, name: &str) -> String {
+        let out = tried(&enter(self.host.pid()), &format!("getent ahosts {name} | cut -d' ' -f1 | sort -u | xargs"));
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
     /// A path in the world's own folder.
@@ -194,7 +217,8 @@ E",
         let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
         let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-        lines.filter(|line| line.contains(dir) && !line.contains("/driver")).collect()
+        let of_the_test = |line: &str| line.contains("/driver") || line.contains("--addn-hosts=");
+        lines.filter(|line| line.contains(dir) && !of_the_test(line)).collect()
     }
 
     pub(crate) fn ensure(&self, plan: &NetPlan) -> Result<Ways, Failure> {
