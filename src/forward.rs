@@ -1,154 +1,68 @@
-//! `forward`: a TCP port of this host's loopback that leads to a port of the VM, through the network's namespaces.
+//! `forward`: a port of this host's loopback, or a Unix socket, that leads to a port of the VM through the network's
+//! namespaces.
 //!
 //! A socket belongs to the network namespace that it was made in, wherever its process goes. So the listener is made
 //! here, on the host, and handed as standard input to `@forward`, which stands in the network: what it accepts comes
 //! from the host, what it connects to is the VM. It is in the VM's ledger, and ends by itself with the VM's monitor.
+//!
+//! The loopback is every local user's. So each connection is asked whose it is before the VM hears of it; a Unix socket
+//! has the file system's own permissions.
 
-use crate::failure::{Blame, Exit, Failure};
+mod error;
+mod owner;
+mod serve;
+mod spec;
+
+pub use error::ForwardError;
+pub use serve::main;
+pub use spec::{Admits, Listen, Spec};
+
+use crate::failure::Failure;
 use crate::host::deadline::Deadline;
-use crate::host::dirs::{DirError, make_private, names_in, write_private};
+use crate::host::dirs::{DirError, make_private, names_in};
 use crate::host::ledger::{Change, Ledger};
-use crate::host::presence::ignore;
-use crate::host::process::{EndError, ProcessId, inherit_little};
+use crate::host::presence::{Presence, ignore};
+use crate::host::process::{ProcessId, inherit_also, inherit_little};
 use crate::machine::VmDir;
 use crate::network::handshake::{self, Silence};
-use camino::Utf8Path;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::stat::{Mode, fchmod};
+use owner::Owners;
 use serde::{Deserialize, Serialize};
+use serve::Order;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Command, ExitCode, Stdio};
-use std::str::FromStr;
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
 
 /// The hidden subcommand's name.
 pub const NAME: &str = "@forward";
 
 /// How long `@forward` may take to be ready; measured: 20 ms.
 const READY_LIMIT: Duration = Duration::from_secs(10);
-/// How long the VM may take to accept a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Connections at once. More wait until one ends; each takes two of the usual 1024 descriptors.
-const MOST: usize = 480;
-/// How often it looks whether the VM is still there.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// `[HOST_IP:]HOSTPORT:VMPORT`, as given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spec {
-    /// Where the host listens; port 0 leaves the choice to the kernel.
-    pub listen: SocketAddr,
-    /// The VM's port.
-    pub port: u16,
-}
 
 /// What is forwarded, as it stands in the VM's folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forwarded {
     /// Where the host listens.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// Who may connect there.
+    pub admits: Admits,
     /// The VM's address and port.
     pub to: SocketAddr,
     /// Who does it.
     pub process: ProcessId,
 }
 
-/// Why nothing is forwarded.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// Neither of the forms that are understood.
-    #[error("{text:?} is not HOSTPORT:VMPORT or HOST_IP:HOSTPORT:VMPORT with an IPv4 address")]
-    Spec {
-        /// What was given.
-        text: String,
-    },
-    /// Others than this host could reach the VM.
-    #[error("{ip} is not this host's loopback: others could reach the VM there")]
-    Exposed {
-        /// The address that was asked for.
-        ip: IpAddr,
-    },
-    /// The host's port cannot be had.
-    #[error("cannot listen on {listen}")]
-    Listen {
-        /// The address and port.
-        listen: SocketAddr,
-        /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The forwarder did not start.
-    #[error("the forwarder of {listen} did not start: {why}")]
-    Start {
-        /// The address and port.
-        listen: SocketAddr,
-        /// Its own words, or what happened to it.
-        why: String,
-    },
-    /// It was not ended.
-    #[error("cannot end what forwards port {port} of this host")]
-    Stop {
-        /// The port.
-        port: u16,
-        /// Why.
-        #[source]
-        source: EndError,
-    },
-    /// Nothing to end.
-    #[error("nothing forwards port {port} of this host")]
-    None {
-        /// The port.
-        port: u16,
-    },
-}
-
-impl Blame for ForwardError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Spec { .. } | Self::Exposed { .. } | Self::None { .. } => Exit::Usage,
-            Self::Listen { .. } | Self::Start { .. } | Self::Stop { .. } => Exit::Host,
-        }
-    }
-    fn next(&self) -> Option<String> {
-        match self {
-            Self::Exposed { .. } => Some("leave the address out, or say --expose if that is what you want".into()),
-            Self::Listen { .. } => Some("choose another port; 0 takes a free one".into()),
-            Self::None { .. } => Some("`boma-qemu status` lists what is forwarded".into()),
-            Self::Stop { .. } => Some("try it as the user who started it".into()),
-            Self::Spec { .. } | Self::Start { .. } => None,
-        }
-    }
-}
-
-impl FromStr for Spec {
-    type Err = ForwardError;
-
-    fn from_str(text: &str) -> Result<Self, ForwardError> {
-        let bad = || ForwardError::Spec { text: text.to_owned() };
-        let (rest, port) = text.rsplit_once(':').ok_or_else(bad)?;
-        let (ip, host_port) = rest.rsplit_once(':').unwrap_or(("127.0.0.1", rest));
-        let ip: Ipv4Addr = ip.parse().map_err(|_| bad())?;
-        let number = |text: &str| text.parse::<u16>().map_err(|_| bad());
-        let (host_port, port) = (number(host_port)?, number(port)?);
-        if port == 0 {
-            return Err(bad());
-        }
-        Ok(Self { listen: SocketAddr::from((ip, host_port)), port })
-    }
-}
-
 impl fmt::Display for Forwarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}", self.listen, self.to)
+        write!(f, "{} -> {}, for {}", self.listen, self.to, self.admits)
     }
 }
 
@@ -168,7 +82,7 @@ pub fn list(vm: &VmDir) -> Result<Vec<Forwarded>, DirError> {
         all.push(read.map_err(|e| DirError::Look { path, source: e.into() })?);
     }
     all.retain(|forwarded| forwarded.process.is_alive());
-    all.sort_by_key(|forwarded| forwarded.listen.port());
+    all.sort_by(|a, b| a.listen.cmp(&b.listen));
     Ok(all)
 }
 
@@ -179,32 +93,54 @@ pub fn start(
     enter: &[String],
     vm: &VmDir,
     vm_ip: Ipv4Addr,
-    spec: Spec,
+    spec: &Spec,
     exposed: bool,
 ) -> Result<Forwarded, Failure> {
-    let ip = spec.listen.ip();
-    if !ip.is_loopback() && !exposed {
-        return Err(ForwardError::Exposed { ip }.into());
+    if let Listen::Tcp(at) = spec.listen
+        && !at.ip().is_loopback()
+        && !exposed
+    {
+        return Err(ForwardError::Exposed { ip: at.ip() }.into());
     }
-    let failed = |source| ForwardError::Listen { listen: spec.listen, source };
-    let listener = StdListener::bind(spec.listen).map_err(failed)?;
-    let listen = listener.local_addr().map_err(failed)?;
+    let admits = match exposed {
+        true => Admits::Everybody,
+        false => Admits::User(rustix::process::geteuid().as_raw()),
+    };
     make_private(&vm.forwards())?;
-    let mut argv = enter.to_vec();
-    argv.extend([
-        exe.to_string(),
-        NAME.into(),
-        vm.path().to_string(),
-        SocketAddr::from((vm_ip, spec.port)).to_string(),
-    ]);
-    let start = |why: String| ForwardError::Start { listen, why };
+    let (listener, listen) = listener(vm, &spec.listen)?;
+    let started = start_with(exe, enter, vm, listener, Order::new(listen.clone(), admits, (vm_ip, spec.port).into()));
+    if started.is_err() {
+        remove(&listen);
+    }
+    started
+}
+
+fn start_with(
+    exe: &Utf8Path,
+    enter: &[String],
+    vm: &VmDir,
+    listener: OwnedFd,
+    mut order: Order,
+) -> Result<Forwarded, Failure> {
+    let listen = order.listen.clone();
+    let start = |why: String| ForwardError::Start { listen: listen.clone(), why };
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(vm.path().join("forward.log"));
+    let owners = match order.asks() {
+        true => Some(Owners::open().map_err(|source| ForwardError::Owners { source })?.into_inner()),
+        false => None,
+    };
+    order.owners = owners.as_ref().map(AsRawFd::as_raw_fd);
+    let mut argv = enter.to_vec();
+    argv.extend([exe.to_string(), NAME.into(), vm.path().to_string(), order.text()]);
     let mut command = Command::new(&argv[0]);
     inherit_little(&mut command);
+    if let Some(owners) = &owners {
+        inherit_also(&mut command, owners);
+    }
     let mut child = command
         .args(&argv[1..])
         .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdin(Stdio::from(listener))
         .stdout(Stdio::piped())
         .stderr(log.map_err(|e| start(e.to_string()))?)
         .spawn()
@@ -222,108 +158,60 @@ pub fn start(
     Err(start(why).into())
 }
 
-/// Forward a port of this host no more. Connections through it end.
-pub fn stop(vm: &VmDir, port: u16) -> Result<Forwarded, Failure> {
-    let found = list(vm)?.into_iter().find(|forwarded| forwarded.listen.port() == port);
-    let forwarded = found.ok_or(ForwardError::None { port })?;
-    // Its ledger entry stays: what is gone already is what an undo wants.
-    forwarded.process.end(Duration::from_secs(2)).map_err(|source| ForwardError::Stop { port, source })?;
-    ignore(std::fs::remove_file(file(vm, port)), "a file about a process that is gone lists nothing");
+/// Listen on the host, and say where that is.
+fn listener(vm: &VmDir, at: &Listen) -> Result<(OwnedFd, Listen), Failure> {
+    let failed = |source: std::io::Error| ForwardError::Listen { listen: at.clone(), source };
+    match at {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            Ok((listener.into(), Listen::Tcp(address)))
+        }
+        Listen::Unix(path) => {
+            match Presence::of(path) {
+                Presence::Gone => {}
+                Presence::There => return Err(failed(ErrorKind::AlreadyExists.into()).into()),
+                Presence::Unknown(why) => return Err(failed(std::io::Error::other(why)).into()),
+            }
+            let listener = Ledger::open(&vm.ledger())?.do_(Change::Socket { path: path.clone() }, || {
+                unix_listener(path).map_err(|source| Failure::from(failed(source)))
+            })?;
+            Ok((listener, at.clone()))
+        }
+    }
+}
+
+/// A Unix socket that only its owner can connect to, from its first moment on: bind(2) takes the file's mode from the
+/// socket's own.
+fn unix_listener(path: &Utf8Path) -> std::io::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path.as_std_path())?)?;
+    listen(&fd, Backlog::MAXCONN)?;
+    Ok(fd)
+}
+
+/// Forward no more what listens there: a port of this host, or the path of a socket. Connections through it end.
+pub fn stop(vm: &VmDir, at: &str) -> Result<Forwarded, Failure> {
+    let found = list(vm)?.into_iter().find(|forwarded| forwarded.listen.is_called(at));
+    let forwarded = found.ok_or_else(|| ForwardError::None { at: at.into() })?;
+    // Its ledger entries stay: what is gone already is what an undo wants.
+    let failed = |source| ForwardError::Stop { listen: forwarded.listen.clone(), source };
+    forwarded.process.end(Duration::from_secs(2)).map_err(failed)?;
+    remove(&forwarded.listen);
+    ignore(std::fs::remove_file(file(vm, forwarded.process)), "a file about a process that is gone lists nothing");
     Ok(forwarded)
 }
 
-fn file(vm: &VmDir, port: u16) -> camino::Utf8PathBuf {
-    vm.forwards().join(format!("{port}.json"))
-}
-
-/// The hidden subcommand: `@forward FOLDER ADDRESS:PORT`, with the listener as standard input.
-pub fn main(args: &[String]) -> ExitCode {
-    handshake::end(NAME, run(args))
-}
-
-fn run(args: &[String]) -> Result<(), Failure> {
-    let io = |what: &'static str| move |e: std::io::Error| Failure::new(Exit::Host, format!("cannot {what}: {e}"));
-    let bug = || Failure::new(Exit::Bug, format!("{NAME} takes a folder and an address"));
-    let [folder, to] = args else { return Err(bug()) };
-    let (vm, to) = (VmDir::at(folder.as_str()), to.parse::<SocketAddr>().map_err(|_| bug())?);
-    // 1. Away from the terminal, and bound to the starter until the ledger has our name.
-    ignore(rustix::process::setsid(), "only a session's leader cannot, and has its own");
-    let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
-    bind(Some(Signal::KILL))?;
-    if handshake::abandoned() {
-        return Err(Failure::new(Exit::Interrupted, "whoever started it is gone"));
-    }
-    let process = ProcessId::own();
-    Ledger::open(&vm.ledger())?.adopt(Change::Process { role: "forwarder".into(), id: process })?;
-    bind(None)?;
-    // 2. The listener, which is the host's.
-    let listener = StdListener::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(io("use its listener"))?);
-    listener.set_nonblocking(true).map_err(io("use its listener"))?;
-    let listen = listener.local_addr().map_err(io("use its listener"))?;
-    let forwarded = Forwarded { listen, to, process };
-    write_private(&file(&vm, listen.port()), serde_json::to_vec(&forwarded).unwrap_or_default())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("start"))?;
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener).map_err(io("use its listener"))?;
-        handshake::ready(&forwarded).map_err(io("tell that it is ready"))?;
-        // The starter reads to the line's end only; nobody else is to wait for the pipe.
-        rustix::stdio::dup2_stdout(std::io::stderr()).map_err(|e| io("let go of the starter")(e.into()))?;
-        tokio::select! {
-            () = serve(listener, to) => {}
-            () = gone(&vm) => {}
-        }
-        Ok(())
-    })
-}
-
-async fn gone(vm: &VmDir) {
-    while vm.is_alive() {
-        sleep(LOOK).await;
+/// Remove the file of a socket on which nobody listens any more. What cannot be removed is still in the ledger.
+fn remove(listen: &Listen) {
+    if let Listen::Unix(path) = listen
+        && (Change::Socket { path: path.clone() }).presence() == Presence::There
+    {
+        ignore(std::fs::remove_file(path), "it is in the VM's ledger");
     }
 }
 
-async fn serve(listener: TcpListener, to: SocketAddr) {
-    let places = Arc::new(Semaphore::new(MOST));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                tokio::spawn(async move {
-                    carry(client, to).await;
-                    drop(place);
-                });
-            }
-            // Out of descriptors, say: that passes when a connection ends.
-            Err(_) => sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-/// Both ways, until both have ended: one side's end of file is the other's, and the way back stays open.
-async fn carry(mut client: TcpStream, to: SocketAddr) {
-    match timeout(CONNECT_LIMIT, TcpStream::connect(to)).await {
-        Ok(Ok(mut vm)) => {
-            ignore(client.set_nodelay(true).and(vm.set_nodelay(true)), "it is slower without");
-            let carried = tokio::io::copy_bidirectional(&mut client, &mut vm).await;
-            ignore(carried, "a side that breaks off ends the other by being dropped");
-        }
-        // Refused or silent there: refused here, as far as one can after having accepted.
-        _ => drop(client.set_zero_linger()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spec_is_two_ports_and_loopback_unless_it_says_more() {
-        let parsed = |text: &str| text.parse::<Spec>().map(|spec| (spec.listen.to_string(), spec.port)).ok();
-        assert_eq!(parsed("8443:443"), Some(("127.0.0.1:8443".into(), 443)));
-        assert_eq!(parsed("0:22"), Some(("127.0.0.1:0".into(), 22)));
-        assert_eq!(parsed("127.0.0.9:1:2"), Some(("127.0.0.9:1".into(), 2)));
-        for bad in ["", "443", "a:b", "1:0", "70000:1", "::1:1:2", "localhost:1:2", "1:2:3:4", "-1:2", "8443:443 "] {
-            assert_eq!(parsed(bad), None, "{bad}");
-        }
-    }
+fn file(vm: &VmDir, process: ProcessId) -> Utf8PathBuf {
+    vm.forwards().join(format!("{}.json", process.pid))
 }

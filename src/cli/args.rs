@@ -7,7 +7,6 @@ pub(crate) use audit::AuditArgs;
 pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, SecondArgs, ViaArgs};
 
 use crate::fault::Fault;
-use crate::forward::Spec;
 use crate::names::HostName;
 use crate::plan::options::Ttl;
 use crate::reboot::Mode;
@@ -92,6 +91,23 @@ pub(crate) struct RunArgs {
 }
 
 /// What an experiment is to do.
+/// What is forwarded, and for whom.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Forward {
+    /// 8443:443; port 0 takes a free one; without it, list what is forwarded
+    #[arg(value_name = "[HOST_IP:]HOSTPORT:VMPORT")]
+    pub(crate) ports: Option<String>,
+    /// A Unix socket that only this user can open, instead of a port of this host: forward H --socket PATH VMPORT
+    #[arg(long, value_name = "PATH", requires = "ports", conflicts_with = "expose")]
+    pub(crate) socket: Option<Utf8PathBuf>,
+    /// Let others than this user in: on the loopback every user of this host, on another address whoever reaches it
+    #[arg(long)]
+    pub(crate) expose: bool,
+    /// Forward this port of the host, or this socket, no more
+    #[arg(long, value_name = "HOSTPORT|PATH", conflicts_with_all = ["ports", "socket", "expose"])]
+    pub(crate) stop: Option<String>,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExperimentArgs {
     /// The modes, with commas between them
@@ -265,18 +281,11 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Let a port of this host's loopback lead to a port of the VM, until the VM goes
+    /// Let a port of this host's loopback, or a socket, lead to a port of the VM for this user, until the VM goes
     Forward {
         host: HostName,
-        /// 8443:443; port 0 takes a free one; without it, list what is forwarded
-        #[arg(value_name = "[HOST_IP:]HOSTPORT:VMPORT")]
-        ports: Option<Spec>,
-        /// Allow an address that is not this host's loopback: others can reach the VM then
-        #[arg(long)]
-        expose: bool,
-        /// Forward this port of the host no more
-        #[arg(long, value_name = "HOSTPORT", conflicts_with_all = ["ports", "expose"])]
-        stop: Option<u16>,
+        #[command(flatten)]
+        asked: Forward,
     },
     /// The serial console: its log, what the console rules find in it, or the terminal itself
     Console {

@@ -152,9 +152,9 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             let options = options(ctx.dirs, run, via.into())?;
             prove_case(ctx, &host, options, keep, say)
         }
-        Command::Forward { host, ports, expose, stop } => {
+        Command::Forward { host, asked } => {
             let _lock = guards::lock(&ctx, &format!("forward {host}"))?;
-            shell::forward(&ctx, &host, ports, expose, stop, say)
+            shell::forward(&ctx, &host, asked, say)
         }
         Command::Down { host } => {
             let _lock = guards::lock(&ctx, &format!("down {host}"))?;

@@ -1,5 +1,6 @@
 //! `forward`; and `ssh` and `exec`: a command elsewhere whose terminal, streams and exit code are this program's own.
 
+use super::args::Forward;
 use super::say::Say;
 use crate::failure::{Exit, Failure};
 use crate::forward::{self, Forwarded, Spec};
@@ -9,6 +10,7 @@ use crate::jobs::Context;
 use crate::jobs::run::Run;
 use crate::names::HostName;
 use crate::ssh::Ssh;
+use camino::Utf8PathBuf;
 use std::io::IsTerminal;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
@@ -36,27 +38,35 @@ pub(super) fn exec(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Re
 }
 
 /// `forward`: begin, end, or list.
-pub(super) fn forward(
-    ctx: &Context<'_>,
-    host: &HostName,
-    ports: Option<Spec>,
-    expose: bool,
-    stop: Option<u16>,
-    say: &Say,
-) -> Result<u8, Failure> {
+pub(super) fn forward(ctx: &Context<'_>, host: &HostName, asked: Forward, say: &Say) -> Result<u8, Failure> {
+    let here = |path: Utf8PathBuf| {
+        let here = camino::absolute_utf8(&path);
+        here.map_err(|e| Failure::new(Exit::Host, format!("cannot tell where {path} is: {e}")))
+    };
+    let spec = match (&asked.ports, asked.socket) {
+        (Some(port), Some(path)) => Some(Spec::socket(here(path)?, port)?),
+        (Some(ports), None) => Some(ports.parse()?),
+        (None, _) => None,
+    };
     let run = Run::resume(*ctx, host)?;
     let tell = |word: &str, forwarded: &Forwarded| {
         say.result(format!("{word}{forwarded}"));
         say.object(&serde_json::json!({"event": "forward", "what": word.trim(), "forward": forwarded}));
     };
-    match (ports, stop) {
-        (_, Some(port)) => tell("ended ", &forward::stop(&run.vm, port)?),
+    match (spec, asked.stop) {
+        (_, Some(what)) => {
+            let at = match what.parse::<u16>() {
+                Ok(_) => what,
+                Err(_) => here(what.into())?.into(),
+            };
+            tell("ended ", &forward::stop(&run.vm, &at)?);
+        }
         (None, None) => forward::list(&run.vm)?.iter().for_each(|forwarded| tell("", forwarded)),
         (Some(spec), None) => {
             let exe =
                 own_exe().map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;
             let enter = run.network()?.enter();
-            tell("", &forward::start(&exe, &enter, &run.vm, run.plan.net.vm.ip, spec, expose)?);
+            tell("", &forward::start(&exe, &enter, &run.vm, run.plan.net.vm.ip, &spec, asked.expose)?);
         }
     }
     Ok(0)

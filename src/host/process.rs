@@ -12,7 +12,7 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -167,6 +167,19 @@ pub fn inherit_little(command: &mut Command) {
     let known = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(known);
     inherit_nothing();
+}
+
+/// Let a command have one more descriptor, under its own number, which is open until it has been started. After
+/// [`inherit_little`].
+pub fn inherit_also(command: &mut Command, fd: &OwnedFd) {
+    let fd = fd.as_raw_fd();
+    let before_exec = move || {
+        // SAFETY: the caller keeps the descriptor open until the spawn has returned.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+    };
+    // SAFETY: one system call between fork and exec.
+    unsafe { command.pre_exec(before_exec) };
 }
 
 /// Let a command be killed when the thread that starts it ends: a short command is of no use to anybody then, and would

@@ -62,8 +62,8 @@ pub(crate) enum Job {
     Echo { port: u16 },
     /// Sleep until a time of CLOCK_BOOTTIME.
     Sleep { until: f64 },
-    /// Forward a port of this host to a VM whose folder is there; says where it listens.
-    Forward { exe: Utf8PathBuf, state: Utf8PathBuf, name: IfName, vm: Ipv4Addr, ports: String },
+    /// Forward a port or a socket of this host to a VM whose folder is there; says where it listens.
+    Forward { exe: Utf8PathBuf, state: Utf8PathBuf, name: IfName, vm: Ipv4Addr, ports: String, expose: bool },
     /// Make a VM's folder with its ledger, and let the VM be removed after some time.
     Ttl { exe: Utf8PathBuf, state: Utf8PathBuf, seconds: u64 },
     /// Run a playbook on the VM as a cycle does; says how many tasks ran there, or what went wrong.
@@ -177,11 +177,15 @@ pub(crate) fn main(job: Job) {
         }
         Job::Sleep { until } => answer(&sleep_until_boottime(until).unwrap()),
         Job::Echo { port } => echo(port),
-        Job::Forward { exe, state, name, vm, ports } => {
+        Job::Forward { exe, state, name, vm, ports, expose } => {
             let dirs = dirs(state);
             let network = network::open(&dirs, &name).unwrap().unwrap();
             let folder = VmDir::of(&dirs, &"askari".parse().unwrap());
-            let started = forward::start(&exe, &network.enter(), &folder, vm, ports.parse().unwrap(), false);
+            let spec = match ports.split_once("=") {
+                Some((path, port)) => forward::Spec::socket(path.into(), port).unwrap(),
+                None => ports.parse().unwrap(),
+            };
+            let started = forward::start(&exe, &network.enter(), &folder, vm, &spec, expose);
             answer(&started.map_err(|failure| failure.to_string()));
         }
         Job::Sockets { paths } => {

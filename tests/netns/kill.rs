@@ -15,8 +15,8 @@ use std::time::Duration;
 /// How long a run may take to a point.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What a network's commands never do: no file is in a ledger of its own, and the only folder is a VM's.
-const NOT_OF_A_NETWORK: [Kind; 2] = [Kind::File, Kind::Folder];
+/// What a network's commands never do: no file is in a ledger of its own, and the only folder and socket are a VM's.
+const NOT_OF_A_NETWORK: [Kind; 3] = [Kind::File, Kind::Socket, Kind::Folder];
 
 #[rstest]
 #[case::namespace_as_root(Who::Root, Mode::Namespace)]

@@ -7,10 +7,12 @@ use crate::host::turn;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 /// How long `nft` may take to list a table; a few milliseconds, but for a host that is very busy.
@@ -62,6 +64,11 @@ pub enum Change {
         /// Its absolute path.
         path: Utf8PathBuf,
     },
+    /// A Unix socket that stood nowhere before. Where somebody listens, or something else is, it is not ours any more.
+    Socket {
+        /// Its absolute path.
+        path: Utf8PathBuf,
+    },
     /// A folder of our own with all that is in it.
     Folder {
         /// Its absolute path.
@@ -101,6 +108,8 @@ words! {
         Sysctl = "sysctl",
         /// [`Change::File`].
         File = "file",
+        /// [`Change::Socket`].
+        Socket = "socket",
         /// [`Change::Folder`].
         Folder = "folder",
     }
@@ -138,6 +147,7 @@ impl fmt::Display for Change {
             Self::NftTable { family, name, .. } => write!(f, "nft table {family} {name}"),
             Self::Sysctl { key, old, .. } => write!(f, "sysctl {key} (was {old})"),
             Self::File { path } => write!(f, "file {path}"),
+            Self::Socket { path } => write!(f, "socket {path}"),
             Self::Folder { path } => write!(f, "folder {path}"),
         }
     }
@@ -152,6 +162,7 @@ impl Change {
             Self::NftTable { .. } => Kind::NftTable,
             Self::Sysctl { .. } => Kind::Sysctl,
             Self::File { .. } => Kind::File,
+            Self::Socket { .. } => Kind::Socket,
             Self::Folder { .. } => Kind::Folder,
         }
     }
@@ -163,7 +174,7 @@ impl Change {
             Self::Link { name, .. } => name,
             Self::NftTable { family, .. } => family,
             Self::Sysctl { key, .. } => key,
-            Self::File { path } | Self::Folder { path } => path.file_name().unwrap_or_default(),
+            Self::File { path } | Self::Socket { path } | Self::Folder { path } => path.file_name().unwrap_or_default(),
         }
     }
 
@@ -179,7 +190,7 @@ impl Change {
 
     /// Whether it is still there when the host has booted again.
     pub(super) fn outlives_a_boot(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Folder { .. })
+        matches!(self, Self::File { .. } | Self::Socket { .. } | Self::Folder { .. })
     }
 
     /// Whether it ends with the namespace that it is in, whose keeper is an older entry of the same ledger.
@@ -214,7 +225,7 @@ impl Change {
                 Cmd::new("nft").args(["delete", "table", family, name]).run().map(drop).map_err(text)
             }
             Self::Sysctl { key, old, .. } => std::fs::write(format!("/proc/sys/{key}"), old).map_err(|e| e.to_string()),
-            Self::File { path } => std::fs::remove_file(path).map_err(|e| e.to_string()),
+            Self::File { path } | Self::Socket { path } => std::fs::remove_file(path).map_err(|e| e.to_string()),
             Self::Folder { path } => remove_folder(path, ledger).map_err(|e| e.to_string()),
         }
     }
@@ -237,7 +248,30 @@ impl Change {
                 }
             }
             Self::File { path } | Self::Folder { path } => Presence::of(path),
+            Self::Socket { path } => dead_socket(path),
         }
+    }
+}
+
+/// A socket's file on which nobody listens: whoever made it is gone.
+fn dead_socket(path: &Utf8Path) -> Presence {
+    let unknown = |e: std::io::Error| Presence::Unknown(format!("cannot look at {path}: {e}"));
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => {}
+        Ok(_) => return Presence::Gone,
+        Err(_) => return Presence::of(path),
+    }
+    // Not to wait where somebody is slow to accept.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = match socket(AddressFamily::Unix, SockType::Stream, flags, None) {
+        Ok(socket) => socket,
+        Err(errno) => return unknown(errno.into()),
+    };
+    match UnixAddr::new(path.as_std_path()).and_then(|to| connect(socket.as_raw_fd(), &to)) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Presence::Gone,
+        Err(Errno::ECONNREFUSED) => Presence::There,
+        Err(Errno::ENOENT) => Presence::Gone,
+        Err(errno) => unknown(errno.into()),
     }
 }
 

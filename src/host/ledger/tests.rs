@@ -172,3 +172,19 @@ fn every_kind_of_change_has_a_point_for_every_step() {
     assert_eq!(classes.len(), Step::ALL.len() * Kind::ALL.len());
     assert!(classes.contains(&"undone:nft-table".to_owned()), "{classes:?}");
 }
+
+#[test]
+fn a_socket_is_removed_once_nobody_listens_and_what_took_its_place_is_not() {
+    use std::os::unix::net::UnixListener;
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().join("web.sock")).unwrap();
+    let change = Change::Socket { path: path.clone() };
+    let undo = || change.undo("/nonexistent/ledger".into());
+    let listener = UnixListener::bind(&path).unwrap();
+    assert_eq!((undo(), path.exists()), (Ok(()), true), "somebody listens");
+    drop(listener);
+    assert_eq!(change.presence(), Presence::There);
+    assert_eq!((undo(), path.exists()), (Ok(()), false));
+    std::fs::write(&path, "mine").unwrap();
+    assert_eq!((undo(), path.exists()), (Ok(()), true), "it is no socket");
+}
