@@ -374,6 +374,34 @@ fn descendants(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// What we start is not in the terminal's group, so a Ctrl-C there comes to us alone.
+#[test]
+fn one_interrupt_ends_what_runs_with_all_that_it_has_started() {
+    let world = Project::new();
+    let repo = world.dir.join("repo");
+    let fixture = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/boma");
+    assert!(std::process::Command::new("cp").args(["-a", fixture.as_str(), repo.as_str()]).status().unwrap().success());
+    let program = format!("#!/bin/sh\n(: </dev/tty) && touch {0}/terminal\ntouch {0}/asked\nsleep 77\n", world.dir);
+    std::fs::write(repo.join("bin/vault-password"), program).unwrap();
+    let mut command = world.command(&["up", "askari", "--min-free-mib", "1", "--repo", repo.as_str()]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let start = std::time::Instant::now();
+    while !world.dir.join("asked").exists() {
+        assert!(start.elapsed().as_secs() < 60, "the vault is not opened");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let below = descendants(child.id());
+    let group =
+        |pid: u32| proc(pid, "stat").rsplit_once(')').and_then(|(_, rest)| Some(rest.split(' ').nth(3)?.to_owned()));
+    assert!(below.iter().all(|pid| group(*pid) != group(child.id())), "a session of its own");
+    let asked = std::time::Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert!(below.iter().all(|pid| !proc(*pid, "cmdline").contains("sleep 77")));
+    assert!(!world.dir.join("terminal").exists());
+}
+
 #[test]
 fn a_token_given_with_e_is_not_in_the_plan_nor_in_the_process_list() {
     let world = Project::new();

@@ -22,6 +22,12 @@ pub(super) fn run(
     let done = command.stdin(stdin).limit(LIMIT).status().map_err(|error| match error {
         CmdError::Start { program, source } => AnsibleError::Missing { program, source },
         CmdError::Pipe { source, .. } => AnsibleError::Io { path: program.into(), source },
+        CmdError::Stopped { .. } => AnsibleError::Refused {
+            command: invocation.to_string(),
+            status: "was stopped".into(),
+            said: "by the user".into(),
+            stage: super::Stage::Apply,
+        },
         CmdError::TimedOut { .. } | CmdError::Failed { .. } => AnsibleError::Refused {
             command: invocation.to_string(),
             status: format!("no answer within {} s", LIMIT.as_secs()),

@@ -128,9 +128,7 @@ impl Group {
         let mut command = Command::new(&program);
         command.args(argv).env_clear().envs(job.env.iter().cloned()).current_dir(job.cwd);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // A session of its own: the terminal's Ctrl-C does not reach it, and it cannot ask at the terminal.
-        // SAFETY: one system call between fork and exec.
-        unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+        super::process::leave_terminal(command.as_std_mut());
         // The tokio runtime has one thread, the main one, so it is killed with the process and not before.
         super::process::die_with_us(command.as_std_mut());
         let child = command.spawn().map_err(|source| ChildError::Start { program, source })?;

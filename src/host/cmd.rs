@@ -1,12 +1,14 @@
 //! The one door to short external commands (`ip`, `nft`, `qemu-img`, `ssh-keygen`, …).
 //!
 //! A command has a deadline, its input is given in memory, and its error keeps everything that
-//! explains it: the argv, the exit status, the end of both streams. Long-running children (QEMU,
+//! explains it: the argv, the exit status, the end of both streams. It has a session of its own, and ends when the user asks
+//! this process to stop. Long-running children (QEMU,
 //! dnsmasq, pasta, ansible-playbook) are not started here: they are owned by a process of their own.
 
 use super::deadline::Deadline;
 use super::presence::ignore;
-use super::process::{die_with_us, inherit_little};
+use super::process::{die_with_us, inherit_little, leave_terminal};
+use super::stop;
 use crate::failure::{Blame, Exit};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::OsStr;
@@ -66,6 +68,12 @@ pub enum CmdError {
         /// The end of what it wrote.
         said: String,
     },
+    /// The user asked to stop while it ran, and it was killed.
+    #[error("`{argv}` was stopped")]
+    Stopped {
+        /// The whole command line.
+        argv: String,
+    },
     /// Its pipes broke.
     #[error("cannot talk to `{argv}`")]
     Pipe {
@@ -96,6 +104,7 @@ impl Cmd {
         let mut inner = Command::new(program);
         inherit_little(&mut inner);
         die_with_us(&mut inner);
+        leave_terminal(&mut inner);
         Self {
             inner,
             argv: vec![program.to_string_lossy().into_owned()],
@@ -173,14 +182,17 @@ impl Cmd {
         tracing::debug!(argv, seconds = deadline.waited().as_secs_f64(), "command");
         let broke = |source| CmdError::Pipe { argv: argv.clone(), source };
         match talked {
-            Ok((true, output)) => Ok((child.wait().map_err(broke)?, output)),
-            Ok((false, output)) => {
-                ignore(child.kill(), "it can only have ended by itself; then waiting is right too");
+            Ok((End::Itself, output)) => Ok((child.wait().map_err(broke)?, output)),
+            Ok((end, output)) => {
+                kill(&mut child);
                 child.wait().map_err(broke)?;
-                Err(CmdError::TimedOut { argv, limit: self.limit, said: said(&output) })
+                Err(match end {
+                    End::Stopped => CmdError::Stopped { argv },
+                    _ => CmdError::TimedOut { argv, limit: self.limit, said: said(&output) },
+                })
             }
             Err(source) => {
-                ignore(child.kill(), "it can only have ended by itself");
+                kill(&mut child);
                 ignore(child.wait(), "what broke the pipes is what is told");
                 Err(CmdError::Pipe { argv, source })
             }
@@ -188,9 +200,31 @@ impl Cmd {
     }
 }
 
+/// End a command that has not been waited for, and what it has started in its session.
+fn kill(child: &mut Child) {
+    let group = rustix::process::Pid::from_child(child);
+    ignore(
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL),
+        "it can only have ended by itself; then waiting is right too",
+    );
+}
+
+/// How often it is looked whether the user has asked to stop: a signal only interrupts the thread that it comes to.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Why there is nothing more to be said.
+enum End {
+    /// The command has ended.
+    Itself,
+    /// The deadline has passed.
+    Late,
+    /// The user has asked to stop since it began. What begins after that is part of stopping, and goes on.
+    Stopped,
+}
+
 /// Feed and read all three streams at once, so that neither side can block the other for ever.
-/// `false` means that the deadline passed first.
-fn talk(child: &mut Child, input: &[u8], deadline: &Deadline) -> std::io::Result<(bool, Output)> {
+fn talk(child: &mut Child, input: &[u8], deadline: &Deadline) -> std::io::Result<(End, Output)> {
+    let asked_before = stop::asked();
     let mut stdin = child.stdin.take();
     let mut out = child.stdout.take();
     let mut err = child.stderr.take();
@@ -205,7 +239,7 @@ fn talk(child: &mut Child, input: &[u8], deadline: &Deadline) -> std::io::Result
     // then the command's own end is what counts, so its pidfd is watched too.
     let pid = rustix::process::Pid::from_child(child);
     let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
-    let mut in_time = true;
+    let mut end = End::Itself;
     while out.is_some() || err.is_some() {
         let (done, ready_in, ready_out, ready_err) = {
             // A stream that is over is watched through the pidfd's place with no events: never ready.
@@ -216,10 +250,22 @@ fn talk(child: &mut Child, input: &[u8], deadline: &Deadline) -> std::io::Result
                 out.as_ref().map_or_else(nothing, |pipe| PollFd::new(pipe, PollFlags::IN)),
                 err.as_ref().map_or_else(nothing, |pipe| PollFd::new(pipe, PollFlags::IN)),
             ];
-            let left = rustix::event::Timespec::try_from(deadline.left()).unwrap_or_default();
-            if poll(&mut fds, Some(&left))? == 0 {
-                in_time = false;
+            let left = rustix::event::Timespec::try_from(deadline.left().min(LOOK)).unwrap_or_default();
+            let quiet = match poll(&mut fds, Some(&left)) {
+                Ok(ready) => ready == 0,
+                Err(rustix::io::Errno::INTR) => true,
+                Err(errno) => return Err(errno.into()),
+            };
+            if stop::asked() && !asked_before {
+                end = End::Stopped;
                 break;
+            }
+            if quiet && deadline.passed() {
+                end = End::Late;
+                break;
+            }
+            if quiet {
+                continue;
             }
             let ready = |n: usize| !fds[n].revents().is_empty();
             (ready(0), ready(1) && stdin.is_some(), ready(2) && out.is_some(), ready(3) && err.is_some())
@@ -246,7 +292,7 @@ fn talk(child: &mut Child, input: &[u8], deadline: &Deadline) -> std::io::Result
         }
     }
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok((in_time, Output { stdout: text(got_out), stderr: text(got_err) }))
+    Ok((end, Output { stdout: text(got_out), stderr: text(got_err) }))
 }
 
 /// Read what is there; `false` at the end of the stream.
@@ -284,6 +330,24 @@ mod tests {
         let slow = Cmd::new("sh").args(["-c", "echo here; exec sleep 60"]).limit(Duration::from_millis(200));
         let error = slow.run().unwrap_err();
         assert!(matches!(&error, CmdError::TimedOut { said, .. } if said == "here"), "{error}");
+    }
+
+    #[test]
+    fn a_command_has_no_terminal_and_leads_a_session_of_its_own() {
+        let said =
+            Cmd::new("sh").args(["-c", "cut -d' ' -f1,6 /proc/self/stat; echo $$; : </dev/tty && echo terminal"]);
+        let (_, out) = said.status().unwrap();
+        let words: Vec<_> = out.stdout.split_whitespace().collect();
+        assert_eq!(words[1..], [words[2], words[2]], "the session is the shell's own: {}", out.stdout);
+    }
+
+    #[test]
+    fn a_command_that_hangs_ends_with_what_it_has_started() {
+        let script = "sleep 60 & echo $!; wait";
+        let error = Cmd::new("sh").args(["-c", script]).limit(Duration::from_millis(200)).run().unwrap_err();
+        let CmdError::TimedOut { said, .. } = error else { panic!("{error}") };
+        let child = crate::host::process::ProcessId::of(said.parse().unwrap());
+        assert!(child.map_or(true, |child| child.wait_gone(&Deadline::after(Duration::from_secs(5)))));
     }
 
     #[test]

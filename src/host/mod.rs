@@ -13,6 +13,7 @@ pub mod process;
 pub mod programs;
 pub mod secrets;
 pub mod shell;
+pub mod stop;
 pub mod stop_at;
 pub mod tail;
 pub mod turn;

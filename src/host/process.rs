@@ -190,6 +190,14 @@ pub fn die_with_us(command: &mut Command) {
     unsafe { command.pre_exec(move || die_with(parent)) };
 }
 
+/// Give a command a session of its own, without the terminal of this process: it can neither ask there, nor put words
+/// into the mouth of the shell behind it (TIOCSTI, ioctl_tty(2)), nor does the terminal's Ctrl-C reach it. Whoever waits
+/// for the command ends it.
+pub fn leave_terminal(command: &mut Command) {
+    // SAFETY: one system call between fork and exec.
+    unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+}
+
 /// Be killed when the parent, or its thread that has started us, dies; and at once, if it is another one already. A later
 /// change of credentials can clear it (prctl(2)).
 pub fn die_with(parent: i32) -> std::io::Result<()> {

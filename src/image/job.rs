@@ -4,10 +4,10 @@ use super::error::ImageError;
 use super::watch::Watch;
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::presence::ignore;
+use crate::host::process::leave_terminal;
 use camino::Utf8Path;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -63,7 +63,10 @@ impl Job<'_> {
     }
 
     fn spawn(&self) -> Result<Child, ImageError> {
-        Command::new(&self.argv[0])
+        let mut command = Command::new(&self.argv[0]);
+        // A terminal's Ctrl-C goes to us alone; we end the whole tree in order.
+        leave_terminal(&mut command);
+        command
             .args(&self.argv[1..])
             .current_dir(self.work)
             .env("PATH", super::tools::path())
@@ -73,8 +76,6 @@ impl Job<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A terminal's Ctrl-C goes to us alone; we end the whole tree in order.
-            .process_group(0)
             .spawn()
             .map_err(|source| self.failed(&format!("cannot run `{}`: {source}", self.argv[0]), &VecDeque::new()))
     }

@@ -13,7 +13,7 @@ pub use ways::{About, Change, Rank, Way, Ways};
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::presence::ignore;
-use crate::host::process::{die_with_us, inherit_little};
+use crate::host::process::{die_with_us, inherit_little, leave_terminal};
 use crate::machine::VmDir;
 use camino::Utf8PathBuf;
 use std::process::Stdio;
@@ -278,6 +278,7 @@ fn command(argv: &[String]) -> Command {
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     // The tokio runtime has one thread, the main one, so it is killed with the process and not before.
     die_with_us(command.as_std_mut());
+    leave_terminal(command.as_std_mut());
     command
 }
 
