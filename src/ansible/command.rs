@@ -223,9 +223,27 @@ impl Controller {
         Invocation { argv, env, cwd: self.repo.clone() }
     }
 
-    /// What its commands read and may lie anywhere: the repository, the overlays, the user's files.
+    /// What its commands read and may lie anywhere: the repository, its programs, the overlays, the user's files,
+    /// and what ansible.cfg and the environment name.
     pub fn reads(&self) -> Vec<Utf8PathBuf> {
-        [self.repo.clone()].into_iter().chain(self.extra_vars()).collect()
+        // What cannot be read here cannot be read there either, and there it is told.
+        let config = std::fs::read_to_string(self.repo.join("ansible.cfg")).unwrap_or_default();
+        let kept = self.outer.iter().filter(|(name, _)| KEPT.contains(&name.as_str()) && name != "PATH");
+        let values = config
+            .lines()
+            .filter_map(|line| Some(line.split_once('=')?.1))
+            .chain(kept.map(|(_, value)| value.as_str()));
+        let named: Vec<_> = values.flat_map(|value| self.paths_in(value)).collect();
+        [self.repo.clone()].into_iter().chain(self.bin.clone()).chain(self.extra_vars()).chain(named).collect()
+    }
+
+    /// The paths in a setting: of several, with a label (`prod@~/.vault`), of the home, or relative to the repository.
+    fn paths_in(&self, value: &str) -> Vec<Utf8PathBuf> {
+        let home = self.outer.iter().find(|(name, _)| name == "HOME").map_or("", |(_, home)| home);
+        let words = value.split([':', ',', '@']).map(str::trim).filter(|word| word.contains('/'));
+        words
+            .map(|word| word.strip_prefix("~/").map_or(self.repo.join(word), |rest| Utf8Path::new(home).join(rest)))
+            .collect()
     }
 
     /// The files of extra-vars before ours: overlays, certificate tier, the user's own.
@@ -428,6 +446,18 @@ mod tests {
         assert!(!format!("{run:?} {controller:?}").contains("hunter2"));
         let error = "to ken=hunter2".parse::<UserVars>().unwrap_err().to_string();
         assert!(error.contains("to ken") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_the_configuration_names_is_read_wherever_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let config = "[defaults]\nroles_path = roles:/tmp/x/roles\nvault_identity_list=a@~/.v, b@../w\nforks = 5\n";
+        std::fs::write(repo.join("ansible.cfg"), config).unwrap();
+        let reads = Controller { repo: repo.clone(), ..controller() }.reads();
+        for path in ["/tmp/x/roles".into(), "/home/u/.v".into(), repo.join("../w"), "/no/repo/.venv/bin".into()] {
+            assert!(reads.contains(&path), "{path}: {reads:?}");
+        }
     }
 
     #[test]

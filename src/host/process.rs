@@ -5,6 +5,7 @@ use super::presence::{Presence, ignore};
 use super::stop_at;
 use nix::errno::Errno;
 use nix::libc;
+use nix::sched::CloneFlags;
 use nix::sys::signal::kill;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
@@ -196,6 +197,24 @@ pub fn die_with_us(command: &mut Command) {
 pub fn leave_terminal(command: &mut Command) {
     // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+}
+
+/// Into a user namespace with nobody else in it, where the own user and group are themselves, and into these other
+/// namespaces in it (user_namespaces(7)).
+pub fn leave_user_namespace(others: CloneFlags) -> io::Result<()> {
+    // Before they are mapped they cannot be asked for.
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    nix::sched::unshare(CloneFlags::CLONE_NEWUSER | others)?;
+    // A process that changed its user has files in /proc that are root's; exec would give them back.
+    nix::sys::prctl::set_dumpable(true)?;
+    for (file, text) in [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
+        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
+    ] {
+        io::Write::write_all(&mut std::fs::File::options().write(true).open(file)?, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Be killed when the parent, or its thread that has started us, dies; and at once, if it is another one already. A later

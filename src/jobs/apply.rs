@@ -90,7 +90,9 @@ impl Run<'_> {
         // What the playbooks and their plugins read, wherever it lies.
         let mut visible = controller.reads();
         visible.push(self.ctx.dirs.root.clone());
-        let prefix = self.network()?.confine(controller.folder.path(), &Confinement { keep_sockets, visible })?;
+        let writable = vec![controller.repo.clone()];
+        let allowed = Confinement { keep_sockets, visible, writable };
+        let prefix = self.network()?.confine(controller.folder.path(), &allowed)?;
         Ok((controller, prefix))
     }
 

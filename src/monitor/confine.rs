@@ -10,19 +10,18 @@
 //!   guest's memory (resource limits: a cgroup would need the host's leave, which an ordinary user rarely has).
 //! - QEMU's own filter of system calls on top (`-sandbox`): no program started, no thread's scheduling changed.
 
-use crate::host::process::die_with;
+use crate::host::process::{die_with, leave_user_namespace};
 use crate::names::MiB;
 use crate::qemu::{Accel, Machine, PROGRAM};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 use nix::libc;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -198,18 +197,7 @@ fn become_user(user: Option<&(Uid, Vec<Gid>)>) -> std::io::Result<()> {
 
 /// Into a network and an IPC namespace with nothing in them, which takes a user namespace with nobody else in it.
 fn leave_network() -> std::io::Result<()> {
-    let (uid, gid) = (Uid::current(), Gid::current());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)?;
-    // A process that changed its user has files in /proc that are root's; exec would give them back.
-    nix::sys::prctl::set_dumpable(true)?;
-    for (file, text) in [
-        ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
-        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
-    ] {
-        File::options().write(true).open(file)?.write_all(text.as_bytes())?;
-    }
-    Ok(())
+    leave_user_namespace(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)
 }
 
 /// landlock_restrict_self(2); `no_new_privs`, which it takes, is the monitor's already.

@@ -91,6 +91,29 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// A folder could not be shown to a confined command.
+    #[error("cannot show {path} through overlayfs")]
+    Overlay {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A confined command could not be given a root of its own.
+    #[error("cannot change the root of the file system")]
+    Pivot {
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A confined command's system calls could not be filtered.
+    #[error("cannot filter system calls")]
+    Filter {
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// Changes of the host's networks cannot be followed.
     #[error("cannot follow the host's addresses and routes")]
     Watch {
@@ -251,8 +274,16 @@ impl Blame for NetError {
                 "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                  kernel.apparmor_restrict_unprivileged_userns), or use --net host as root"
             }
+            Self::Overlay { source, .. } => return Some(without_overlay(source)),
+            Self::Pivot { .. } => "run it where / is a mount point: not in a chroot, and not in an initial RAM disk",
+            Self::Filter { .. } => {
+                "the kernel needs CONFIG_SECCOMP_FILTER, and the processor has to be x86_64 or aarch64, running 64-bit programs"
+            }
             Self::Mount { path, .. } if path == "/proc" => {
                 "the host's /proc is covered in part, as in a container without privileges; run outside of it"
+            }
+            Self::Mount { .. } => {
+                "mounting is forbidden here, by a container, AppArmor or SELinux (`dmesg` says by which): run it outside of it, or allow it"
             }
             Self::Capabilities { .. } => "--net host needs CAP_NET_ADMIN: run it as root, or use --net namespace",
             Self::Command(error) => return error.next(),
@@ -274,4 +305,18 @@ impl Blame for NetError {
         };
         Some(text.into())
     }
+}
+
+/// What overlayfs lacks where it does not show a folder.
+fn without_overlay(source: &std::io::Error) -> String {
+    let text = match source.raw_os_error().map(nix::errno::Errno::from_raw) {
+        Some(nix::errno::Errno::ENODEV) => "the kernel has no overlayfs: `modprobe overlay`, or CONFIG_OVERLAY_FS",
+        Some(nix::errno::Errno::EPERM) => {
+            "an ordinary user may mount overlayfs from Linux 5.11 on, unless AppArmor or SELinux forbids it; or run it as root"
+        }
+        _ => {
+            "overlayfs takes no folder without regard to case, and none through more than one other overlay;              `dmesg` has its reason: keep what the playbooks need elsewhere"
+        }
+    };
+    text.into()
 }

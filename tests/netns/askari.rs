@@ -132,10 +132,6 @@ impl Site {
         std::fs::read_to_string(self.world.path("state/ansible.log")).unwrap_or_default()
     }
 
-    pub(crate) fn home(&self) -> Utf8PathBuf {
-        self.world.path("home")
-    }
-
     pub(crate) fn plan(&self) -> &NetPlan {
         &self.plan
     }

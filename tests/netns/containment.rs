@@ -113,7 +113,7 @@ fn script(site: &Site, attempt: &str) -> String {
         ("LIE", site.lying_master().to_owned()),
         ("AGENT", path("agent/sock").into()),
         ("DOCKER", path("home/.docker/run.sock").into()),
-        ("OUT", path("home/out").into()),
+        ("OUT", path("repo/said/out").into()),
         ("HOST_PID", pid.to_string()),
         ("HOST_NET", host_net.display().to_string()),
         ("CALL", CALL.to_owned()),
@@ -128,8 +128,9 @@ fn script(site: &Site, attempt: &str) -> String {
 #[case::host(Who::Root, Mode::Host)]
 fn no_shell_command_of_a_playbook_finds_a_way_out(#[case] who: Who, #[case] mode: Mode) {
     let site = Site::new(who, mode);
-    let home = site.home();
-    let out = || std::fs::read_to_string(home.join("out")).unwrap_or_default();
+    let place = site.world.path("repo/said");
+    site.world.root(&format!("mkdir -m 777 {place}"));
+    let out = || std::fs::read_to_string(place.join("out")).unwrap_or_default();
     for (name, without, attempt) in ATTEMPTS {
         if without == Nobody || (without == Root && who != Who::Root) {
             continue;
@@ -139,12 +140,12 @@ fn no_shell_command_of_a_playbook_finds_a_way_out(#[case] who: Who, #[case] mode
         let done = site.world.command(&env.concat());
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(site.packets() > before || !out().is_empty(), "{name}: the test would prove nothing: {said}");
-        site.world.root(&format!("rm -f {home}/out"));
+        site.world.root(&format!("rm -f {place}/out"));
     }
     let before = site.packets();
     // After each attempt Ansible waits until its packets are counted.
     let attempts = ATTEMPTS.iter().enumerate().map(|(n, (name, _, attempt))| {
-        let wait = format!("touch ~/tried-{n}; until [ -e ~/next-{n} ]; do sleep 0.05; done");
+        let wait = format!("touch {place}/tried-{n}; until [ -e {place}/next-{n} ]; do sleep 0.05; done");
         json!({ "name": name, "script": script(&site, attempt) + &wait })
     });
     let attempts = json!({ "attempts": attempts.collect::<Vec<_>>() }).to_string().parse().unwrap();
@@ -153,7 +154,7 @@ fn no_shell_command_of_a_playbook_finds_a_way_out(#[case] who: Who, #[case] mode
         let mut through = Vec::new();
         for (n, (name, ..)) in ATTEMPTS.iter().enumerate() {
             let start = Instant::now();
-            while !home.join(format!("tried-{n}")).exists() {
+            while !place.join(format!("tried-{n}")).exists() {
                 if running.is_finished() {
                     panic!("before {name}: {:?}\n{}", running.join(), site.log());
                 }
@@ -165,7 +166,7 @@ fn no_shell_command_of_a_playbook_finds_a_way_out(#[case] who: Who, #[case] mode
             if packets > 0 || !said.is_empty() {
                 through.push(format!("{name}: {packets} packets so far, {said}"));
             }
-            site.world.run_as_who(&format!("rm -f {home}/out; touch {home}/next-{n}"));
+            site.world.run_as_who(&format!("rm -f {place}/out; touch {place}/next-{n}"));
         }
         assert_eq!(running.join().unwrap(), Ok(1), "{}", site.log());
         through

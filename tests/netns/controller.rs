@@ -10,33 +10,34 @@ use rstest::rstest;
 use std::path::PathBuf;
 
 /// A world with a network, and the prefix that confines.
-struct Site {
-    world: World,
+pub(crate) struct Site {
+    pub(crate) world: World,
     plan: NetPlan,
-    prefix: Vec<String>,
+    pub(crate) prefix: Vec<String>,
 }
 
 impl Site {
-    fn new(who: Who, mode: Mode, keep_sockets: &[&str]) -> Self {
+    pub(crate) fn new(who: Who, mode: Mode, keep_sockets: &[&str]) -> Self {
         let world = World::new(who);
         let plan = world.plan(mode);
         world.ensure(&plan).unwrap();
         let folder = world.path("state/vms/askari/ansible");
         let keep = keep_sockets.iter().map(|name| world.path(name)).collect();
+        world.root(&format!("mkdir -m 777 {}", world.path("repo")));
         let make = world.command(&["mkdir".into(), "-p".into(), folder.join("cp").into()]);
         assert!(make.status.success());
         let job = Job::Confine {
             state: world.path("state"),
             name: plan.name.clone(),
             folder,
-            allowed: Confinement { keep_sockets: keep, visible: Vec::new() },
+            allowed: Confinement { keep_sockets: keep, writable: vec![world.path("repo")], ..Confinement::default() },
         };
         let prefix = world.job(&job);
         Self { world, plan, prefix }
     }
 
     /// Run a script confined: its exit code and all its words.
-    fn run(&self, script: &str) -> (i32, String) {
+    pub(crate) fn run(&self, script: &str) -> (i32, String) {
         let argv = [self.prefix.clone(), ["sh", "-c", script].map(str::to_owned).to_vec()].concat();
         let out = self.world.command(&argv);
         let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
@@ -129,13 +130,13 @@ fn no_capability_no_process_and_no_socket_of_the_host_is_in_reach(#[case] who: W
     assert_eq!(site.run("cat $HOME/.ssh/config").1, "Host x", "files stay, sockets go");
     // One that comes later, in the usual place.
     let script =
-        format!("touch $HOME/started; while [ ! -e $HOME/later ]; do sleep 0.05; done; {}", talk("$HOME/.ssh/late"));
+        format!("touch repo/started; while [ ! -e repo/later ]; do sleep 0.05; done; {}", talk("$HOME/.ssh/late"));
     std::thread::scope(|scope| {
         let running = scope.spawn(|| site.run(&script).1);
-        world.until("the confined command runs", || world.path("home/started").exists());
+        world.until("the confined command runs", || world.path("repo/started").exists());
         let late = (world.path("home/.ssh/late.1").into(), world.path("home/.ssh/late").into());
         let _late = world.held(&world.onto_host(), &Job::Sockets { paths: vec![late] });
-        world.run_as_who("touch $HOME/later");
+        world.run_as_who("touch repo/later");
         assert_eq!(running.join().unwrap(), "");
     });
 }
@@ -162,7 +163,7 @@ fn exit_code_signals_and_leftovers_are_the_commands_own() {
     assert_eq!(site.run("exit 7").0, 7);
     assert_eq!(site.run("kill -KILL $$").0, 137);
     // A daemon in a session of its own, as ssh's persistent master is, ends with the command.
-    let marker = site.world.path("home/sleeps").to_string();
+    let marker = site.world.path("repo/sleeps").to_string();
     site.run(&format!("cp /bin/sleep {marker}; setsid {marker} 1000 & sleep 0.1"));
     site.world.until("the daemon is gone", || !site.world.processes().iter().any(|line| line.contains(&marker)));
     // Whoever starts it can end it.

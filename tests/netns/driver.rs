@@ -115,7 +115,7 @@ impl Play {
         controller.write_folder(&connection, &Inline::default()).unwrap();
         let visible = [controller.reads(), self.visible].concat();
         let network = network::open(&dirs(self.state), &self.name).unwrap().unwrap();
-        let allowed = Confinement { keep_sockets: Vec::new(), visible };
+        let allowed = Confinement { keep_sockets: Vec::new(), visible, writable: vec![controller.repo.clone()] };
         let prefix = network.confine(controller.folder.path(), &allowed).unwrap();
         let failed = |error: AnsibleError| Failure::from(error).to_string();
         if !self.guarded.is_empty() {

@@ -19,6 +19,7 @@ mod guest;
 mod kill;
 mod never;
 mod orphan;
+mod reach;
 #[path = "../vm/stop.rs"]
 mod stop;
 mod strangers;

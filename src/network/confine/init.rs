@@ -1,12 +1,13 @@
-//! The first process of the confinement's pid namespace. It drops the last capabilities, starts the
-//! command, hands signals on, reaps what the command leaves behind, and ends with it; then the kernel
-//! ends everything else in the namespace.
+//! The first process of the confinement's pid namespace. It makes the root, drops the last capabilities,
+//! starts the command, hands signals on, reaps what the command leaves behind, and ends with it; then the
+//! kernel ends everything else in the namespace.
 
-use super::{NOT_RUN, mounts};
+use super::root::Root;
+use super::{NOT_RUN, ROOT, Spec, filter, kernel, place};
 use crate::failure::Failure;
 use crate::network::NetError;
 use crate::network::caps::Keep;
-use nix::mount::{MsFlags, mount};
+use camino::Utf8Path;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -20,14 +21,13 @@ pub const NAME: &str = "@confined";
 const HANDED_ON: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1];
 
 /// Start the namespace's first process and be its face outside: signals in, exit code out.
-pub(super) fn start(command: &[String]) -> Result<u8, NetError> {
-    // By this name the program is found although its folder may be masked by now.
+pub(super) fn start(spec: &str, command: &[String]) -> Result<u8, NetError> {
     let mut first = Command::new("/proc/self/exe");
-    first.arg(NAME).args(command);
+    first.args([NAME, spec]).args(command);
     follow(&mut first, NAME)
 }
 
-/// The hidden subcommand: `@confined COMMAND…`, as the first process of a pid namespace.
+/// The hidden subcommand: `@confined SPEC COMMAND…`, as the first process of a pid namespace.
 pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
@@ -39,17 +39,21 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn run(args: &[String]) -> Result<u8, NetError> {
-    let Some((program, rest)) = args.split_first().filter(|_| std::process::id() == 1) else {
+    let (true, [spec, program, rest @ ..]) = (std::process::id() == 1, args) else {
         return Err(NetError::Arguments { command: NAME, why: "only @confine starts it".into() });
     };
     let start = |errno: rustix::io::Errno| NetError::Start { program: NAME.into(), source: errno.into() };
     set_parent_process_death_signal(Some(Sig::KILL)).map_err(start)?;
-    // Only now, from inside the pid namespace, is it the namespace's own.
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
-        .map_err(|errno| NetError::Mount { path: "/proc".into(), source: errno.into() })?;
-    mounts::settings_read_only()?;
+    // No terminal: what can type there can type into the shell behind it.
+    rustix::process::setsid().map_err(start)?;
+    let spec: Spec = crate::network::read_json(Utf8Path::new(spec))?;
+    let cwd = std::env::current_dir().map_err(|source| NetError::File { path: ".".into(), source })?;
+    let root = Root::make(&spec, &cwd, spec.folder.join(ROOT).as_std_path())?;
+    kernel::become_root(&root)?;
+    kernel::settings_read_only()?;
+    std::env::set_current_dir(&cwd).map_err(|source| NetError::File { path: place::name(&cwd), source })?;
     Keep::None.apply()?;
+    filter::apply()?;
     let mut command = Command::new(program);
     command.args(rest);
     follow(&mut command, program)

@@ -1,12 +1,18 @@
 //! `@confine`: the controller's side (ansible-playbook and its ssh) can touch the VM and nothing else.
 //!
-//! A network namespace that reaches the VM only; a mount namespace without the host's sockets; a pid
-//! namespace that ends with the command and takes everything left along; no capability. The caller's
+//! A network namespace that reaches the VM only; a root that shows the host's files and leads to none of its
+//! sockets, FIFOs, devices and terminals; a pid namespace that ends with the command and takes everything left
+//! along; an IPC namespace; a filter of system calls for what no namespace holds; no capability. The caller's
 //! environment is the caller's to clean.
 
+mod filter;
 mod init;
+mod kernel;
 mod mounts;
-mod sockets;
+mod paths;
+mod place;
+mod root;
+mod survey;
 
 pub use init::NAME as INIT_NAME;
 pub use init::main as init_main;
@@ -14,8 +20,8 @@ pub use init::main as init_main;
 use super::caps::Keep;
 use super::{NetError, Network, enter};
 use crate::failure::Failure;
-use crate::host::dirs::write_private;
-use crate::host::process::{ProcessId, inherit_nothing};
+use crate::host::dirs::{make_private, write_private};
+use crate::host::process::{ProcessId, inherit_nothing, leave_user_namespace};
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
@@ -27,6 +33,9 @@ pub const NAME: &str = "@confine";
 /// The exit code when the command was not run: none that Ansible uses.
 pub const NOT_RUN: u8 = 125;
 
+/// Where the root is mounted, in the VM's folder: an empty folder to everybody else.
+const ROOT: &str = "root";
+
 /// What a confined command may see besides the ordinary file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,26 +43,41 @@ pub struct Confinement {
     /// Unix sockets that it may use (a vault agent's).
     #[serde(default)]
     pub keep_sockets: Vec<Utf8PathBuf>,
-    /// Files and folders that it needs where they lie below a masked folder (`/tmp`, `/var/tmp`, `/run`,
-    /// `/dev/shm`). The working directory, the home and the VM's folder are always among them.
+    /// Files and folders that it needs to read where they are not shown: in the folders that are its own (`/tmp`,
+    /// `/var/tmp`, `/run`, `/dev/shm`), and on network file systems. The working directory, the home, the VM's
+    /// folder and the folders of programs (`PATH`) are always among them.
     #[serde(default)]
     pub visible: Vec<Utf8PathBuf>,
+    /// Folders in which what it writes stays; on a network file system it is only read. Elsewhere writes are refused,
+    /// and in the home they are forgotten.
+    #[serde(default)]
+    pub writable: Vec<Utf8PathBuf>,
 }
 
 /// Everything that `@confine` needs to know, as a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Spec {
-    /// The keeper of the controller's network namespace.
+    /// The network that it is in; none: one with nothing in it, which ends with the command.
+    network: Option<Reach>,
+    /// The VM's folder of what the command and we exchange; it is written to.
+    folder: Utf8PathBuf,
+    /// Folders that are empty and its own: ssh's control sockets.
+    private: Vec<Utf8PathBuf>,
+    /// What the caller asked for.
+    allowed: Confinement,
+}
+
+/// The controller's side of a VM's network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reach {
+    /// The keeper of the network namespace.
     keeper: ProcessId,
     /// What stands for `/etc/resolv.conf`.
     resolv_conf: Utf8PathBuf,
     /// What stands for `/etc/hosts`.
     hosts: Utf8PathBuf,
-    /// Folders that are empty and its own: ssh's control sockets.
-    private: Vec<Utf8PathBuf>,
-    /// What the caller asked for.
-    allowed: Confinement,
 }
 
 impl Network {
@@ -67,17 +91,29 @@ impl Network {
     pub fn confine(&self, folder: &Utf8Path, allowed: &Confinement) -> Result<Vec<String>, NetError> {
         let mut allowed = allowed.clone();
         allowed.visible.extend(folder.parent().map(Utf8Path::to_owned));
-        let spec = Spec {
-            keeper: self.controller,
-            resolv_conf: self.dir().resolv_conf(),
-            hosts: self.dir().hosts(),
-            private: vec![folder.join("cp")],
-            allowed,
-        };
-        let path = folder.join("confine.json");
-        write_private(&path, serde_json::to_vec_pretty(&spec).unwrap_or_default())?;
-        Ok(vec![self.exe.to_string(), NAME.into(), path.into(), "--".into()])
+        let (resolv_conf, hosts) = (self.dir().resolv_conf(), self.dir().hosts());
+        let network = Some(Reach { keeper: self.controller, resolv_conf, hosts });
+        prefix(&self.exe, folder, network, allowed)
     }
+}
+
+/// Argv prefix that runs a command confined as if there were a VM, whose network is empty; `exe` is this program, and what
+/// the prefix needs is written into `folder`. It takes user namespaces.
+pub fn without_a_network(exe: &Utf8Path, folder: &Utf8Path) -> Result<Vec<String>, NetError> {
+    prefix(exe, folder, None, Confinement::default())
+}
+
+fn prefix(
+    exe: &Utf8Path,
+    folder: &Utf8Path,
+    network: Option<Reach>,
+    allowed: Confinement,
+) -> Result<Vec<String>, NetError> {
+    let spec = Spec { network, folder: folder.to_owned(), private: vec![folder.join("cp")], allowed };
+    make_private(&folder.join(ROOT))?;
+    let path = folder.join("confine.json");
+    write_private(&path, serde_json::to_vec_pretty(&spec).unwrap_or_default())?;
+    Ok(vec![exe.to_string(), NAME.into(), path.into(), "--".into()])
 }
 
 /// The hidden subcommand: `@confine SPEC -- COMMAND…`.
@@ -99,23 +135,18 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     }
     let spec: Spec = super::read_json(Utf8Path::new(path))?;
     let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-    let cwd = std::env::current_dir().map_err(|source| NetError::File { path: ".".into(), source })?;
     inherit_nothing();
-    // Seen from the host's side, which is left in a moment.
-    let folders = sockets::folders()?;
-    enter::join(&spec.keeper)?;
+    match &spec.network {
+        Some(network) => enter::join(&network.keeper)?,
+        None => leave_user_namespace(CloneFlags::CLONE_NEWNET)
+            .map_err(|source| NetError::Namespace { what: "user and network namespaces", source })?,
+    }
     // Joining may have cleared what the parent had set.
     enter::die_with(parent)?;
-    let namespace = |what| move |errno: nix::Error| NetError::Namespace { what, source: errno.into() };
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(namespace("a mount namespace"))?;
-    mounts::arrange(&spec, &cwd, &folders)?;
-    std::env::set_current_dir(&cwd).map_err(|source| NetError::File { path: cwd_name(&cwd), source })?;
     // The first process still has mounting to do; an ordinary user's program only has what is ambient.
     Keep::All.apply()?;
-    nix::sched::unshare(CloneFlags::CLONE_NEWPID).map_err(namespace("a pid namespace"))?;
-    init::start(command)
-}
-
-fn cwd_name(cwd: &std::path::Path) -> Utf8PathBuf {
-    Utf8PathBuf::from(cwd.to_string_lossy().into_owned())
+    let own = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
+    nix::sched::unshare(own)
+        .map_err(|errno| NetError::Namespace { what: "mount, pid and IPC namespaces", source: errno.into() })?;
+    init::start(path, command)
 }

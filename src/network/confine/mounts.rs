@@ -1,264 +1,118 @@
-//! What a confined command sees of the file system: all of it, but no way to talk to the host.
+//! The host's mounts, as the kernel lists them, and which of them may be shown.
 
-use super::{Spec, sockets};
 use crate::network::NetError;
-use camino::Utf8PathBuf;
-use nix::mount::{MsFlags, mount};
-use rustix::fs::{Mode, OFlags, open};
-use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Folders of sockets and of other people's things; empty and private in the confinement.
-const MASKED: [(&str, &str); 4] =
-    [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/dev/shm", "mode=1777")];
+/// File systems whose files lie on this host alone, and which overlayfs takes as a lower layer. Whatever is not
+/// listed here is not shown unless the command needs it: a network file system leads to other hosts, and an unknown
+/// one might.
+const LOCAL: [&str; 20] = [
+    "aufs", "bcachefs", "btrfs", "ecryptfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "iso9660", "jfs",
+    "nilfs2", "overlay", "ramfs", "reiserfs", "squashfs", "tmpfs", "xfs", "zfs",
+];
 
-/// Where `/proc` takes orders to the kernel; what containers are kept from, too.
-const KERNEL: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/bus", "/proc/fs", "/proc/irq"];
+/// All mounts of this mount namespace.
+#[derive(Debug)]
+pub(super) struct Mounts(Vec<Mount>);
 
-/// Arrange the mounts of the mount namespace that this process has just made. The order matters: what
-/// stays visible is opened before it is masked, and sockets are masked last, wherever they show.
-pub(super) fn arrange(spec: &Spec, cwd: &Path, folders: &BTreeSet<PathBuf>) -> Result<(), NetError> {
-    // Nothing of this gets out.
-    act(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
-    let mut masks = Vec::new();
-    for (path, mode) in MASKED {
-        masks.extend(real(Path::new(path))?.map(|path| (path, mode)));
-    }
-    let masked: Vec<PathBuf> = masks.iter().map(|(path, _)| path.clone()).collect();
-    let is_masked = |path: &Path| masked.iter().any(|folder| path.starts_with(folder));
-    let resolv_conf = final_name(Path::new("/etc/resolv.conf"));
-    let sources = [open_path(spec.resolv_conf.as_std_path())?, open_path(spec.hosts.as_std_path())?];
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let visible = spec.allowed.visible.iter().map(|path| path.as_std_path()).chain([cwd]).chain(home.as_deref());
-    let kept = spec.allowed.keep_sockets.iter().map(|path| path.as_std_path());
-    let mut reveal = Vec::new();
-    for path in visible.chain(kept) {
-        // What is not there needs no revealing.
-        let Ok(path) = std::fs::canonicalize(path) else { continue };
-        if is_masked(&path) {
-            reveal.push((open_path(&path)?, path));
-        }
-    }
-    // Where one leads into another (/dev/shm to /run/shm), it goes with that.
-    for (path, mode) in masks.iter().filter(|(path, _)| !masked.iter().any(|m| m != path && path.starts_with(m))) {
-        empty(path, mode)?;
-    }
-    // The outer before the inner, so that none hides another.
-    reveal.sort_by(|a, b| a.1.cmp(&b.1));
-    for (fd, path) in &reveal {
-        make_place(path, is_folder(fd))?;
-        bind(fd, path)?;
-    }
-    private_home()?;
-    for folder in spec.private.iter().filter(|folder| folder.is_dir()) {
-        empty(folder.as_std_path(), "mode=700")?;
-    }
-    mask_sockets(spec, folders)?;
-    read_only_in(Path::new("/sys"))?;
-    if is_masked(&resolv_conf) {
-        make_place(&resolv_conf, false)?;
-    }
-    bind(&sources[0], &resolv_conf)?;
-    bind(&sources[1], Path::new("/etc/hosts"))
+#[derive(Debug)]
+struct Mount {
+    point: PathBuf,
+    kind: String,
 }
 
-/// The folders of ssh and Ansible in the home: their files, but no socket, now or later.
-fn private_home() -> Result<(), NetError> {
-    let home = std::env::var_os("HOME").map(|home| real(Path::new(&home))).transpose()?.flatten();
-    let Some(home) = home else { return Ok(()) };
-    let cp = home.join(".ansible/cp");
-    if cp.is_dir() {
-        empty(&cp, "mode=700")?;
+impl Mounts {
+    /// As they are now.
+    pub(super) fn read() -> Result<Self, NetError> {
+        let path = "/proc/self/mountinfo";
+        let text = std::fs::read(path).map_err(|source| NetError::File { path: path.into(), source })?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
-    let ssh = home.join(".ssh");
-    if ssh.is_dir() { without_sockets(&ssh) } else { Ok(()) }
-}
 
-/// Cover a folder with an empty one and show its files in it, each by itself: a socket that somebody
-/// makes in the real folder later does not show.
-fn without_sockets(folder: &Path) -> Result<(), NetError> {
-    let mut files = Vec::new();
-    list_files(folder, 3, &mut files);
-    let opened: Vec<_> = files.into_iter().filter_map(|path| Some((open_path(&path).ok()?, path))).collect();
-    empty(folder, "mode=700")?;
-    for (fd, path) in opened {
-        make_place(&path, false)?;
-        bind(&fd, &path)?;
-    }
-    Ok(())
-}
-
-fn list_files(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
-        match std::fs::metadata(entry.path()) {
-            Ok(meta) if meta.is_file() => into.push(entry.path()),
-            Ok(meta) if meta.is_dir() && depth > 0 => list_files(&entry.path(), depth - 1, into),
-            _ => {}
-        }
-    }
-}
-
-/// Put /dev/null over every socket in these folders, by all the names they have.
-fn mask_sockets(spec: &Spec, folders: &BTreeSet<PathBuf>) -> Result<(), NetError> {
-    let mountinfo = mountinfo()?;
-    let keep: Vec<_> = spec.allowed.keep_sockets.iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
-    let mut all = BTreeSet::new();
-    for folder in folders {
-        if let Some(folder) = real(folder)? {
-            all.extend(sockets::aliases(&mountinfo, &folder));
-            all.insert(folder);
-        }
-    }
-    let null = open_path(Path::new("/dev/null"))?;
-    for folder in &all {
-        let found = match sockets::in_folder(folder) {
-            Ok(found) => found,
-            // It can be entered all the same by who knows a name in it.
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                match empty(folder, "mode=700") {
-                    Err(NetError::Mount { source, .. }) if shows_nothing(&source) => {}
-                    done => done?,
-                }
-                continue;
-            }
-            Err(e) if shows_nothing(&e) => continue,
-            Err(source) => return Err(NetError::File { path: name(folder), source }),
+    /// The text of `/proc/self/mountinfo` (proc_pid_mountinfo(5)): the mount point is field 5, the type the first
+    /// after a lone `-`.
+    fn parse(text: &str) -> Self {
+        let mount = |line: &str| {
+            let (head, tail) = line.split_once(" - ")?;
+            Some(Mount { point: unescape(head.split(' ').nth(4)?), kind: tail.split(' ').next()?.to_owned() })
         };
-        for socket in found.into_iter().filter(|socket| !keep.contains(socket)) {
-            match bind(&null, &socket) {
-                // It was removed meanwhile.
-                Err(NetError::Mount { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                done => done?,
-            }
+        Self(text.lines().filter_map(mount).collect())
+    }
+
+    /// Whether a mount begins at this path.
+    pub(super) fn begins(&self, path: &Path) -> bool {
+        self.0.iter().any(|mount| mount.point == path)
+    }
+
+    /// Whether what is at this path is on a file system of this host's own. Of several mounts on one point the last is
+    /// the one that is seen.
+    pub(super) fn is_local(&self, path: &Path) -> bool {
+        let holds = self.0.iter().filter(|mount| path.starts_with(&mount.point));
+        let mount = holds.max_by_key(|mount| mount.point.components().count());
+        mount.is_some_and(|mount| LOCAL.contains(&mount.kind.as_str()))
+    }
+
+    /// The mount points below a folder.
+    pub(super) fn below(&self, folder: &Path) -> impl Iterator<Item = &Path> {
+        let points = self.0.iter().map(|mount| mount.point.as_path());
+        points.filter(move |point| *point != folder && point.starts_with(folder))
+    }
+
+    /// The same, without those below others.
+    pub(super) fn first_below(&self, folder: &Path) -> Vec<&Path> {
+        let mut points: Vec<_> = self.below(folder).collect();
+        points.sort_unstable();
+        points.dedup_by(|later, earlier| later.starts_with(earlier));
+        points
+    }
+}
+
+/// Blanks and backslashes are written as `\040` and the like.
+fn unescape(text: &str) -> PathBuf {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(byte) => out.push(char::from(byte)),
+            None => out.push('\\'),
         }
+        rest = &rest[at + code.map_or(1, |_| 4)..];
     }
-    Ok(())
-}
-
-/// Whether it is not there, or in a folder that we may not enter: it shows nobody anything.
-fn shows_nothing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied)
-}
-
-/// Where a path leads; none if that shows nobody anything.
-fn real(path: &Path) -> Result<Option<PathBuf>, NetError> {
-    match std::fs::canonicalize(path) {
-        Ok(real) => Ok(Some(real)),
-        Err(e) if shows_nothing(&e) => Ok(None),
-        Err(source) => Err(NetError::File { path: name(path), source }),
-    }
-}
-
-fn mountinfo() -> Result<String, NetError> {
-    std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|source| NetError::File { path: "/proc/self/mountinfo".into(), source })
-}
-
-/// The kernel's settings below a `/proc` that has just been mounted, to be read and not to be written.
-///
-/// Without a capability root is still their owner, and a user namespace in which it is mapped to itself
-/// changes nothing about that. `core_pattern` names a program that the kernel starts outside of every
-/// namespace; `sysrq-trigger` stops the machine.
-pub(super) fn settings_read_only() -> Result<(), NetError> {
-    for path in KERNEL.iter().map(Path::new).filter(|path| path.exists()) {
-        act(Some(path), path, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
-        read_only_in(path)?;
-    }
-    Ok(())
-}
-
-/// Forbid writing to every mount at a folder and below it.
-fn read_only_in(folder: &Path) -> Result<(), NetError> {
-    let mountinfo = mountinfo()?;
-    // All of them: what a mount has of these already may not be taken from it.
-    let strict = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    for point in sockets::mounts_in(&mountinfo, folder) {
-        match mount(None::<&str>, &point, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | strict, None::<&str>) {
-            Ok(()) => {}
-            // Nobody in here gets there: hidden below another mount, where its path leads to no mount or
-            // to nothing, or in a folder of root's only.
-            Err(nix::Error::EINVAL | nix::Error::ENOENT | nix::Error::EACCES) => {}
-            Err(errno) => return Err(failed(&point, errno)),
-        }
-    }
-    Ok(())
-}
-
-/// An empty folder of our own over another.
-fn empty(path: &Path, options: &str) -> Result<(), NetError> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options)).map_err(|errno| failed(path, errno))
-}
-
-fn bind(from: &OwnedFd, to: &Path) -> Result<(), NetError> {
-    let from = PathBuf::from(format!("/proc/self/fd/{}", from.as_raw_fd()));
-    act(Some(&from), to, MsFlags::MS_BIND | MsFlags::MS_REC, None)
-}
-
-fn act(from: Option<&Path>, to: &Path, flags: MsFlags, data: Option<&str>) -> Result<(), NetError> {
-    mount(from, to, None::<&str>, flags, data).map_err(|errno| failed(to, errno))
-}
-
-fn failed(path: &Path, errno: nix::Error) -> NetError {
-    NetError::Mount { path: name(path), source: errno.into() }
-}
-
-fn name(path: &Path) -> Utf8PathBuf {
-    Utf8PathBuf::from(path.to_string_lossy().into_owned())
-}
-
-fn open_path(path: &Path) -> Result<OwnedFd, NetError> {
-    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| NetError::File { path: name(path), source: errno.into() })
-}
-
-fn is_folder(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
-}
-
-/// Something that can be mounted on, in a folder of our own.
-fn make_place(path: &Path, folder: bool) -> Result<(), NetError> {
-    let file = |source| NetError::File { path: name(path), source };
-    if path.symlink_metadata().is_ok() {
-        return Ok(());
-    }
-    if folder {
-        return std::fs::create_dir_all(path).map_err(file);
-    }
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(file)?;
-    }
-    std::fs::File::create(path).map(drop).map_err(file)
-}
-
-/// Where a name leads, even if there is nothing (any more): systemd-resolved's file lies below /run.
-fn final_name(path: &Path) -> PathBuf {
-    let link = |path: &Path| Some(path.parent()?.join(std::fs::read_link(path).ok()?));
-    std::fs::canonicalize(path).ok().or_else(|| link(path)).unwrap_or_else(|| path.to_owned())
+    PathBuf::from(out + rest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const INFO: &str = "1 0 8:1 / / rw shared:1 - ext4 /dev/a rw\n2 1 8:2 / /home/a\\040b rw - xfs /dev/b rw\n\
+        3 1 0:5 / /proc rw - proc proc rw\n4 2 0:9 / /home/a\\040b/far rw - fuse.sshfs u@h: rw\n\
+        5 4 8:3 / /home/a\\040b/far/in rw - ext4 /dev/c rw\n6 1 0:8 / /mnt rw - ext4 /dev/d rw\n7 6 0:8 / /mnt rw - nfs4 n:/ rw\n";
+
     #[test]
-    fn files_below_ssh_are_listed_and_sockets_are_not() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("config.d")).unwrap();
-        std::fs::write(dir.path().join("config.d/a"), "").unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("mux")).unwrap();
-        let mut files = Vec::new();
-        list_files(dir.path(), 3, &mut files);
-        assert_eq!(files, [dir.path().join("config.d/a")]);
+    fn what_lies_on_another_host_or_in_the_kernel_is_told_from_files_of_this_one() {
+        let mounts = Mounts::parse(INFO);
+        for (path, local) in [
+            ("/etc", true),
+            ("/home/a b/x", true),
+            ("/home/a b/far/x", false),
+            ("/home/a b/far/in/x", true),
+            ("/proc/1", false),
+            ("/mnt/x", false),
+        ] {
+            assert_eq!(mounts.is_local(Path::new(path)), local, "{path}");
+        }
+        assert!(!Mounts::parse("").is_local(Path::new("/")), "nothing is known");
     }
 
     #[test]
-    fn a_link_to_nowhere_still_says_where_it_leads() {
-        let dir = tempfile::tempdir().unwrap();
-        let link = dir.path().join("resolv.conf");
-        std::os::unix::fs::symlink("gone/stub", &link).unwrap();
-        assert_eq!(final_name(&link), dir.path().join("gone/stub"));
+    fn the_outermost_mounts_below_a_folder_are_found() {
+        let mounts = Mounts::parse(INFO);
+        assert_eq!(mounts.first_below(Path::new("/home")), [Path::new("/home/a b")]);
+        assert_eq!(mounts.first_below(Path::new("/home/a b")), [Path::new("/home/a b/far")]);
+        assert_eq!(mounts.below(Path::new("/mnt")).count(), 0);
+        assert!(mounts.begins(Path::new("/mnt")) && !mounts.begins(Path::new("/mn")));
     }
 }
