@@ -117,3 +117,27 @@ fn a_host_that_forbids_user_namespaces_is_told_apart() {
         assert!(check.fix.as_ref().unwrap().contains("user.max_user_namespaces"), "{check:?}");
     });
 }
+
+/// What `doctor` says of the confinement of playbooks, which it tries with the program itself.
+fn confinement() -> serde_json::Value {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
+    command.args(["doctor", "--json"]).current_dir(dir.path()).env("BOMA_ROOT", env!("CARGO_MANIFEST_DIR"));
+    command.envs(["BOMA_STATE", "BOMA_RUNS", "BOMA_IT_CACHE"].map(|name| (name, dir.path().join(name))));
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let mut lines = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let found = lines.find(|line| line["check"]["id"] == "confinement").unwrap_or_else(|| panic!("{said}"));
+    found["check"].clone()
+}
+
+#[test]
+fn the_confinement_is_tried_and_its_own_error_says_what_is_missing() {
+    let check = confinement();
+    assert_eq!(check["result"], "ok", "{check}");
+    on_a_fresh_host("the_confinement_is_tried_and_its_own_error_says_what_is_missing", || {
+        std::fs::write("/proc/sys/user/max_user_namespaces", "0").unwrap();
+        let check = confinement();
+        assert_eq!(check["result"], "fail", "{check}");
+        assert!(check["fix"].as_str().unwrap().contains("max_user_namespaces"), "{check}");
+    });
+}

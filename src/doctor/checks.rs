@@ -1,7 +1,7 @@
 //! The checks as data.
 
 use super::NeededFor::{self, Both, Host, Namespace, Nice};
-use super::{Finding, Site, folders, forward, listeners, machine, programs, reach, userns};
+use super::{Finding, Site, confine, folders, forward, listeners, machine, programs, reach, userns};
 use std::time::Duration;
 
 /// One check: what it is called, what needs it, how it is made.
@@ -41,6 +41,7 @@ pub(super) const CHECKS: &[Entry] = &[
     Entry::new("pasta", Namespace, |site| programs::check(site, &programs::PASTA)),
     // Both: in host mode the controller side still gets namespaces of its own.
     Entry::new("user-namespaces", Both, userns::check),
+    Entry::new("confinement", Both, confine::check),
     Entry::new("net-admin", Host, reach::net_admin),
     Entry::new("port-53", Host, listeners::check),
     Entry::new("subnet", Host, reach::subnet),

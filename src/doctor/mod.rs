@@ -4,6 +4,7 @@
 //! something (a namespace, a nameless file) makes it in a process or a descriptor that goes with it.
 
 mod checks;
+mod confine;
 mod early;
 mod folders;
 mod forward;
