@@ -4,6 +4,7 @@
 //! errors has and what the reader can do next. A [`Failure`] is what is left of it at the top: plain
 //! text, ready to be printed or written to `result.json`.
 
+use crate::visible::block;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -100,13 +101,15 @@ impl<E: Blame> From<E> for Failure {
     }
 }
 
+/// For logs and notes: its hidden characters are visible, and only its first line begins where a line does.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.chain.join(": "))?;
-        if let Some(next) = &self.next {
-            write!(f, "\n  next: {next}")?;
+        let indented = |text: &str| block(text).replace('\n', "\n  ");
+        f.write_str(&indented(&self.chain.join(": ")))?;
+        match &self.next {
+            Some(next) => write!(f, "\n  next: {}", indented(next)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -125,6 +128,12 @@ mod tests {
         fn next(&self) -> Option<String> {
             Some("run `boma-qemu doctor`".into())
         }
+    }
+
+    #[test]
+    fn a_failure_shows_what_hides_and_forges_no_line() {
+        let failure = Failure::new(Exit::Lost, "a\nPASSED\u{1b}[2J").next("x\u{202e}");
+        assert_eq!(failure.to_string(), "a\n  PASSED⟨U+001B⟩[2J\n  next: x⟨U+202E⟩");
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //!
 //! The loopback is every local user's. So each connection is asked whose it is before the VM hears of it; a Unix socket
 //! has the file system's own permissions.
+//!
+//! Not fuzzed: what is read here is the user's argument, and a file of this program's own; what is forwarded is not
+//! read.
 
 mod error;
 mod owner;

@@ -2,10 +2,12 @@
 //!
 //! Layers, top to bottom; imports point down only, and siblings do not know each other:
 //! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, fault, observe, diagnose, report), the machine
-//! (image, medium, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures and names.
+//! (image, medium, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures, names and the text of others.
 
 // What fails is handled, or let go of with a reason (`host::presence::ignore`).
 #![cfg_attr(not(test), warn(clippy::let_underscore_must_use, clippy::unused_result_ok))]
+// Nothing is printed but through `host::print`; `clippy.toml` names every other way.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 pub mod access;
 pub mod ansible;
@@ -42,4 +44,5 @@ pub mod snapshot;
 pub mod ssh;
 pub mod timeline;
 pub mod verdict;
+pub mod visible;
 pub mod wait;

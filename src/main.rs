@@ -1,12 +1,13 @@
 //! The `boma-qemu` program.
 
-use boma_qemu::host::programs;
+use boma_qemu::host::{print, programs};
 use boma_qemu::{cli, forward, jobs, monitor, network};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // SAFETY: there is no other thread yet that could be reading the environment.
     unsafe { std::env::set_var("PATH", programs::widened(&programs::path())) };
+    print::tell_panics();
     let args: Vec<String> = std::env::args().skip(1).collect();
     // Hidden subcommands run before anything else: they join namespaces, which needs a single thread.
     match args.split_first() {

@@ -11,6 +11,7 @@ use crate::failure::{Exit, Failure};
 use crate::host::deadline::PROBE_PERIOD;
 use crate::host::dirs::Dirs;
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::tail::Tail;
 use crate::jobs::run;
 use crate::machine::VmDir;
@@ -46,7 +47,7 @@ enum Over {
 
 /// `console --attach`.
 pub(super) fn attach(dirs: &Dirs, host: &HostName) -> Result<u8, Failure> {
-    for (name, is) in [("input", std::io::stdin().is_terminal()), ("output", std::io::stdout().is_terminal())] {
+    for (name, is) in [("input", std::io::stdin().is_terminal()), ("output", rustix::stdio::stdout().is_terminal())] {
         if !is {
             return Err(Failure::new(Exit::Usage, format!("--attach needs a terminal, and standard {name} is none"))
                 .next(format!("`boma-qemu console {host} --follow` prints the console anywhere")));
@@ -56,12 +57,12 @@ pub(super) fn attach(dirs: &Dirs, host: &HostName) -> Result<u8, Failure> {
     run::alive(&vm, host)?;
     let window = raw::window()
         .map(|(rows, columns)| format!("; `stty rows {rows} cols {columns}` tells the guest this window's size"));
-    anstream::eprintln!("attached to the console of {host}; Ctrl-] leaves{}", window.unwrap_or_default());
+    print::err(&format!("attached to the console of {host}; Ctrl-] leaves{}", window.unwrap_or_default()));
     let over = super::dispatch::wait_on(async {
         let _raw = Raw::enter().map_err(broken)?;
         talk(&vm).await.map_err(broken)
     });
-    anstream::eprintln!();
+    print::err("");
     match over? {
         Over::Left => Ok(0),
         Over::MonitorGone => {

@@ -88,7 +88,7 @@ fn tell(report: &Report, what: &str, say: &Say) -> u8 {
         Verdict::Fatal => ("fatal", Exit::Guest),
     };
     for tally in &report.found {
-        say.result(text(tally));
+        say.text(text(tally));
         say.object(&serde_json::json!({"event": "console-finding", "finding": tally}));
     }
     let Report { bytes, lines, found } = report;

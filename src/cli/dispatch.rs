@@ -5,6 +5,7 @@ use super::say::Say;
 use super::{attach, audit, check, experiment, image, look, script, shell, verdict};
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
+use crate::host::print;
 use crate::host::secrets;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
 use crate::jobs::down::{self, Removed, down, prune};
@@ -25,7 +26,9 @@ use std::future::Future;
 pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
     match cli.command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "boma-qemu", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "boma-qemu", &mut script);
+            print::out(String::from_utf8_lossy(&script).trim_end());
             return Ok(0);
         }
         Command::Man { dir } => return look::man(&dir),
@@ -54,7 +57,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             wait_on(script::qmp(&ctx, &host, &command, arguments.as_deref(), timeout, say))
         }
         Command::Wait { host, condition, timeout, since } => {
-            wait_on(script::wait(&ctx, &host, &condition, timeout, since, say))
+            wait_on(script::wait(&ctx, &host, &condition, timeout, since))
         }
         Command::Fault { host, fault } => wait_on(script::fault(&ctx, &host, fault, say)),
         Command::Net { command: NetCommand::Show } => look::net(&dirs, say),
@@ -97,7 +100,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
             stage(ctx, &host, "reset", Asked::Step, say, async |run| {
                 let restore = run.restore().await?;
                 say.object(&serde_json::json!({"event": "restore", "restore": restore}));
-                say.result(verdict::restore(&run.plan.host, &restore));
+                say.text(verdict::restore(&run.plan.host, &restore));
                 Ok(())
             })
         }
@@ -119,7 +122,7 @@ fn change(command: Command, ctx: Context<'_>, say: &Say) -> Result<u8, Failure> 
                 })
                 .await?;
                 run.judge_state()?;
-                say.result(verdict::state(&run.record));
+                say.text(verdict::state(&run.record));
                 run.judge_way()
             })
         }
@@ -180,7 +183,7 @@ fn prove_case(ctx: Context<'_>, host: &HostName, options: Options, keep: bool, s
         resolve(ctx.dirs, host, options)
     };
     let told = |case: &str, outcome: &Outcome| {
-        say.result(format!("\n== the {case} case{}", verdict::text(&outcome.record)));
+        say.text(format!("\n== the {case} case{}", verdict::text(&outcome.record)));
         say.object(&serde_json::json!({"event": "case", "case": case, "result": outcome.record}));
     };
     let proof = wait_on(prove(ctx, host, keep, plan, told))?;
@@ -190,7 +193,7 @@ fn prove_case(ctx: Context<'_>, host: &HostName, options: Options, keep: bool, s
         }
         return Err(failure);
     }
-    say.result(format!(
+    say.text(format!(
         "\nPROVED: red failed after the reboot, and only there; green passed. A green cycle of {host} means something."
     ));
     Ok(0)
@@ -253,7 +256,7 @@ async fn step(mut run: Run<'_>, done: Result<(), Failure>, asked: Asked, say: &S
 
 /// The verdict, and how to look at what was kept.
 fn tell_outcome(outcome: &Outcome, say: &Say) -> u8 {
-    say.result(verdict::text(&outcome.record));
+    say.text(verdict::text(&outcome.record));
     say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));
     if let Some(failure) = &outcome.record.failure {
         super::tell(say, failure);
@@ -265,7 +268,7 @@ fn tell_outcome(outcome: &Outcome, say: &Say) -> u8 {
 }
 
 fn how_to_look(host: &HostName, say: &Say) {
-    say.result(format!(
+    say.text(format!(
         "\nThe VM is still there. Look at it:\n  \
          boma-qemu ssh {host}\n  \
          boma-qemu console {host} --follow\n  \

@@ -13,6 +13,7 @@ use crate::jobs::{Context, guards};
 use crate::machine::VmDir;
 use crate::names::HostName;
 use crate::reboot::{Choice, Mode};
+use crate::visible::line;
 use clap::Parser;
 
 /// `experiment`.
@@ -48,7 +49,7 @@ pub(super) fn run(
     let told = |one: &OneRun| say.object(&serde_json::json!({"event": "run", "run": one}));
     let outcome = wait_on(experiment(ctx, host, plan, &wanted, keep, told))?;
     let all = &outcome.experiment;
-    say.result(text(all, outcome.folder.path().as_str()));
+    say.text(text(all, outcome.folder.path().as_str()));
     say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": all}));
     if let Some(failure) = why(all) {
         super::tell(say, &failure);
@@ -76,13 +77,13 @@ pub(crate) fn text(all: &Experiment, folder: &str) -> String {
         matrix(all)
     );
     for run in &all.runs {
-        out.extend(run.wrong().iter().map(|wrong| format!("\n  {}: {wrong}", run.folder)));
+        out.extend(run.wrong().iter().map(|wrong| format!("\n  {}: {}", run.folder, line(wrong))));
     }
     for (mode, what, times, of) in losses(all) {
-        out += &format!("\n  {mode} lost state in {times} of {of}: {what}");
+        out += &format!("\n  {mode} lost state in {times} of {of}: {}", line(&what));
     }
     for leak in &all.leaks {
-        out += &format!("\n  LEAKED {}: {}", leak.what, leak.why);
+        out += &format!("\n  LEAKED {}: {}", line(&leak.what), line(&leak.why));
     }
     out + &format!("\n  evidence {folder}")
 }
@@ -175,23 +176,23 @@ fn table(rows: &[Vec<String>]) -> String {
     let Some((heads, body)) = rows.split_first() else { return String::new() };
     let words: Vec<Vec<&str>> = heads.iter().map(|head| head.split(' ').collect()).collect();
     let height = words.iter().skip(1).map(Vec::len).max().unwrap_or(0);
-    let head_rows = (0..height).map(|line| {
-        let word = |words: &Vec<&str>| (line + words.len()).checked_sub(height).map_or("", |n| words[n]).to_owned();
-        let first = |words: &Vec<&str>| if line + 1 == height { words.join(" ") } else { String::new() };
+    let head_rows = (0..height).map(|row| {
+        let word = |words: &Vec<&str>| (row + words.len()).checked_sub(height).map_or("", |n| words[n]).to_owned();
+        let first = |words: &Vec<&str>| if row + 1 == height { words.join(" ") } else { String::new() };
         words.iter().enumerate().map(|(n, words)| if n == 0 { first(words) } else { word(words) }).collect()
     });
     let all: Vec<Vec<String>> = head_rows.chain(body.iter().cloned()).collect();
     let columns = heads.len();
     let width = |n: usize| all.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
+    let written = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).enumerate().map(|(n, (cell, width))| match n {
             0 => format!("  {cell:<width$}"),
             _ => format!("  {cell:>width$}"),
         });
         format!("{}\n", cells.collect::<String>().trim_end())
     };
-    all.iter().map(line).collect()
+    all.iter().map(written).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::fault::{InForce, in_force};
 use crate::host::dirs::Dirs;
 use crate::host::presence::Presence;
+use crate::host::print;
 use crate::image::Cache;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
@@ -21,6 +22,7 @@ use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use crate::qemu::Machine;
+use crate::visible::line;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -40,7 +42,7 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &S
     for check in &checks {
         say.object(&serde_json::json!({"event": "check", "check": check}));
     }
-    say.result(crate::doctor::table(&checks).trim_end());
+    say.painted(&crate::doctor::table(&checks));
     let can = crate::doctor::can_run(&checks);
     say.object(&serde_json::json!({"event": "doctor", "can_run": can}));
     Ok(if can { 0 } else { Exit::Host.code() })
@@ -71,7 +73,7 @@ pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) ->
     // A value on the command line may be a secret.
     shown["plan"]["options"]["extra_vars"] = serde_json::json!(plan.options.extra_vars.len());
     say.object(&shown);
-    say.result(crate::plan::text(&plan, dirs, own).trim_end());
+    say.text(crate::plan::text(&plan, dirs, own).trim_end());
     Ok(0)
 }
 
@@ -169,7 +171,7 @@ fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) -> Result<(), F
             )
         }
     };
-    say.result(text);
+    say.text(text);
     say.object(&serde_json::json!({"event": "network", "name": name, "alive": net.is_some(), "egress": net.as_ref().map(|n| n.egress()), "namespace": net.as_ref().and_then(|n| n.namespace()), "enter": net.as_ref().and_then(|n| n.enter_by_hand()), "plan": net.as_ref().map(|n| n.plan())}));
     Ok(())
 }
@@ -182,7 +184,7 @@ pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, 
             .next(format!("start a VM with `boma-qemu up {host}`; the consoles of past runs are in the evidence"))
     };
     let mut file = std::fs::File::open(vm.console()).map_err(read)?;
-    let mut out = std::io::stdout();
+    let mut out = print::pass_through();
     let mut buffer = vec![0; 65536];
     loop {
         let gap = gap::mark(gap::skip(&file).map_err(read)?);
@@ -219,7 +221,7 @@ pub(super) async fn observe(
     let Some(earlier) = earlier else {
         match say.is_json() {
             true => say.object(&serde_json::json!({"event": "state", "state": now})),
-            false => say.out(&serde_json::to_string_pretty(&now).unwrap_or_default()),
+            false => print::object_pretty(&now),
         }
         return Ok(0);
     };
@@ -230,7 +232,8 @@ pub(super) async fn observe(
     for change in &diff.changes {
         let mark = if change.loss.is_some() { "LOST" } else { "    " };
         let words = |side: &Option<String>| side.as_deref().unwrap_or("-").replace('\n', " | ");
-        say.result(format!("{mark} {}: {} -> {}", change.id(), words(&change.before), words(&change.after)));
+        let text = format!("{mark} {}: {} -> {}", change.id(), words(&change.before), words(&change.after));
+        say.result(line(&text));
     }
     Ok(0)
 }
@@ -240,13 +243,13 @@ pub(super) async fn foretell(ctx: Context<'_>, host: &HostName, say: &Say) -> Re
     let state = Run::resume(ctx, host)?.state_at_a_glance().await?;
     let foretold = crate::observe::foretell(&state);
     for one in &foretold {
-        say.result(format!("{}\n    {}", one.id, one.what));
+        say.text(format!("{}\n    {}", line(&one.id), line(&one.what)));
     }
     if foretold.is_empty() {
         say.result("Nothing shows that a reboot would take away or bring back. Only a reboot proves it.");
     }
     for (section, why) in state.failed() {
-        say.result(format!("{section} could not be seen: {why}"));
+        say.result(format!("{section} could not be seen: {}", line(why)));
     }
     let unseen: std::collections::BTreeMap<_, _> = state.failed().collect();
     say.object(&serde_json::json!({"event": "foretold", "foretold": foretold, "unseen": unseen}));

@@ -1,4 +1,6 @@
 //! The command line: arguments in, one exit code out.
+//!
+//! Not fuzzed: what is read here is what the user gives, and evidence of this program's own.
 
 mod args;
 mod attach;
@@ -14,11 +16,14 @@ mod shell;
 mod verdict;
 
 use crate::failure::{Exit, Failure};
-use crate::host::presence::ignore;
-use crate::host::secrets::mask;
+use crate::host::presence::{IN_MEMORY, ignore};
+use crate::host::print;
+use crate::visible::{Painted, block};
+use anstyle::{AnsiColor, Style};
 use args::Cli;
 use clap::Parser;
 use say::Say;
+use std::fmt::Write;
 use std::process::ExitCode;
 
 /// Run the program with this process's arguments.
@@ -27,7 +32,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Passed };
-            ignore(error.print(), "the reader has closed the pipe");
+            // It repeats what was given to us, so it goes through the door like all text of others.
+            match code {
+                Exit::Passed => print::help(&error),
+                // As plain text it would have lost the escape sequences that were given to it.
+                _ => print::err(error.render().ansi().to_string().trim_end()),
+            }
             return ExitCode::from(code.code());
         }
     };
@@ -44,17 +54,26 @@ pub fn main() -> ExitCode {
 
 /// One failure: what, why, what next. On standard error, and as an object with `--json`.
 fn tell(say: &Say, failure: &Failure) {
-    let (red, bold, reset) = ("\x1b[1;31m", "\x1b[1m", "\x1b[0m");
-    anstream::eprintln!("{red}error:{reset} {}", mask(&failure.chain.join(": ")));
+    let mut text = Painted::default();
+    text.paint(AnsiColor::Red.on_default().bold(), "error:");
+    ignore(write!(text, " {}", hanging(&failure.chain.join(": "))), IN_MEMORY);
     if let Some(next) = &failure.next {
-        anstream::eprintln!("{bold}next:{reset}  {}", mask(next));
+        ignore(writeln!(text), IN_MEMORY);
+        text.paint(Style::new().bold(), "next:");
+        ignore(write!(text, "  {}", hanging(next)), IN_MEMORY);
     }
+    print::err_painted(&text);
     say.object(&serde_json::json!({"event": "failure", "code": failure.exit.code(), "failure": failure}));
+}
+
+/// Every line but the first behind the words that begin the text: none can look like a line of ours.
+fn hanging(text: &str) -> String {
+    block(text).trim_end().replace('\n', "\n       ")
 }
 
 /// The program's own trace, for its developers: `-vv`, or RUST_LOG.
 fn trace(verbose: u8) {
     let level = if verbose > 1 { "boma_qemu=debug" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| print::Trace).init();
 }

@@ -2,16 +2,17 @@
 //! per phase, elsewhere a plain line when a phase begins and one when it ends. Results go to standard
 //! output; with `--json` every line there is one JSON object.
 
-use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::secrets::mask;
 use crate::jobs::Progress;
+use crate::visible::{Painted, block, line};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Why a line that could not be printed is let go of.
-const NO_READER: &str = "the terminal or the pipe is gone";
+/// What stands before a note, and before each of its lines.
+const INDENT: &str = "           ";
 
 /// The program's voice.
 pub(crate) struct Say {
@@ -30,43 +31,49 @@ impl Say {
         self.json
     }
 
-    /// A result for a person; nothing with `--json`.
+    /// A result for a person, in one line whatever it holds; nothing with `--json`.
     pub(crate) fn result(&self, text: impl AsRef<str>) {
+        self.text(line(text.as_ref()));
+    }
+
+    /// A result of several lines: what it holds of others was made one line each before ([`line`]).
+    pub(crate) fn text(&self, text: impl AsRef<str>) {
         if !self.json {
-            self.out(text.as_ref());
+            print::out(text.as_ref());
+        }
+    }
+
+    /// The same in colours.
+    pub(crate) fn painted(&self, text: &Painted) {
+        if !self.json {
+            print::out_painted(text);
         }
     }
 
     /// A result for a program; nothing without `--json`.
     pub(crate) fn object(&self, value: &serde_json::Value) {
         if self.json {
-            self.out(&value.to_string());
+            print::object(value);
         }
     }
 
-    /// A line on standard output whatever the mode: what the command was asked to print.
-    pub(crate) fn out(&self, line: &str) {
-        // A reader that has gone away (`| head`) is not our failure.
-        ignore(writeln!(anstream::stdout(), "{}", mask(line)), NO_READER);
-    }
-
-    fn err(&self, line: &str) {
-        let line = mask(line);
+    fn err(&self, text: &str) {
         match &*self.live.borrow() {
-            Some((bar, _)) => bar.suspend(|| {
-                ignore(writeln!(anstream::stderr(), "{line}"), NO_READER);
-            }),
-            None => {
-                ignore(writeln!(anstream::stderr(), "{line}"), NO_READER);
-            }
+            Some((bar, _)) => bar.suspend(|| print::err(text)),
+            None => print::err(text),
         }
+    }
+
+    /// What is said of the phase that runs, in its own line.
+    fn live(bar: &ProgressBar, text: &str) {
+        bar.set_message(line(&mask(text.trim())).into_owned());
     }
 }
 
 impl Progress for Say {
     fn begin(&self, phase: &str) {
         self.object(&serde_json::json!({"event": "phase-begin", "phase": phase}));
-        let bar = match std::io::stderr().is_terminal() {
+        let bar = match rustix::stdio::stderr().is_terminal() {
             true => {
                 let bar = ProgressBar::new_spinner();
                 // The template is a constant; a wrong one would show in the first run.
@@ -90,27 +97,28 @@ impl Progress for Say {
         }
         let word = if ok { "ok" } else { "FAILED" };
         let gap = if outcome.is_empty() { "" } else { ": " };
-        self.err(&format!("{phase:<10} {word} in {seconds:.1} s{gap}{outcome}"));
+        self.err(&format!("{phase:<10} {word} in {seconds:.1} s{gap}{}", line(outcome)));
         self.object(&serde_json::json!({
             "event": "phase-end", "phase": phase, "ok": ok, "seconds": seconds, "outcome": outcome
         }));
     }
 
     fn note(&self, text: &str) {
-        self.err(&format!("           {text}"));
+        // A line of others' cannot begin where ours do.
+        self.err(&format!("{INDENT}{}", block(text).replace('\n', &format!("\n{INDENT}"))));
         self.object(&serde_json::json!({"event": "note", "text": text}));
     }
 
-    fn output(&self, line: &str) {
+    fn output(&self, said: &str) {
         match &*self.live.borrow() {
-            Some((bar, _)) if !bar.is_hidden() && !self.verbose => bar.set_message(mask(line.trim()).into_owned()),
-            _ => self.err(&format!("  | {line}")),
+            Some((bar, _)) if !bar.is_hidden() && !self.verbose => Self::live(bar, said),
+            _ => self.err(&format!("  | {}", line(said))),
         }
     }
 
-    fn trace(&self, line: &str) {
+    fn trace(&self, said: &str) {
         if let Some((bar, _)) = &*self.live.borrow() {
-            bar.set_message(mask(line.trim()).into_owned());
+            Self::live(bar, said);
         }
     }
 }

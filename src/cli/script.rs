@@ -6,18 +6,18 @@ use crate::fault::{Brought, Fault};
 use crate::host::deadline::PROBE_PERIOD;
 use crate::host::dirs::Dirs;
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::ProcessId;
 use crate::jobs::Context;
 use crate::jobs::run::{self, Run};
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, Follow, JournalError, What, read_all};
+use crate::monitor::events::{Follow, JournalError, What, read_all};
 use crate::monitor::{Client, ClientError, QemuStatus, Refusal};
 use crate::names::HostName;
 use crate::qmp::QmpError;
 use crate::wait::condition::Condition;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
-use std::io::Write;
 use std::time::Duration;
 
 /// `qmp`.
@@ -42,7 +42,7 @@ pub(super) async fn qmp(
     };
     match say.is_json() {
         true => say.object(&json!({"event": "qmp", "command": command, "since": since, "return": answer})),
-        false => say.out(&serde_json::to_string_pretty(&answer).unwrap_or_default()),
+        false => print::object_pretty(&answer),
     }
     Ok(0)
 }
@@ -107,7 +107,7 @@ pub(super) async fn events(dirs: &Dirs, host: &HostName, follow: bool, since: Op
     let since = since.unwrap_or(0);
     if !follow {
         let all = read_all(&vm.events()).map_err(read)?;
-        let printed = all.iter().filter(|event| event.seq > since).try_for_each(print);
+        let printed = all.iter().filter(|event| event.seq > since).try_for_each(print::exact);
         ignore(printed, "the reader has gone away (`| head`)");
         return Ok(0);
     }
@@ -124,7 +124,7 @@ pub(super) async fn events(dirs: &Dirs, host: &HostName, follow: bool, since: Op
             () = reader_gone() => return Ok(0),
         };
         orderly |= matches!(event.what, What::Stop);
-        if print(&event).is_err() {
+        if print::exact(&event).is_err() {
             return Ok(0);
         }
     }
@@ -137,14 +137,6 @@ fn ended(host: &HostName, orderly: bool) -> Result<u8, Failure> {
         false => Err(Failure::new(Exit::Lost, format!("the VM's monitor is gone, and QEMU of {host} with it"))
             .next(format!("see monitor.log in the VM's folder; `boma-qemu down {host}` removes what is left"))),
     }
-}
-
-fn print(event: &Event) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
-    line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
 }
 
 /// Returns once the VM's monitor has ended.
@@ -163,7 +155,7 @@ async fn reader_gone() {
 
 /// Whether nobody reads our output any more.
 pub(super) fn reader_is_gone() -> bool {
-    let stdout = std::io::stdout();
+    let stdout = rustix::stdio::stdout();
     let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
     poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::ERR)
 }
@@ -175,7 +167,6 @@ pub(super) async fn wait(
     condition: &Condition,
     limit_s: u64,
     since: Option<u64>,
-    say: &Say,
 ) -> Result<u8, Failure> {
     let run = Run::resume(*ctx, host)?;
     let waited = run.wait(condition, since, Duration::from_secs(limit_s)).await;
@@ -184,7 +175,7 @@ pub(super) async fn wait(
     if let (Value::Object(line), Ok(Value::Object(waited))) = (&mut line, serde_json::to_value(&waited)) {
         line.extend(waited);
     }
-    say.out(&line.to_string());
+    print::object(&line);
     Ok(0)
 }
 

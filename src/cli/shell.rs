@@ -5,6 +5,7 @@ use super::say::Say;
 use crate::failure::{Exit, Failure};
 use crate::forward::{self, Forwarded, Spec};
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::own_exe;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
@@ -21,7 +22,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) fn ssh(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
     let run = Run::resume(*ctx, host)?;
     // A terminal in the guest only where there is one at both ends here: it would change the output's line ends.
-    let tty: &[&str] = if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() { &["-t"] } else { &[] };
+    let tty: &[&str] =
+        if std::io::stdin().is_terminal() && rustix::stdio::stdout().is_terminal() { &["-t"] } else { &[] };
     if command.is_empty() {
         return Err(become_(&Ssh::new(&run.vm, run.network()?.enter()).argv(tty, &[])));
     }
@@ -105,7 +107,7 @@ async fn in_guest(ssh: &Ssh, tty: &[&str], command: &[String]) -> Result<u8, Fai
         if let Some(code) = killed(&text) {
             return Ok(code);
         }
-        anstream::eprintln!("boma-qemu: {}", explained(&text));
+        print::err(&format!("boma-qemu: {}", explained(&text)));
     }
     Ok(code)
 }

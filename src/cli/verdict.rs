@@ -12,6 +12,7 @@ use crate::names::{BootId, HostName};
 use crate::observe::Finding;
 use crate::reboot::{Proof, Restart};
 use crate::snapshot::Restore;
+use crate::visible::line;
 use std::fmt::Write;
 
 /// The verdict as text, without colours: it is read in logs as often as on a terminal.
@@ -35,7 +36,7 @@ pub(crate) fn restore(host: &HostName, restore: &Restore) -> String {
 }
 
 fn write(record: &Record, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\n{}", headline(record))?;
+    writeln!(out, "\n{}", line(&headline(record)))?;
     write_first(record, out)?;
     let made = &record.made_of;
     writeln!(out, "  vm         {}, {}", record.vm, made.accel)?;
@@ -46,9 +47,9 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         write_restart(restart, out)?;
     }
     if let Some(way) = record.way.as_ref().filter(|way| !way.is_plain()) {
-        writeln!(out, "  way in     {}", way.line())?;
+        writeln!(out, "  way in     {}", line(&way.line()))?;
         for change in way.changes() {
-            writeln!(out, "             {}", change.what)?;
+            writeln!(out, "             {}", line(&change.what))?;
         }
     }
     write_reports(&record.playbooks, out)?;
@@ -56,7 +57,7 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     write_state(record, out)?;
     passes::write(record, out)?;
     for leak in &record.leaks {
-        writeln!(out, "  LEAKED     {}: {}", leak.what, leak.why)?;
+        writeln!(out, "  LEAKED     {}: {}", line(&leak.what), line(&leak.why))?;
     }
     writeln!(out, "  evidence   {}", record.run)
 }
@@ -64,8 +65,8 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
 /// What is wrong first, in its own words: a unit that broke explains most of what comes below.
 fn write_first(record: &Record, out: &mut String) -> std::fmt::Result {
     let Some(unit) = record.state.as_ref().and_then(|state| state.broken.first()) else { return Ok(()) };
-    writeln!(out, "  {:<10} {}", "first", unit.what)?;
-    unit.words.iter().try_for_each(|line| writeln!(out, "             {}: {line}", unit.unit))
+    writeln!(out, "  {:<10} {}", "first", line(&unit.what))?;
+    unit.words.iter().try_for_each(|said| writeln!(out, "             {}: {}", line(&unit.unit), line(said)))
 }
 
 /// The newest phases only: a VM on which somebody works all day has hundreds.
@@ -93,9 +94,9 @@ fn write_restart(restart: &Restart, out: &mut String) -> std::fmt::Result {
             writeln!(out, "{}, no reboot: boot id still {id}, soft reboots {} -> {count}", restart.mode, count - 1)?;
         }
     }
-    let mut more = |line: String| writeln!(out, "             {line}");
-    for line in &restart.prepared {
-        more(format!("before: {line}"))?;
+    let mut more = |said: String| writeln!(out, "             {}", line(&said));
+    for step in &restart.prepared {
+        more(format!("before: {step}"))?;
     }
     if let Some(triggered) = &restart.triggered {
         more(triggered.to_string())?;
@@ -123,8 +124,8 @@ fn write_reports(playbooks: &[Playbook], out: &mut String) -> std::fmt::Result {
     let reports: Vec<_> = playbooks.iter().flat_map(|playbook| &playbook.reports).collect();
     for (n, report) in reports.iter().take(SHOWN).enumerate() {
         let first = report.message.lines().next().unwrap_or_default();
-        let line = Report { message: first.to_owned(), ..(*report).clone() };
-        writeln!(out, "  {:<10} {line}", if n == 0 { "to know" } else { "" })?;
+        let said = Report { message: first.to_owned(), ..(*report).clone() }.to_string();
+        writeln!(out, "  {:<10} {}", if n == 0 { "to know" } else { "" }, line(&said))?;
     }
     match reports.len().saturating_sub(SHOWN) {
         0 => Ok(()),
@@ -138,14 +139,14 @@ fn write_checks(runs: &[Checks], out: &mut String) -> std::fmt::Result {
     let width = last.checks.iter().map(|c| c.id.len()).max().unwrap_or(0);
     for (n, check) in last.checks.iter().enumerate() {
         let label = if n == 0 { "checks" } else { "" };
-        write!(out, "  {label:<10} {:width$}", check.id)?;
+        write!(out, "  {label:<10} {:width$}", line(&check.id))?;
         for run in runs {
             let found = run.checks.iter().find(|c| c.id == check.id);
-            write!(out, "  {}: {}", short(&run.when), found.map_or("-", word))?;
+            write!(out, "  {}: {}", line(short(&run.when)), found.map_or("-", word))?;
         }
         match check.ok {
             true => writeln!(out)?,
-            false => writeln!(out, "  ({})", check.detail)?,
+            false => writeln!(out, "  ({})", line(&check.detail))?,
         }
     }
     Ok(())
@@ -208,36 +209,40 @@ fn write_state(record: &Record, out: &mut String) -> std::fmt::Result {
         if judged.allowed.is_empty() { String::new() } else { format!(", {} allowed", judged.allowed.len()) }
     )?;
     for finding in judged.findings.iter().take(SHOWN) {
-        writeln!(out, "             {}\n               {}", finding.id, finding.what)?;
+        writeln!(out, "             {}\n               {}", line(&finding.id), line(&finding.what))?;
         if let Some(more) = consequences(finding) {
-            writeln!(out, "               {more}")?;
+            writeln!(out, "               {}", line(&more))?;
         }
         if let Some(task) = &finding.set_by {
-            writeln!(out, "               {task}")?;
+            writeln!(out, "               {}", line(&task.to_string()))?;
         }
     }
     for (finding, why) in judged.allowed.iter().take(SHOWN) {
-        writeln!(out, "             {}\n               allowed: {why}", finding.id)?;
+        writeln!(out, "             {}\n               allowed: {}", line(&finding.id), line(why))?;
     }
     if judged.findings.len() > SHOWN {
         writeln!(out, "             and {} more in result.json", judged.findings.len() - SHOWN)?;
     }
     for ill in state.standing.iter().take(SHOWN) {
-        writeln!(out, "             {}", ill.what)?;
+        writeln!(out, "             {}", line(&ill.what))?;
     }
     for (_, what) in judged.took_effect.iter().take(SHOWN) {
-        writeln!(out, "             took effect at the boot: {what}")?;
+        writeln!(out, "             took effect at the boot: {}", line(what))?;
     }
     if !state.foretold.is_empty() {
         let came = state.foretold.iter().filter(|one| one.came_true == Some(true)).count();
         writeln!(out, "             {came} of {} that the look before it foretold came true", state.foretold.len())?;
     }
     for (section, why) in &state.unseen {
-        writeln!(out, "             {section} could not be seen: {why}")?;
+        writeln!(out, "             {section} could not be seen: {}", line(why))?;
     }
     for (when, look) in [("before", &state.before), ("after", &state.after)] {
         if !look.moving.is_empty() {
-            writeln!(out, "             never at rest {when} the reboot: {} still changed", look.moving.join(", "))?;
+            writeln!(
+                out,
+                "             never at rest {when} the reboot: {} still changed",
+                line(&look.moving.join(", "))
+            )?;
         }
     }
     for glob in &judged.unused {

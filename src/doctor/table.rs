@@ -1,7 +1,8 @@
 //! The checks as text for people, at most 100 columns wide.
 
 use super::{Check, Outcome, can_run};
-use crate::host::presence::ignore;
+use crate::host::presence::{IN_MEMORY, ignore};
+use crate::visible::Painted;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -11,35 +12,29 @@ const WIDTH: usize = 100;
 /// The table: one line per check, with the fix below what is not as it should be, and a last line that says
 /// whether a VM could run.
 ///
-/// Colours are ANSI codes: print it through `anstream`, which takes them out where there is no terminal.
-pub fn table(checks: &[Check]) -> String {
+pub fn table(checks: &[Check]) -> Painted {
     let widest = checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
     let indent = 6 + widest + 2;
-    let mut text = String::new();
+    let mut text = Painted::default();
     for check in checks {
         let (word, style) = word(check.result);
         let seen = wrap(check.probed.split_whitespace(), indent, "");
-        ignore(
-            writeln!(text, "{style}{word:<6}{style:#}{id:<widest$}  {seen}", id = check.id),
-            "writing into a String cannot fail",
-        );
+        text.paint(style, &format!("{word:<6}"));
+        ignore(writeln!(text, "{id:<widest$}  {seen}", id = check.id), IN_MEMORY);
         if let (Outcome::Warn | Outcome::Fail, Some(fix)) = (check.result, &check.fix) {
             ignore(
                 writeln!(text, "{:indent$}{}", "", wrap(format!("fix: {fix}").split_whitespace(), indent, "     ")),
-                "writing into a String cannot fail",
+                IN_MEMORY,
             );
         }
     }
-    let bold = Style::new().bold();
     let ids: Vec<_> = checks.iter().filter(|check| check.result == Outcome::Fail).map(|check| check.id).collect();
     let last = match can_run(checks) {
         true => "a VM can run here".to_owned(),
         false => format!("a VM cannot run here: {}", ids.join(", ")),
     };
-    ignore(
-        write!(text, "\n{bold}{}{bold:#}", wrap(last.split_whitespace(), 0, "  ")),
-        "writing into a String cannot fail",
-    );
+    ignore(writeln!(text), IN_MEMORY);
+    text.paint_lines(Style::new().bold(), &wrap(last.split_whitespace(), 0, "  "));
     text
 }
 
@@ -91,7 +86,7 @@ mod tests {
     }
 
     fn plain(checks: &[Check]) -> String {
-        anstream::adapter::strip_str(&table(checks)).to_string()
+        anstream::adapter::strip_str(table(checks).as_str()).to_string()
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! The host that runs the VM: external commands, the ledger of changes, locks, deadlines, processes.
+//!
+//! Not fuzzed: what is read here is what the kernel and this program's own processes say; what others wrote passes as a
+//! whole.
 
 pub mod child;
 pub mod cmd;
@@ -9,6 +12,7 @@ pub mod lock;
 pub mod lookup;
 pub mod memory;
 pub mod presence;
+pub mod print;
 pub mod process;
 pub mod programs;
 pub mod secrets;

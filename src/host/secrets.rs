@@ -4,6 +4,7 @@
 //! (standard output and error, the evidence, Ansible's log, the record) mask them. They are known to the whole
 //! process, since a door does not know whose words it lets through. A mask is as long as what it hides: offsets hold.
 
+use crate::visible;
 use regex::bytes::{Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock};
@@ -33,13 +34,17 @@ pub fn know(values: impl IntoIterator<Item = String>) {
     known.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
 }
 
-/// As it is; in JSON; in XML and HTML; in base64 (where it stands alone).
+/// As it is; in JSON; in XML and HTML; in base64 (where it stands alone); and as text and JSON show what is hidden in it.
 fn ways(text: &str) -> Vec<String> {
     use base64::Engine;
     let json = serde_json::to_string(text).unwrap_or_default();
     let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let base64 = base64::engine::general_purpose::STANDARD.encode(text);
-    let mut ways = vec![text.to_owned(), json.trim_matches('"').to_owned(), html, base64];
+    let json = json.trim_matches('"').to_owned();
+    let shown = [visible::line(text), visible::json(&json)].map(Cow::into_owned);
+    let mut ways = vec![text.to_owned(), json, html, base64];
+    ways.extend(shown);
+    ways.retain(|way| way.len() >= SHORTEST);
     ways.dedup();
     ways
 }
@@ -119,6 +124,15 @@ mod tests {
         assert!(matches!(mask("short is no secret"), Cow::Borrowed(_)));
         let clean = masked(b"\xff plan\"ted<secret> \xfe");
         assert_eq!(&clean[..], b"\xff **************** \xfe");
+    }
+
+    #[test]
+    fn a_secret_that_holds_what_is_hidden_is_masked_as_it_is_shown_too() {
+        know(["se\u{1b}[2Jcr\u{200b}et".to_owned()]);
+        assert!(!mask("x ⟨U+001B⟩[2Jcr").contains("***"));
+        assert!(!mask(&visible::line("it is se\u{1b}[2Jcr\u{200b}et")).contains("cr"));
+        let json = visible::json_of(&"se\u{1b}[2Jcr\u{200b}et").unwrap();
+        assert!(!mask(&json).contains("cr"), "{}", mask(&json));
     }
 
     #[test]

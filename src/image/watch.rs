@@ -1,5 +1,6 @@
 //! How long work on an image tells what it does, and how it is stopped.
 
+use crate::host::print;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ impl<F: Fn() -> bool> Watch for Terminal<F> {
             if let Some(bar) = bar.take() {
                 bar.finish_and_clear();
             }
-            anstream::eprintln!("{:6.1} s  {line}", self.start.elapsed().as_secs_f64());
+            print::err(&format!("{:6.1} s  {line}", self.start.elapsed().as_secs_f64()));
         });
     }
 

@@ -134,7 +134,7 @@ impl Run<'_> {
             Err(error) => return Ok(Said { text: format!("{error}; the state is not compared"), ok: false }),
         };
         // Plain data with string keys: serialising it cannot fail.
-        self.folder().write(file, serde_json::to_string_pretty(&seen.state).unwrap_or_default())?;
+        self.folder().write(file, crate::visible::json_pretty(&seen.state).unwrap_or_default())?;
         let rest = match seen.moving.is_empty() {
             true => "at rest".to_owned(),
             false => format!("never at rest, {} still changed", seen.moving.join(", ")),

@@ -352,6 +352,6 @@ impl Record {
             written.deeds.clear();
         }
         // Plain data with string keys: serialising it cannot fail.
-        mask(&serde_json::to_string_pretty(&written).unwrap_or_default()).into_owned()
+        mask(&crate::visible::json_pretty(&written).unwrap_or_default()).into_owned()
     }
 }

@@ -36,7 +36,7 @@ impl Run<'_> {
     fn keep_timeline(&self, console: String, timeline: &Timeline) -> BootSeen {
         let file = format!("timeline/{}-{}.json", self.record.boots.len() + 1, console);
         // Plain data with string keys: serialising it cannot fail.
-        let text = serde_json::to_string_pretty(timeline).unwrap_or_default();
+        let text = crate::visible::json_pretty(timeline).unwrap_or_default();
         let kept = self.folder().write(&file, text);
         let why = kept.err().map(|error| Failure::from(error).to_string());
         BootSeen { console, stages: Some(timeline.stages), file: Some(file), why }

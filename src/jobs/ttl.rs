@@ -14,6 +14,7 @@ use crate::host::dirs::{DirError, Dirs, write_private};
 use crate::host::ledger::{Change, Ledger};
 use crate::host::lock::Lock;
 use crate::host::presence::{Presence, ignore};
+use crate::host::print;
 use crate::host::process::{self, ProcessId};
 use crate::jobs::record::Record;
 use crate::machine::VmDir;
@@ -140,7 +141,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            anstream::eprintln!("{NAME}: {failure}");
+            print::err(&format!("{NAME}: {failure}"));
             ExitCode::from(failure.exit.code())
         }
     }
@@ -219,7 +220,7 @@ impl Progress for Log {
         self.note(&format!("{phase}: {mark}well after {seconds:.1} s: {outcome}"));
     }
     fn note(&self, text: &str) {
-        anstream::eprintln!("{} {text}", humantime::format_rfc3339_seconds(std::time::SystemTime::now()));
+        print::err(&format!("{} {text}", humantime::format_rfc3339_seconds(std::time::SystemTime::now())));
     }
     fn output(&self, _: &str) {}
     fn trace(&self, _: &str) {}

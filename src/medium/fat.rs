@@ -187,7 +187,7 @@ fn entries(folder: &str, bytes: &[u8]) -> Vec<FatFile> {
                 if attributes & 0x08 != 0 || entry[0] == b'.' {
                     continue;
                 }
-                let name = long.unwrap_or_else(|| short_name(entry)).replace(['/', '\0'], "\u{fffd}");
+                let name = super::one_name(&long.unwrap_or_else(|| short_name(entry)));
                 found.push(FatFile {
                     path: format!("{folder}/{name}"),
                     folder: attributes & 0x10 != 0,

@@ -9,6 +9,8 @@
 //! A medium that is damaged opens as far as it can be read, and [`Medium::damage`] names what is wrong with it.
 //!
 //! *Why own code:* docs/decisions.md, "A boot image is read in process".
+//!
+//! Fuzzed as `medium`.
 
 mod bytes;
 mod damage;
@@ -267,6 +269,12 @@ impl Medium {
             Fault::Io(source) => MediumError::Io { path, source },
         }
     }
+}
+
+/// A name as it is kept. No system writes a slash or a NUL: they would make a path that means another file. A line end would
+/// make two entries of one in a list.
+fn one_name(name: &str) -> String {
+    name.replace(['/', '\0'], "\u{fffd}").replace('\n', "⟨U+000A⟩").replace('\r', "⟨U+000D⟩")
 }
 
 #[cfg(test)]

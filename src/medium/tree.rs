@@ -211,8 +211,7 @@ impl Walk<'_> {
             Names::Joliet => record.joliet_name(),
             _ => record.plain_name(),
         };
-        // No system writes these; they would make a path that means another file.
-        let name = name.replace(['/', '\0'], "\u{fffd}");
+        let name = super::one_name(&name);
         if matches!(&*name, "" | "." | "..") { "\u{fffd}".into() } else { name }
     }
 

@@ -5,6 +5,7 @@ use crate::console::allow::Allowed;
 use crate::console::gap;
 use crate::console::rules::{Finding, Watcher};
 use crate::console::times::PERIOD_S;
+use crate::host::print;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -211,7 +212,7 @@ impl TimesFile {
             self.count += 1;
             self.last = now;
             if let Err(error) = self.file.write_all(format!("{now:.6} {offset}\n").as_bytes()) {
-                anstream::eprintln!("the time of the console's byte {offset} is lost: {error}");
+                print::err(&format!("the time of the console's byte {offset} is lost: {error}"));
             }
         }
     }

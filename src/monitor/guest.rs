@@ -5,6 +5,7 @@ use super::files::Files;
 use crate::drive::Drive;
 use crate::failure::{Blame, Exit};
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::qemu::media::{CD_DEVICE, First, LAST};
@@ -236,7 +237,7 @@ impl Guest {
         match self.process.open() {
             Ok(Some(fd)) => ignore(rustix::process::pidfd_send_signal(&fd, signal), "it can only have ended meanwhile"),
             Ok(None) => {}
-            Err(e) => anstream::eprintln!("cannot signal QEMU, process {}: {e}", self.process.pid),
+            Err(e) => print::err(&format!("cannot signal QEMU, process {}: {e}", self.process.pid)),
         }
     }
 

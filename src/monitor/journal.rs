@@ -61,13 +61,13 @@ impl Journal {
         let io = |source| JournalError::Io { path: self.path.clone(), source };
         let wall = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
         let entry = Entry { seq: self.next, wall, mono: monotonic(), source, kind: kind.to_owned(), console, data };
-        let mut line = serde_json::to_vec(&entry).map_err(|e| io(e.into()))?;
-        line.push(b'\n');
+        // People read it with `cat` and `less`, too.
+        let line = crate::visible::json_of(&entry).map_err(|e| io(e.into()))? + "\n";
         // What an earlier failure left of its line; the next one would be added to it, and both be lost.
         if std::mem::replace(&mut self.torn, true) {
             self.file.set_len(self.length).map_err(io)?;
         }
-        self.file.write_all(&line).map_err(io)?;
+        self.file.write_all(line.as_bytes()).map_err(io)?;
         (self.torn, self.next) = (false, self.next + 1);
         self.length += line.len() as u64;
         Ok(entry.seq)

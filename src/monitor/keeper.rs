@@ -11,6 +11,7 @@ use crate::drive::Drive;
 use crate::host::deadline::Deadline;
 use crate::host::lock::Lock;
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network::NetDir;
@@ -129,7 +130,7 @@ impl Keeper {
                 Next::State(state) => self.state(&state),
                 Next::Look if self.parts.alive.is_at(&self.parts.dir.alive()) => {}
                 Next::Look => {
-                    anstream::eprintln!("the VM's folder {} is gone: it ends", self.parts.dir.path());
+                    print::err(&format!("the VM's folder {} is gone: it ends", self.parts.dir.path()));
                     return self.stop().await;
                 }
                 Next::NetworkBroken(why) => self.note(Source::Monitor, "network-broken", json!({"why": why})),
@@ -194,7 +195,7 @@ impl Keeper {
                 Note::Full(why) => self.note(Source::Monitor, "console-full", json!({"why": why})),
                 Note::Gap { head, tail } => {
                     let data = json!({"head": head, "tail": tail, "why": "the guest floods its console"});
-                    anstream::eprintln!("the console is flooded: only its first {head} and last {tail} bytes are kept");
+                    print::err(&format!("the console is flooded: only its first {head} and last {tail} bytes are kept"));
                     self.note(Source::Monitor, "console-gap", data);
                 }
                 Note::Kernel { n, offset } => {
@@ -397,7 +398,7 @@ impl Keeper {
     /// Write an event. If that fails (a full disk) the monitor's log says so, and the VM goes on.
     fn note(&mut self, source: Source, kind: &str, data: Value) {
         if let Err(error) = self.journal.append(source, kind, self.console.length(), data) {
-            anstream::eprintln!("event {kind} is lost: {error}");
+            print::err(&format!("event {kind} is lost: {error}"));
         }
     }
 }

@@ -6,13 +6,13 @@ use crate::failure::{Blame, Exit, Failure};
 use crate::host::ledger::{Change, Ledger};
 use crate::host::lock::Lock;
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::{Cable, Machine};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::process::ExitCode;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -59,7 +59,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            anstream::eprintln!("{NAME}: {failure}");
+            print::err(&format!("{NAME}: {failure}"));
             let exit = failure.exit;
             ignore(tell(&Report::Failed(failure)), "it is in the log, too");
             ExitCode::from(exit.code())
@@ -113,11 +113,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
 
 /// Write the report, then let go of the pipe, so that whoever reads it to its end does not wait for us.
 fn tell(report: &Report) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&line)?;
-    stdout.flush()?;
-    rustix::stdio::dup2_stdout(std::io::stderr())?;
+    print::exact(report)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     Ok(())
 }

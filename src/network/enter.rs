@@ -7,6 +7,7 @@
 use super::NetError;
 use super::caps::Keep;
 use crate::failure::Failure;
+use crate::host::print;
 use crate::host::process::{self, ProcessId};
 use camino::Utf8Path;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -51,7 +52,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Err(error) => Failure::from(error),
     };
     // The command's own standard error is where its user looks.
-    anstream::eprintln!("boma-qemu {NAME}: {failure}");
+    print::err(&format!("boma-qemu {NAME}: {failure}"));
     ExitCode::from(failure.exit.code())
 }
 

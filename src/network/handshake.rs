@@ -3,9 +3,10 @@
 use crate::failure::{Exit, Failure};
 use crate::host::deadline::Deadline;
 use crate::host::presence::ignore;
+use crate::host::print;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -29,26 +30,18 @@ pub(crate) enum Silence {
 
 /// Say "ready" on standard output.
 pub(crate) fn ready(value: &impl Serialize) -> std::io::Result<()> {
-    say(&Word::Ready(value))
+    print::exact(&Word::Ready(value))
 }
 
 /// Say why not. If nobody listens any more, there is nobody to tell.
 fn failed(failure: Failure) {
-    ignore(say(&Word::<()>::Failed(failure)), "it is in the log, too");
-}
-
-fn say(word: &impl Serialize) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(word)?;
-    line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
+    ignore(print::exact(&Word::<()>::Failed(failure)), "it is in the log, too");
 }
 
 /// Whether nobody holds the other end of standard output any more, so the starter is gone. Asked by a process that is bound to
 /// the starter already, it leaves no moment in between.
 pub(crate) fn abandoned() -> bool {
-    let stdout = std::io::stdout();
+    let stdout = rustix::stdio::stdout();
     loop {
         let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
         match poll(&mut fds, Some(&Timespec::default())) {
@@ -63,7 +56,7 @@ pub(crate) fn abandoned() -> bool {
 /// A hidden subcommand's end: what failed goes to its log, and to whoever still listens.
 pub(crate) fn end(name: &str, result: Result<(), impl Into<Failure>>) -> ExitCode {
     let Err(failure) = result.map_err(Into::into) else { return ExitCode::SUCCESS };
-    anstream::eprintln!("{name}: {failure}");
+    print::err(&format!("{name}: {failure}"));
     let code = failure.exit.code();
     failed(failure);
     ExitCode::from(code)

@@ -11,6 +11,7 @@ use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Leak, Ledger};
 use crate::host::lock::Lock;
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::ProcessId;
 use camino::Utf8PathBuf;
 use nix::sys::signal::{SigSet, Signal};
@@ -41,7 +42,7 @@ fn run(args: &[String]) -> Result<(), NetError> {
     if !alive.is_at(&dir.alive()) {
         // Nobody can find the ledger any more, and what is on the host itself does not end with its maker.
         for Leak { what, why } in ledger.undo_beside_self() {
-            anstream::eprintln!("{what} is still there: {why}");
+            print::err(&format!("{what} is still there: {why}"));
         }
     }
     held
@@ -132,10 +133,10 @@ fn serve(mut built: Built, dir: &NetDir, alive: &Lock, signals: &SignalFd, mut w
 
 /// Tell those who look; whether they can see it.
 fn tell_broken(dir: &NetDir, error: &NetError) -> bool {
-    anstream::eprintln!("{error}");
+    print::err(&error.to_string());
     if let Err(unwritten) = write_private(&dir.broken(), error.to_string()) {
         // Whoever looks must not take it for whole: without its holder it is broken as well.
-        anstream::eprintln!("{}", crate::failure::Failure::from(unwritten));
+        print::err(&crate::failure::Failure::from(unwritten).to_string());
         return false;
     }
     true

@@ -5,6 +5,7 @@ use super::address::Cidr;
 use super::host_facts::gather;
 use super::{NetError, Network};
 use crate::host::cmd::Cmd;
+use crate::host::print;
 use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt,
 };
@@ -82,7 +83,7 @@ impl Watch {
             .run()
             .map_err(NetError::Command)?;
         for network in fresh {
-            anstream::eprintln!("the host is now connected to {} ({}): forbidden", network.to, network.device);
+            print::err(&format!("the host is now connected to {} ({}): forbidden", network.to, network.device));
             self.known.insert(network.to);
         }
         Ok(())

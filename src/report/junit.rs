@@ -1,5 +1,6 @@
 //! JUnit XML, for the systems that draw it.
 
+use crate::visible::{block, line};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
@@ -20,32 +21,34 @@ pub struct Case {
 
 /// The XML text of a report, or the serialiser's reason.
 pub fn text(name: &str, cases: &[Case]) -> Result<String, quick_junit::SerializeError> {
-    let mut report = Report::new(name);
+    let mut report = Report::new(line(name).into_owned());
     let mut suites: Vec<TestSuite> = Vec::new();
+    // The library drops what XML cannot hold; here it is seen.
     for case in cases {
+        let suite_name = line(&case.suite);
         let status = match (&case.failure, &case.note) {
             (None, None) => TestCaseStatus::success(),
             (Some(why), _) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status.set_message(why.clone());
+                status.set_message(block(why).into_owned());
                 status
             }
             (None, Some(note)) => {
                 let mut status = TestCaseStatus::skipped();
-                status.set_message(note.clone());
+                status.set_message(block(note).into_owned());
                 status
             }
         };
-        let mut test = TestCase::new(case.name.as_str(), status);
+        let mut test = TestCase::new(line(&case.name).into_owned(), status);
         if let Some(seconds) = case.seconds {
             test.set_time(Duration::from_secs_f64(seconds.max(0.0)));
         }
-        match suites.iter_mut().find(|suite| suite.name.as_str() == case.suite) {
+        match suites.iter_mut().find(|suite| suite.name.as_str() == suite_name) {
             Some(suite) => {
                 suite.add_test_case(test);
             }
             None => {
-                let mut suite = TestSuite::new(case.suite.as_str());
+                let mut suite = TestSuite::new(suite_name.into_owned());
                 suite.add_test_case(test);
                 suites.push(suite);
             }
@@ -71,5 +74,16 @@ mod tests {
         let xml = text("askari", &[case("a", None), case("b", Some("no <answer>"))]).unwrap();
         assert!(xml.contains(r#"tests="2" skipped="0" failures="1""#), "{xml}");
         assert!(xml.contains("no &lt;answer&gt;"), "{xml}");
+    }
+
+    #[test]
+    fn a_report_hides_nothing_and_drops_nothing() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{202e}\u{7}b".to_owned();
+        let failure = Some(hostile.clone());
+        let case = Case { suite: hostile.clone(), name: hostile.clone(), seconds: None, failure, note: None };
+        let noted = Case { note: case.failure.clone(), failure: None, ..case.clone() };
+        let xml = text(&hostile, &[case, noted]).unwrap();
+        assert!(!xml.contains(|c| crate::visible::is_hidden(c) && c != '\n'), "{xml:?}");
+        assert_eq!(xml.matches("a⟨U+001B⟩[2J⟨U+009B⟩31m⟨U+202E⟩⟨U+0007⟩b").count(), 6, "{xml}");
     }
 }

@@ -1,6 +1,8 @@
 //! The run folder: what is kept as evidence of one run, and the formats it is written in.
 //!
 //! `started` is the first file written and `result.json` the last, so a run that died says so itself.
+//!
+//! Not fuzzed: what is read here is this program's own.
 
 pub mod html;
 pub mod junit;

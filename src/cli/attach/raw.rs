@@ -48,7 +48,7 @@ impl Drop for Raw {
 pub(super) fn window() -> Option<(u16, u16)> {
     // SAFETY: winsize is plain data, for which all zeroes is a value; the call writes one.
     let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    let asked = unsafe { get_window(std::io::stdout().as_raw_fd(), &raw mut size) };
+    let asked = unsafe { get_window(rustix::stdio::stdout().as_raw_fd(), &raw mut size) };
     asked.ok().filter(|_| size.ws_row > 0).map(|_| (size.ws_row, size.ws_col))
 }
 
@@ -63,7 +63,7 @@ impl End {
 
     /// Where text goes. Needs a running tokio reactor.
     pub(super) fn screen() -> std::io::Result<Self> {
-        let fd = opened_anew(std::io::stdout().as_fd(), OpenOptions::new().write(true))?;
+        let fd = opened_anew(rustix::stdio::stdout(), OpenOptions::new().write(true))?;
         // SAFETY: an OwnedFd is open, is the same one at each look, and is closed only when the AsyncFd drops it.
         let end = unsafe { AsyncFd::register_with_interest(fd, Interest::WRITABLE) };
         end.map(Self).map_err(std::io::Error::from)

@@ -26,14 +26,15 @@ pub(super) fn run(ctx: Context<'_>, name: HostName, args: AuditArgs, say: &Say) 
     let _lock = guards::lock(&ctx, &command)?;
     let told = |one: &Judged| say.object(&serde_json::json!({"event": "condition", "condition": one}));
     let audit = wait_on(audit(ctx, &wanted, &command, told))?;
-    say.result(format!("\n{}", table::text(&audit)));
+    say.text("");
+    say.painted(&table::text(&audit));
     say.object(&serde_json::json!({"event": "result", "result": audit}));
     if let Some(failure) = &audit.failure {
         super::tell(say, failure);
     }
     if audit.kept {
         let name = &audit.profile;
-        say.result(format!(
+        say.text(format!(
             "\nThe machine is still there. Look at it:\n  boma-qemu console {name} --attach\nand remove it:\n  boma-qemu down {name}"
         ));
     }
@@ -77,6 +78,6 @@ fn list(wanted: &Wanted, say: &Say) -> u8 {
         let skipped = wanted.scope.leaves_out(condition).map(|left| left.to_string());
         say.object(&serde_json::json!({"event": "condition", "condition": condition, "skipped": skipped}));
     }
-    say.result(table::list(&conditions, |one| wanted.scope.leaves_out(one)).trim_end());
+    say.text(table::list(&conditions, |one| wanted.scope.leaves_out(one)).trim_end());
     0
 }

@@ -1,13 +1,12 @@
 //! An audit for a terminal, 80 columns wide: a line for each condition, and below what does not hold its cause and the
 //! next step. What was skipped is counted, by its reason.
-//!
-//! Colours are ANSI codes: print it through `anstream`, which takes them out where there is no terminal.
 
 use crate::audit::outcome::{Audit, Judged, Outcome};
 use crate::audit::scope::Left;
 use crate::audit::{Condition, Severity};
 use crate::doctor::wrap_at;
 use crate::host::presence::{IN_MEMORY, ignore};
+use crate::visible::{Painted, line};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -17,13 +16,13 @@ const WIDTH: usize = 80;
 const INDENT: usize = 9;
 
 /// The table and the verdict.
-pub(super) fn text(audit: &Audit) -> String {
-    let mut out = String::new();
+pub(super) fn text(audit: &Audit) -> Painted {
+    let mut out = Painted::default();
     ignore(write(audit, &mut out), IN_MEMORY);
     out
 }
 
-fn write(audit: &Audit, out: &mut String) -> std::fmt::Result {
+fn write(audit: &Audit, out: &mut Painted) -> std::fmt::Result {
     let width = audit.conditions.iter().map(|one| one.id.as_str().len()).max().unwrap_or(0);
     let mut phase = None;
     let mut skipped: Vec<(&str, usize)> = Vec::new();
@@ -44,43 +43,44 @@ fn write(audit: &Audit, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{:<INDENT$}{}", "-", wrap_at(WIDTH, text.split_whitespace(), INDENT, "  "))?;
     }
     let [passed, failed, blocked, skipped] = audit.counts();
-    let bold = Style::new().bold();
     let counts = format!("{passed} passed, {failed} failed, {blocked} blocked, {skipped} skipped");
     let verdict = wrap_at(WIDTH, crate::jobs::audit::verdict(audit).split_whitespace(), 0, "  ");
-    writeln!(out, "\n{bold}{verdict}{bold:#}")?;
-    writeln!(out, "  {counts} in {:.0} s", audit.seconds)?;
+    writeln!(out)?;
+    out.paint_lines(Style::new().bold(), &verdict);
+    writeln!(out, "\n  {counts} in {:.0} s", audit.seconds)?;
     for leak in &audit.leaks {
-        writeln!(out, "  LEAKED    {}: {}", leak.what, leak.why)?;
+        writeln!(out, "  LEAKED    {}: {}", line(&leak.what), line(&leak.why))?;
     }
-    write!(out, "  evidence  {}", audit.run)
+    write!(out, "  evidence  {}", line(audit.run.as_str()))
 }
 
-fn write_row(one: &Judged, phase: &str, width: usize, out: &mut String) -> std::fmt::Result {
+fn write_row(one: &Judged, phase: &str, width: usize, out: &mut Painted) -> std::fmt::Result {
     let (word, style) = word(one);
     let took = match one.outcome {
         Outcome::Passed | Outcome::Failed { .. } => format!("{:.1} s", one.seconds),
         Outcome::Blocked { .. } | Outcome::Skipped { .. } => String::new(),
     };
-    let head = format!("{phase:<7}  {:<width$}  {style}{word}{style:#}", one.id.as_str());
+    write!(out, "{phase:<7}  {:<width$}  ", one.id.as_str())?;
+    out.paint(style, word);
     let gap = " ".repeat(7 - word.len().min(7));
     let room = WIDTH.saturating_sub(INDENT + width + 2 + 7 + 2 + 7 + 2);
-    let said = one.line();
+    let said = line(&one.line()).into_owned();
     match &one.outcome {
-        Outcome::Passed => writeln!(out, "{head}{gap}  {took:>7}  {}", cut(&said, room)),
+        Outcome::Passed => writeln!(out, "{gap}  {took:>7}  {}", cut(&said, room)),
         Outcome::Failed { next, .. } => {
-            writeln!(out, "{head}{gap}  {took:>7}")?;
+            writeln!(out, "{gap}  {took:>7}")?;
             below(&said, out)?;
             below(&format!("next: {next}"), out)
         }
-        _ if said.chars().count() <= room => writeln!(out, "{head}{gap}  {took:>7}  {said}"),
+        _ if said.chars().count() <= room => writeln!(out, "{gap}  {took:>7}  {said}"),
         _ => {
-            writeln!(out, "{head}")?;
+            writeln!(out)?;
             below(&said, out)
         }
     }
 }
 
-fn below(text: &str, out: &mut String) -> std::fmt::Result {
+fn below(text: &str, out: &mut Painted) -> std::fmt::Result {
     writeln!(out, "{:INDENT$}{}", "", wrap_at(WIDTH, text.split_whitespace(), INDENT, "  "))
 }
 
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_table_fits_a_terminal_and_says_what_to_do() {
-        let text = anstream::adapter::strip_str(&text(&sample::audit())).to_string();
+        let text = anstream::adapter::strip_str(text(&sample::audit()).as_str()).to_string();
         let too_long: Vec<_> = text.lines().filter(|line| line.chars().count() > WIDTH).collect();
         assert!(too_long.is_empty(), "{too_long:#?}");
         let line = |words: &str| {

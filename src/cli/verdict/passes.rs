@@ -4,6 +4,7 @@ use super::SHOWN;
 use crate::ansible::tried::{Compared, Told};
 use crate::jobs::passes::summary;
 use crate::jobs::record::{CheckMode, Record};
+use crate::visible::line;
 use std::fmt::Write;
 
 /// How many lines of a difference are shown; the rest is in `result.json`.
@@ -21,7 +22,7 @@ pub(super) fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     }
     match &record.check_mode {
         None => Ok(()),
-        Some(CheckMode::LeftOut { why }) => writeln!(out, "  {:<10} {why}", "check mode"),
+        Some(CheckMode::LeftOut { why }) => writeln!(out, "  {:<10} {}", "check mode", line(why)),
         Some(CheckMode::Compared { compared, .. }) => write_compared(compared, out),
     }
 }
@@ -29,16 +30,16 @@ pub(super) fn write(record: &Record, out: &mut String) -> std::fmt::Result {
 fn write_compared(compared: &Compared, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  {:<10} {}", "check mode", summary(compared))?;
     write_told(&compared.undone, out)?;
-    compared.unseen.iter().try_for_each(|why| writeln!(out, "             could not look: {why}"))
+    compared.unseen.iter().try_for_each(|why| writeln!(out, "             could not look: {}", line(why)))
 }
 
 /// Tasks with the changed lines of their differences.
 fn write_told(told: &[Told], out: &mut String) -> std::fmt::Result {
     for task in told.iter().take(SHOWN) {
-        writeln!(out, "             {task}")?;
+        writeln!(out, "             {}", line(&task.to_string()))?;
         let is_header = |line: &&str| line.starts_with("--- ") || line.starts_with("+++ ");
         let changed = task.said.lines().filter(|line| line.starts_with(['+', '-'])).filter(|line| !is_header(line));
-        changed.take(LINES).try_for_each(|line| writeln!(out, "               {line}"))?;
+        changed.take(LINES).try_for_each(|one| writeln!(out, "               {}", line(one)))?;
     }
     match told.len().saturating_sub(SHOWN) {
         0 => Ok(()),

@@ -51,12 +51,12 @@ fn was_seen(one: &Judged) -> bool {
 }
 
 fn write_one(one: &Judged, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\n### {}: {}\n\n{}", one.id, word(one), one.what)?;
+    writeln!(out, "\n### {}: {}\n\n{}", one.id, word(one), line(&one.what))?;
     if !one.observed.is_empty() {
         writeln!(out, "\nSeen: {}", line(&one.observed))?;
     }
     if let Outcome::Failed { cause, next, .. } = &one.outcome {
-        writeln!(out, "\nCause: {}\n\nNext: {}", cause.trim(), line(next))?;
+        writeln!(out, "\nCause: {}\n\nNext: {}", line(cause), line(next))?;
     }
     if !one.evidence.trim().is_empty() {
         let fence = fence(&one.evidence);
@@ -80,7 +80,7 @@ pub(super) fn word(one: &Judged) -> &'static str {
 }
 
 fn line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    crate::visible::block(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A fence that is longer than any in the text.

@@ -16,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::names::HostName;
 use crate::report::RunFolder;
 use crate::report::junit::{self, Case};
+use crate::visible;
 use camino::Utf8PathBuf;
 use std::time::{Duration, Instant};
 use world::Real;
@@ -145,9 +146,9 @@ fn publish(audit: &Audit, folder: &RunFolder) -> Result<(), Failure> {
     let cases: Vec<_> = audit.conditions.iter().map(case).chain(audit.leaks.iter().map(leak)).collect();
     folder
         .write("junit.xml", junit::text(&format!("boma-qemu audit {}", audit.profile), &cases).unwrap_or_default())?;
-    folder.write("report.md", markdown::text(audit))?;
+    folder.write("report.md", visible::block(&markdown::text(audit)).as_ref())?;
     // Plain data with string keys: serialising it cannot fail.
-    Ok(folder.write("audit.json", serde_json::to_string_pretty(audit).unwrap_or_default())?)
+    Ok(folder.write("audit.json", visible::json_pretty(audit).unwrap_or_default())?)
 }
 
 /// What does not apply or is blocked is skipped there, with the reason; so is what only should hold.

@@ -234,7 +234,7 @@ fn publish(all: &Experiment, folder: &RunFolder) -> Result<(), Failure> {
     let xml = junit::text(&format!("boma-qemu experiment {}", all.host), &cases(all)).unwrap_or_default();
     folder.write("junit.xml", xml)?;
     // Plain data with string keys: serialising it cannot fail.
-    folder.write("experiment.json", serde_json::to_string_pretty(all).unwrap_or_default())?;
+    folder.write("experiment.json", crate::visible::json_pretty(all).unwrap_or_default())?;
     Ok(folder.write(page::PAGE, html::experiment(&page::experiment::of(all, folder.path())))?)
 }
 

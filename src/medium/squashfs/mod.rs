@@ -198,7 +198,7 @@ impl Listing<'_> {
     }
 
     fn entry(&mut self, folder: &str, name: &[u8], is_folder: bool, inode: Place) -> Result<(), Fault> {
-        let name = String::from_utf8_lossy(name).replace(['/', '\0'], "\u{fffd}");
+        let name = crate::medium::one_name(&String::from_utf8_lossy(name));
         let path = format!("{folder}/{name}");
         self.text += path.len();
         if path.len() > LONGEST_PATH || self.text > MOST_TEXT || self.files.len() >= MOST_FILES {

@@ -5,6 +5,7 @@
 use super::root::Root;
 use super::{NOT_RUN, ROOT, Spec, filter, kernel, place};
 use crate::failure::Failure;
+use crate::host::print;
 use crate::network::NetError;
 use crate::network::caps::Keep;
 use camino::Utf8Path;
@@ -32,7 +33,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            anstream::eprintln!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error));
+            print::err(&format!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error)));
             ExitCode::from(NOT_RUN)
         }
     }

@@ -21,6 +21,7 @@ use super::caps::Keep;
 use super::{NetError, Network, enter};
 use crate::failure::Failure;
 use crate::host::dirs::{make_private, write_private};
+use crate::host::print;
 use crate::host::process::{ProcessId, inherit_nothing, leave_user_namespace};
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sched::CloneFlags;
@@ -121,7 +122,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            anstream::eprintln!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error));
+            print::err(&format!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error)));
             ExitCode::from(NOT_RUN)
         }
     }

@@ -71,55 +71,9 @@ pub(super) fn link(path: &str) -> String {
     out
 }
 
-/// Make everything visible that would hide, colour, reverse or end text: the last step of every page, so that
-/// no part of it can be forgotten. Control sequences of terminals go; other controls, and what changes the
-/// writing direction or has no width, become their code points.
-pub(super) fn visible(page: &str) -> String {
-    let mut out = String::with_capacity(page.len());
-    let mut rest = page.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            '\r' => {}
-            '\u{1b}' if rest.peek() == Some(&'[') => skip_sequence(&mut rest),
-            _ if is_hidden(c) => drop(write!(out, "⟨U+{:04X}⟩", u32::from(c))),
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
-/// A control sequence ends with a byte from `@` to `~` (ECMA-48); what does not belong into one ends it too.
-fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    rest.next();
-    while let Some(c) = rest.next_if(|c| (' '..='~').contains(c) && *c != '<') {
-        if ('@'..='~').contains(&c) {
-            return;
-        }
-    }
-}
-
-/// Controls, and Unicode's format characters that reorder or hide what stands around them.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_hides_or_reverses_text_becomes_visible_and_colours_go() {
-        let hostile = "\u{1b}[1;31mred\u{1b}[0m \u{202e}gpj.exe \u{0}\u{7}\u{1b}] a\u{200b}b\r\nשלום\tx";
-        assert_eq!(visible(hostile), "red ⟨U+202E⟩gpj.exe ⟨U+0000⟩⟨U+0007⟩⟨U+001B⟩] a⟨U+200B⟩b\nשלום\tx");
-    }
-
-    #[test]
-    fn a_sequence_that_never_ends_cannot_swallow_the_page() {
-        assert_eq!(visible("\u{1b}[1;31</td>"), "</td>");
-    }
 
     #[test]
     fn a_long_text_is_cut_between_characters() {
