@@ -3,14 +3,17 @@
 //! A drive tells "written" long before it is, and keeps its word only for what was flushed. QEMU on a plain
 //! file cannot show that: what it was given is in the host's memory, and killing QEMU does not lose it. So
 //! QEMU gets its image from here, over NBD on a connected socket pair, from a thread of the monitor.
+//!
+//! Fuzzed as `nbd`.
 
 mod cache;
+mod extents;
 mod nbd;
 
 use crate::host::presence::ignore;
 use cache::Cache;
 use camino::Utf8Path;
-use std::io::{Error, Result};
+use std::io::{BufReader, Error, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -42,7 +45,7 @@ impl Drive {
         let (end, ended) = oneshot::channel();
         let served = medium.clone();
         std::thread::Builder::new().name("drive".into()).spawn(move || {
-            let talked = nbd::serve(&stream, &served);
+            let talked = nbd::serve(BufReader::with_capacity(1 << 20, &stream), &stream, &served);
             // Whatever ended the talk: what was given is kept, unless the power went.
             let kept = served.end();
             ignore(end.send(talked.and(kept)), "the machine was let go of");
@@ -68,6 +71,25 @@ impl Drive {
     pub(crate) async fn ended(self) -> Result<()> {
         self.ended.await.unwrap_or_else(|_| Err(Error::other("the drive's thread has panicked")))
     }
+}
+
+/// What a talk came to.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    /// Why it ended; an error where the client said what none says.
+    pub(crate) ended: Result<()>,
+    /// The blocks and ranges that the cache had in memory at its end.
+    pub(crate) entries: usize,
+}
+
+/// Serve the image at `path` to a client whose words are all there already; its cache is of at most `most` bytes.
+pub(crate) fn talk(path: &Utf8Path, most: usize, from: impl Read, to: impl Write) -> Result<Talk> {
+    let state = State { cache: Cache::open(path.as_std_path(), most)?, powered: true };
+    let medium = Medium { state: Mutex::new(state) };
+    let ended = nbd::serve(from, to, &medium);
+    let entries = medium.lock().cache.entries();
+    medium.end()?;
+    Ok(Talk { ended, entries })
 }
 
 /// What the thread and the owner share.

@@ -4,8 +4,7 @@
 //! `NBD_OPT_GO`, then simple replies. All numbers are big-endian.
 
 use super::Medium;
-use std::io::{BufReader, Error, ErrorKind, Read, Result, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{Error, ErrorKind, Read, Result, Write};
 
 /// The size that QEMU is told, in bytes. An NBD device cannot grow and the image in it does; what was never
 /// written takes no room.
@@ -29,8 +28,7 @@ const SERVER_FLAGS: u16 = 1 | 2;
 const EXPORT_FLAGS: u16 = 1 | 4 | 32 | 64;
 
 /// Talk to one client until it leaves.
-pub(super) fn serve(stream: &UnixStream, drive: &Medium) -> Result<()> {
-    let (mut from, mut to) = (BufReader::with_capacity(1 << 20, stream), stream);
+pub(super) fn serve(mut from: impl Read, mut to: impl Write, drive: &Medium) -> Result<()> {
     match handshake(&mut from, &mut to)? {
         true => requests(&mut from, &mut to, drive),
         false => Ok(()),
@@ -183,7 +181,7 @@ mod tests {
     use super::*;
     use crate::host::presence::ignore;
     use camino::{Utf8Path, Utf8PathBuf};
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::{Child, Command, Stdio};
 
     struct Scratch {
