@@ -127,7 +127,7 @@ pub(crate) struct Guest {
     pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
     pub(crate) drive: Option<Drive>,
     child: Child,
-    incoming: mpsc::UnboundedReceiver<Incoming>,
+    incoming: mpsc::Receiver<Incoming>,
     console: OwnedReadHalf,
     console_open: bool,
     stderr: StderrFile,
@@ -207,6 +207,12 @@ impl Guest {
                 status = self.child.wait() => return FromGuest::Exited(status),
             }
         }
+    }
+
+    /// How many console bytes are there already.
+    pub(crate) fn console_waits(&self) -> u64 {
+        // Whoever cannot say has none.
+        rustix::io::ioctl_fionread(self.console.as_ref()).unwrap_or(0)
     }
 
     /// Console bytes that are there already.
@@ -292,7 +298,7 @@ async fn begin(
     stream: UnixStream,
     snapshot: Option<&str>,
     once: bool,
-) -> Result<(Qmp, mpsc::UnboundedReceiver<Incoming>), StartError> {
+) -> Result<(Qmp, mpsc::Receiver<Incoming>), StartError> {
     let (qmp, incoming) = Qmp::connect(stream, GREETING_LIMIT).await?;
     let actions = json!({"reboot": "reset", "shutdown": "pause", "panic": "none", "watchdog": "none"});
     qmp.execute("set-action", actions, COMMAND_LIMIT).await?;

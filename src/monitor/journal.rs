@@ -89,7 +89,7 @@ impl Journal {
 
 /// What a guest can cause as often as it likes; what a command or the host does is always told.
 fn can_be_endless(source: Source, kind: &str) -> bool {
-    matches!(source, Source::Qmp | Source::Console) || kind == "boot"
+    matches!(source, Source::Qmp | Source::Console) || matches!(kind, "boot" | "qmp-garbage" | "kvm-internal-error")
 }
 
 #[cfg(test)]

@@ -53,8 +53,8 @@ pub(crate) struct Keeper {
     guest: Option<Guest>,
     /// How QEMU ended last.
     ended: String,
-    /// Run states that were asked for when the guest stopped.
-    states: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
+    /// Whether it was KVM that stopped the guest: asked for whenever it stops, one answer at a time.
+    failures: (mpsc::Sender<()>, mpsc::Receiver<()>),
     /// Why the network does not work any more, once it does not.
     broken: mpsc::UnboundedReceiver<String>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Keeper {
 enum Next {
     Guest(FromGuest),
     Order(Order),
-    State(String),
+    KvmFailed,
     Look,
     NetworkBroken(String),
     Terminated,
@@ -81,7 +81,7 @@ impl Keeper {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
-        Ok(Self { parts, journal, console, guest: None, ended, states: mpsc::unbounded_channel(), broken })
+        Ok(Self { parts, journal, console, guest: None, ended, failures: mpsc::channel(1), broken })
     }
 
     /// Start QEMU: a boot, or a boot of some time before going on from a snapshot.
@@ -114,7 +114,7 @@ impl Keeper {
             let next = tokio::select! {
                 from = from_guest(&mut self.guest) => Next::Guest(from),
                 Some(order) = self.parts.queue.recv() => Next::Order(order),
-                Some(state) = self.states.1.recv() => Next::State(state),
+                Some(()) = self.failures.1.recv() => Next::KvmFailed,
                 _ = look.tick() => Next::Look,
                 Some(why) = self.broken.recv() => Next::NetworkBroken(why),
                 _ = terminate.recv() => Next::Terminated,
@@ -127,7 +127,7 @@ impl Keeper {
                     return;
                 }
                 Next::Order(order) => self.obey(order).await,
-                Next::State(state) => self.state(&state),
+                Next::KvmFailed => self.kvm_failed(),
                 Next::Look if self.parts.alive.is_at(&self.parts.dir.alive()) => {}
                 Next::Look => {
                     print::err(&format!("the VM's folder {} is gone: it ends", self.parts.dir.path()));
@@ -150,9 +150,14 @@ impl Keeper {
     fn qmp(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Event(event) => {
-                // What the old boot said is in the socket by now, and belongs before the event.
-                while let Some(bytes) = self.guest.as_mut().and_then(Guest::console_now) {
+                // What the old boot said is in the socket by now, and belongs before the event. What a flood adds
+                // meanwhile does not.
+                let mut there = self.guest.as_ref().map_or(0, Guest::console_waits);
+                while there > 0
+                    && let Some(bytes) = self.guest.as_mut().and_then(Guest::console_now)
+                {
                     self.console(&bytes);
+                    there = there.saturating_sub(bytes.len() as u64);
                 }
                 self.note(Source::Qmp, &event.name, event.data);
                 match event.name.as_str() {
@@ -161,10 +166,7 @@ impl Keeper {
                     _ => {}
                 }
             }
-            Incoming::Garbage(line) => {
-                let start: String = line.chars().take(200).collect();
-                self.note(Source::Monitor, "qmp-garbage", json!({"line": start}));
-            }
+            Incoming::Garbage(line) => self.note(Source::Monitor, "qmp-garbage", json!({"line": line})),
             Incoming::Lost(why) => self.note(Source::Monitor, "qmp-lost", json!({"why": why})),
         }
     }
@@ -195,7 +197,9 @@ impl Keeper {
                 Note::Full(why) => self.note(Source::Monitor, "console-full", json!({"why": why})),
                 Note::Gap { head, tail } => {
                     let data = json!({"head": head, "tail": tail, "why": "the guest floods its console"});
-                    print::err(&format!("the console is flooded: only its first {head} and last {tail} bytes are kept"));
+                    print::err(&format!(
+                        "the console is flooded: only its first {head} and last {tail} bytes are kept"
+                    ));
                     self.note(Source::Monitor, "console-gap", data);
                 }
                 Note::Kernel { n, offset } => {
@@ -215,19 +219,18 @@ impl Keeper {
     /// QEMU stops the guest when KVM fails; only the run state tells that from any other stop.
     fn ask_state(&self) {
         let Some(guest) = &self.guest else { return };
-        let (qmp, states) = (guest.qmp.clone(), self.states.0.clone());
+        let (qmp, failures) = (guest.qmp.clone(), self.failures.0.clone());
         tokio::spawn(async move {
             let answer = qmp.execute("query-status", Value::Null, QUERY_LIMIT).await;
-            let state = answer.ok().and_then(|status| Some(status["status"].as_str()?.to_owned()));
-            state.and_then(|state| states.send(state).ok())
+            if answer.is_ok_and(|status| status["status"] == "internal-error") {
+                ignore(failures.try_send(()), "one that waits to be told is enough");
+            }
         });
     }
 
-    fn state(&mut self, state: &str) {
-        if state == "internal-error" {
-            let stderr = self.guest.as_ref().map(Guest::stderr);
-            self.note(Source::Monitor, "kvm-internal-error", json!({"stderr": stderr}));
-        }
+    fn kvm_failed(&mut self) {
+        let stderr = self.guest.as_ref().map(Guest::stderr);
+        self.note(Source::Monitor, "kvm-internal-error", json!({"stderr": stderr}));
     }
 
     async fn obey(&mut self, order: Order) {

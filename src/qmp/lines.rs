@@ -2,8 +2,11 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest line that is kept, in bytes. QEMU's longest answer (`query-qmp-schema`) has about 250 KB.
-pub(crate) const LONGEST: usize = 8 << 20;
+/// The longest line that is kept, in bytes. QEMU's longest answer (`query-qmp-schema`) has about 250 KB; parsed, a line can
+/// take 16 times its length.
+pub(crate) const LONGEST: usize = 1 << 20;
+/// What an empty buffer may keep of its room, in bytes.
+const ROOM: usize = 64 << 10;
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +23,9 @@ pub(crate) enum Line {
 pub(crate) struct Lines<R> {
     stream: R,
     buffer: Vec<u8>,
-    /// How much of the buffer is known to hold no line end.
+    /// Where the next line begins in the buffer.
+    from: usize,
+    /// Up to where the buffer is known to hold no line end.
     scanned: usize,
     longest: usize,
     skipping: bool,
@@ -32,28 +37,20 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     pub(crate) fn with_longest(stream: R, longest: usize) -> Self {
-        Self { stream, buffer: Vec::new(), scanned: 0, longest, skipping: false }
+        Self { stream, buffer: Vec::new(), from: 0, scanned: 0, longest, skipping: false }
     }
 
     pub(crate) async fn next(&mut self) -> Line {
         loop {
             if let Some(end) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=self.scanned + end).collect();
-                self.scanned = 0;
-                if std::mem::take(&mut self.skipping) {
+                let line = self.from..self.scanned + end;
+                (self.from, self.scanned) = (line.end + 1, line.end + 1);
+                if std::mem::take(&mut self.skipping) || line.len() > self.longest {
                     return Line::TooLong;
                 }
-                return Line::Text(String::from_utf8_lossy(&line).trim_end().to_owned());
+                return Line::Text(String::from_utf8_lossy(&self.buffer[line]).trim_end().to_owned());
             }
-            self.scanned = self.buffer.len();
-            if self.buffer.len() > self.longest {
-                self.skipping = true;
-            }
-            if self.skipping {
-                self.buffer = Vec::new();
-                self.scanned = 0;
-            }
-            self.buffer.reserve(4096);
+            self.make_room();
             match self.stream.read_buf(&mut self.buffer).await {
                 Ok(0) if self.buffer.is_empty() => return Line::End("the other side closed it".into()),
                 Ok(0) => {
@@ -65,5 +62,19 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 Err(e) => return Line::End(e.to_string()),
             }
         }
+    }
+
+    /// Begin the buffer with what is left of it: once for each read, not for each line.
+    fn make_room(&mut self) {
+        self.buffer.drain(..std::mem::take(&mut self.from));
+        self.skipping |= self.buffer.len() > self.longest;
+        if self.skipping {
+            self.buffer.clear();
+        }
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(ROOM);
+        }
+        self.scanned = self.buffer.len();
+        self.buffer.reserve(4096);
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! A connection that ends, with EOF or with ECONNRESET (what a quitting QEMU gives), fails every command
 //! that waits, and says so once as [`Incoming::Lost`].
+//!
+//! Fuzzed as `qmp`.
 
 pub mod job;
 pub(crate) mod lines;
@@ -120,6 +122,13 @@ impl Blame for QmpError {
 
 /// Commands that may wait for an answer at once.
 const WAITING_MAX: usize = 64;
+/// Events that may wait to be taken. Beyond it QEMU is not read any more until one is: a guest that makes events without
+/// end takes QEMU's memory, which has a limit, and not ours.
+const EVENTS_MAX: usize = 256;
+/// The longest event, in bytes; QEMU's own have less than 2 KB.
+const LONGEST_EVENT: usize = 16 << 10;
+/// What is kept of a line that means nothing, in characters.
+const GARBAGE_SHOWN: usize = 200;
 
 #[derive(Default)]
 struct Pending {
@@ -153,10 +162,7 @@ fn lock(pending: &Mutex<Pending>) -> MutexGuard<'_, Pending> {
 
 impl Qmp {
     /// Wait for the greeting and choose the capabilities, all within `limit`.
-    pub async fn connect(
-        stream: UnixStream,
-        limit: Duration,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<Incoming>), QmpError> {
+    pub async fn connect(stream: UnixStream, limit: Duration) -> Result<(Self, mpsc::Receiver<Incoming>), QmpError> {
         const GREETING: &str = "the greeting";
         let (read, write) = stream.into_split();
         let mut lines = Lines::new(read);
@@ -179,7 +185,7 @@ impl Qmp {
             .map_err(|_| QmpError::TimedOut { command: GREETING.into(), limit })??;
         let pending = Arc::new(Mutex::new(Pending::default()));
         let (out, queue) = mpsc::channel(WAITING_MAX);
-        let (events, incoming) = mpsc::unbounded_channel();
+        let (events, incoming) = mpsc::channel(EVENTS_MAX);
         let reader = tokio::spawn(read_all(lines, pending.clone(), events)).abort_handle();
         let writer = tokio::spawn(write_all(write, queue)).abort_handle();
         let qmp = Self { inner: Arc::new(Inner { pending, out, tasks: [reader, writer] }) };
@@ -267,26 +273,29 @@ fn result(command: &str, mut answer: Value) -> Result<Value, QmpError> {
 async fn read_all(
     mut lines: Lines<impl AsyncRead + Unpin>,
     pending: Arc<Mutex<Pending>>,
-    events: mpsc::UnboundedSender<Incoming>,
+    events: mpsc::Sender<Incoming>,
 ) {
     // A send fails only when nobody wants events any more; answers still have to be handed out.
     loop {
         match lines.next().await {
             Line::Text(text) => {
-                if let Some(incoming) = sort(text, &pending) {
-                    ignore(events.send(incoming), NO_LISTENER);
+                if let Some(incoming) = sort(&text, &pending) {
+                    ignore(events.send(incoming).await, NO_LISTENER);
                 }
             }
             Line::TooLong => {
                 let garbage = Incoming::Garbage(format!("a line longer than {} bytes", lines::LONGEST));
-                ignore(events.send(garbage), NO_LISTENER);
+                ignore(events.send(garbage).await, NO_LISTENER);
             }
             Line::End(why) => {
-                let mut pending = lock(&pending);
-                pending.lost = Some(why.clone());
+                let waiting = {
+                    let mut pending = lock(&pending);
+                    pending.lost = Some(why.clone());
+                    std::mem::take(&mut pending.waiting)
+                };
                 // Dropping the senders wakes everybody who waits.
-                pending.waiting.clear();
-                ignore(events.send(Incoming::Lost(why)), NO_LISTENER);
+                drop(waiting);
+                ignore(events.send(Incoming::Lost(why)).await, NO_LISTENER);
                 return;
             }
         }
@@ -294,8 +303,12 @@ async fn read_all(
 }
 
 /// Hand an answer to whoever waits for it; what is left is for the event side.
-fn sort(text: String, pending: &Mutex<Pending>) -> Option<Incoming> {
-    let Ok(mut value) = serde_json::from_str::<Value>(&text) else { return Some(Incoming::Garbage(text)) };
+fn sort(text: &str, pending: &Mutex<Pending>) -> Option<Incoming> {
+    let garbage = || Some(Incoming::Garbage(text.chars().take(GARBAGE_SHOWN).collect()));
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else { return garbage() };
+    if value.get("event").is_some() && text.len() > LONGEST_EVENT {
+        return garbage();
+    }
     if let Some(name) = value.get("event").and_then(Value::as_str).map(str::to_owned) {
         let data = value.get_mut("data").map(Value::take).unwrap_or_default();
         return Some(Incoming::Event(Event { name, data }));
@@ -306,12 +319,12 @@ fn sort(text: String, pending: &Mutex<Pending>) -> Option<Incoming> {
             let waiting = lock(pending).waiting.remove(&id);
             waiting.and_then(|waiting| waiting.send(value).err()).and(None)
         }
-        _ => Some(Incoming::Garbage(text)),
+        _ => garbage(),
     }
 }
 
 /// What a line is on a connection over which `last` commands were sent, and on which nobody waits any more.
-pub(crate) fn judge(text: String, last: u64) -> Option<Incoming> {
+pub(crate) fn judge(text: &str, last: u64) -> Option<Incoming> {
     sort(text, &Mutex::new(Pending { next: last, ..Pending::default() }))
 }
 

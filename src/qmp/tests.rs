@@ -36,7 +36,7 @@ fn pair() -> (UnixStream, Peer) {
     (ours, Peer { read: BufReader::new(read).lines(), write })
 }
 
-async fn connected() -> (Qmp, mpsc::UnboundedReceiver<Incoming>, Peer) {
+async fn connected() -> (Qmp, mpsc::Receiver<Incoming>, Peer) {
     let (ours, mut peer) = pair();
     peer.say(&format!("{GREETING}\n")).await;
     let (connected, agreed) = tokio::join!(Qmp::connect(ours, SOON), peer.agree());

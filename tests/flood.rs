@@ -1,0 +1,141 @@
+//! A QEMU that has become hostile, as far as it can flood: its monitor answers all the same, and what it takes in memory
+//! has an end. The QEMU is a program of the test's; no guest boots.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
+
+use boma_qemu::host::ledger::Ledger;
+use boma_qemu::host::process::ProcessId;
+use boma_qemu::machine::VmDir;
+use boma_qemu::monitor::events::read_all;
+use boma_qemu::monitor::{self, Client, ClientError, QemuStatus};
+use boma_qemu::names::MiB;
+use boma_qemu::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Speaks QMP until the machine runs, then floods QMP, the console and its drive at once, and ends. What it sends is
+/// counted in `ROUNDS`.
+const QEMU: &str = include_str!("flood/qemu.py");
+/// How long it may take to send it all.
+const LIMIT: Duration = Duration::from_secs(400);
+/// The most memory that the monitor may ever have had, in KiB: the drive's cache is 256 MiB of it, requests and their
+/// answers 128 MiB.
+const MOST_KIB: u64 = 480 << 10;
+
+struct Vm {
+    dir: VmDir,
+    monitor: ProcessId,
+    _state: tempfile::TempDir,
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let Ok(ledger) = Ledger::open(&self.dir.ledger()) {
+            ledger.undo();
+        }
+    }
+}
+
+impl Vm {
+    fn start(rounds: u32) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let at = Utf8PathBuf::from_path_buf(state.path().to_owned()).unwrap();
+        let dir = VmDir::at(at.join("vms/flood"));
+        std::fs::create_dir_all(dir.path()).unwrap();
+        let program = at.join("bin").join(PROGRAM);
+        std::fs::create_dir(at.join("bin")).unwrap();
+        std::fs::write(&program, QEMU.replace("ROUNDS = 1", &format!("ROUNDS = {rounds}"))).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let machine = machine(&dir);
+        for file in [dir.disk(), dir.memory(), dir.seed()] {
+            std::fs::write(file, "").unwrap();
+        }
+        machine.save(&dir.machine()).unwrap();
+        let path = format!("PATH={}:{}", at.join("bin"), std::env::var("PATH").unwrap());
+        let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
+        let monitor = monitor::spawn(exe, &["env".into(), path], &dir).unwrap();
+        Self { dir, monitor, _state: state }
+    }
+
+    /// A figure of the monitor's in /proc, in KiB.
+    fn kib(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.monitor.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+fn machine(dir: &VmDir) -> Machine {
+    Machine {
+        name: "boma-it-flood".parse().unwrap(),
+        uuid: "6d2a6e5e-7f4b-4d0c-9a44-0f6f0d3b1c12".into(),
+        mem: MiB(256),
+        vcpus: 1,
+        accel: Accel::Tcg,
+        cpu: None,
+        storage: Storage::Overlay(Overlay { disk: dir.disk(), golden: None, memory: dir.memory(), seed: dir.seed() }),
+        user: None,
+        mac: "52:54:00:12:34:56".parse().unwrap(),
+        cable: Cable::None,
+        smbios_serial: "ds=nocloud".into(),
+    }
+}
+
+/// Garbage for the control socket, for as long as it takes it.
+fn pester(vm: &Vm) {
+    if let Ok(mut control) = UnixStream::connect(vm.dir.control()) {
+        control.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let line = [vec![b'['; 100_000], vec![b'\n']].concat();
+        while control.write_all(&line).is_ok() {}
+    }
+}
+
+/// Everything at once, `rounds` times; the most memory that it took, in KiB.
+fn flood(rounds: u32) -> u64 {
+    let vm = Vm::start(rounds);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+    let client = Client::new(&vm.dir);
+    loop {
+        let asked = Instant::now();
+        let status = runtime.block_on(client.status());
+        slowest = slowest.max(asked.elapsed());
+        assert!(start.elapsed() < LIMIT, "the flood does not end");
+        let status = match status {
+            // A slow machine may take more than the few seconds that a command waits.
+            Err(ClientError::TimedOut { .. }) => continue,
+            answered => answered.unwrap(),
+        };
+        if let QemuStatus::Ended { why } = status.qemu {
+            assert_eq!(why, "exit status: 0", "the flood did not come to its end: {}", said(&vm));
+            break;
+        }
+        pester(&vm);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (most, now) = (vm.kib("VmHWM:"), vm.kib("VmRSS:"));
+    println!("{rounds} rounds in {:?}: at most {most} KiB, {now} KiB now, slowest answer {slowest:?}", start.elapsed());
+    let events = read_all(&vm.dir.events()).unwrap();
+    let kinds = |kind: &str| events.iter().filter(|event| event.kind() == kind).count();
+    assert!(kinds("STOP") > 1000 && kinds("qmp-garbage") > 10 && kinds("console-gap") == 1, "it was a flood");
+    for (file, most) in [(vm.dir.events(), 80 << 20), (vm.dir.monitor_log(), 1 << 20)] {
+        let length = std::fs::metadata(&file).unwrap().len();
+        assert!(length < most, "{file} has {length} bytes");
+    }
+    assert!(most < MOST_KIB, "{most} KiB");
+    most
+}
+
+fn said(vm: &Vm) -> String {
+    std::fs::read_to_string(vm.dir.qemu_err()).unwrap_or_default()
+}
+
+#[test]
+fn a_qemu_that_floods_takes_no_more_memory_the_longer_it_does() {
+    let once = flood(1);
+    let more = flood(3);
+    assert!(more < once + once / 4 + (32 << 10), "{once} KiB, and {more} KiB for three times as much");
+}
