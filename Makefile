@@ -54,7 +54,7 @@ unit:
 	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus
 
 netns: venv
-	$(BESIDE) $(CARGO) test --test cli --test looks --test doctor --test audit --test serial --test page --test ansible --test netns
+	$(BESIDE) $(CARGO) test --test cli --test terminal --test flood --test looks --test doctor --test audit --test serial --test page --test ansible --test netns
 
 # A golden image for the tests that boot without the whole cycle.
 image:
@@ -91,7 +91,7 @@ fuzz:
 	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --target x86_64-unknown-linux-gnu
 	@mkdir -p fuzz/artifacts
 	@for kind in $(KINDS); do mkdir -p fuzz/found/$$kind; echo "== $$kind, $(FUZZ_SECONDS) s"; \
-	  case $$kind in lease|qmp|control|sums) longest=512 ;; *) longest=4096 ;; esac; \
+	  case $$kind in lease|qmp|control|sums|nbd|visible) longest=512 ;; observe) longest=16384 ;; *) longest=4096 ;; esac; \
 	  fuzz/target/x86_64-unknown-linux-gnu/debug/$$kind -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    -max_len=$$longest -timeout=10 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=fuzz/artifacts/$$kind- \
 	    fuzz/found/$$kind fuzz/corpus/$$kind || exit 1; done

@@ -3,18 +3,28 @@
 //! They are called with random bytes by the fuzz targets in `fuzz/`, and with `fuzz/corpus/` by an ordinary test. None
 //! may panic but for a property that does not hold.
 
+mod drive;
+mod guest;
+
+use crate::ansible::deeds::Deed;
+use crate::ansible::{checks, events};
 use crate::console::allow::Allowed;
 use crate::console::check::Check;
 use crate::console::engine::{Engine, Line};
-use crate::image::sums;
+use crate::image::{content_range, sums};
+use crate::jobs::attribution::name_tasks;
 use crate::medium::{Damage, Medium};
 use crate::monitor::Request;
 use crate::network::{Mode, NetFile, dnsmasq, lease, nft};
+use crate::observe::{self, Diff};
 use crate::profile::Profile;
 use crate::qmp;
 use crate::qmp::lines::{self, Lines};
 use crate::seed::iso;
+use crate::visible;
 use camino::Utf8Path;
+pub use drive::nbd;
+pub use guest::guest;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -23,7 +33,7 @@ use std::task::{Context, Poll, Waker};
 pub type Holds = fn(&[u8]);
 
 /// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
-pub const KINDS: [(&str, Holds); 8] = [
+pub const KINDS: [(&str, Holds); 13] = [
     ("lease", lease),
     ("qmp", qmp),
     ("console", console),
@@ -32,6 +42,11 @@ pub const KINDS: [(&str, Holds); 8] = [
     ("sums", sums),
     ("control", control),
     ("medium", medium),
+    ("nbd", nbd),
+    ("observe", observe),
+    ("guest", guest),
+    ("ansible", ansible),
+    ("visible", visible),
 ];
 
 /// dnsmasq's lease file, in the middle of a rewrite too.
@@ -55,7 +70,7 @@ pub fn qmp(bytes: &[u8]) {
     assert_eq!(whole, texts(bytes, 1), "lines depend on how they come");
     for text in whole {
         for last in [0, 3, u64::MAX] {
-            let _ = qmp::judge(text.clone(), last);
+            let _ = qmp::judge(&text, last);
         }
     }
 }
@@ -105,10 +120,11 @@ pub fn network(bytes: &[u8]) {
     }
 }
 
-/// A published SHA512SUMS. The first line is the file's name.
+/// A published SHA512SUMS. The first line is the file's name; it is taken for the server's `Content-Range`, too.
 pub fn sums(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (name, sums) = text.split_once('\n').unwrap_or((&text, ""));
+    let _ = content_range(name);
     if let Some(digest) = sums::find(sums, name) {
         assert!(digest.len() == 128 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{digest}");
     }
@@ -157,6 +173,63 @@ pub fn medium(bytes: &[u8]) {
         let lines = String::from_utf8_lossy(&text).split('\n').count();
         assert!((1..=lines).contains(&entry.line), "{entry:?} of {lines} lines");
     }
+}
+
+/// What the guest answered to the script that looks at its state: before, a NUL, after, and behind another NUL what a task
+/// was given that may have set what was lost.
+pub fn observe(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.splitn(3, '\0').chain(["", ""]);
+    let [before, after, given] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let _ = observe::reasons(after);
+    let [before, after] = [before, after].map(observe::read);
+    for state in [&before, &after] {
+        assert!(Diff::between(state, state).changes.is_empty(), "a state differs from itself");
+        let _ = observe::foretell(state);
+        let written = serde_json::to_string(state).unwrap_or_default();
+        assert_eq!(serde_json::from_str(&written).ok().as_ref(), Some(state), "a state is not read as it was written");
+    }
+    let diff = Diff::between(&before, &after);
+    let mut judged = diff.judge(&[]);
+    let deed = |module: &str| {
+        let (role, task, place, module) = ("base".into(), "Set it".into(), "m.yml:3".into(), module.to_owned());
+        Deed { role, task, place, module, given: vec![given.to_owned()] }
+    };
+    name_tasks(&mut judged, &[deed("shell"), deed("sysctl")]);
+    assert!(judged.allowed.is_empty(), "nothing was allowed");
+    for finding in judged.findings {
+        assert!(!finding.id.is_empty() && !finding.what.is_empty(), "{finding:?}");
+    }
+}
+
+/// What the callback plugin wrote of a playbook run, whose texts are the playbook's and the guest's; and the checks that
+/// a playbook handed over.
+pub fn ansible(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(read) = events::parse(&text) {
+        assert_eq!(read.len(), text.matches('\n').count(), "an event is lost");
+        let results: Vec<_> = events::results(&read).cloned().collect();
+        let ids: std::collections::BTreeSet<_> = checks::from_results(&results).into_iter().map(|one| one.id).collect();
+        assert!(ids.len() <= checks::from_results(&results).len());
+        let hidden = read.into_iter().map(|event| event.masked(|_| "*".into()));
+        let _ = hidden.map(|event| format!("{event:?}")).collect::<String>();
+    }
+    if let Ok(all) = checks::parse(&text) {
+        assert!(all.iter().any(|check| !check.hint), "no check can fail");
+        assert!(all.iter().all(|check| check.looked || !check.ok), "one is ok and did not look");
+    }
+}
+
+/// Any text on its way to a terminal, a report or a program.
+pub fn visible(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (block, line) = (visible::block(&text), visible::line(&text));
+    assert!(!block.contains(|c| visible::is_hidden(c) && c != '\n' && c != '\t'), "{block:?}");
+    assert!(!line.contains(|c| visible::is_hidden(c) && c != '\t'), "{line:?}");
+    assert_eq!(visible::block(&block), block, "made visible twice is another text");
+    let json = visible::json_pretty(&text).unwrap_or_default();
+    assert!(!json.contains(visible::is_hidden), "{json:?}");
+    assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(&*text));
 }
 
 /// A small image with this file, and a second one.

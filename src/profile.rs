@@ -1,6 +1,8 @@
 //! Profiles: what one mirrored host is made of. One JSON file per host, `profiles/<host>.json`.
 //!
 //! A key that nobody knows is an error with its line and column: a typo must never be a default.
+//!
+//! Fuzzed as `profile`.
 
 pub(crate) mod kind;
 

@@ -1,6 +1,8 @@
 //! Waiting is always a race: what we wait for, against what can make it impossible, against a deadline.
 //!
 //! The error names all three: what, how long, the last probe's own words, and the console's last lines.
+//!
+//! Not fuzzed: what is read here is the user's argument; lines of the console pass as a whole.
 
 pub mod condition;
 mod suspect;

@@ -10,10 +10,12 @@
 //! - [`cause`]: what the answers mean; pure.
 //! - [`console`]: the root shell on the serial console.
 //! - [`repair`]: what is given back.
+//!
+//! Fuzzed as `guest`.
 
 pub mod cause;
 mod console;
-mod facts;
+pub(crate) mod facts;
 mod repair;
 
 pub use cause::Cause;

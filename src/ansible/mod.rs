@@ -2,6 +2,8 @@
 //!
 //! In order: [`preflight`] before anything boots, [`folder`] written, [`guard`] before the first task, [`run`] for
 //! each playbook, [`checks`] from the verify playbook. [`inventory`], [`connection`] and [`command`] are pure.
+//!
+//! Fuzzed as `ansible`.
 
 pub mod checks;
 pub mod command;

@@ -5,6 +5,8 @@
 //! all else goes on. It knows a [`schedule::World`] only, which looks; what came of each is an [`outcome`]. The
 //! looking is in rooms of its own: [`host`] tries things on this machine, [`image`] reads the image,
 //! and [`runtime`] has a command and a reading of its answer for each question to the booted guest.
+//!
+//! Fuzzed as `guest`, `medium`.
 
 pub mod check;
 pub mod condition;

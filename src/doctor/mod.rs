@@ -2,6 +2,8 @@
 //!
 //! All checks run, even if one fails; each has a deadline. Nothing is changed: a check that makes
 //! something (a namespace, a nameless file) makes it in a process or a descriptor that goes with it.
+//!
+//! Not fuzzed: what is read here is what this host's kernel and tools say.
 
 mod checks;
 mod confine;

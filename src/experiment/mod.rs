@@ -1,5 +1,7 @@
 //! What an experiment measures of a restart, apart from the doing: the fate of three markers on the disk, the
 //! times of its milestones, the marks of an unclean shutdown, the order of the runs and the figures over them.
+//!
+//! Fuzzed as `guest`.
 
 pub mod markers;
 pub mod marks;

@@ -3,6 +3,8 @@
 //! Each is asked for by one word (`link=down`) and undone by its opposite (`link=up`). What was done stands in
 //! the journal, as an event `fault`, and what is still in force is read from there ([`in_force`]): a restart
 //! undoes some of it without being asked.
+//!
+//! Not fuzzed: what is read here is the user's argument.
 
 mod ask;
 mod bring;

@@ -1,5 +1,7 @@
 //! Golden images: fetched where they are published, built where that cannot be reached, verified from
 //! then on, never written to.
+//!
+//! Fuzzed as `sums`.
 
 mod build;
 mod cache;
@@ -24,6 +26,7 @@ pub use cache::{Cache, Golden, Listed, SHARED};
 pub use catalogue::{Catalogue, Entry, Recipe, Source, Wanted};
 pub use error::{ImageError, Patience};
 pub use http::status_of;
+pub(crate) use range::content_range;
 pub use record::{Origin, Record, Stamp};
 pub use watch::{Silent, Terminal, Watch};
 

@@ -1,7 +1,9 @@
 //! The jobs: what the commands do, as straight-line code over the rooms below.
+//!
+//! Fuzzed as `observe`.
 
 pub mod apply;
-mod attribution;
+pub(crate) mod attribution;
 pub mod audit;
 pub mod boot;
 mod cases;

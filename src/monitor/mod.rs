@@ -5,6 +5,8 @@
 //! rules, and does what it is asked on a control socket ([`Client`]). It decides nothing: policy is
 //! the caller's. QEMU dies with it; it outlives QEMU, so that a power-cycle or a change of the accelerator
 //! keeps the journal and the network interface.
+//!
+//! Fuzzed as `control`.
 
 mod client;
 mod confine;

@@ -2,6 +2,8 @@
 //!
 //! One holder process per network (`@net`) keeps everything alive and dies with everything. Commands
 //! get into the network through an argv prefix ([`Network::enter`]).
+//!
+//! Fuzzed as `network`, `lease`.
 
 pub mod address;
 mod build;

@@ -3,6 +3,8 @@
 //! One pass is one shell script over ssh that asks for everything at once; what it prints becomes a [`State`].
 //! [`Diff::between`] compares two of them. Noise (counters, process ids, times, handles, random names) never
 //! gets into a state, so that it cannot show in a difference.
+//!
+//! Fuzzed as `observe`.
 
 mod answers;
 mod consequences;
@@ -132,7 +134,17 @@ pub async fn observe(session: &Session, limit: Duration) -> Result<State, Observ
     if answer.code != 0 {
         return Err(ObserveError::Script { code: answer.code, said: answer.stderr.trim().to_owned() });
     }
-    Ok(read::state(&answers::answers(&answer.stdout)))
+    Ok(read(&answer.stdout))
+}
+
+/// The state that the script's output shows.
+pub(crate) fn read(output: &str) -> State {
+    read::state(&answers::answers(output))
+}
+
+/// What the guest's answers to the second question say, by the ids of the differences.
+pub(crate) fn reasons(output: &str) -> BTreeMap<String, Reason> {
+    reasons::reasons(&answers::answers(output))
 }
 
 /// How many units are asked for their words, and how many lines of each.

@@ -68,7 +68,7 @@ impl Asked {
 }
 
 /// What the guest's answers say, by the ids of the differences.
-fn reasons(answers: &BTreeMap<String, Answer>) -> BTreeMap<String, Reason> {
+pub(super) fn reasons(answers: &BTreeMap<String, Answer>) -> BTreeMap<String, Reason> {
     let text = |name: &str| text(answers, name);
     let mut found = BTreeMap::new();
     let messages = messages(text("journal"));

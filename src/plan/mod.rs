@@ -1,6 +1,8 @@
 //! The plan: `Profile -> Plan` is pure. It resolves every choice, checks it against what is there, and
 //! changes nothing. What cannot be known without asking others (the addresses behind names, the real
 //! inventory's hosts) is filled in by the preflight and said to be so.
+//!
+//! Not fuzzed: what is read here is this program's own.
 
 pub mod options;
 mod print;

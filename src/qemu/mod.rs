@@ -1,6 +1,9 @@
 //! The virtual machine as QEMU is told to build it: a value ([`Machine`]), its command line ([`argv`])
 //! and the accelerator that runs it ([`accel`]). It boots from a golden image ([`Overlay`]) or from media as a profile
 //! describes them ([`boot`], [`media`]). Nothing here starts anything.
+//!
+//! Not fuzzed: what is read here is this program's own description of a machine, and what QEMU says of itself before a
+//! guest runs.
 
 pub mod accel;
 mod argv;

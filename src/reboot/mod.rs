@@ -8,6 +8,8 @@
 //! events were seen, because sshd goes on answering for a while. `kexec` and `soft-reboot` show no event:
 //! there the boot id, or systemd's own count of soft reboots, is what has to change. Durations are the host's; the guest's
 //! clock plays no part.
+//!
+//! Not fuzzed: lines of the guest are compared here as a whole; a boot id and a number go through `FromStr`.
 
 mod act;
 mod course;

@@ -7,6 +7,8 @@
 //! - [`terminal`]: from what comes to lines that were looked at once, and never twice.
 //! - [`dialect`]: what prompts look like, and how to become root there; data, one file each.
 //! - [`login`](Serial::login), [`become_root`](Serial::become_root), [`run`](Serial::run).
+//!
+//! Fuzzed as `guest`.
 
 pub mod dialect;
 mod error;
@@ -21,6 +23,7 @@ pub use error::SerialError;
 pub use login::{How, Login};
 pub use port::{Interruption, Port, VmPort};
 pub use shell::Answer;
+pub(crate) use shell::whole_answer;
 pub use terminal::Seen;
 
 use crate::console::allow::Allowed;

@@ -220,6 +220,15 @@ impl<P: Port> Serial<P> {
     }
 }
 
+/// The exit code and the output that an answer's lines have, if they are all there: for whoever tries lines of any kind.
+pub(crate) fn whole_answer<'a>(tag: &str, lines: impl Iterator<Item = &'a str>) -> Option<(i32, Vec<u8>)> {
+    let mut parts = Parts::new(tag);
+    lines.filter_map(|line| parts.take(line)).find_map(|part| match part {
+        Part::End(Ok(End::Whole(code, output))) => Some((code, output)),
+        _ => None,
+    })
+}
+
 /// Whether our own shell waits here.
 pub(super) fn is_ours(prompt: &str) -> bool {
     prompt.ends_with(PROMPT)

@@ -4,6 +4,8 @@
 //! no agent, and shares no connection with anybody. Commands of one stage share one connection, a
 //! [`Session`], because a key exchange costs a second and more where the CPU is emulated; its master
 //! is a child of ours that dies with us, so no connection is left behind.
+//!
+//! Not fuzzed: lines of the guest and of ssh pass as a whole; the file that is read is this program's own.
 
 pub mod clock;
 mod ways;

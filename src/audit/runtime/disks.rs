@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 /// The bytes that a guest has written to all its disks, by QMP's `query-blockstats`; none if it does not say.
 pub fn written(stats: &Value) -> Option<u64> {
     let devices = stats.as_array()?;
-    devices.iter().map(|device| device["stats"]["wr_bytes"].as_u64()).sum()
+    devices.iter().try_fold(0_u64, |all, device| all.checked_add(device["stats"]["wr_bytes"].as_u64()?))
 }
 
 /// Whether the disk in a file reads as zeros by `qemu-img map --output=json`, and its guest had not written anything by
@@ -26,7 +26,7 @@ pub fn judge_blank(disk: &Utf8Path, map: &str, written: Option<u64>) -> Seen {
         None => return Seen::unknown("QEMU does not say whether the guest has written anything"),
     }
     let length = |part: &Value| part["length"].as_u64().unwrap_or(0);
-    let total: u64 = parts.iter().map(length).sum();
+    let total = parts.iter().map(length).fold(0, u64::saturating_add);
     let mut cause = None;
     for part in parts.iter().filter(|part| part["zero"] != true) {
         let (at, offset) = (part["start"].as_u64().unwrap_or(0), part["offset"].as_u64());

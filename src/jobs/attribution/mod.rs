@@ -12,7 +12,7 @@ use crate::observe::{Finding, Judged, SetBy};
 
 /// Name the task that set it in each finding of which that is certain: of several the last, whose work it was that was
 /// there at the end.
-pub(super) fn name_tasks(judged: &mut Judged, deeds: &[Deed]) {
+pub(crate) fn name_tasks(judged: &mut Judged, deeds: &[Deed]) {
     let read: Vec<_> = deeds.iter().map(|deed| (deed, statement::statements(deed))).collect();
     let allowed = judged.allowed.iter_mut().map(|(finding, _)| finding);
     judged.findings.iter_mut().chain(allowed).for_each(|finding| name_task(finding, &read));
