@@ -1,6 +1,8 @@
 //! Folders: whether this user can write there, and whether there is room.
 
 use super::{Finding, Site};
+use crate::failure::{Blame, Failure};
+use crate::host::dirs::{self, Use};
 use crate::host::presence::Presence;
 use crate::names::MiB;
 use camino::Utf8Path;
@@ -14,11 +16,13 @@ struct Room {
     good: MiB,
     /// The setting that moves the folder.
     variable: &'static str,
+    /// What it is for.
+    role: Use,
 }
 
 /// Running VMs: the overlay takes what the guest writes, packages and container images among it.
 pub(super) fn state(site: &Site) -> Finding {
-    judge(&site.input.dirs.state, &Room { least: MiB(2048), good: MiB(6144), variable: "BOMA_STATE" })
+    judge(&site.input.dirs.state, &Room { least: MiB(2048), good: MiB(6144), variable: "BOMA_STATE", role: Use::State })
 }
 
 /// Golden images: 0.4 GiB for one that is fetched, some 4 GiB while one is built.
@@ -27,16 +31,20 @@ pub(super) fn cache(site: &Site) -> Finding {
     if site.input.image_there {
         return Finding::ok(format!("{dir} has a golden image"));
     }
-    judge(dir, &Room { least: MiB(1024), good: MiB(5120), variable: "BOMA_IT_CACHE" })
+    judge(dir, &Room { least: MiB(1024), good: MiB(5120), variable: "BOMA_IT_CACHE", role: Use::Cache })
 }
 
 /// Evidence: logs and reports.
 pub(super) fn runs(site: &Site) -> Finding {
-    judge(&site.input.dirs.runs, &Room { least: MiB(64), good: MiB(512), variable: "BOMA_RUNS" })
+    judge(&site.input.dirs.runs, &Room { least: MiB(64), good: MiB(512), variable: "BOMA_RUNS", role: Use::Runs })
 }
 
 fn judge(dir: &Utf8Path, room: &Room) -> Finding {
     let variable = room.variable;
+    if let Err(error) = dirs::check(dir, room.role) {
+        let fix = error.next().unwrap_or_default();
+        return Finding::fail(Failure::from(error).chain.join(": "), fix);
+    }
     let there = nearest(dir);
     if let Err(error) = try_write(there) {
         let fix = format!("make {there} writable for this user, or name another folder with {variable}");
@@ -86,7 +94,7 @@ mod tests {
         (dir, path)
     }
 
-    const ROOM: Room = Room { least: MiB(0), good: MiB(0), variable: "BOMA_STATE" };
+    const ROOM: Room = Room { least: MiB(0), good: MiB(0), variable: "BOMA_STATE", role: Use::Runs };
 
     #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_above_and_stays_unmade() {
@@ -109,6 +117,15 @@ mod tests {
         let finding = judge(Utf8Path::new("/proc/boma"), &ROOM);
         assert_eq!(finding.result, Outcome::Fail);
         assert!(finding.probed.contains("/proc") && finding.fix.unwrap().contains("BOMA_STATE"));
+    }
+
+    #[test]
+    fn a_state_folder_that_no_command_would_use_fails_with_the_way_out() {
+        let (_keep, dir) = scratch();
+        std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o2775)).unwrap();
+        let finding = judge(&dir, &Room { role: Use::State, ..ROOM });
+        assert_eq!(finding.result, Outcome::Fail);
+        assert!(finding.fix.unwrap().contains("mkdir -m 0700"));
     }
 
     #[test]

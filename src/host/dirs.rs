@@ -3,8 +3,12 @@
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::str::FromStr;
+
+mod rule;
+
+pub(crate) use rule::only_ours_to_write;
+pub use rule::{Use, check, make, make_private};
 
 /// The folders of one invocation, all absolute.
 #[derive(Clone, Debug)]
@@ -52,6 +56,18 @@ pub enum DirError {
         #[source]
         source: std::io::Error,
     },
+    /// Others could enter it, or put something else in its place. What was there before is never changed.
+    #[error("{path} is not used as {role}: {why}")]
+    Unfit {
+        /// The folder, or what is wrong on the way to it.
+        path: Utf8PathBuf,
+        /// What it was to be.
+        role: Use,
+        /// What is wrong with it.
+        why: String,
+        /// What to do about it.
+        next: String,
+    },
     /// A path is too long for the sockets that will stand below it.
     #[error("BOMA_STATE is too long: a socket below {path} would pass the 107 bytes that Linux allows")]
     TooLong {
@@ -88,6 +104,7 @@ impl Blame for DirError {
             Self::Look { path, .. } => {
                 Some(format!("run it as the user who owns it (`ls -ld {path}`), then try again; nothing was changed"))
             }
+            Self::Unfit { next, .. } => Some(next.clone()),
             Self::NoHome => Some("set HOME".into()),
         }
     }
@@ -191,13 +208,6 @@ pub fn folders_in<T: FromStr + Ord>(folder: &Utf8Path) -> Result<Vec<T>, DirErro
     Ok(found)
 }
 
-/// Make a folder that only its owner can enter (0700), with its parents.
-pub fn make_private(path: &Utf8Path) -> Result<(), DirError> {
-    let io = |source| DirError::Io { path: path.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(io)
-}
-
 /// Write a file that only its owner can read (0600), whole or not at all.
 pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), DirError> {
     let io = |source| DirError::Io { path: path.to_owned(), source };
@@ -212,6 +222,7 @@ pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), Dir
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_disk_that_is_full_is_the_hosts_fault_and_a_folder_of_anothers_the_callers() {

@@ -25,6 +25,8 @@ pub fn turn() -> Result<Option<Lock>, LockError> {
     match make_private(folder) {
         Ok(()) => {}
         Err(DirError::Io { source, .. }) if may_not(&source) => return Ok(None),
+        // It is root's.
+        Err(DirError::Unfit { .. }) if !rustix::process::geteuid().is_root() => return Ok(None),
         Err(DirError::Io { path, source }) => return Err(LockError::Io { path, source }),
         Err(other) => return Err(LockError::Io { path: folder.to_owned(), source: Error::other(other) }),
     }

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::failure::{Exit, Failure};
-use crate::host::dirs::{Dirs, make_private};
+use crate::host::dirs::{self, Dirs, Use};
 use crate::host::lock::{Lock, LockError};
 use crate::host::presence::Presence;
 use crate::machine::VmDir;
@@ -11,7 +11,7 @@ use camino::Utf8PathBuf;
 
 /// Take the lock that a command holds while it changes VMs: one such command at a time.
 pub fn lock(ctx: &Context<'_>, what: &str) -> Result<Lock, Failure> {
-    make_private(&ctx.dirs.state)?;
+    dirs::make(&ctx.dirs.state, Use::State)?;
     let path = run_lock(ctx.dirs);
     let who = format!("`boma-qemu {what}`, pid {}", std::process::id());
     Lock::try_take(&path, &who).map_err(|error| match error {

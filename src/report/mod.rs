@@ -8,8 +8,8 @@ pub mod html;
 pub mod junit;
 
 use crate::console::gap;
-use crate::failure::{Blame, Exit};
-use crate::host::dirs::Dirs;
+use crate::failure::{Blame, Exit, Failure};
+use crate::host::dirs::{self, Dirs, Use};
 use crate::host::secrets::masked;
 use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -43,7 +43,7 @@ impl Blame for ReportError {
 
 impl RunFolder {
     /// A new folder `<time>-<host>`, with `started` in it and `latest` pointing to it.
-    pub fn create(dirs: &Dirs, host: &HostName, command: &str) -> Result<Self, ReportError> {
+    pub fn create(dirs: &Dirs, host: &HostName, command: &str) -> Result<Self, Failure> {
         let now = SystemTime::now();
         let stamp = humantime::format_rfc3339_seconds(now).to_string().replace(':', "");
         let mut name = format!("{stamp}-{host}");
@@ -52,14 +52,14 @@ impl RunFolder {
             let path = path.to_owned();
             move |source| ReportError { path, source }
         };
-        std::fs::DirBuilder::new().recursive(true).create(runs).map_err(fail(runs))?;
+        dirs::make(runs, Use::Runs)?;
         let path = loop {
             let path = runs.join(&name);
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => break path,
                 // Two runs in one second: the second gets a name of its own.
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => name.push('+'),
-                Err(e) => return Err(fail(&path)(e)),
+                Err(e) => return Err(fail(&path)(e).into()),
             }
         };
         let run = Self { path };
@@ -112,10 +112,14 @@ impl RunFolder {
         }
     }
 
-    /// `latest` is replaced by a rename, so it always points to some run.
+    /// `latest` is replaced by a rename, so it always points to some run. What is no link is not ours, and stays.
     fn point_latest(&self, runs: &Utf8Path, name: &str) -> Result<(), ReportError> {
-        let (link, fresh) = (runs.join("latest"), runs.join(format!(".latest-{}", std::process::id())));
+        let (link, fresh) = (runs.join("latest"), self.path.join("latest"));
         let fail = |source| ReportError { path: link.clone(), source };
+        if link.symlink_metadata().is_ok_and(|meta| !meta.is_symlink()) {
+            return Ok(());
+        }
+        // It waits in the run's own folder, where no other run's can be, nor one that was killed here.
         std::os::unix::fs::symlink(name, &fresh).map_err(fail)?;
         std::fs::rename(&fresh, &link).map_err(fail)
     }

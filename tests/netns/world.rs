@@ -63,7 +63,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         // A copy of ping has no file capabilities: with them it would lose those that the test gives it.
         let script = format!(
-            "chmod 777 {0} && mkdir -m 777 {0}/state {0}/home && chown {1} {0}/state && cp $(command -v ping) {0}/ping",
+            "chmod 777 {0} && mkdir -m 700 {0}/state && mkdir -m 777 {0}/home && chown {1} {0}/state && cp $(command -v ping) {0}/ping",
             dir.path().display(),
             if who == Who::User { UID } else { "0" },
         );
