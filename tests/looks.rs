@@ -6,7 +6,7 @@
 mod project;
 
 use boma_qemu::host::dirs::Dirs;
-use boma_qemu::host::ledger::{Change, Ledger, Netns};
+use boma_qemu::host::ledger::{Change, Ledger, Netns, folder};
 use boma_qemu::host::lock::Lock;
 use boma_qemu::host::presence::Presence;
 use boma_qemu::host::process::{EndError, ProcessId};
@@ -25,7 +25,7 @@ impl Project {
     /// The folder of a VM, made.
     fn vm(&self) -> VmDir {
         let vm = VmDir::at(self.dir.join("s/vms/askari"));
-        std::fs::create_dir_all(vm.path()).unwrap();
+        folder::make(vm.path()).unwrap();
         vm
     }
 

@@ -251,6 +251,9 @@ pub enum AnsibleError {
     /// The folder of our own files cannot be written.
     #[error(transparent)]
     Folder(#[from] crate::host::dirs::DirError),
+    /// The ledger of that folder cannot be written.
+    #[error(transparent)]
+    Ledger(#[from] crate::host::ledger::LedgerError),
     /// A file of ours cannot be written or read, or a child cannot be spoken to.
     #[error("cannot use {path}")]
     Io {
@@ -269,6 +272,7 @@ impl Blame for AnsibleError {
             | Self::TooOld { .. }
             | Self::NotConfined { .. }
             | Self::Folder(_)
+            | Self::Ledger(_)
             | Self::Io { .. } => Exit::Host,
             Self::NoFile { .. }
             | Self::BadOverlay { .. }
@@ -329,11 +333,12 @@ impl Blame for AnsibleError {
             | Self::Unreachable { .. } => {
                 "look at ansible.log in the evidence".into()
             }
+            Self::Folder(error) => return error.next(),
+            Self::Ledger(error) => return error.next(),
             Self::Inventory { .. }
             | Self::OtherHosts { .. }
             | Self::WrongWay { .. }
             | Self::BadChecks { .. }
-            | Self::Folder(_)
             | Self::Io { .. } => return None,
         })
     }

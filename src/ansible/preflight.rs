@@ -10,10 +10,13 @@ use super::overlay::{self, Overlay};
 use super::real::{self, Listing, RealWay};
 use super::{Stage, local};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
-use crate::host::dirs::make_private;
+use crate::host::dirs::{DirError, make_private, names_in};
+use crate::host::ledger::{Leak, folder};
 use crate::host::secrets::values_of;
 use camino::{Utf8Path, Utf8PathBuf};
+use std::fs::Permissions;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// The oldest ansible-core that manages Debian 13: its support matrix names Python 3.13 from 2.18 on.
@@ -39,23 +42,56 @@ pub struct Preflight {
     pub notes: Vec<String>,
 }
 
-/// Remove what a look that was killed has left in its scratch folder. Only where no other can be at work. Says what is
-/// still there, and why.
-pub fn clear(scratch: &Utf8Path) -> Vec<(Utf8PathBuf, std::io::Error)> {
-    let entries = scratch.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
-    let left = entries.filter(|entry| entry.file_name().starts_with(PREFIX)).map(|entry| entry.path().to_owned());
-    left.filter_map(|path| remove(&path).err().map(|error| (path, error))).collect()
+/// The folder of one look; it goes with it.
+struct Scratch {
+    path: Utf8PathBuf,
+}
+
+impl Scratch {
+    fn new(within: &Utf8Path) -> Result<Self, AnsibleError> {
+        let io = |source| AnsibleError::Io { path: within.to_owned(), source };
+        let private = Permissions::from_mode(0o700);
+        let made = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(within).map_err(io)?;
+        let path = Utf8PathBuf::from_path_buf(made.keep()).map_err(|_| io(ErrorKind::InvalidFilename.into()))?;
+        let scratch = Self { path };
+        drop(folder::adopt(&scratch.path)?);
+        Ok(scratch)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is in nobody's way; `prune` names it.
+        drop(folder::remove(&self.path));
+    }
+}
+
+/// Remove what looks that were killed have left in their scratch folder. Only where no other can be at work. Says what
+/// it has removed, and what is still there and why; what only has such a name is among the latter, and stays.
+pub fn clear(scratch: &Utf8Path) -> Result<(Vec<Utf8PathBuf>, Vec<Leak>), DirError> {
+    let (mut removed, mut leaks) = (Vec::new(), Vec::new());
+    let names = names_in(scratch)?;
+    for path in names.iter().filter(|name| name.starts_with(PREFIX)).map(|name| scratch.join(name)) {
+        if path.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+            continue;
+        }
+        match remove(&path) {
+            left if left.is_empty() => removed.push(path),
+            left => leaks.extend(left),
+        }
+    }
+    Ok((removed, leaks))
 }
 
 /// Ansible's programs have been killed with the look, and may need a moment to end.
-fn remove(folder: &Utf8Path) -> std::io::Result<()> {
+fn remove(path: &Utf8Path) -> Vec<Leak> {
     let deadline = Deadline::after(Duration::from_secs(2));
     loop {
-        match std::fs::remove_dir_all(folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(_) if !deadline.passed() => std::thread::sleep(PROBE_PERIOD),
-            done => return done,
+        let left = folder::remove(path);
+        if left.is_empty() || folder::whose(path) != folder::Whose::Ours || deadline.passed() {
+            return left;
         }
+        std::thread::sleep(PROBE_PERIOD);
     }
 }
 
@@ -69,17 +105,11 @@ pub fn check(
     prefix: &[String],
 ) -> Result<Preflight, AnsibleError> {
     let encrypted = look_at_files(controller, playbooks)?;
-    if !scratch.exists() {
-        make_private(scratch)?;
-    }
+    make_private(scratch)?;
     // What cannot be removed is in nobody's way; `prune` names it.
-    clear(scratch);
-    let dir = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(scratch)
-        .map_err(|source| AnsibleError::Io { path: scratch.to_owned(), source })?;
-    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap_or_else(|_| scratch.to_owned());
-    let controller = Controller { folder: Folder::at(path), ..controller.clone() };
+    drop(clear(scratch)?);
+    let dir = Scratch::new(scratch)?;
+    let controller = Controller { folder: Folder::at(dir.path.clone()), ..controller.clone() };
     controller.folder.create()?;
 
     // Each of these costs a Python start, and none needs another.

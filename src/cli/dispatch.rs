@@ -285,17 +285,19 @@ fn tell_removed(removed: &Removed, say: &Say) -> Result<u8, Failure> {
         .iter()
         .map(|h| format!("VM of {h}"))
         .chain(removed.networks.iter().map(|n| format!("network {n}")))
+        .chain(removed.leftovers.iter().map(|path| format!("{path}, left by a command that was killed")))
         .collect();
-    say.result(match names.is_empty() {
-        true => "nothing was there".to_owned(),
-        false => format!("removed: {}", names.join(", ")),
+    say.result(match (names.is_empty(), removed.leaks.is_empty()) {
+        (true, true) => "nothing was there".to_owned(),
+        (true, false) => "nothing was removed".to_owned(),
+        (false, _) => format!("removed: {}", names.join(", ")),
     });
     match removed.leaks.is_empty() {
         true => Ok(0),
         false => {
             let named: Vec<_> = removed.leaks.iter().map(|l| format!("{} ({})", l.what, l.why)).collect();
             Err(Failure::new(Exit::Leaked, format!("still there: {}", named.join("; ")))
-                .next("remove it by hand, or try `boma-qemu prune` again"))
+                .next("remove by hand what is named, as it says there; `boma-qemu prune` tells whether that was all"))
         }
     }
 }

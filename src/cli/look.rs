@@ -8,6 +8,7 @@ use crate::doctor::DoctorInput;
 use crate::failure::{Exit, Failure};
 use crate::fault::{InForce, in_force};
 use crate::host::dirs::Dirs;
+use crate::host::ledger::folder::{self, Whose};
 use crate::host::presence::Presence;
 use crate::host::print;
 use crate::image::Cache;
@@ -105,7 +106,7 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
                 Ok(machine) => format!("{host}: running as {}, {}", machine.name, machine.accel),
                 Err(_) => format!("{host}: running"),
             },
-            (_, false) => format!("{host}: dead; `boma-qemu prune` removes what is left of it"),
+            (_, false) => format!("{host}: {}", left_of(vm.path())),
         };
         say.result(text);
         let expiry = Expiry::of(&vm)?;
@@ -140,6 +141,14 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// What to do about the folder of something that does not run.
+fn left_of(folder: &Utf8Path) -> String {
+    match folder::whose(folder) {
+        Whose::NotOurs(why) | Whose::Unseen(why) => format!("{folder}: {why}"),
+        Whose::Ours | Whose::Begun | Whose::Gone => "dead; `boma-qemu prune` removes what is left of it".into(),
+    }
+}
+
 /// `net show`.
 pub(super) fn net(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
     let names = NetDir::list(dirs)?;
@@ -155,7 +164,7 @@ pub(super) fn net(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
 fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) -> Result<(), Failure> {
     let net = network::open(dirs, name)?;
     let text = match &net {
-        None => format!("network {name}: dead; `boma-qemu prune` removes what is left of it"),
+        None => format!("network {name}: {}", left_of(NetDir::of(dirs, name).path())),
         Some(net) => {
             let plan = net.plan();
             let enter = match net.enter_by_hand() {

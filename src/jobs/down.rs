@@ -4,12 +4,14 @@ use super::Context;
 use super::record::{Phase, Record};
 use crate::ansible::preflight;
 use crate::failure::{Exit, Failure};
-use crate::host::ledger::{Leak, Ledger};
+use crate::host::ledger::Leak;
+use crate::host::ledger::folder::{self, Whose};
 use crate::host::presence::{Presence, ignore};
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::names::HostName;
 use crate::network::{self, NetDir};
+use camino::Utf8PathBuf;
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::time::Instant;
@@ -21,18 +23,35 @@ pub struct Removed {
     pub vms: Vec<HostName>,
     /// The networks that are gone now.
     pub networks: Vec<String>,
+    /// What killed commands had left besides, and is gone now: scratch folders, parts of images.
+    pub leftovers: Vec<Utf8PathBuf>,
     /// What is still there.
     pub leaks: Vec<Leak>,
 }
 
+/// What becomes of a network's folder that is not ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NotOurs {
+    /// It is in nobody's way: a note says what it is.
+    Noted,
+    /// Somebody else tells it.
+    Passed,
+    /// All that is there was to go.
+    Leak,
+}
+
 /// Stop a VM and remove all that it brought. Being gone already is success.
 pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure> {
+    down_with(ctx, host, NotOurs::Noted).await
+}
+
+async fn down_with(ctx: &Context<'_>, host: &HostName, not_ours: NotOurs) -> Result<Removed, Failure> {
     let vm = VmDir::of(ctx.dirs, host);
     let mut removed = Removed::default();
     match Presence::of(vm.path()) {
         Presence::There => {}
         Presence::Gone => {
-            removed.leaks = networks(ctx, &mut removed.networks)?;
+            removed.leaks = networks(ctx, &mut removed.networks, not_ours)?;
             return Ok(removed);
         }
         Presence::Unknown(why) => {
@@ -46,13 +65,13 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
     }
     removed.leaks = match vm.is_alive() {
         // Only the ledger can end it, and the network stays until it has.
-        true => remove(&vm),
-        false => return beside(ctx, host, &vm),
+        true => folder::remove(vm.path()),
+        false => return beside(ctx, host, &vm, not_ours),
     };
     if removed.leaks.is_empty() {
         removed.vms.push(host.clone());
     }
-    let leaks = networks(ctx, &mut removed.networks)?;
+    let leaks = networks(ctx, &mut removed.networks, not_ours)?;
     removed.leaks.extend(leaks);
     Ok(removed)
 }
@@ -72,11 +91,11 @@ pub async fn phase(ctx: &Context<'_>, host: &HostName) -> Result<(Removed, Phase
 
 /// Remove a VM that has ended, and at the same time the network that it was in: on a disk that is busy,
 /// freeing an overlay of some GiB takes longer than all the rest.
-fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Failure> {
+fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir, not_ours: NotOurs) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     let (of_vm, of_networks) = std::thread::scope(|scope| {
-        let of_vm = scope.spawn(|| remove(vm));
-        let of_networks = networks(ctx, &mut removed.networks);
+        let of_vm = scope.spawn(|| folder::remove(vm.path()));
+        let of_networks = networks(ctx, &mut removed.networks, not_ours);
         (of_vm.join(), of_networks)
     });
     removed.leaks = of_vm.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -92,8 +111,7 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir) -> Result<Removed, Fai
 /// failed run for a look, or its run was killed.
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
-    let left = preflight::clear(&ctx.dirs.state).into_iter();
-    removed.leaks.extend(left.map(|(path, error)| Leak { what: format!("folder {path}"), why: error.to_string() }));
+    (removed.leftovers, removed.leaks) = preflight::clear(&ctx.dirs.state)?;
     for (host, vm) in VmDir::list(ctx.dirs)? {
         if vm.is_alive() && !all && may_be_kept(&vm) {
             ctx.progress.note(&format!(
@@ -101,12 +119,12 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
             ));
             continue;
         }
-        let one = down(ctx, &host).await?;
+        let one = down_with(ctx, &host, NotOurs::Passed).await?;
         removed.vms.extend(one.vms);
         removed.networks.extend(one.networks);
         removed.leaks.extend(one.leaks);
     }
-    removed.leaks.extend(networks(ctx, &mut removed.networks)?);
+    removed.leaks.extend(networks(ctx, &mut removed.networks, NotOurs::Leak)?);
     Ok(removed)
 }
 
@@ -119,19 +137,24 @@ fn may_be_kept(vm: &VmDir) -> bool {
     recorded || !Presence::of(&vm.kept()).is_gone()
 }
 
-/// Remove what dead runs left behind, and nothing that is alive.
+/// Remove what dead runs left behind, and nothing that is alive. What is not ours is in nobody's way.
 pub fn sweep(ctx: &Context<'_>) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     for (host, vm) in VmDir::list(ctx.dirs)? {
-        if vm.presence().is_gone() {
-            let left = remove(&vm);
-            if left.is_empty() {
-                removed.vms.push(host);
-            }
-            removed.leaks.extend(left);
+        if !vm.presence().is_gone() {
+            continue;
         }
+        if let Whose::NotOurs(why) = folder::whose(vm.path()) {
+            ctx.progress.note(&format!("{} is no VM of ours: {why}", vm.path()));
+            continue;
+        }
+        let left = folder::remove(vm.path());
+        if left.is_empty() {
+            removed.vms.push(host);
+        }
+        removed.leaks.extend(left);
     }
-    removed.leaks.extend(networks(ctx, &mut removed.networks)?);
+    removed.leaks.extend(networks(ctx, &mut removed.networks, NotOurs::Noted)?);
     Ok(removed)
 }
 
@@ -150,36 +173,12 @@ pub fn networks_only(ctx: &Context<'_>) -> Result<Removed, Failure> {
         }
     }
     let mut removed = Removed::default();
-    removed.leaks = networks(ctx, &mut removed.networks)?;
+    removed.leaks = networks(ctx, &mut removed.networks, NotOurs::Leak)?;
     Ok(removed)
 }
 
-/// Undo one VM's ledger. Its folder is the ledger's first entry, so it goes last. A ledger that cannot be read is a leak
-/// like any other: it holds up nothing else.
-fn remove(vm: &VmDir) -> Vec<Leak> {
-    let whole = |why: String| vec![Leak { what: format!("VM {}", vm.path()), why }];
-    let leaks = match Presence::of(&vm.ledger()) {
-        Presence::There => match Ledger::open(&vm.ledger()) {
-            Ok(ledger) => ledger.undo(),
-            Err(error) => whole(Failure::from(error).chain.join(": ")),
-        },
-        Presence::Gone => Vec::new(),
-        Presence::Unknown(why) => whole(why),
-    };
-    if !leaks.is_empty() {
-        return leaks;
-    }
-    // Killed between making the folder and its first entry: then there is nothing in it but itself.
-    match std::fs::remove_dir(vm.path()) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            whole(format!("it has no ledger that says what is ours, and cannot be removed: {e}"))
-        }
-        _ => Vec::new(),
-    }
-}
-
 /// Release the networks that no living VM uses.
-fn networks(ctx: &Context<'_>, gone: &mut Vec<String>) -> Result<Vec<Leak>, Failure> {
+fn networks(ctx: &Context<'_>, gone: &mut Vec<String>, not_ours: NotOurs) -> Result<Vec<Leak>, Failure> {
     let mut leaks = Vec::new();
     let names = NetDir::list(ctx.dirs)?;
     for (host, vm) in VmDir::list(ctx.dirs)? {
@@ -194,6 +193,18 @@ fn networks(ctx: &Context<'_>, gone: &mut Vec<String>) -> Result<Vec<Leak>, Fail
         }
     }
     for name in names {
+        let dir = NetDir::of(ctx.dirs, &name);
+        // While its holder lives it is one, whatever has become of its ledger.
+        if dir.presence().is_gone()
+            && let Whose::NotOurs(why) = folder::whose(dir.path())
+        {
+            match not_ours {
+                NotOurs::Noted => ctx.progress.note(&format!("{} is no network of ours: {why}", dir.path())),
+                NotOurs::Passed => {}
+                NotOurs::Leak => leaks.push(Leak { what: format!("folder {}", dir.path()), why }),
+            }
+            continue;
+        }
         let left = network::release(ctx.dirs, &name)?;
         if left.is_empty() {
             gone.push(name.to_string());

@@ -3,6 +3,8 @@
 use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::{self, Dirs, Use};
+use crate::host::ledger::Leak;
+use crate::host::ledger::folder::{self, Whose};
 use crate::host::lock::{Lock, LockError};
 use crate::host::presence::Presence;
 use crate::machine::VmDir;
@@ -48,17 +50,20 @@ pub fn no_other_vm(ctx: &Context<'_>) -> Result<(), Failure> {
             Presence::Unknown(why) => return Err(not_known(&format!("the VM of {host} is running"), &why)),
         }
     }
-    if !all.is_empty() {
-        let leaks = super::down::sweep(ctx)?.leaks;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let removed = super::down::sweep(ctx)?;
+    if !(removed.vms.is_empty() && removed.networks.is_empty()) {
         ctx.progress.note("removed what a dead run had left behind");
-        if let Some(leak) = leaks.first() {
-            return Err(Failure::new(
-                Exit::Leaked,
-                format!("{} of a dead run cannot be removed: {}", leak.what, leak.why),
-            ));
+    }
+    match removed.leaks.first() {
+        None => Ok(()),
+        Some(Leak { what, why }) => {
+            Err(Failure::new(Exit::Leaked, format!("{what} of a dead run cannot be removed: {why}"))
+                .next("remove by hand what is named, and begin again"))
         }
     }
-    Ok(())
 }
 
 /// The VM's folder, refused if another run's is still there.
@@ -67,8 +72,13 @@ pub fn fresh_folder(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
         Presence::Gone => Ok(()),
         Presence::Unknown(why) => Err(not_known(&format!("an earlier VM of {host} is still there"), &why)),
         Presence::There => {
-            Err(Failure::new(Exit::Usage, format!("{} of an earlier VM of {host} is still there", vm.path()))
-                .next("run `boma-qemu prune`"))
+            let failure = Failure::new(Exit::Usage, format!("{} is there already", vm.path()));
+            Err(match folder::whose(vm.path()) {
+                Whose::NotOurs(why) | Whose::Unseen(why) => {
+                    Failure { chain: [failure.chain, vec![why]].concat(), ..failure }
+                }
+                Whose::Ours | Whose::Begun | Whose::Gone => failure.next(format!("run `boma-qemu down {host}`")),
+            })
         }
     }
 }

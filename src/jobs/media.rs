@@ -6,8 +6,8 @@
 use super::{Context, guards, ttl};
 use crate::console::allow::Allowed;
 use crate::failure::{Exit, Failure};
-use crate::host::dirs::{make_private, write_private};
-use crate::host::ledger::{Change, Ledger, LedgerError};
+use crate::host::dirs::write_private;
+use crate::host::ledger::folder;
 use crate::host::process;
 use crate::machine::VmDir;
 use crate::monitor::{self, Client, MonitorError};
@@ -170,9 +170,7 @@ fn readable(path: Utf8PathBuf) -> Result<Utf8PathBuf, BootError> {
 }
 
 fn make(wanted: &Wanted<'_>, vm: &VmDir, machine: &Machine) -> Result<(), Failure> {
-    make_private(vm.path())?;
-    let mut ledger = Ledger::open(&vm.ledger())?;
-    ledger.do_(Change::Folder { path: vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
+    drop(folder::make(vm.path())?);
     machine.save(&vm.machine())?;
     write_private(&vm.console_allowed(), serde_json::to_vec(wanted.allowed).unwrap_or_default())?;
     let Storage::Media(media) = &machine.storage else { return Ok(()) };

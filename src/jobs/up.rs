@@ -6,8 +6,8 @@ use super::{stop, ttl};
 use crate::ansible::preflight::Preflight;
 use crate::failure::{Exit, Failure};
 use crate::host::cmd::Cmd;
-use crate::host::dirs::{make_private, write_private};
-use crate::host::ledger::{Change, Ledger, LedgerError};
+use crate::host::dirs::write_private;
+use crate::host::ledger::folder;
 use crate::host::{process, secrets};
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
@@ -94,9 +94,7 @@ impl Run<'_> {
     /// The VM's folder with all that is in it.
     fn prepare(&mut self, golden: &Golden, preflight: &Preflight) -> Result<((), String), Failure> {
         let dirs = self.ctx.dirs;
-        make_private(self.vm.path())?;
-        let mut ledger = Ledger::open(&self.vm.ledger())?;
-        ledger.do_(Change::Folder { path: self.vm.path().to_owned() }, || Ok::<_, LedgerError>(()))?;
+        drop(folder::make(self.vm.path())?);
         let backing = Backing { path: golden.path.clone(), format: golden.format.name().into() };
         if let Storage::Overlay(overlay) = &mut self.plan.machine.storage {
             overlay.golden = Some(backing);
@@ -125,7 +123,6 @@ impl Run<'_> {
         controller.write_folder(&self.plan.connection(dirs), &preflight.inline)?;
         write_private(&controller.folder.secrets(), json(&preflight.secrets))?;
         self.record.save(&self.vm)?;
-        drop(ledger);
         if let Some(after) = self.plan.options.ttl.0 {
             let exe = process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("no own program: {e}")))?;
             ttl::start(&exe, dirs, &self.plan.host, &self.plan.vm, after)?;

@@ -2,6 +2,7 @@
 
 use super::NetError;
 use crate::host::dirs::{DirError, Dirs, folders_in};
+use crate::host::ledger::folder;
 use crate::host::lock::Lock;
 use crate::host::presence::Presence;
 use crate::names::IfName;
@@ -77,7 +78,7 @@ impl NetDir {
 
     /// The changes that the network brought.
     pub fn ledger(&self) -> Utf8PathBuf {
-        self.path.join("ledger.ndjson")
+        self.path.join(folder::FILE)
     }
 
     /// The leases that dnsmasq gave.

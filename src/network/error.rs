@@ -290,7 +290,7 @@ impl Blame for NetError {
             Self::Dir(error) => return error.next(),
             Self::Child { failure } => return failure.next.clone(),
             Self::Busy { .. } => "`boma-qemu status` shows whose it is; `down` it first",
-            Self::Stale { .. } => "run `boma-qemu prune` as the user who started it",
+            Self::Stale { .. } => "remove by hand what is named, as it says there",
             Self::PortBusy { .. } => {
                 "`ss -lntup 'sport = 53 or sport = 67'` names the program; let it listen on its own addresses only, or use --net namespace"
             }

@@ -33,7 +33,7 @@ pub use plan::{Egress, Mode, NetFile, NetPlan};
 
 use crate::host::deadline::Deadline;
 use crate::host::dirs::{Dirs, make_private, write_private};
-use crate::host::ledger::{Change, Leak, Ledger, LedgerError};
+use crate::host::ledger::{Change, Leak, Ledger, LedgerError, folder};
 use crate::host::lock::Lock;
 use crate::host::presence::{Presence, ignore};
 use crate::host::process::{self, ProcessId};
@@ -154,7 +154,8 @@ pub fn ensure_as(exe: &Utf8Path, dirs: &Dirs, plan: &NetPlan) -> Result<Network,
         let leaks: Vec<_> = leaks.iter().map(|leak| format!("{} ({})", leak.what, leak.why)).collect();
         return Err(NetError::Stale { name: plan.name.clone(), leaks: leaks.join(", ") });
     }
-    make_private(dir.path())?;
+    // The holder goes on with its ledger.
+    drop(folder::make(dir.path())?);
     write_private(&dir.plan(), serde_json::to_vec_pretty(plan).unwrap_or_default())?;
     let started = start_holder(exe, &dir).and_then(|()| read_json(&dir.ready()));
     if started.is_err() {
@@ -190,31 +191,24 @@ pub fn release(dirs: &Dirs, name: &IfName) -> Result<Vec<Leak>, NetError> {
     Ok(clear(&dir))
 }
 
-/// Undo a network's ledger, and remove its folder if nothing is left to undo.
+/// Undo a network's ledger, and with it its folder.
 fn clear(dir: &NetDir) -> Vec<Leak> {
-    match Presence::of(dir.path()) {
-        Presence::There => {}
-        Presence::Gone => return Vec::new(),
-        Presence::Unknown(why) => return vec![Leak { what: format!("network {}", dir.path()), why }],
+    if folder::whose(dir.path()) == folder::Whose::Ours {
+        ignore(end_holder(dir), "a ledger that cannot be read is told by the undo");
     }
-    let leaks = match end_holder(dir).and_then(|()| Ledger::open(&dir.ledger())) {
-        Ok(ledger) => ledger.undo(),
-        Err(error) => vec![Leak { what: format!("network {}", dir.path()), why: error.to_string() }],
-    };
-    if leaks.is_empty() {
-        ignore(
-            std::fs::remove_dir_all(dir.path()),
-            "a folder that stays, with nothing to undo, is listed and removed again",
-        );
-    }
-    leaks
+    folder::remove(dir.path())
 }
 
 /// End the holder before the undo begins. One whose starter was killed may still be making things, and what it made
 /// after its ledger was read would stay.
 fn end_holder(dir: &NetDir) -> Result<(), LedgerError> {
-    if let Some(Change::Process { id, .. }) = Ledger::open(&dir.ledger())?.changes().next() {
-        ignore(id.end(HOLDER_GRACE), "if it does not end, the undo says so");
+    let ledger = Ledger::open(&dir.ledger())?;
+    let first = ledger.changes().find_map(|change| match change {
+        Change::Process { id, .. } => Some(*id),
+        _ => None,
+    });
+    if let Some(holder) = first {
+        ignore(holder.end(HOLDER_GRACE), "if it does not end, the undo says so");
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ fn a_ledger_that_cannot_be_read_is_named_and_holds_up_nothing_else() {
     let (plan, before) = (world.plan(Mode::Host), world.state());
     world.ensure(&plan).unwrap();
     let vm = world.path("state/vms/askari");
-    world.root(&format!("mkdir -p {vm} && echo nonsense > {vm}/ledger.ndjson"));
+    world.root(&format!("mkdir -m 700 -p {vm} && echo nonsense > {vm}/ledger.ndjson"));
     let out = world.boma(&["prune"]);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(7), "{said}");

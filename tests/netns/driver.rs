@@ -9,8 +9,8 @@ use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars,
 use boma_qemu::failure::Failure;
 use boma_qemu::forward;
 use boma_qemu::host::deadline::sleep_until_boottime;
-use boma_qemu::host::dirs::{Dirs, make_private};
-use boma_qemu::host::ledger::{Change, Ledger};
+use boma_qemu::host::dirs::Dirs;
+use boma_qemu::host::ledger::{Change, Ledger, folder};
 use boma_qemu::jobs::ttl;
 use boma_qemu::machine::VmDir;
 use boma_qemu::names::IfName;
@@ -266,10 +266,7 @@ fn echo(port: u16) {
 fn forget(exe: &Utf8Path, state: Utf8PathBuf, seconds: u64) {
     let (dirs, host) = (dirs(state), "askari".parse().unwrap());
     let vm = VmDir::of(&dirs, &host);
-    make_private(vm.path()).unwrap();
-    let mut ledger = Ledger::open(&vm.ledger()).unwrap();
-    ledger.adopt(Change::Folder { path: vm.path().to_owned() }).unwrap();
-    drop(ledger);
+    drop(folder::make(vm.path()).unwrap());
     let name = "boma-it-askari-0000".parse().unwrap();
     ttl::start(exe, &dirs, &host, &name, Duration::from_secs(seconds)).unwrap();
 }

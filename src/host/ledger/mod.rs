@@ -6,9 +6,11 @@
 //! whatever it is called.
 
 mod change;
+pub mod folder;
 
 pub use change::{Change, Kind, Netns, Step};
 
+use super::dirs::DirError;
 use super::presence::{Presence, ignore};
 use super::process::ProcessId;
 use super::stop_at::{self, Point};
@@ -35,6 +37,9 @@ pub enum LedgerError {
         #[source]
         source: std::io::Error,
     },
+    /// The folder that it is to lie in cannot be had.
+    #[error(transparent)]
+    Folder(#[from] DirError),
     /// Which boot of the host this is, is not known: then neither is what is left of another one.
     #[error("cannot read the host's boot id at {BOOT_ID}")]
     Boot {
@@ -57,10 +62,14 @@ pub enum LedgerError {
 
 impl Blame for LedgerError {
     fn exit(&self) -> Exit {
-        Exit::Host
+        match self {
+            Self::Folder(error) => error.exit(),
+            _ => Exit::Host,
+        }
     }
     fn next(&self) -> Option<String> {
         match self {
+            Self::Folder(error) => error.next(),
             Self::Io { .. } => Some("free some disk space, or check who owns the state folder".into()),
             Self::Boot { .. } => Some("let this process read /proc".into()),
             Self::Damaged { .. } => Some("read the file: it lists what to undo by hand; then remove it".into()),
@@ -180,15 +189,33 @@ impl Ledger {
     }
 
     /// The same for the process that keeps this ledger, when nobody else can find the file any more: all but that
-    /// process itself, and no file, since what is at its path now is another's.
+    /// process itself, and no file or folder, since what is at its path now is another's.
     pub fn undo_beside_self(mut self) -> Vec<Leak> {
         let own = ProcessId::own();
-        self.entries.retain(|(_, change)| !matches!(change, Change::Process { id, .. } if *id == own));
+        self.entries.retain(|(_, change)| match change {
+            Change::Process { id, .. } => *id != own,
+            Change::File { .. } | Change::Folder { .. } => false,
+            _ => true,
+        });
         self.undo_entries()
     }
 
+    /// Its own folder goes last, and only if all else is gone: with it goes what says what is still there.
     fn undo_entries(&mut self) -> Vec<Leak> {
-        let newest_first: Vec<_> = std::mem::take(&mut self.entries).into_iter().rev().collect();
+        let path = self.path.clone();
+        let is_home = |change: &Change| matches!(change, Change::Folder { path: of } if path.starts_with(of));
+        let newest_first = std::mem::take(&mut self.entries).into_iter().rev();
+        let (home, rest): (Vec<_>, Vec<_>) = newest_first.partition(|(_, change)| is_home(change));
+        let mut leaks = self.undo_these(rest);
+        if leaks.is_empty() {
+            return self.undo_these(home);
+        }
+        let why = || "it stays: its ledger says what else is still there".to_owned();
+        leaks.extend(home.iter().map(|(_, change)| Leak { what: change.to_string(), why: why() }));
+        leaks
+    }
+
+    fn undo_these(&mut self, newest_first: Vec<(u64, Change)>) -> Vec<Leak> {
         // What is removed by name on the host must not be somebody else's who has just taken the name.
         let turn = match newest_first.iter().any(|(_, change)| change.is_on_the_host()) {
             true => turn::turn(),
