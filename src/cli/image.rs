@@ -4,18 +4,19 @@ use super::args::ImageCommand;
 use super::say::Say;
 use crate::failure::{Exit, Failure};
 use crate::host::dirs::Dirs;
+use crate::host::shell::quoted;
 use crate::image::{Cache, Catalogue, Golden, Listed, Terminal};
 use crate::jobs::stop;
 
 /// Run one of its commands.
 pub(super) fn run(dirs: &Dirs, command: ImageCommand, say: &Say) -> Result<u8, Failure> {
     stop::listen().map_err(|e| Failure::new(Exit::Host, format!("cannot listen for signals: {e}")))?;
-    let cache = Cache::new(&dirs.cache);
-    let catalogue = || Catalogue::read(&dirs.root.join("profiles/images.json"));
+    let catalogue = Catalogue::read(&dirs.root.join("profiles/images.json"))?;
+    let cache = Cache::of(dirs).pinned(catalogue.clone());
     let watch = Terminal::new(stop::asked);
     match command {
-        ImageCommand::Fetch { name } => told(&cache.fetch(&catalogue()?, &name_or_default(name), &watch)?, say),
-        ImageCommand::Build { name } => told(&cache.build(&catalogue()?, &name_or_default(name), &watch)?, say),
+        ImageCommand::Fetch { name } => told(&cache.fetch(&catalogue, &name_or_default(name), &watch)?, say),
+        ImageCommand::Build { name } => told(&cache.build(&catalogue, &name_or_default(name), &watch)?, say),
         ImageCommand::List => {
             let all = cache.list()?;
             if all.is_empty() {
@@ -24,15 +25,37 @@ pub(super) fn run(dirs: &Dirs, command: ImageCommand, say: &Say) -> Result<u8, F
             all.iter().for_each(|one| line(one, say));
             Ok(0)
         }
-        ImageCommand::Verify { name } => {
-            let mut all = cache.verify()?;
-            all.retain(|one| name.as_ref().is_none_or(|name| one.record.image == *name));
-            all.iter().for_each(|one| line(one, say));
-            match all.iter().find(|one| one.fault.is_some()) {
-                None => Ok(0),
-                Some(bad) => Err(Failure::new(Exit::Usage, format!("{} is not what it was recorded to be", bad.path))
-                    .next(format!("remove {} and run `boma-qemu image fetch` (or `image build`)", bad.path))),
-            }
+        ImageCommand::Verify { name } => verify(&cache, name.as_deref(), dirs, say),
+    }
+}
+
+/// Every image, or those of one name, read whole. Only what was read and is right counts as verified.
+fn verify(cache: &Cache, name: Option<&str>, dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
+    let is_of = |one: &Listed, name: &str| match &one.record {
+        Some(record) => record.image == name,
+        // What has no record may be of any name that it begins with.
+        None => one.path.file_name().is_some_and(|file| file.starts_with(name)),
+    };
+    let mut all = cache.verify()?;
+    all.retain(|one| name.is_none_or(|name| is_of(one, name)));
+    all.iter().for_each(|one| line(one, say));
+    let failed = |what: String| Failure::new(Exit::Usage, what);
+    if all.is_empty() {
+        let what = name.map_or_else(|| "image".into(), |name| format!("image called {name}"));
+        return Err(failed(format!("nothing was verified: there is no {what} in {}", dirs.cache))
+            .next("run `boma-qemu image fetch` (or `image build`)"));
+    }
+    match all.iter().find(|one| one.fault.is_some()) {
+        None => Ok(0),
+        Some(Listed { path, record: Some(_), .. }) => Err(failed(format!("{path} is not what it was recorded to be"))
+            .next(format!(
+                "`rm -f -- {}`, then run `boma-qemu image fetch` (or `image build`)",
+                quoted(path.as_str())
+            ))),
+        Some(Listed { path, fault, .. }) => {
+            let why = fault.clone().unwrap_or_default();
+            Err(failed(format!("{} was not verified: {why}", shown(path.as_str())))
+                .next("fetch it, pin its SHA-512 in profiles/images.json, or take it out of the cache"))
         }
     }
 }
@@ -49,12 +72,16 @@ fn told(golden: &Golden, say: &Say) -> Result<u8, Failure> {
 
 fn line(one: &Listed, say: &Say) {
     say.object(&serde_json::json!({"event": "image", "image": one}));
-    let state = match (&one.fault, one.current) {
-        (Some(fault), _) => format!("WRONG: {fault}"),
-        (None, true) => "current".into(),
-        (None, false) => "older".into(),
+    let Some(record) = &one.record else {
+        let why = one.refused.as_deref().unwrap_or_default();
+        return say.result(format!("REFUSED  {}: {}", shown(one.path.as_str()), shown(why)));
     };
-    let record = &one.record;
+    let state = match (&one.fault, &one.refused, one.current) {
+        (Some(fault), ..) => format!("WRONG: {fault}"),
+        (None, Some(why), _) => format!("not taken: {why}"),
+        (None, None, true) => "current".into(),
+        (None, None, false) => "older".into(),
+    };
     say.result(format!(
         "{:<12} {:>6} MiB  {:<8} sha512 {}  {}  {}",
         record.image,
@@ -64,4 +91,9 @@ fn line(one: &Listed, say: &Say) {
         state,
         one.path
     ));
+}
+
+/// A text that somebody else may have written, without what a terminal would obey.
+fn shown(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

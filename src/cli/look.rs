@@ -11,7 +11,7 @@ use crate::host::dirs::Dirs;
 use crate::host::ledger::folder::{self, Whose};
 use crate::host::presence::Presence;
 use crate::host::print;
-use crate::image::Cache;
+use crate::image::{Cache, Catalogue};
 use crate::jobs::Context;
 use crate::jobs::run::Run;
 use crate::jobs::ttl::Expiry;
@@ -35,7 +35,7 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &S
         mode,
         net: NetFile::read(&dirs.root.join("net/boma-it.json"))?,
         repo: repo.or_else(|| only_repo(dirs)),
-        image_there: !Cache::new(&dirs.cache).list()?.is_empty(),
+        image_there: has_an_image(dirs)?,
         min_free: crate::doctor::MIN_FREE,
         path: crate::host::programs::path(),
     };
@@ -47,6 +47,13 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &S
     let can = crate::doctor::can_run(&checks);
     say.object(&serde_json::json!({"event": "doctor", "can_run": can}));
     Ok(if can { 0 } else { Exit::Host.code() })
+}
+
+/// Whether a run finds an image that it may take.
+fn has_an_image(dirs: &Dirs) -> Result<bool, Failure> {
+    let catalogue = Catalogue::read(&dirs.root.join("profiles/images.json"))?;
+    // A folder that is not used is told by its own check.
+    Ok(Cache::of(dirs).pinned(catalogue).list().is_ok_and(|all| all.iter().any(|one| one.current)))
 }
 
 /// The repository of the only profile, if there is only one: where its Ansible would be.

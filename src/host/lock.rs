@@ -11,9 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::time::Duration;
 
 /// How often a lock that is waited for is tried.
@@ -62,7 +62,15 @@ impl Lock {
     /// Take the lock at once or say who has it. `who` is written into the file for the next one to read.
     pub fn try_take(path: &Utf8Path, who: &str) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
-        let mut file = open(path).map_err(io)?;
+        let mut file = match open(path) {
+            Ok(file) => file,
+            // One that may only be read can be looked at.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && Self::look(path) == Presence::There => {
+                let mut file = open_to_look(path).map_err(io)?;
+                return Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file) });
+            }
+            Err(e) => return Err(io(e)),
+        };
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
             Ok(_) => Self::sign(file, who).map_err(io),
             Err(Errno::EAGAIN | Errno::EACCES) => {
@@ -111,7 +119,7 @@ impl Lock {
     /// that cannot be looked at may be.
     pub fn look(path: &Utf8Path) -> Presence {
         let unknown = |e: std::io::Error| Presence::Unknown(format!("cannot look at the lock {path}: {e}"));
-        let file = match File::open(path) {
+        let file = match open_to_look(path) {
             Ok(file) => file,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Presence::Gone,
             Err(e) => return unknown(e),
@@ -166,8 +174,35 @@ fn whole() -> libc::flock {
     }
 }
 
+/// Open a lock's file, made if it is not there. A link is not followed: what it leads to would be written over.
 fn open(path: &Utf8Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW);
+    let file = match options.open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => match options.create_new(true).open(path) {
+            // Somebody else has made it meanwhile.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => options.create_new(false).open(path)?,
+            made => share(made?, path)?,
+        },
+        there => there?,
+    };
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a file")),
+    }
+}
+
+/// Where the members of a group share a folder, each of them must be able to take a lock in it.
+fn share(file: File, path: &Utf8Path) -> std::io::Result<File> {
+    let folder = path.parent().map(Utf8Path::metadata).transpose()?;
+    if folder.is_some_and(|folder| folder.mode() & 0o020 != 0) {
+        file.set_permissions(Permissions::from_mode(0o664))?;
+    }
+    Ok(file)
+}
+
+fn open_to_look(path: &Utf8Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
 #[cfg(test)]
@@ -263,6 +298,30 @@ mod tests {
         // ELOOP, which root gets as well.
         std::os::unix::fs::symlink("lock", &path).unwrap();
         assert!(matches!(Lock::look(&path), Presence::Unknown(why) if why.contains("lock")));
+    }
+
+    #[test]
+    fn a_lock_where_a_group_shares_a_folder_can_be_taken_by_all_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        let made = |folder| {
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(folder)).unwrap();
+            Lock::try_take(&path, "first").unwrap();
+            let mode = path.metadata().unwrap().mode();
+            std::fs::remove_file(&path).unwrap();
+            mode & 0o020 != 0
+        };
+        assert!(made(0o2775) && !made(0o755));
+    }
+
+    #[test]
+    fn what_a_link_in_a_locks_place_leads_to_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("lock")).unwrap();
+        std::fs::write(dir.path().join("theirs"), "precious").unwrap();
+        std::os::unix::fs::symlink("theirs", &path).unwrap();
+        assert!(matches!(Lock::try_take(&path, "first"), Err(LockError::Io { .. })));
+        assert_eq!(std::fs::read_to_string(dir.path().join("theirs")).unwrap(), "precious");
     }
 
     #[test]

@@ -6,12 +6,14 @@ use super::error::ImageError;
 use super::job::Job;
 use super::record::{Origin, Record, adopt};
 use super::watch::Watch;
-use super::{gpt, grub, recipe, sums, tools};
+use super::{file, gpt, grub, recipe, sums, tools};
 use crate::host::cmd::Cmd;
-use crate::host::presence::ignore;
+use crate::host::dirs::names_in;
+use crate::host::ledger::folder::{self, Whose};
+use crate::host::presence::{Presence, ignore};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::time::{Duration, Instant};
 
 /// The longest that installing packages may take; a slow mirror needs minutes.
@@ -21,11 +23,12 @@ const LOCAL_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// What tree, disk and packed image need together at their largest, MiB.
 const ROOM_MIB: u64 = 2600;
 
-/// Build the image into the folder and record it. The caller holds the image's lock.
+/// Build the image into the folder, and hand back its record. The caller holds the image's lock, and writes the record
+/// down.
 pub(super) fn build(dir: &Utf8Path, image: &str, recipe: &Recipe, watch: &dyn Watch) -> Result<Record, ImageError> {
     let as_root = nix::unistd::geteuid().is_root();
     tools::check(as_root)?;
-    sweep(dir, image, as_root)?;
+    sweep(dir, image, as_root, watch)?;
     room(dir)?;
     let start = Instant::now();
     let site = Site::open(dir, image, as_root)?;
@@ -34,7 +37,8 @@ pub(super) fn build(dir: &Utf8Path, image: &str, recipe: &Recipe, watch: &dyn Wa
     site.make_bootable(recipe, watch)?;
     let packed = site.pack(watch)?;
     let digest = sums::of_file(&packed)?;
-    let record = adopt(dir, image, &packed, Origin::Built { suite: recipe.suite.clone() }, digest)?;
+    let bytes = file::open(&packed).map_err(io("read", &packed))?;
+    let record = adopt(dir, image, &packed, &bytes, Origin::Built { suite: recipe.suite.clone() }, digest)?;
     watch.say(&format!("built {} ({} MiB) in {:.0} s", record.file, record.bytes >> 20, start.elapsed().as_secs_f64()));
     Ok(record)
 }
@@ -48,8 +52,11 @@ struct Site {
 impl Site {
     fn open(dir: &Utf8Path, image: &str, as_root: bool) -> Result<Self, ImageError> {
         let path = dir.join(format!("{}{}", prefix(image), std::process::id()));
-        std::fs::create_dir(&path).map_err(io("make", &path))?;
-        Ok(Self { path, as_root })
+        // Packages' scripts run as other users, who must get in; none of them may write here.
+        std::fs::DirBuilder::new().mode(0o755).create(&path).map_err(io("make", &path))?;
+        let site = Self { path, as_root };
+        drop(folder::adopt(&site.path)?);
+        Ok(site)
     }
 
     fn root(&self) -> Utf8PathBuf {
@@ -135,12 +142,11 @@ impl Drop for Site {
     }
 }
 
-/// Remove what a killed build left. The lock is held, so none of these is alive.
-fn sweep(dir: &Utf8Path, image: &str, as_root: bool) -> Result<(), ImageError> {
-    for entry in dir.read_dir_utf8().map_err(io("read", dir))? {
-        let entry = entry.map_err(io("read", dir))?;
-        if entry.file_name().starts_with(&prefix(image)) {
-            remove(entry.path(), as_root)?;
+/// Remove what killed builds of this image left. The lock is held, so none of these is alive.
+fn sweep(dir: &Utf8Path, image: &str, as_root: bool, watch: &dyn Watch) -> Result<(), ImageError> {
+    for name in names_in(dir)?.into_iter().filter(|name| name.starts_with(&prefix(image))) {
+        if let Err(why) = clear(&dir.join(name), as_root)? {
+            watch.say(&why);
         }
     }
     Ok(())
@@ -148,6 +154,27 @@ fn sweep(dir: &Utf8Path, image: &str, as_root: bool) -> Result<(), ImageError> {
 
 fn prefix(image: &str) -> String {
     format!(".build-{image}-")
+}
+
+/// The image that a folder to build in is of, by its name.
+pub(super) fn image_of(name: &str) -> Option<&str> {
+    let (image, pid) = name.strip_prefix(".build-")?.rsplit_once('-')?;
+    pid.parse::<u32>().is_ok().then_some(image)
+}
+
+/// Remove a folder that a killed build left; or why it stays. The caller holds the image's lock.
+pub(super) fn clear(path: &Utf8Path, as_root: bool) -> Result<Result<(), String>, ImageError> {
+    match folder::whose(path) {
+        Whose::Gone => Ok(Ok(())),
+        Whose::NotOurs(why) | Whose::Unseen(why) => Ok(Err(format!("{path}: {why}"))),
+        Whose::Ours | Whose::Begun => {
+            remove(path, as_root)?;
+            Ok(match Presence::of(path) {
+                Presence::Gone => Ok(()),
+                _ => Err(format!("{path} was removed and is still there")),
+            })
+        }
+    }
 }
 
 /// Remove a build folder. Its files belong to mapped ids where an ordinary user built it, so it is removed

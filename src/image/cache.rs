@@ -4,11 +4,15 @@ use super::build::build;
 use super::catalogue::{Catalogue, Entry, Wanted};
 use super::error::{ImageError, Patience};
 use super::fetch::{fetch, published};
+use super::file;
 use super::inspect::inspect;
 use super::record::{self, Origin, Record};
+use super::trust::{Item, Shelf, Worth};
 use super::watch::Watch;
 use crate::host::deadline::PROBE_PERIOD;
+use crate::host::dirs::{Dirs, Use, make};
 use crate::host::lock::{Lock, LockError};
+use crate::host::presence::ignore;
 use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -33,13 +37,15 @@ pub struct Golden {
 /// One line of `image list` and `image verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// The file, absolute.
+    /// The file, absolute; what is called like a record and is none, by its own name.
     pub path: Utf8PathBuf,
-    /// Its record.
-    pub record: Record,
+    /// The record that counts, if there is one.
+    pub record: Option<Record>,
     /// Whether a run that wants this image would take this file.
     pub current: bool,
-    /// What is wrong with it, if it was verified and something is.
+    /// Why no run takes it, if none does.
+    pub refused: Option<String>,
+    /// What is wrong with it, if it was to be verified: its bytes are other ones, or nothing says which they must be.
     pub fault: Option<String>,
 }
 
@@ -48,18 +54,36 @@ pub struct Listed {
 pub struct Cache {
     dir: Utf8PathBuf,
     shared: Option<Utf8PathBuf>,
+    held: Option<Utf8PathBuf>,
+    pins: Catalogue,
     patience: Patience,
 }
 
 impl Cache {
-    /// A cache in that folder, which may not exist yet, and beside it what is in [`SHARED`].
-    pub fn new(dir: &Utf8Path) -> Self {
-        Self { dir: dir.to_owned(), shared: Some(SHARED.into()), patience: Patience::default() }
+    /// The cache of this invocation: its folder, which may not exist yet, and beside it what is in [`SHARED`].
+    pub fn of(dirs: &Dirs) -> Self {
+        Self::new(&dirs.cache).holding(dirs.state.join("images"))
     }
 
-    /// A cache that looks nowhere else.
+    /// A cache in that folder, for a user who keeps no records of their own: in one that others can write to, only what
+    /// a catalogue pins counts.
+    pub fn new(dir: &Utf8Path) -> Self {
+        Self { shared: Some(SHARED.into()), ..Self::alone(dir, Patience::default()) }
+    }
+
+    /// The same, which looks nowhere else.
     pub fn alone(dir: &Utf8Path, patience: Patience) -> Self {
-        Self { dir: dir.to_owned(), shared: None, patience }
+        Self { dir: dir.to_owned(), shared: None, held: None, pins: Catalogue::default(), patience }
+    }
+
+    /// The same, with a private folder for this user's own records of images in a cache that others can write to.
+    pub fn holding(self, records: impl Into<Utf8PathBuf>) -> Self {
+        Self { held: Some(records.into()), ..self }
+    }
+
+    /// The same, with the digests that the catalogue pins, for the commands that take no catalogue.
+    pub fn pinned(self, catalogue: Catalogue) -> Self {
+        Self { pins: catalogue, ..self }
     }
 
     /// The wanted image: from the cache, else fetched, else (if the network is the reason) built.
@@ -74,19 +98,24 @@ impl Cache {
             Wanted::Named(name) => name,
         };
         let entry = catalogue.entry(name)?;
-        if let Some(golden) = self.find(name)? {
+        if let Some(golden) = self.find(name, catalogue)? {
             return Ok(golden);
         }
         let _lock = self.lock(name, watch)?;
         // Another run may have brought it while we waited for the lock.
-        if let Some(golden) = self.find(name)? {
+        if let Some(golden) = self.find(name, catalogue)? {
             return Ok(golden);
+        }
+        for Item { path, worth } in self.own().items(catalogue)? {
+            if let Worth::Refused(why) = worth {
+                watch.say(&format!("{path} is not taken: {why}"));
+            }
         }
         let record = match self.fetch_locked(name, entry, watch) {
             Err(error) if error.is_network() => {
                 watch.say(&format!("{error}"));
                 watch.say(&format!("building an equivalent {name} from this machine's Debian mirror instead"));
-                build(&self.dir, name, &entry.build, watch)?
+                self.build_locked(name, entry, watch)?
             }
             other => other?,
         };
@@ -104,63 +133,103 @@ impl Cache {
     pub fn build(&self, catalogue: &Catalogue, name: &str, watch: &dyn Watch) -> Result<Golden, ImageError> {
         let entry = catalogue.entry(name)?;
         let _lock = self.lock(name, watch)?;
-        Ok(golden(&self.dir, build(&self.dir, name, &entry.build, watch)?))
+        Ok(golden(&self.dir, self.build_locked(name, entry, watch)?))
     }
 
-    /// All golden images, newest first.
+    /// All golden images, newest first, and what is called like one.
     pub fn list(&self) -> Result<Vec<Listed>, ImageError> {
         let mut listed: Vec<Listed> = Vec::new();
-        for dir in self.folders() {
-            for record in record::read_all(dir)? {
-                let current = !listed.iter().any(|other| other.record.image == record.image);
-                listed.push(Listed { path: dir.join(&record.file), record, current, fault: None });
-            }
+        for Item { path, worth } in self.items(&self.pins)? {
+            let (record, counts, refused) = match worth {
+                Worth::Counts(record) | Worth::Pinned(record) => (Some(record), true, None),
+                Worth::NotPinned(record) => (Some(record), false, Some("profiles/images.json pins another one".into())),
+                Worth::Refused(why) => (None, false, Some(why)),
+            };
+            let is_first = |record: &Record| {
+                !listed
+                    .iter()
+                    .any(|other| other.current && other.record.as_ref().is_some_and(|r| r.image == record.image))
+            };
+            let current = counts && record.as_ref().is_some_and(is_first);
+            listed.push(Listed { path, record, current, refused, fault: None });
         }
         Ok(listed)
     }
 
-    /// The same list, each file read whole and compared with its record.
+    /// The same list, each file read whole and compared with the record that counts.
     pub fn verify(&self) -> Result<Vec<Listed>, ImageError> {
         let mut listed = self.list()?;
         for one in &mut listed {
             let dir = one.path.parent().unwrap_or(&self.dir);
-            one.fault = record::verify(dir, &one.record).err().map(|error| error.to_string());
+            one.fault = match &one.record {
+                Some(record) => record::verify(dir, record).err().map(|error| error.to_string()),
+                None => one.refused.clone(),
+            };
         }
         Ok(listed)
     }
 
-    /// The newest cached image of that name, the user's own folder first.
-    fn find(&self, name: &str) -> Result<Option<Golden>, ImageError> {
-        for dir in self.folders() {
-            if let Some(record) = record::read_all(dir)?.into_iter().find(|record| record.image == name) {
-                record::verify_cheaply(dir, &record)?;
-                return Ok(Some(golden(dir, record)));
+    /// The newest cached image of that name that may be taken, the user's own folder first.
+    fn find(&self, name: &str, catalogue: &Catalogue) -> Result<Option<Golden>, ImageError> {
+        for shelf in self.shelves() {
+            for Item { path, worth } in shelf.items(catalogue)? {
+                match worth {
+                    Worth::Counts(record) if record.image == name => {
+                        if let Some(seen) = record::verify_cheaply(shelf.dir, &record)? {
+                            ignore(shelf.keep(&seen), "the next run reads the file again");
+                        }
+                        return Ok(Some(golden(shelf.dir, record)));
+                    }
+                    Worth::Pinned(said) if said.image == name => {
+                        let address = catalogue.entry(name)?.fetch.address.clone();
+                        return Ok(Some(golden(shelf.dir, vouch(shelf, &path, &said, address)?)));
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(None)
     }
 
     fn fetch_locked(&self, name: &str, entry: &Entry, watch: &dyn Watch) -> Result<Record, ImageError> {
-        let want = published(&entry.fetch, self.patience, watch)?;
-        for record in record::read_all(&self.dir)? {
-            let is_fetched = matches!(record.origin, Origin::Fetched { .. });
-            if record.image == name && record.sha512 == want && is_fetched {
-                record::verify(&self.dir, &record)?;
-                watch.say(&format!("{} is what is published", record.file));
-                return Ok(record);
+        let want = match &entry.fetch.sha512 {
+            Some(pin) => pin.clone(),
+            None => published(&entry.fetch, self.patience, watch)?,
+        };
+        let shelf = self.own();
+        for found in record::read_all(&self.dir)? {
+            let Ok(record) = found.record else { continue };
+            let path = self.dir.join(&record.file);
+            if record.image != name || record.sha512 != want {
+                continue;
             }
+            match file::look(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(ImageError::InTheWay { path, why: e.to_string() }),
+                Ok(_) => {}
+            }
+            watch.say(&format!("{} is what is wanted; reading it whole", record.file));
+            return match found.is_ours && shelf.is_private() && matches!(record.origin, Origin::Fetched { .. }) {
+                true => record::verify(&self.dir, &record).map(|()| record),
+                // What is wanted is known now from whoever publishes it; whose the record is does not matter.
+                false => vouch(shelf, &path, &record, entry.fetch.address.clone()),
+            };
         }
-        fetch(&self.dir, name, &entry.fetch, want, self.patience, watch)
+        let record = fetch(&self.dir, name, &entry.fetch, want, self.patience, watch)?;
+        shelf.keep(&record)?;
+        Ok(record)
+    }
+
+    fn build_locked(&self, name: &str, entry: &Entry, watch: &dyn Watch) -> Result<Record, ImageError> {
+        let record = build(&self.dir, name, &entry.build, watch)?;
+        self.own().keep(&record)?;
+        Ok(record)
     }
 
     /// One at a time brings an image; the others wait and find it. A fetch takes minutes, so the wait can
     /// be stopped.
     fn lock(&self, name: &str, watch: &dyn Watch) -> Result<Lock, ImageError> {
-        std::fs::create_dir_all(&self.dir).map_err(|source| ImageError::Io {
-            doing: "make",
-            path: self.dir.clone(),
-            source,
-        })?;
+        make(&self.dir, Use::Cache)?;
         let path = self.dir.join(format!(".{name}.lock"));
         let mut told = false;
         loop {
@@ -180,11 +249,31 @@ impl Cache {
         }
     }
 
-    /// Folders to look in. The shared one counts only if nobody but root can have put something there.
-    fn folders(&self) -> impl Iterator<Item = &Utf8Path> {
-        let shared = self.shared.as_deref().filter(|shared| *shared != self.dir && belongs_to_root(shared));
-        std::iter::once(self.dir.as_path()).chain(shared)
+    fn items(&self, catalogue: &Catalogue) -> Result<Vec<Item>, ImageError> {
+        let mut items = Vec::new();
+        for shelf in self.shelves() {
+            items.extend(shelf.items(catalogue)?);
+        }
+        Ok(items)
     }
+
+    fn own(&self) -> Shelf<'_> {
+        Shelf { dir: &self.dir, held: self.held.as_deref() }
+    }
+
+    /// Folders to look in. The shared one counts only if nobody but root can have put something there.
+    fn shelves(&self) -> impl Iterator<Item = Shelf<'_>> {
+        let shared = self.shared.as_deref().filter(|shared| *shared != self.dir && belongs_to_root(shared));
+        std::iter::once(self.own()).chain(shared.map(|dir| Shelf { dir, held: None }))
+    }
+}
+
+/// Read an image whole, whose digest is known from elsewhere, and keep a record of one's own about it.
+fn vouch(shelf: Shelf<'_>, path: &Utf8Path, said: &Record, address: String) -> Result<Record, ImageError> {
+    record::verify(shelf.dir, said)?;
+    let record = record::describe(path, &said.image, Origin::Fetched { address }, said.sha512.clone())?;
+    shelf.keep(&record)?;
+    Ok(record)
 }
 
 fn belongs_to_root(dir: &Utf8Path) -> bool {

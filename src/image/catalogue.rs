@@ -2,12 +2,13 @@
 //! equivalent can be built.
 
 use super::error::ImageError;
+use super::sums;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// All images that a profile may name.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Catalogue {
     images: BTreeMap<String, Entry>,
@@ -27,10 +28,29 @@ pub struct Entry {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// The disk image (qcow2).
+    /// The disk image (qcow2), by https.
     pub address: String,
-    /// The SHA512SUMS file beside it.
+    /// The SHA512SUMS file beside it, by https.
     pub sums: String,
+    /// The SHA-512 that the image must have, 128 hexadecimal digits. Without it, it is what the checksum file says when
+    /// the image is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<String>,
+    /// Whether the server speaks plain HTTP: that of the unit tests does, and no other.
+    #[cfg(test)]
+    #[serde(skip)]
+    pub(super) plain: bool,
+}
+
+impl Source {
+    /// Whether only https is spoken, also where a server leads elsewhere.
+    pub(super) fn https_only(&self) -> bool {
+        #[cfg(test)]
+        if self.plain {
+            return false;
+        }
+        true
+    }
 }
 
 /// An image made from Debian packages.
@@ -81,9 +101,20 @@ impl Catalogue {
         })
     }
 
+    /// The SHA-512 that an image must have, if the catalogue says so.
+    pub fn pin(&self, name: &str) -> Option<&str> {
+        self.images.get(name)?.fetch.sha512.as_deref()
+    }
+
     /// The names of all images.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.images.keys().map(String::as_str)
+    }
+
+    /// A catalogue of one image, for tests.
+    #[cfg(test)]
+    pub(super) fn of(name: &str, entry: Entry) -> Self {
+        Self { images: BTreeMap::from([(name.to_owned(), entry)]) }
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -92,6 +123,7 @@ impl Catalogue {
             // Names become file names in the cache, and the recipe's words become arguments.
             check("image name", name, "-.")?;
             check("suite", &entry.build.suite, "-")?;
+            entry.fetch.check(name)?;
             for package in &entry.build.packages {
                 check("package", package, "+-.")?;
             }
@@ -101,6 +133,29 @@ impl Catalogue {
         }
         Ok(catalogue)
     }
+}
+
+impl Source {
+    fn check(&self, image: &str) -> Result<(), String> {
+        for address in [&self.address, &self.sums] {
+            if !address.starts_with("https://") {
+                return Err(format!(
+                    "{address:?} of {image} does not begin with https://, and nothing else is fetched"
+                ));
+            }
+        }
+        match &self.sha512 {
+            Some(digest) if !sums::is_hex(digest) => {
+                Err(format!("sha512 of {image} is not 128 lower-case hexadecimal digits"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a text can be an image's name.
+pub(super) fn is_name(text: &str) -> bool {
+    check("image name", text, "-.").is_ok()
 }
 
 /// A word of lower-case letters, digits and some marks that does not begin with a mark.
@@ -116,7 +171,7 @@ fn check(what: &str, word: &str, marks: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const ENTRY: &str = r#"{"a":{"fetch":{"address":"x","sums":"y"},
+    const ENTRY: &str = r#"{"a":{"fetch":{"address":"https://x","sums":"https://y"},
         "build":{"suite":"trixie","disk_mib":3072,"packages":["sudo"]}}}"#;
 
     #[test]
@@ -138,6 +193,20 @@ mod tests {
     fn words_that_would_become_options_or_paths_are_refused() {
         for (from, to) in [("\"a\"", "\"../a\""), ("trixie", "--x"), ("sudo", "-o=x"), ("3072", "1")] {
             assert!(Catalogue::parse(&ENTRY.replace(from, to)).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn only_https_is_fetched_and_a_pin_is_a_sha512() {
+        for (from, to) in [("https://x", "http://x"), ("https://y", "http://y"), ("https://x", "file:///x")] {
+            let why = Catalogue::parse(&ENTRY.replace(from, to)).unwrap_err();
+            assert!(why.contains("https://") && why.contains(to), "{why}");
+        }
+        let pinned =
+            |digest: &str| Catalogue::parse(&ENTRY.replace("\"sums\"", &format!("\"sha512\":\"{digest}\",\"sums\"")));
+        assert_eq!(pinned(&"a".repeat(128)).unwrap().pin("a"), Some(&*"a".repeat(128)));
+        for wrong in ["a".repeat(127), "A".repeat(128), "g".repeat(128), String::new()] {
+            assert!(pinned(&wrong).unwrap_err().contains("sha512 of a"), "{wrong}");
         }
     }
 

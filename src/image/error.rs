@@ -2,7 +2,10 @@
 
 use crate::failure::{Blame, Exit};
 use crate::host::cmd::CmdError;
+use crate::host::dirs::DirError;
+use crate::host::ledger::LedgerError;
 use crate::host::lock::LockError;
+use crate::host::shell::quoted;
 use camino::Utf8PathBuf;
 use std::time::Duration;
 
@@ -43,6 +46,22 @@ pub enum ImageError {
         /// The digest now.
         got: String,
     },
+    /// A server leads to where anybody on the way could answer.
+    #[error("{address} leads to {to}, which is not https, so nothing is taken from there")]
+    Insecure {
+        /// What was asked for.
+        address: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// Something that is not this user's lies where a file of the image is to be.
+    #[error("{path} is in the way: {why}")]
+    InTheWay {
+        /// What is there.
+        path: Utf8PathBuf,
+        /// Why it cannot be used.
+        why: String,
+    },
     /// No connection to the server could be made.
     #[error("{address} cannot be reached: {why}")]
     Unreachable {
@@ -72,11 +91,11 @@ pub enum ImageError {
         why: String,
     },
     /// The file that came is not the one that was promised.
-    #[error("{address} has the wrong checksum: its SHA-512 is {got}, the checksum file says {want}")]
+    #[error("{address} has the wrong checksum: its SHA-512 is {got}, wanted is {want}")]
     WrongDigest {
         /// What was fetched.
         address: String,
-        /// The published digest.
+        /// The published digest, or the one that the catalogue pins.
         want: String,
         /// The digest of what came.
         got: String,
@@ -140,6 +159,12 @@ pub enum ImageError {
     /// The lock could not be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The cache folder, or the one for this user's own records, is not used.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// The ledger of a folder to build in could not be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The user stopped it.
     #[error("stopped by the user while {doing}")]
     Stopped {
@@ -165,7 +190,13 @@ impl ImageError {
 impl Blame for ImageError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Catalogue { .. } | Self::Unknown { .. } | Self::Unfit { .. } | Self::Changed { .. } => Exit::Usage,
+            Self::Catalogue { .. }
+            | Self::Unknown { .. }
+            | Self::Unfit { .. }
+            | Self::InTheWay { .. }
+            | Self::Changed { .. } => Exit::Usage,
+            Self::Dir(inner) => inner.exit(),
+            Self::Ledger(inner) => inner.exit(),
             Self::Stopped { .. } => Exit::Interrupted,
             Self::Cmd(inner) => inner.exit(),
             Self::Lock(inner) => inner.exit(),
@@ -179,10 +210,18 @@ impl Blame for ImageError {
             Self::Unknown { .. } => "name one of these, or a file by its path (./image.qcow2)".into(),
             Self::Unfit { .. } => "name a whole qcow2 or raw disk image that stands alone".into(),
             Self::Changed { path, .. } => {
-                format!("remove {path} and run `boma-qemu image fetch` (or `image build`)")
+                let path = quoted(path.as_str());
+                format!("`rm -f -- {path}`, then run `boma-qemu image fetch` (or `image build`)")
             }
+            Self::InTheWay { path, .. } => {
+                format!("if nobody needs it: `rm -rf -- {}`, then try again", quoted(path.as_str()))
+            }
+            Self::Dir(inner) => return inner.next(),
+            Self::Ledger(inner) => return inner.next(),
             Self::Unreachable { .. } => "check the network, or run `boma-qemu image build`".into(),
-            Self::Refused { .. } | Self::NoSum { .. } => "check the address in profiles/images.json".into(),
+            Self::Refused { .. } | Self::NoSum { .. } | Self::Insecure { .. } => {
+                "check the address in profiles/images.json".into()
+            }
             Self::Broken { .. } => "run it again: what has arrived is kept".into(),
             Self::WrongDigest { .. } => "run it again; if it stays so, do not trust the server".into(),
             Self::Missing { packages, .. } => format!("apt-get install {packages}"),
@@ -191,6 +230,12 @@ impl Blame for ImageError {
             }
             Self::NoSpace { .. } => "make room, or move the cache with BOMA_IT_CACHE".into(),
             Self::Step { .. } => "check that the machine reaches its Debian mirror (`apt-get update`)".into(),
+            Self::Lock(LockError::Io { path, source }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                format!(
+                    "nobody holds it, but another user made it so; `rm -f -- {}`, then try again",
+                    quoted(path.as_str())
+                )
+            }
             Self::Io { .. } | Self::Lock(LockError::Io { .. }) => {
                 "check the cache folder's owner; BOMA_IT_CACHE moves it".into()
             }

@@ -6,25 +6,30 @@ use super::error::{ImageError, Patience};
 use super::http::{Head, Piece, Request, receive};
 use super::range::{Answer, judge};
 use super::record::{Origin, Record, adopt};
-use super::sums;
 use super::watch::Watch;
+use super::{file, sums};
+use crate::host::dirs::{only_ours_to_write, write_private};
 use crate::host::presence::ignore;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::os::unix::fs::OpenOptionsExt;
 
 /// Why a file that cannot be removed is let go of.
 const ADOPTED: &str = "it has another name by now, or the next fetch takes it";
 
 /// Bytes of a SHA512SUMS file that are read at most.
 const SUMS_LIMIT: usize = 1 << 20;
+/// Bytes of a note that are read at most.
+const NOTE_LIMIT: u64 = 64 << 10;
 
 /// The digest that the publisher gives for the image now, lower-case hexadecimal.
 pub(super) fn published(source: &Source, patience: Patience, watch: &dyn Watch) -> Result<String, ImageError> {
-    let request = Request { address: source.sums.clone(), offset: 0, validator: None };
+    let https_only = source.https_only();
+    let request = Request { address: source.sums.clone(), offset: 0, validator: None, https_only };
     let unreachable = |why: String| ImageError::Unreachable { address: source.sums.clone(), why };
     let mut text = Vec::new();
     let text = receive(&request, patience, watch, |piece| match piece {
@@ -40,6 +45,7 @@ pub(super) fn published(source: &Source, patience: Patience, watch: &dyn Watch) 
             Continue(())
         }
         Piece::End => Break(Ok(std::mem::take(&mut text))),
+        Piece::Insecure(to) => Break(Err(ImageError::Insecure { address: source.sums.clone(), to })),
         Piece::Broke(why) => Break(Err(unreachable(why))),
     })??;
     let file = source.address.rsplit('/').next().unwrap_or(&source.address);
@@ -47,7 +53,8 @@ pub(super) fn published(source: &Source, patience: Patience, watch: &dyn Watch) 
         .ok_or_else(|| ImageError::NoSum { sums: source.sums.clone(), file: file.to_owned() })
 }
 
-/// Fetch the image with the digest `want` into the folder and record it. The caller holds the image's lock.
+/// Fetch the image with the digest `want` into the folder, and hand back its record. The caller holds the image's lock,
+/// and writes the record down.
 pub(super) fn fetch(
     dir: &Utf8Path,
     image: &str,
@@ -58,22 +65,23 @@ pub(super) fn fetch(
 ) -> Result<Record, ImageError> {
     watch.say(&format!("fetching {}", source.address));
     loop {
-        let mut partial = Partial::open(dir, image, &source.address, &want, watch)?;
+        let mut partial = Partial::open(dir, image, source, &want, watch)?;
         let resumed = partial.at > 0;
         if resumed {
             watch.say(&format!("{} MiB are there from before", partial.at >> 20));
         }
         transfer(&mut partial, patience, watch)?;
         let got = sums::hex(&partial.digest.clone().finalize());
-        if got != want {
+        if got != want && source.sha512.is_none() {
             // `latest` may have moved between the checksum file and the image: ask once more.
             want = published(source, patience, watch)?;
         }
         if got == want {
             let origin = Origin::Fetched { address: source.address.clone() };
-            let record = adopt(dir, image, &partial.path, origin, got)?;
+            let record = adopt(dir, image, &partial.path, &partial.file, origin, got)?;
             partial.forget();
-            watch.say(&format!("fetched {} ({} MiB), SHA-512 as published", record.file, record.bytes >> 20));
+            let said = if source.sha512.is_some() { "as pinned" } else { "as published" };
+            watch.say(&format!("fetched {} ({} MiB), SHA-512 {said}", record.file, record.bytes >> 20));
             return Ok(record);
         }
         partial.forget();
@@ -108,6 +116,7 @@ fn attempt(partial: &mut Partial, patience: Patience, watch: &dyn Watch) -> Resu
         address: partial.note.address.clone(),
         offset: partial.at,
         validator: partial.note.validator.clone(),
+        https_only: partial.https_only,
     };
     let mut total = None;
     receive(&request, patience, watch, |piece| match piece {
@@ -124,6 +133,7 @@ fn attempt(partial: &mut Partial, patience: Patience, watch: &dyn Watch) -> Resu
             Break(Ok(Some("the server closed the connection early".into())))
         }
         Piece::End => Break(partial.finish().map(|()| None)),
+        Piece::Insecure(to) => Break(Err(ImageError::Insecure { address: partial.note.address.clone(), to })),
         Piece::Broke(why) => Break(Ok(Some(why))),
     })?
 }
@@ -135,28 +145,33 @@ struct Partial {
     at: u64,
     digest: Sha512,
     note: Note,
+    https_only: bool,
 }
 
 /// What the bytes of a partial file are bytes of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
+pub(super) struct Note {
     address: String,
     sha512: String,
     validator: Option<String>,
 }
 
 impl Partial {
-    /// Open what is there; if it belongs to another file, or nothing could tell a change, begin at zero.
-    fn open(dir: &Utf8Path, image: &str, address: &str, want: &str, watch: &dyn Watch) -> Result<Self, ImageError> {
-        let path = dir.join(format!(".{image}.part"));
+    /// Open what is there; if it belongs to another file, or nothing could tell a change, begin at zero. Each user of a
+    /// shared folder has a partial file of their own, which nobody else can write to.
+    fn open(dir: &Utf8Path, image: &str, source: &Source, want: &str, watch: &dyn Watch) -> Result<Self, ImageError> {
+        let path = dir.join(format!(".{image}.{}.part", rustix::process::geteuid().as_raw()));
         let io = |source| ImageError::Io { doing: "write", path: path.clone(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        let mut note = Note { address: address.to_owned(), sha512: want.to_owned(), validator: None };
-        let noted = std::fs::read(note_path(&path)).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = file::open_with(&mut options, &path).map_err(io)?;
+        if !only_ours_to_write(&file.metadata().map_err(io)?) {
+            return Err(ImageError::InTheWay { path, why: "another user can write to it".into() });
+        }
+        let mut note = Note { address: source.address.clone(), sha512: want.to_owned(), validator: None };
         let mut digest = Sha512::new();
         let mut at = 0;
-        match noted {
+        match Note::read(&note_path(&path)) {
             Some(noted)
                 if noted.validator.is_some() && (&noted.address, &noted.sha512) == (&note.address, &note.sha512) =>
             {
@@ -165,7 +180,7 @@ impl Partial {
             }
             _ => file.set_len(0).map_err(io)?,
         }
-        Ok(Self { path, file, at, digest, note })
+        Ok(Self { path, file, at, digest, note, https_only: source.https_only() })
     }
 
     /// Make ready for what an answer brings: the whole length, or why it brings nothing.
@@ -191,7 +206,7 @@ impl Partial {
         self.digest = Sha512::new();
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|source| self.io(source))?;
         let note = serde_json::to_vec(&self.note).map_err(|e| self.io(e.into()))?;
-        std::fs::write(note_path(&self.path), note).map_err(|source| self.io(source))
+        Ok(write_private(&note_path(&self.path), note)?)
     }
 
     fn take(
@@ -213,10 +228,11 @@ impl Partial {
         self.file.sync_all().map_err(|source| self.io(source))
     }
 
-    /// Remove what is left of it; what has been adopted is under another name by now.
+    /// Remove what is left of it, the note that says whose it is last; what has been adopted is under another name by
+    /// now.
     fn forget(self) {
-        ignore(std::fs::remove_file(note_path(&self.path)), ADOPTED);
         ignore(std::fs::remove_file(&self.path), ADOPTED);
+        ignore(std::fs::remove_file(note_path(&self.path)), ADOPTED);
     }
 
     fn io(&self, source: std::io::Error) -> ImageError {
@@ -224,6 +240,16 @@ impl Partial {
     }
 }
 
-fn note_path(part: &Utf8Path) -> Utf8PathBuf {
+impl Note {
+    /// What stands beside a partial file, if that is a note of ours.
+    pub(super) fn read(path: &Utf8Path) -> Option<Self> {
+        let mut text = Vec::new();
+        file::open(path).ok()?.take(NOTE_LIMIT).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Where the note about a partial file lies.
+pub(super) fn note_path(part: &Utf8Path) -> Utf8PathBuf {
     part.with_extension("part.json")
 }

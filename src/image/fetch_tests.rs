@@ -1,10 +1,9 @@
 //! Fetching, against a small HTTP server of our own that can be as bad as real ones are.
 
-use super::cache::Cache;
-use super::catalogue::{Catalogue, Source};
+use super::catalogue::Source;
 use super::error::{ImageError, Patience};
 use super::fetch::{fetch, published};
-use super::record::{Record, read_all};
+use super::record::{Record, write};
 use super::sums;
 use super::watch::{Silent, Watch};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,24 +14,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const QUICK: Patience = Patience { connect: Duration::from_secs(2), stall: Duration::from_millis(250), attempts: 2 };
+pub(super) const QUICK: Patience =
+    Patience { connect: Duration::from_secs(2), stall: Duration::from_millis(250), attempts: 2 };
 
 /// What was asked, the headers in lower case.
 #[derive(Clone, Debug, Default)]
-struct Asked {
-    path: String,
+pub(super) struct Asked {
+    pub(super) path: String,
     from: Option<usize>,
     if_range: Option<String>,
 }
 
 /// A server on a loopback port; its answers come from a function of the request's number (of images only).
-struct Server {
+pub(super) struct Server {
     port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    pub(super) asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
-    fn start(answer: impl Fn(usize, &Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(usize, &Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -55,18 +55,20 @@ impl Server {
         Self { port, asked }
     }
 
-    fn source(&self) -> Source {
+    pub(super) fn source(&self) -> Source {
         let at = format!("http://127.0.0.1:{}", self.port);
-        Source { address: format!("{at}/disk.qcow2"), sums: format!("{at}/SHA512SUMS") }
+        Source { address: format!("{at}/disk.qcow2"), sums: format!("{at}/SHA512SUMS"), sha512: None, plain: true }
     }
 
-    fn images_asked(&self) -> Vec<Asked> {
+    pub(super) fn images_asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().iter().filter(|asked| asked.path == "/disk.qcow2").cloned().collect()
     }
 
     fn get(&self, dir: &Utf8Path, watch: &dyn Watch) -> Result<Record, ImageError> {
         let want = published(&self.source(), QUICK, watch)?;
-        fetch(dir, "a", &self.source(), want, QUICK, watch)
+        let record = fetch(dir, "a", &self.source(), want, QUICK, watch)?;
+        write(dir, &record, true)?;
+        Ok(record)
     }
 }
 
@@ -98,7 +100,7 @@ fn reply(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8], sent:
 }
 
 /// As a good server does: a range if its guard holds, else the whole; cut after `sent` bytes.
-fn reply_file(asked: &Asked, stream: &mut TcpStream, body: &[u8], etag: &str, sent: usize) {
+pub(super) fn reply_file(asked: &Asked, stream: &mut TcpStream, body: &[u8], etag: &str, sent: usize) {
     let tag = format!("ETag: \"{etag}\"\r\n");
     match asked.from {
         Some(from) if asked.if_range.as_deref() == Some(&format!("\"{etag}\"")) => {
@@ -109,16 +111,16 @@ fn reply_file(asked: &Asked, stream: &mut TcpStream, body: &[u8], etag: &str, se
     }
 }
 
-fn sums_of(body: &[u8]) -> String {
+pub(super) fn sums_of(body: &[u8]) -> String {
     format!("{}  disk.qcow2\n", sums::hex(&Sha512::digest(body)))
 }
 
-fn reply_sums(stream: &mut TcpStream, text: &str) {
+pub(super) fn reply_sums(stream: &mut TcpStream, text: &str) {
     reply(stream, "200 OK", "", text.as_bytes(), usize::MAX);
 }
 
 /// A disk image of a few hundred kilobytes, different for each seed.
-fn body(seed: u32) -> Vec<u8> {
+pub(super) fn body(seed: u32) -> Vec<u8> {
     let number = |n: u32| n.wrapping_mul(2_654_435_761).wrapping_add(seed).to_le_bytes();
     let mut body: Vec<u8> = (0..100_000).flat_map(number).collect();
     body[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -126,14 +128,14 @@ fn body(seed: u32) -> Vec<u8> {
 }
 
 /// A server of one body that treats each request for it as `how` says (number, request -> bytes sent).
-fn serve(body: Vec<u8>, sent: impl Fn(usize, &Asked) -> usize + Send + Sync + 'static) -> Server {
+pub(super) fn serve(body: Vec<u8>, sent: impl Fn(usize, &Asked) -> usize + Send + Sync + 'static) -> Server {
     Server::start(move |number, asked, stream| match asked.path.as_str() {
         "/SHA512SUMS" => reply_sums(stream, &sums_of(&body)),
         _ => reply_file(asked, stream, &body, "v1", sent(number, asked)),
     })
 }
 
-fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+pub(super) fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
     (dir, path)
@@ -326,7 +328,7 @@ fn a_stop_is_heeded_in_the_middle_of_silence_and_what_came_is_kept() {
     let (_keep, dir) = folder();
     let error = server.get(&dir, &StopAfterSome(AtomicBool::new(false))).unwrap_err();
     assert!(matches!(error, ImageError::Stopped { .. }), "{error}");
-    assert_eq!(std::fs::metadata(dir.join(".a.part")).unwrap().len(), 100_000);
+    assert_eq!(std::fs::metadata(part(&dir)).unwrap().len(), 100_000);
 }
 
 #[test]
@@ -338,7 +340,8 @@ fn what_a_server_refuses_is_told_apart_from_a_network_that_is_not_there() {
         assert_eq!(error.is_network(), is_network, "{status}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let source = Source { address: "http://x/y".into(), sums: format!("http://127.0.0.1:{closed}/SHA512SUMS") };
+    let sums = format!("http://127.0.0.1:{closed}/SHA512SUMS");
+    let source = Source { address: "http://x/y".into(), sums, sha512: None, plain: true };
     let error = published(&source, QUICK, &Silent).unwrap_err();
     assert!(matches!(error, ImageError::Unreachable { .. }) && error.is_network(), "{error}");
 }
@@ -350,53 +353,6 @@ fn a_checksum_file_without_the_image_is_named() {
     assert!(error.to_string().ends_with("SHA512SUMS has no SHA-512 for disk.qcow2"), "{error}");
 }
 
-fn catalogue(server: &Server, dir: &Utf8Path) -> Catalogue {
-    let source = server.source();
-    let path = dir.join("images.json");
-    let text = serde_json::json!({"a": {"fetch": source, "build": {"suite": "x", "disk_mib": 1024, "packages": []}}});
-    std::fs::write(&path, text.to_string()).unwrap();
-    Catalogue::read(&path).unwrap()
-}
-
-#[test]
-fn two_runs_at_once_fetch_once() {
-    let server = serve(body(1), |_, _| {
-        std::thread::sleep(Duration::from_millis(200));
-        usize::MAX
-    });
-    let (_keep, dir) = folder();
-    let catalogue = catalogue(&server, &dir);
-    let cache = Cache::alone(&dir.join("cache"), QUICK);
-    let wanted = super::catalogue::Wanted::Named("a".into());
-    let paths: Vec<_> = std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| cache.ensure(&catalogue, &wanted, &Silent))).collect();
-        runs.into_iter().map(|run| run.join().unwrap().unwrap().path).collect()
-    });
-    assert_eq!(server.images_asked().len(), 1);
-    assert!(paths.iter().all(|path| path == &paths[0]));
-}
-
-#[test]
-fn a_fetched_image_is_not_fetched_again_and_a_newer_one_stands_beside_it() {
-    let version = Arc::new(AtomicU64::new(0));
-    let now = version.clone();
-    let server = Server::start(move |_, asked, stream| {
-        let disk = body(now.load(Relaxed) as u32);
-        match asked.path.as_str() {
-            "/SHA512SUMS" => reply_sums(stream, &sums_of(&disk)),
-            _ => reply_file(asked, stream, &disk, "v", usize::MAX),
-        }
-    });
-    let (_keep, dir) = folder();
-    let catalogue = catalogue(&server, &dir);
-    let cache = Cache::alone(&dir.join("cache"), QUICK);
-    let first = cache.fetch(&catalogue, "a", &Silent).unwrap();
-    assert_eq!(cache.fetch(&catalogue, "a", &Silent).unwrap(), first);
-    assert_eq!(server.images_asked().len(), 1);
-    version.store(1, Relaxed);
-    let second = cache.fetch(&catalogue, "a", &Silent).unwrap();
-    assert_ne!(second.path, first.path);
-    assert!(first.path.exists(), "an overlay may stand on it");
-    assert_eq!(read_all(&dir.join("cache")).unwrap().len(), 2);
-    assert!(cache.verify().unwrap().iter().all(|listed| listed.fault.is_none()));
+fn part(dir: &Utf8Path) -> Utf8PathBuf {
+    dir.join(format!(".a.{}.part", rustix::process::geteuid().as_raw()))
 }

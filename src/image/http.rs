@@ -24,6 +24,8 @@ pub(super) struct Request {
     pub offset: u64,
     /// What tells that the file is still the same (`If-Range`); without it, an offset is not sent.
     pub validator: Option<String>,
+    /// Whether only https is spoken, also where the server leads elsewhere.
+    pub https_only: bool,
 }
 
 /// What comes, in this order: one head, bytes, and an end.
@@ -35,6 +37,8 @@ pub(super) enum Piece {
     Bytes(Vec<u8>),
     /// The body came to its end.
     End,
+    /// The server leads to this address, which is not https.
+    Insecure(String),
     /// The connection did not come about, broke off, or gave nothing for too long.
     Broke(String),
 }
@@ -80,19 +84,19 @@ pub(super) fn receive<T>(
 
 /// The thread: it ends when the caller no longer listens.
 fn ask(request: &Request, patience: Patience, sender: &SyncSender<Piece>) {
-    let last = match stream(request, patience, sender) {
-        Ok(()) => Piece::End,
-        Err(why) => Piece::Broke(why),
-    };
+    let last = stream(request, patience, sender).map_or_else(|last| last, |()| Piece::End);
     ignore(sender.send(last), "the caller no longer listens");
 }
 
-fn stream(request: &Request, patience: Patience, sender: &SyncSender<Piece>) -> Result<(), String> {
-    let mut call = agent(patience).get(&request.address);
+fn stream(request: &Request, patience: Patience, sender: &SyncSender<Piece>) -> Result<(), Piece> {
+    let mut call = agent(patience, request.https_only).get(&request.address);
     if let (Some(validator), true) = (&request.validator, request.offset > 0) {
         call = call.header("Range", format!("bytes={}-", request.offset)).header("If-Range", validator);
     }
-    let mut response = call.call().map_err(|e| e.to_string())?;
+    let mut response = call.call().map_err(|error| match error {
+        ureq::Error::RequireHttpsOnly(address) => Piece::Insecure(address),
+        other => Piece::Broke(other.to_string()),
+    })?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let head = Head {
         status: response.status().as_u16(),
@@ -107,7 +111,7 @@ fn stream(request: &Request, patience: Patience, sender: &SyncSender<Piece>) -> 
     let mut body = response.body_mut().as_reader();
     loop {
         let mut buffer = vec![0; 64 << 10];
-        match body.read(&mut buffer).map_err(|e| e.to_string())? {
+        match body.read(&mut buffer).map_err(|e| Piece::Broke(e.to_string()))? {
             0 => return Ok(()),
             n => buffer.truncate(n),
         }
@@ -118,11 +122,12 @@ fn stream(request: &Request, patience: Patience, sender: &SyncSender<Piece>) -> 
 }
 
 /// A client that trusts what the system trusts and waits no longer than patience allows.
-fn agent(patience: Patience) -> ureq::Agent {
+fn agent(patience: Patience, https_only: bool) -> ureq::Agent {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     ureq::Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
+        .https_only(https_only)
         .user_agent("boma-qemu")
         .timeout_resolve(Some(patience.connect))
         .timeout_connect(Some(patience.connect))
@@ -136,6 +141,7 @@ fn agent(patience: Patience) -> ureq::Agent {
 /// The status that an address answers with, asked for within `limit`; or why there is none. Blocks.
 pub fn status_of(address: &str, limit: Duration) -> Result<u16, String> {
     let patience = Patience { connect: limit, stall: limit, attempts: 1 };
-    let call = agent(patience).get(address).config().timeout_global(Some(limit)).build();
+    // An audit may ask for any address: what comes is not used.
+    let call = agent(patience, false).get(address).config().timeout_global(Some(limit)).build();
     call.call().map(|response| response.status().as_u16()).map_err(|error| error.to_string())
 }

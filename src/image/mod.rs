@@ -5,27 +5,35 @@
 
 mod build;
 mod cache;
+#[cfg(test)]
+mod cache_tests;
 mod catalogue;
 mod error;
 mod fetch;
 #[cfg(test)]
 mod fetch_tests;
+mod file;
 mod gpt;
 mod grub;
 mod http;
 mod inspect;
 mod job;
+mod left;
 mod range;
 mod recipe;
 mod record;
+#[cfg(test)]
+mod record_tests;
 pub(crate) mod sums;
 mod tools;
+mod trust;
 mod watch;
 
 pub use cache::{Cache, Golden, Listed, SHARED};
 pub use catalogue::{Catalogue, Entry, Recipe, Source, Wanted};
 pub use error::{ImageError, Patience};
 pub use http::status_of;
+pub use left::clear;
 pub(crate) use range::content_range;
 pub use record::{Origin, Record, Stamp};
 pub use watch::{Silent, Terminal, Watch};

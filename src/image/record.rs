@@ -5,12 +5,17 @@
 
 use super::error::ImageError;
 use super::inspect::inspect;
-use super::sums;
-use crate::host::presence::ignore;
+use super::{catalogue, file, sums};
+use crate::host::dirs::{names_in, only_ours_to_write};
 use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+/// Bytes of a record that are read at most.
+const LIMIT: u64 = 64 << 10;
 
 /// Where a golden file came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,46 +79,93 @@ pub struct Stamp {
     pub mtime: i64,
     /// And the nanoseconds of it.
     pub mtime_ns: i64,
+    /// Last change of the file in any way, seconds since 1970. Unlike the others it cannot be set by whoever owns the
+    /// file. Records of older versions do not have it, and so never match.
+    #[serde(default)]
+    pub ctime: i64,
+    /// And the nanoseconds of it.
+    #[serde(default)]
+    pub ctime_ns: i64,
 }
 
 impl Stamp {
     /// The stamp of a file as it is now.
     pub fn of(path: &Utf8Path) -> Result<Self, ImageError> {
-        let meta = std::fs::metadata(path).map_err(|source| ImageError::Io {
-            doing: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self { inode: meta.ino(), bytes: meta.len(), mtime: meta.mtime(), mtime_ns: meta.mtime_nsec() })
+        Ok(Self::from(&file::look(path).map_err(io("read", path))?))
     }
 }
 
-/// Turn a finished temporary file into a golden one: looked at, read-only, renamed, recorded. Both last
-/// steps are renames, the record last, so there is never a record without its file.
+impl From<&std::fs::Metadata> for Stamp {
+    fn from(meta: &std::fs::Metadata) -> Self {
+        Self {
+            inode: meta.ino(),
+            bytes: meta.len(),
+            mtime: meta.mtime(),
+            mtime_ns: meta.mtime_nsec(),
+            ctime: meta.ctime(),
+            ctime_ns: meta.ctime_nsec(),
+        }
+    }
+}
+
+fn io(doing: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> ImageError + use<> {
+    let path = path.to_owned();
+    move |source| ImageError::Io { doing, path, source }
+}
+
+/// The name of a golden file.
+pub(super) fn file_name(image: &str, sha512: &str) -> String {
+    format!("{image}-{}.qcow2", &sha512[..12])
+}
+
+/// Turn a finished temporary file into a golden one: looked at, read-only, renamed. `bytes` is the open file that the
+/// digest is of. Its record is the caller's to write, after it: so there is never a record without its file.
 pub(super) fn adopt(
     dir: &Utf8Path,
     image: &str,
     finished: &Utf8Path,
+    bytes: &File,
     origin: Origin,
     sha512: String,
 ) -> Result<Record, ImageError> {
-    let disk = inspect(finished)?;
-    let file = format!("{image}-{}.qcow2", &sha512[..12]);
-    let golden = dir.join(&file);
-    let io = |doing, path: &Utf8Path| {
-        let path = path.to_owned();
-        move |source| ImageError::Io { doing, path, source }
-    };
-    let mode = std::fs::Permissions::from_mode(0o444);
-    std::fs::set_permissions(finished, mode).map_err(io("set the permissions of", finished))?;
-    std::fs::File::open(finished).and_then(|f| f.sync_all()).map_err(io("write", finished))?;
+    let golden = dir.join(file_name(image, &sha512));
+    let own = bytes.metadata().map_err(io("read", finished))?;
+    // Where others can write, another file may lie at either name by now.
+    match file::look(&golden) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Ok(there) if there.uid() == own.uid() => {}
+        Ok(there) => {
+            let why = format!("it belongs to uid {}, and is not the image that was wanted", there.uid());
+            return Err(ImageError::InTheWay { path: golden, why });
+        }
+        Err(e) => return Err(ImageError::InTheWay { path: golden, why: e.to_string() }),
+    }
+    bytes.set_permissions(std::fs::Permissions::from_mode(0o444)).map_err(io("set the permissions of", finished))?;
+    bytes.sync_all().map_err(io("write", finished))?;
+    is_the_same(bytes, finished)?;
+    inspect(finished)?;
     std::fs::rename(finished, &golden).map_err(io("make", &golden))?;
-    let stamp = Stamp::of(&golden)?;
+    is_the_same(bytes, &golden)?;
+    describe(&golden, image, origin, sha512)
+}
+
+/// Whether an open file is still the one at a path.
+fn is_the_same(open: &File, path: &Utf8Path) -> Result<(), ImageError> {
+    let (own, there) = (open.metadata().map_err(io("read", path))?, file::look(path).map_err(io("read", path))?);
+    if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
+        return Ok(());
+    }
+    Err(ImageError::InTheWay { path: path.to_owned(), why: "somebody has put it there meanwhile".into() })
+}
+
+/// The record of a golden file whose bytes are known to have that digest.
+pub(super) fn describe(golden: &Utf8Path, image: &str, origin: Origin, sha512: String) -> Result<Record, ImageError> {
+    let (disk, stamp) = (inspect(golden)?, Stamp::of(golden)?);
     let now = std::time::SystemTime::now();
     let seconds = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let record = Record {
+    Ok(Record {
         image: image.to_owned(),
-        file,
+        file: file_name(image, &sha512),
         origin,
         sha512,
         bytes: stamp.bytes,
@@ -121,47 +173,72 @@ pub(super) fn adopt(
         virtual_bytes: disk.virtual_bytes,
         date: utc(seconds),
         stamp,
-    };
-    write(dir, &record)?;
-    Ok(record)
+    })
 }
 
-/// Write the record beside its file, readable by all, whole or not at all.
-pub(super) fn write(dir: &Utf8Path, record: &Record) -> Result<(), ImageError> {
-    let path = dir.join(&record.file).with_extension("json");
-    let io = |source| ImageError::Io { doing: "write", path: path.clone(), source };
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-    serde_json::to_writer_pretty(&mut file, record).map_err(|e| io(e.into()))?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
-    file.persist(&path).map_err(|e| io(e.error))?;
-    Ok(())
+/// Write a record into a folder, readable by all, whole or not at all. One that is there is replaced only if it is ours
+/// to replace.
+pub(super) fn write(dir: &Utf8Path, record: &Record, replace: bool) -> Result<(), ImageError> {
+    let path = path_of(dir, record);
+    let failed = |source| ImageError::Io { doing: "write", path: path.clone(), source };
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    serde_json::to_writer_pretty(&mut file, record).map_err(|e| failed(e.into()))?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed)?;
+    let done = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
+    match done {
+        Err(e) if !replace && e.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        done => done.map(drop).map_err(|e| failed(e.error)),
+    }
 }
 
-/// All records of a folder whose file exists, newest first. A folder that does not exist has none.
-pub(super) fn read_all(dir: &Utf8Path) -> Result<Vec<Record>, ImageError> {
-    let io = |source| ImageError::Io { doing: "read", path: dir.to_owned(), source };
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(io)?,
-    };
-    let mut records = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(io)?.path();
-        let Ok(path) = Utf8PathBuf::from_path_buf(path) else { continue };
-        let hidden = path.file_name().is_none_or(|name| name.starts_with('.'));
-        if hidden || path.extension() != Some("json") {
-            continue;
-        }
-        // A file that is no record is somebody else's; a record must not lead out of the folder.
-        let text = std::fs::read(&path).map_err(io)?;
-        let Ok(record) = serde_json::from_slice::<Record>(&text) else { continue };
-        if path.with_extension("qcow2").file_name() == Some(&record.file) && dir.join(&record.file).is_file() {
-            records.push(record);
+/// Where the record of an image lies in a folder.
+pub(super) fn path_of(dir: &Utf8Path, record: &Record) -> Utf8PathBuf {
+    dir.join(&record.file).with_extension("json")
+}
+
+/// What is called like a record.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Its name, absolute.
+    pub path: Utf8PathBuf,
+    /// The record, or why it is none.
+    pub record: Result<Record, String>,
+    /// Whether only this user and root can have written it.
+    pub is_ours: bool,
+}
+
+/// All that is called like a record in a folder, newest first, and then what is none. A folder that does not exist has
+/// none.
+pub(super) fn read_all(dir: &Utf8Path) -> Result<Vec<Found>, ImageError> {
+    let mut found = Vec::new();
+    for name in names_in(dir)? {
+        let path = dir.join(&name);
+        if !name.starts_with('.') && path.extension() == Some("json") {
+            let is_ours = path.symlink_metadata().is_ok_and(|meta| only_ours_to_write(&meta));
+            found.push(Found { record: read(&path), path, is_ours });
         }
     }
-    let age = |record: &Record| (record.date.clone(), record.stamp.mtime, record.stamp.mtime_ns);
-    records.sort_by_key(|record| std::cmp::Reverse(age(record)));
-    Ok(records)
+    let age = |found: &Found| {
+        found.record.as_ref().ok().map(|record| (record.date.clone(), record.stamp.mtime, record.stamp.mtime_ns))
+    };
+    found.sort_by_key(|found| std::cmp::Reverse(age(found)));
+    Ok(found)
+}
+
+/// Read one. Its name, and that of the file that it is about, follow from what it says: so it cannot lead elsewhere.
+fn read(path: &Utf8Path) -> Result<Record, String> {
+    let mut text = Vec::new();
+    let file = file::open(path).map_err(|e| e.to_string())?;
+    file.take(LIMIT).read_to_end(&mut text).map_err(|e| e.to_string())?;
+    let record: Record = serde_json::from_slice(&text).map_err(|e| format!("it is no record: {e}"))?;
+    if !(sums::is_hex(&record.sha512) && catalogue::is_name(&record.image)) {
+        return Err("it is no record: its image's name or its SHA-512 is none".into());
+    }
+    let right = file_name(&record.image, &record.sha512);
+    if record.file != right || path.with_extension("qcow2").file_name() != Some(&right) {
+        return Err(format!("it is about {right}, and neither its own name nor the file in it fits that"));
+    }
+    Ok(record)
 }
 
 /// Read the whole file and compare it with its record.
@@ -174,20 +251,21 @@ pub(super) fn verify(dir: &Utf8Path, record: &Record) -> Result<(), ImageError> 
     Err(ImageError::Changed { path, want: record.sha512.clone(), got })
 }
 
-/// Believe the stamp; read the whole file only where it differs from the record.
-pub(super) fn verify_cheaply(dir: &Utf8Path, record: &Record) -> Result<(), ImageError> {
-    let stamp = Stamp::of(&dir.join(&record.file))?;
-    if stamp == record.stamp {
-        return Ok(());
+/// Believe the stamp, where only this user and root can have written to the file; else read it whole. Hands back the
+/// record with another stamp where that was another one (a restored backup, a copied cache), to be kept.
+pub(super) fn verify_cheaply(dir: &Utf8Path, record: &Record) -> Result<Option<Record>, ImageError> {
+    let path = dir.join(&record.file);
+    let meta = file::look(&path).map_err(io("read", &path))?;
+    let stamp = Stamp::from(&meta);
+    if stamp == record.stamp && only_ours_to_write(&meta) {
+        return Ok(None);
     }
     verify(dir, record)?;
-    // Same bytes, other stamp (a restored backup, a copied cache): remember it where we may.
-    ignore(write(dir, &Record { stamp, ..record.clone() }), "the next run reads the file again");
-    Ok(())
+    Ok((stamp != record.stamp).then(|| Record { stamp, ..record.clone() }))
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC. The calendar arithmetic is Howard Hinnant's `civil_from_days`.
-fn utc(seconds: u64) -> String {
+pub(super) fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400 + 719_468, seconds % 86400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
@@ -198,72 +276,4 @@ fn utc(seconds: u64) -> String {
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn adopted(dir: &Utf8Path) -> Record {
-        let temporary = dir.join(".part");
-        let mut disk = [0; 512];
-        disk[510..].copy_from_slice(&[0x55, 0xaa]);
-        std::fs::write(&temporary, disk).unwrap();
-        let digest = sums::of_file(&temporary).unwrap();
-        adopt(dir, "a", &temporary, Origin::Built { suite: "trixie".into() }, digest).unwrap()
-    }
-
-    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        (dir, path)
-    }
-
-    #[test]
-    fn dates_are_those_of_date() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(1_795_174_261), "2026-11-20T11:31:01Z");
-    }
-
-    #[test]
-    fn an_adopted_file_is_read_only_recorded_and_verified() {
-        let (_keep, dir) = folder();
-        let record = adopted(&dir);
-        let mode = std::fs::metadata(dir.join(&record.file)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o444);
-        assert_eq!(read_all(&dir).unwrap(), std::slice::from_ref(&record));
-        verify(&dir, &record).unwrap();
-        verify_cheaply(&dir, &record).unwrap();
-    }
-
-    #[test]
-    fn a_changed_file_is_caught_cheaply_by_its_stamp() {
-        let (_keep, dir) = folder();
-        let record = adopted(&dir);
-        std::fs::remove_file(dir.join(&record.file)).unwrap();
-        std::fs::write(dir.join(&record.file), "dusk").unwrap();
-        let error = verify_cheaply(&dir, &record).unwrap_err();
-        assert!(matches!(error, ImageError::Changed { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_copied_cache_is_read_once_and_believed_again() {
-        let (_keep, dir) = folder();
-        let mut record = adopted(&dir);
-        record.stamp.inode += 1;
-        write(&dir, &record).unwrap();
-        verify_cheaply(&dir, &record).unwrap();
-        assert_eq!(read_all(&dir).unwrap()[0].stamp, Stamp::of(&dir.join(&record.file)).unwrap());
-    }
-
-    #[test]
-    fn a_record_that_leads_elsewhere_is_ignored() {
-        let (_keep, dir) = folder();
-        let mut record = adopted(&dir);
-        let path = dir.join(&record.file).with_extension("json");
-        record.file = "../../etc/passwd".into();
-        std::fs::write(path, serde_json::to_vec(&record).unwrap()).unwrap();
-        assert!(read_all(&dir).unwrap().is_empty());
-    }
 }

@@ -6,6 +6,11 @@ use sha2::{Digest, Sha512};
 use std::fs::File;
 use std::io::Read;
 
+/// Whether a text is a SHA-512 as we write it: lower-case hexadecimal.
+pub(super) fn is_hex(text: &str) -> bool {
+    text.len() == 128 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A digest as lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -42,7 +47,7 @@ pub(super) fn feed(digest: &mut Sha512, file: &mut File, mut stopped: impl FnMut
 pub(super) fn of_file(path: &Utf8Path) -> Result<String, ImageError> {
     let io = |source| ImageError::Io { doing: "read", path: path.to_owned(), source };
     let mut digest = Sha512::new();
-    feed(&mut digest, &mut File::open(path).map_err(io)?, |_| false).map_err(io)?;
+    feed(&mut digest, &mut super::file::open(path).map_err(io)?, |_| false).map_err(io)?;
     Ok(hex(&digest.finalize()))
 }
 

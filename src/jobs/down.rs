@@ -7,6 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::host::ledger::Leak;
 use crate::host::ledger::folder::{self, Whose};
 use crate::host::presence::{Presence, ignore};
+use crate::image;
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::names::HostName;
@@ -112,6 +113,16 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir, not_ours: NotOurs) -> 
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     (removed.leftovers, removed.leaks) = preflight::clear(&ctx.dirs.state)?;
+    match image::clear(&ctx.dirs.cache) {
+        Ok((gone, left)) => {
+            removed.leftovers.extend(gone);
+            removed.leaks.extend(left);
+        }
+        Err(error) => {
+            let what = format!("what killed commands may have left in {}", ctx.dirs.cache);
+            removed.leaks.push(Leak { what, why: Failure::from(error).chain.join(": ") });
+        }
+    }
     for (host, vm) in VmDir::list(ctx.dirs)? {
         if vm.is_alive() && !all && may_be_kept(&vm) {
             ctx.progress.note(&format!(

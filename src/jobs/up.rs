@@ -81,7 +81,7 @@ impl Run<'_> {
         let catalogue = Catalogue::read(&self.ctx.dirs.root.join("profiles/images.json"))?;
         let wanted = Wanted::parse(&self.plan.image, &self.ctx.dirs.root);
         let watch = ImageWatch { run: self };
-        let golden = Cache::new(&watch.run.ctx.dirs.cache).ensure(&catalogue, &wanted, &watch)?;
+        let golden = Cache::of(watch.run.ctx.dirs).ensure(&catalogue, &wanted, &watch)?;
         let said = match &golden.record {
             Some(record) => format!("{} ({})", record.file, record.origin.word()),
             None => golden.path.to_string(),

@@ -10,6 +10,6 @@ pub(crate) fn golden() -> Utf8PathBuf {
     }
     let dir = std::env::var("BOMA_IT_CACHE").unwrap_or_else(|_| "/var/lib/boma-integration".into());
     let listed = Cache::new(Utf8Path::new(&dir)).list().unwrap();
-    let found = listed.into_iter().next().map(|one| one.path);
+    let found = listed.into_iter().find(|one| one.current).map(|one| one.path);
     found.unwrap_or_else(|| panic!("no golden image in {dir}: run `boma-qemu image build`, or set BOMA_TEST_IMAGE"))
 }
