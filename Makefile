@@ -54,11 +54,11 @@ unit:
 	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus
 
 netns: venv
-	$(BESIDE) $(CARGO) test --test cli --test terminal --test flood --test looks --test doctor --test audit --test serial --test page --test ansible --test netns
+	$(BESIDE) $(CARGO) test --test cli --test terminal --test flood --test looks --test own --test doctor --test audit --test serial --test page --test ansible --test netns
 
 # A golden image for the tests that boot without the whole cycle.
 image:
-	@$(CARGO) run --quiet -- image list --json | grep --quiet . || $(CARGO) run --quiet -- image build
+	@$(CARGO) run --quiet -- image list --json | grep --quiet '"current":true' || $(CARGO) run --quiet -- image build
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image

@@ -6,6 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Ledger};
 use crate::host::presence::ignore;
+use crate::host::print;
 use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network::handshake;
@@ -143,8 +144,8 @@ impl Door {
         let admitted = matches!(owner, Ok(owner) if owner == *uid);
         if !admitted && self.told.insert(owner.as_ref().ok().copied()) {
             match owner {
-                Ok(owner) => anstream::eprintln!("refused a connection of uid {owner}: this is for uid {uid} only"),
-                Err(error) => anstream::eprintln!("refused a connection: {}", told(&error)),
+                Ok(owner) => print::err(&format!("refused a connection of uid {owner}: this is for uid {uid} only")),
+                Err(error) => print::err(&format!("refused a connection: {}", told(&error))),
             }
         }
         admitted

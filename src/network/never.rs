@@ -7,6 +7,7 @@
 use super::{NetError, Network};
 use crate::host::cmd::Cmd;
 use crate::host::lookup::{self, LookupError};
+use crate::host::print;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -84,7 +85,7 @@ impl Follower {
                 // What it had stays forbidden.
                 Err(LookupError::Unknown(why)) => {
                     if self.silent.insert(name.clone()) {
-                        anstream::eprintln!("cannot see whether {name} has another address now: {why}");
+                        print::err(&format!("cannot see whether {name} has another address now: {why}"));
                     }
                 }
             }
@@ -97,7 +98,7 @@ impl Follower {
         let words = words.join(", ");
         let add = ["nft", "add", "element", "inet", &self.table, "never", &format!("{{ {words} }}")];
         Cmd::new(&self.prefix[0]).args(&self.prefix[1..]).args(add).run().map_err(NetError::Command)?;
-        anstream::eprintln!("{name} is now at {words}: never to be reached");
+        print::err(&format!("{name} is now at {words}: never to be reached"));
         self.known.extend(fresh);
         Ok(())
     }
