@@ -190,7 +190,8 @@ mod tests {
     fn only_our_own_colours_come_through_a_painted_text() {
         let mut text = Painted::default();
         text.paint(Style::new().bold(), "a\u{1b}[31mb\nc");
-        write!(text, " {}\n", "\u{1b}[31mred\u{1b}[K").unwrap();
+        let hostile = "\u{1b}[31mred\u{1b}[K";
+        writeln!(text, " {hostile}").unwrap();
         assert_eq!(text.as_str(), "\u{1b}[1mab⟨U+000A⟩c\u{1b}[0m red⟨U+001B⟩[K\n");
     }
 }

@@ -89,7 +89,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
         let listener = Listener::of(&order.listen).map_err(io("use its listener"))?;
         handshake::ready(&forwarded).map_err(io("tell that it is ready"))?;
         // The starter reads to the line's end only; nobody else is to wait for the pipe.
-        rustix::stdio::dup2_stdout(std::io::stderr()).map_err(|e| io("let go of the starter")(e.into()))?;
+        rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|e| io("let go of the starter")(e.into()))?;
         tokio::select! {
             () = serve(listener, door, order.to) => {}
             () = gone(&vm) => {}
