@@ -212,7 +212,11 @@ pub fn ansible(bytes: &[u8]) {
         let ids: std::collections::BTreeSet<_> = checks::from_results(&results).into_iter().map(|one| one.id).collect();
         assert!(ids.len() <= checks::from_results(&results).len());
         let hidden = read.into_iter().map(|event| event.masked(|_| "*".into()));
-        assert_eq!(hidden.map(|event| format!("{event:?}")).count(), text.matches('\n').count(), "one is lost by masking");
+        assert_eq!(
+            hidden.map(|event| format!("{event:?}")).count(),
+            text.matches('\n').count(),
+            "one is lost by masking"
+        );
     }
     if let Ok(all) = checks::parse(&text) {
         assert!(all.iter().any(|check| !check.hint), "no check can fail");
