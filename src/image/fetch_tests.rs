@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub(super) const QUICK: Patience =
-    Patience { connect: Duration::from_secs(2), stall: Duration::from_millis(250), attempts: 2 };
+    Patience { connect: Duration::from_secs(2), stall: Duration::from_secs(1), attempts: 2 };
 
 /// What was asked, the headers in lower case.
 #[derive(Clone, Debug, Default)]
