@@ -100,6 +100,9 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// A socket answered through overlayfs.
+    #[error("this kernel's overlayfs leads to the sockets of the host")]
+    Reached,
     /// A confined command could not be given a root of its own.
     #[error("cannot change the root of the file system")]
     Pivot {
@@ -275,6 +278,9 @@ impl Blame for NetError {
                  kernel.apparmor_restrict_unprivileged_userns), or use --net host as root"
             }
             Self::Overlay { source, .. } => return Some(without_overlay(source)),
+            Self::Reached => {
+                "no playbook can be confined under this kernel: use one of 5.11 or later as distributions ship it"
+            }
             Self::Pivot { .. } => "run it where / is a mount point: not in a chroot, and not in an initial RAM disk",
             Self::Filter { .. } => {
                 "the kernel needs CONFIG_SECCOMP_FILTER, and the processor has to be x86_64 or aarch64, running 64-bit programs"

@@ -11,6 +11,7 @@ mod kernel;
 mod mounts;
 mod paths;
 mod place;
+mod probe;
 mod root;
 mod survey;
 

@@ -103,8 +103,13 @@ pub(super) fn open_path(path: &Path) -> Result<OwnedFd, NetError> {
 }
 
 /// A name for it that holds no character which an option would have to escape.
-fn by_descriptor(fd: &OwnedFd) -> PathBuf {
+pub(super) fn by_descriptor(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// The error of a file operation at a path.
+pub(super) fn failed_file(path: &Path) -> impl Fn(std::io::Error) -> NetError {
+    move |source| NetError::File { path: name(path), source }
 }
 
 pub(super) fn failed(path: &Path, errno: nix::Error) -> NetError {

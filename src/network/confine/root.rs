@@ -9,7 +9,7 @@ use super::mounts::Mounts;
 use super::paths::{asked, final_name, homes, is_itself, parts};
 use super::place::{self, make_file, make_folder, make_link, name, open_path};
 use super::survey::Survey;
-use super::{Spec, kernel};
+use super::{Spec, kernel, probe};
 use crate::host::presence::ignore;
 use crate::network::NetError;
 use nix::mount::MsFlags;
@@ -128,6 +128,8 @@ impl Root {
         std::fs::set_permissions(&nothing, std::fs::Permissions::from_mode(0o000))
             .map_err(|source| NetError::File { path: name(&nothing), source })?;
         place::empty(&at, "mode=755")?;
+        let below = open_path(&below)?;
+        probe::nobody_answers(on, &below)?;
         let mut hidden: Vec<_> = KERNEL.map(PathBuf::from).into();
         // What it is made of is on the way to nothing.
         hidden.push(on.to_owned());
@@ -138,7 +140,7 @@ impl Root {
             at,
             stage: on.to_owned(),
             layers: 0,
-            below: open_path(&below)?,
+            below,
             nothing: open_path(&nothing)?,
             needed: NEEDED.map(PathBuf::from).into(),
             shown: vec!["/".into()],
