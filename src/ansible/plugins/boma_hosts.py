@@ -55,6 +55,15 @@ def looks_like_an_inventory(path):
     return bool(INVENTORY.search(text)) and not LIST.search(text)
 
 
+def is_program(path):
+    """Whether the kernel could run it. On some file systems every file may be executed (WSL's, FAT)."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4).startswith((b"#!", b"\x7fELF"))
+    except OSError:
+        return True
+
+
 class ActionModule(ActionBase):
     _requires_connection = False
 
@@ -89,7 +98,7 @@ class ActionModule(ActionBase):
 
     def read_beside(self, inventory, path):
         # Ansible would run it as an inventory, but nobody has asked for that.
-        if os.access(path, os.X_OK):
+        if os.access(path, os.X_OK) and is_program(path):
             self.unknown[path] = "it is a program beside the inventory, and is not run"
             return
         alone, _ = self.add([path])
