@@ -52,7 +52,7 @@ def flood_console():
     """Lines long and short, kernels that begin and panic, escape sequences that do not end."""
     words = b"Kernel panic - not syncing: x\r\n[    0.000000] Linux version 6.12 (x)\r\nYou are in emergency mode\r\n"
     piece = words * 300 + b"y" * 200_000 + b"\x1b]0;" + b"z" * 200_000 + b"\xff\x80\r\n"
-    for _ in range(ROUNDS * 40):
+    for _ in range(ROUNDS * 90):
         console.sendall(piece)
 
 
