@@ -1,7 +1,7 @@
 //! What counts as applied: a playbook that only pretends is an error, and what a reader could take for more is reported.
 
 use crate::at_hand::block_on;
-use crate::world::{VM, World};
+use crate::world::{LIMIT, VM, World};
 use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::reports::Kind;
@@ -15,7 +15,7 @@ fn applied(world: &World, text: &str, tags: &[&str]) -> Applied {
     world.write("site.yml", text);
     let controller = world.controller();
     controller.write_folder(&world.connection(), &Inline::default()).unwrap();
-    let (prefix, log, limit) = (world.prefix(), world.path("ansible.log"), Duration::from_secs(60));
+    let (prefix, log, limit) = (world.prefix(), world.path("ansible.log"), LIMIT);
     let runner = Runner { controller: &controller, address: VM, prefix: &prefix, log: &log, limit };
     let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
     let apply = Apply { playbook: "site.yml".into(), tags };
@@ -112,7 +112,7 @@ fn a_job_that_does_not_end_in_time_is_an_error() {
     world.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - name: Left\n      command: sleep 600\n      async: 900\n      poll: 0\n");
     let controller = world.controller();
     controller.write_folder(&world.connection(), &Inline::default()).unwrap();
-    let error = world.run(&controller, "site.yml", Duration::from_secs(30)).unwrap_err();
+    let error = world.run(&controller, "site.yml", Duration::from_secs(60)).unwrap_err();
     assert!(matches!(error, AnsibleError::StillRunning { .. }) && error.exit().code() == 5, "{error}");
     assert!(error.to_string().contains("\"Left\""), "{error}");
 }

@@ -2,7 +2,7 @@
 //! before and after something was lost.
 
 use crate::at_hand::block_on;
-use crate::world::{VM, World};
+use crate::world::{LIMIT, VM, World};
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;
 use boma_qemu::ansible::tried::{self, Compared, Pass, Told, Tried};
@@ -10,7 +10,6 @@ use boma_qemu::ansible::{AnsibleError, Controller};
 use boma_qemu::failure::Blame;
 use boma_qemu::host::secrets;
 use boma_qemu::profile::Apply;
-use std::time::Duration;
 
 const SITE: &str = "- hosts: web\n  gather_facts: false\n  roles: [base]\n";
 
@@ -26,7 +25,7 @@ fn role(tasks: &str, handlers: &str) -> (World, Controller) {
 
 fn try_it(world: &World, controller: &Controller) -> Result<Tried, AnsibleError> {
     controller.write_folder(&world.connection(), &Inline::default())?;
-    let (prefix, log, limit) = (world.prefix(), world.path("ansible.log"), Duration::from_secs(60));
+    let (prefix, log, limit) = (world.prefix(), world.path("ansible.log"), LIMIT);
     let runner = Runner { controller, address: VM, prefix: &prefix, log: &log, limit };
     let apply = Apply { playbook: "site.yml".into(), tags: Vec::new() };
     block_on(runner.check_mode(&apply, &mut |_| {}))
@@ -130,7 +129,7 @@ fn a_pass_that_reaches_no_vm_is_an_error_and_no_answer() {
     let mut elsewhere = world.connection();
     elsewhere.port = 2223;
     controller.write_folder(&elsewhere, &Inline::default()).unwrap();
-    let (prefix, log, limit) = (world.prefix(), world.path("ansible.log"), Duration::from_secs(60));
+    let (prefix, log, limit) = (world.prefix(), world.path("ansible.log"), LIMIT);
     let runner = Runner { controller: &controller, address: VM, prefix: &prefix, log: &log, limit };
     let apply = Apply { playbook: "site.yml".into(), tags: Vec::new() };
     let error = block_on(runner.check_mode(&apply, &mut |_| {})).unwrap_err();
