@@ -211,12 +211,8 @@ pub fn ansible(bytes: &[u8]) {
         let results: Vec<_> = events::results(&read).cloned().collect();
         let ids: std::collections::BTreeSet<_> = checks::from_results(&results).into_iter().map(|one| one.id).collect();
         assert!(ids.len() <= checks::from_results(&results).len());
-        let hidden = read.into_iter().map(|event| event.masked(|_| "*".into()));
-        assert_eq!(
-            hidden.map(|event| format!("{event:?}")).count(),
-            text.matches('\n').count(),
-            "one is lost by masking"
-        );
+        let mut hidden = read.into_iter().map(|event| event.masked(|_| "*".into()));
+        assert!(hidden.all(|event| event == event.clone().masked(|_| "*".into())), "a mask leaves something");
     }
     if let Ok(all) = checks::parse(&text) {
         assert!(all.iter().any(|check| !check.hint), "no check can fail");
