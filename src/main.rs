@@ -1,5 +1,7 @@
 //! The `boma-qemu` program.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
+
 use boma_qemu::host::{print, programs};
 use boma_qemu::{cli, forward, jobs, monitor, network};
 use std::process::ExitCode;

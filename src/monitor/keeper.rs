@@ -136,6 +136,8 @@ impl Keeper {
                 Next::NetworkBroken(why) => self.note(Source::Monitor, "network-broken", json!({"why": why})),
                 Next::Terminated => return self.stop().await,
             }
+            // All share one thread: while QEMU floods, whoever asks would wait until it pauses.
+            tokio::task::yield_now().await;
         }
     }
 
