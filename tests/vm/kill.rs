@@ -117,7 +117,9 @@ impl Site<'_> {
         let (stop, prune) = self.start("", &["prune"]);
         assert!(prune.wait_with_output().unwrap().status.success());
         let at = |name: &str| making.iter().position(|point| point == name).unwrap();
-        let own = [&making[..=at("phase:prepare")], &making[at("phase:network")..]].concat();
+        let mut own = [&making[..=at("phase:prepare")], &making[at("phase:network")..]].concat();
+        // The preflight's folder has a drawn name, by which nobody can be stopped, and is removed before there is a machine.
+        own.retain(|point| !point.contains(":folder/preflight-"));
         assert_eq!(own, MAKING);
         let ours = ["/monitor", "/keeper of --ttl", "/askari"];
         let removing = stop.reached().into_iter().filter(|point| ours.iter().any(|own| point.ends_with(own)));
