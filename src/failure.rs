@@ -87,18 +87,26 @@ impl Failure {
 
 impl<E: Blame> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut chain = vec![error.to_string()];
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            // thiserror's `transparent` and `{source}` formats repeat the cause: say it once.
-            if !chain.iter().any(|said| said.contains(&text)) {
-                chain.push(text);
-            }
-            cause = inner.source();
-        }
-        Self { exit: error.exit(), chain, next: error.next() }
+        Self { exit: error.exit(), chain: causes(&error), next: error.next() }
     }
+}
+
+/// An error's own words, then each cause's.
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        let text = cause.to_string();
+        // thiserror's `transparent` and `{source}` formats repeat the cause: say it once.
+        if !chain.iter().any(|said| said.contains(&text)) {
+            chain.push(text);
+        }
+    }
+    chain
+}
+
+/// An error with its causes, in one text.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    causes(error).join(": ")
 }
 
 /// For logs and notes: its hidden characters are visible, and only its first line begins where a line does.

@@ -1,7 +1,7 @@
 //! Folders: whether this user can write there, and whether there is room.
 
 use super::{Finding, Site};
-use crate::failure::{Blame, Failure};
+use crate::failure::{Blame, with_causes};
 use crate::host::dirs::{self, Use};
 use crate::host::presence::Presence;
 use crate::names::MiB;
@@ -43,7 +43,7 @@ fn judge(dir: &Utf8Path, room: &Room) -> Finding {
     let variable = room.variable;
     if let Err(error) = dirs::check(dir, room.role) {
         let fix = error.next().unwrap_or_default();
-        return Finding::fail(Failure::from(error).chain.join(": "), fix);
+        return Finding::fail(with_causes(&error), fix);
     }
     let there = nearest(dir);
     if let Err(error) = try_write(there) {

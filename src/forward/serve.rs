@@ -2,7 +2,7 @@
 
 use super::owner::{OwnerError, Owners};
 use super::{Admits, Forwarded, Listen, NAME, file, remove};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, with_causes};
 use crate::host::dirs::write_private;
 use crate::host::ledger::{Change, Ledger};
 use crate::host::presence::ignore;
@@ -145,18 +145,10 @@ impl Door {
         if !admitted && self.told.insert(owner.as_ref().ok().copied()) {
             match owner {
                 Ok(owner) => print::err(&format!("refused a connection of uid {owner}: this is for uid {uid} only")),
-                Err(error) => print::err(&format!("refused a connection: {}", told(&error))),
+                Err(error) => print::err(&format!("refused a connection: {}", with_causes(&error))),
             }
         }
         admitted
-    }
-}
-
-/// An error with its cause.
-fn told(error: &OwnerError) -> String {
-    match error {
-        OwnerError::Ask(source) => format!("{error}: {source}"),
-        OwnerError::Unknown => error.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Context;
 use super::record::{Phase, Record};
 use crate::ansible::preflight;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, with_causes};
 use crate::host::ledger::Leak;
 use crate::host::ledger::folder::{self, Whose};
 use crate::host::presence::{Presence, ignore};
@@ -120,7 +120,7 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
         }
         Err(error) => {
             let what = format!("what killed commands may have left in {}", ctx.dirs.cache);
-            removed.leaks.push(Leak { what, why: Failure::from(error).chain.join(": ") });
+            removed.leaks.push(Leak { what, why: with_causes(&error) });
         }
     }
     for (host, vm) in VmDir::list(ctx.dirs)? {

@@ -7,7 +7,7 @@ use super::run::{Run, Said};
 use crate::ansible::deeds;
 use crate::ansible::run::{Applied, Runner};
 use crate::ansible::tried::{self, Compared, Pass, Told};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, with_causes};
 use std::time::SystemTime;
 
 /// Whether the passes in check mode are made.
@@ -112,7 +112,7 @@ impl Run<'_> {
         for apply in self.plan.profile.applies.clone() {
             let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.check_mode(&apply, say).await);
             let tried = self.ansible(&apply.playbook, work).await?;
-            passes.push(tried.map_err(|error| Failure::from(error).chain.join(": ")));
+            passes.push(tried.map_err(|error| with_causes(&error)));
         }
         Ok(passes)
     }

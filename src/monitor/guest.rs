@@ -3,7 +3,7 @@
 use super::confine::{Confine, Confinement};
 use super::files::Files;
 use crate::drive::Drive;
-use crate::failure::{Blame, Exit};
+use crate::failure::{Blame, Exit, with_causes};
 use crate::host::presence::ignore;
 use crate::host::print;
 use crate::host::process::ProcessId;
@@ -146,7 +146,7 @@ impl Guest {
         alive: BorrowedFd<'_>,
         snapshot: Option<&str>,
     ) -> Result<Self, StartError> {
-        let machine = Machine::load(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })?;
+        let machine = Machine::load(&dir.machine()).map_err(|e| StartError::Machine { why: with_causes(&e) })?;
         let spawn = |e: std::io::Error| StartError::Spawn { why: e.to_string() };
         let (qmp, qmp_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let (console, console_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
@@ -266,11 +266,6 @@ pub(crate) fn told(status: &std::io::Result<ExitStatus>) -> String {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 fn lost(why: &str) -> QmpError {
     QmpError::Lost { command: "the start".into(), why: why.into() }
 }
@@ -286,7 +281,7 @@ fn disks_first(mut machine: Machine, dir: &VmDir) -> Result<(), StartError> {
     if let Storage::Media(media) = &mut machine.storage {
         media.first = First::Disk;
     }
-    machine.save(&dir.machine()).map_err(|e| StartError::Machine { why: chain(&e) })
+    machine.save(&dir.machine()).map_err(|e| StartError::Machine { why: with_causes(&e) })
 }
 
 /// Greeting, actions, the snapshot if there is one, and only then the next instruction.

@@ -1,5 +1,6 @@
 //! What can be changed on the host, how it is put back, and whether it is still there.
 
+use crate::failure::with_causes;
 use crate::host::cmd::{Cmd, CmdError};
 use crate::host::presence::Presence;
 use crate::host::process::ProcessId;
@@ -298,9 +299,7 @@ fn table(family: &str, name: &str) -> Presence {
             Presence::Gone
         }
         Err(error) => {
-            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            let why: Vec<_> = causes.map(ToString::to_string).collect();
-            Presence::Unknown(format!("cannot look for the nft table {family} {name}: {}", why.join(": ")))
+            Presence::Unknown(format!("cannot look for the nft table {family} {name}: {}", with_causes(&error)))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! whatever it is called and wherever it lies; a folder without it is left as it is.
 
 use super::{Change, Leak, Ledger, LedgerError, Line};
+use crate::failure::with_causes;
 use crate::host::dirs::{DirError, make_private};
 use crate::host::shell::quoted;
 use camino::Utf8Path;
@@ -59,9 +60,9 @@ pub fn remove(folder: &Utf8Path) -> Vec<Leak> {
         Whose::Ours => match Ledger::open(&folder.join(FILE)) {
             Ok(ledger) => ledger.undo(),
             Err(error @ LedgerError::Damaged { .. }) => {
-                left(format!("{}: it lists what to undo by hand; then {}", told(&error), by_hand(folder)))
+                left(format!("{}: it lists what to undo by hand; then {}", with_causes(&error), by_hand(folder)))
             }
-            Err(error) => left(told(&error)),
+            Err(error) => left(with_causes(&error)),
         },
     }
 }
@@ -101,13 +102,8 @@ pub fn whose(folder: &Utf8Path) -> Whose {
             not_ours(format!("its ledger {path} is another's: it begins with {change} and not with this folder"))
         }
         Ok(_) => not_ours(format!("its ledger {path} does not begin with this folder")),
-        Err(source) => not_ours(told(&LedgerError::Damaged { path, line: 1, source })),
+        Err(source) => not_ours(with_causes(&LedgerError::Damaged { path, line: 1, source })),
     }
-}
-
-fn told(error: &LedgerError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn by_hand(folder: &Utf8Path) -> String {
