@@ -86,13 +86,7 @@ fn free(dir: &Utf8Path) -> std::io::Result<MiB> {
 mod tests {
     use super::super::Outcome;
     use super::*;
-    use camino::Utf8PathBuf;
-
-    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        (dir, path)
-    }
+    use crate::host::dirs::scratch;
 
     const ROOM: Room = Room { least: MiB(0), good: MiB(0), variable: "BOMA_STATE", role: Use::Runs };
 

@@ -219,6 +219,14 @@ pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), Dir
     Ok(())
 }
 
+/// A folder of a test's own, which goes with the first part.
+#[cfg(test)]
+pub(crate) fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    (dir, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,11 @@ use super::cache::Cache;
 use super::catalogue::{Catalogue, Entry, Recipe, Source, Wanted};
 use super::error::ImageError;
 use super::fetch::{fetch, published};
-use super::fetch_tests::{QUICK, Server, body, folder, reply_file, reply_sums, serve, sums_of};
+use super::fetch_tests::{QUICK, Server, body, reply_file, reply_sums, serve, sums_of};
 use super::record::{Stamp, file_name, read_all};
 use super::sums;
 use super::watch::Silent;
+use crate::host::dirs::scratch;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha512};
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +28,7 @@ fn two_runs_at_once_fetch_once() {
         std::thread::sleep(Duration::from_millis(200));
         usize::MAX
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let catalogue = catalogue(&server, None);
     let cache = Cache::alone(&dir.join("cache"), QUICK);
     let wanted = Wanted::Named("a".into());
@@ -50,7 +51,7 @@ fn a_fetched_image_is_not_fetched_again_and_a_newer_one_stands_beside_it() {
             _ => reply_file(asked, stream, &disk, "v", usize::MAX),
         }
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let catalogue = catalogue(&server, None);
     let cache = Cache::alone(&dir.join("cache"), QUICK);
     let first = cache.fetch(&catalogue, "a", &Silent).unwrap();
@@ -68,7 +69,7 @@ fn a_fetched_image_is_not_fetched_again_and_a_newer_one_stands_beside_it() {
 fn plain_http_is_not_spoken() {
     let server = serve(body(1), |_, _| usize::MAX);
     let source = Source { plain: false, ..server.source() };
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let error = published(&source, QUICK, &Silent).unwrap_err();
     assert!(matches!(error, ImageError::Insecure { .. }) && !error.is_network(), "{error}");
     let error = fetch(&dir, "a", &source, sums::hex(&Sha512::digest(body(1))), QUICK, &Silent).unwrap_err();
@@ -79,7 +80,7 @@ fn plain_http_is_not_spoken() {
 #[test]
 fn what_the_catalogue_pins_is_what_must_come_whatever_is_published() {
     let server = serve(body(1), |_, _| usize::MAX);
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let cache = Cache::alone(&dir.join("cache"), QUICK);
     let error = cache.fetch(&catalogue(&server, Some("0".repeat(128))), "a", &Silent).unwrap_err();
     assert!(matches!(&error, ImageError::WrongDigest { want, .. } if *want == "0".repeat(128)), "{error}");
@@ -120,7 +121,7 @@ fn put(cache: &Utf8Path, bytes: &[u8], said: &str) -> Utf8PathBuf {
 #[test]
 fn in_a_shared_cache_a_record_of_somebodys_is_not_believed_and_ones_own_fetch_is() {
     let server = serve(body(1), |_, _| usize::MAX);
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let (cache, path) = shared(&dir);
     let catalogue = catalogue(&server, None);
     let wanted = Wanted::Named("a".into());
@@ -146,7 +147,7 @@ fn in_a_shared_cache_the_image_of_another_is_taken_if_its_bytes_are_what_is_publ
     let digest = sums::hex(&Sha512::digest(body(1)));
     let wanted = Wanted::Named("a".into());
     for pin in [None, Some(digest.clone())] {
-        let (_keep, dir) = folder();
+        let (_keep, dir) = scratch();
         let (cache, path) = shared(&dir);
         let theirs = put(&path, &body(1), &digest);
         let golden = cache.ensure(&catalogue(&server, pin.clone()), &wanted, &Silent).unwrap();
@@ -162,7 +163,7 @@ fn in_a_shared_cache_the_image_of_another_is_taken_if_its_bytes_are_what_is_publ
 #[test]
 fn an_image_that_leads_out_of_the_cache_is_refused_wherever_it_is() {
     let server = serve(body(1), |_, _| usize::MAX);
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let cache = Cache::alone(&dir.join("cache"), QUICK);
     let golden = cache.fetch(&catalogue(&server, None), "a", &Silent).unwrap();
     let elsewhere = dir.join("elsewhere");

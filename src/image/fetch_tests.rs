@@ -6,6 +6,7 @@ use super::fetch::{fetch, published};
 use super::record::{Record, write};
 use super::sums;
 use super::watch::{Silent, Watch};
+use crate::host::dirs::scratch;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha512};
 use std::io::{BufRead, BufReader, Write};
@@ -135,12 +136,6 @@ pub(super) fn serve(body: Vec<u8>, sent: impl Fn(usize, &Asked) -> usize + Send 
     })
 }
 
-pub(super) fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-    (dir, path)
-}
-
 fn names(dir: &Utf8Path) -> Vec<String> {
     let mut names: Vec<_> = dir.read_dir_utf8().unwrap().map(|entry| entry.unwrap().file_name().to_owned()).collect();
     names.sort();
@@ -167,7 +162,7 @@ impl Watch for Seen {
 #[test]
 fn what_is_published_arrives_whole_with_its_record_and_nothing_else_stays() {
     let server = serve(body(1), |_, _| usize::MAX);
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let seen = Seen::default();
     let record = server.get(&dir, &seen).unwrap();
     assert_eq!(std::fs::read(dir.join(&record.file)).unwrap(), body(1));
@@ -179,7 +174,7 @@ fn what_is_published_arrives_whole_with_its_record_and_nothing_else_stays() {
 #[test]
 fn a_transfer_that_breaks_off_goes_on_where_it_was() {
     let server = serve(body(1), |_, _| 150_000);
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     server.get(&dir, &Silent).unwrap();
     let from: Vec<_> = server.images_asked().iter().map(|asked| asked.from).collect();
     assert_eq!(from, [None, Some(150_000), Some(300_000)]);
@@ -195,7 +190,7 @@ fn the_next_run_goes_on_where_a_broken_one_gave_up() {
         (true, _) => 0,
         (false, _) => usize::MAX,
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let error = server.get(&dir, &Silent).unwrap_err();
     assert!(matches!(error, ImageError::Broken { at: 100_000, attempts: 2, .. }), "{error}");
     assert!(!error.is_network(), "half an image is no reason to build another");
@@ -216,7 +211,7 @@ fn a_file_that_changed_between_two_runs_is_fetched_from_its_start() {
             _ => reply_file(asked, stream, &body(1), "v1", if number == 1 { 100_000 } else { 0 }),
         }
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     server.get(&dir, &Silent).unwrap_err();
     version.store(2, Relaxed);
     let record = server.get(&dir, &Silent).unwrap();
@@ -232,7 +227,7 @@ fn a_file_that_changes_during_the_transfer_is_fetched_from_its_start() {
         (_, 1) => reply_file(asked, stream, &body(1), "v1", 100_000),
         _ => reply_file(asked, stream, &body(2), "v2", usize::MAX),
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let record = server.get(&dir, &Silent).unwrap();
     assert_eq!(std::fs::read(dir.join(&record.file)).unwrap(), body(2));
 }
@@ -244,7 +239,7 @@ fn a_move_of_latest_between_checksum_and_image_is_seen_as_such() {
         ("/SHA512SUMS", _) => reply_sums(stream, &sums_of(&body(2))),
         _ => reply_file(asked, stream, &body(2), "v2", usize::MAX),
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     assert_eq!(server.get(&dir, &Silent).unwrap().sha512, sums::hex(&Sha512::digest(body(2))));
     assert_eq!(server.images_asked().len(), 1);
 }
@@ -255,7 +250,7 @@ fn the_wrong_file_is_refused_and_not_kept() {
         "/SHA512SUMS" => reply_sums(stream, &sums_of(&body(1))),
         _ => reply_file(asked, stream, &body(2), "v1", usize::MAX),
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let error = server.get(&dir, &Silent).unwrap_err();
     assert!(matches!(error, ImageError::WrongDigest { .. }), "{error}");
     assert!(!error.is_network(), "a wrong file must not be covered up by building one");
@@ -273,7 +268,7 @@ fn bytes_from_another_place_are_not_put_behind_ours() {
         }
         _ => reply_file(asked, stream, &body(1), "v1", usize::MAX),
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     server.get(&dir, &Silent).unwrap();
     assert_eq!(server.images_asked().len(), 3);
 }
@@ -284,7 +279,7 @@ fn a_server_without_ranges_serves_too() {
         ("/SHA512SUMS", _) => reply_sums(stream, &sums_of(&body(1))),
         (_, n) => reply(stream, "200 OK", "", &body(1), if n == 1 { 100_000 } else { usize::MAX }),
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     server.get(&dir, &Silent).unwrap();
     assert!(server.images_asked().iter().all(|asked| asked.from.is_none()), "nothing could guard a range");
 }
@@ -299,7 +294,7 @@ fn silence_is_noticed_and_the_transfer_taken_up_again() {
         }
         _ => reply_file(asked, stream, &body(1), "v1", usize::MAX),
     });
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let start = Instant::now();
     server.get(&dir, &Silent).unwrap();
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
@@ -325,7 +320,7 @@ fn a_stop_is_heeded_in_the_middle_of_silence_and_what_came_is_kept() {
             self.0.load(Relaxed)
         }
     }
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let error = server.get(&dir, &StopAfterSome(AtomicBool::new(false))).unwrap_err();
     assert!(matches!(error, ImageError::Stopped { .. }), "{error}");
     assert_eq!(std::fs::metadata(part(&dir)).unwrap().len(), 100_000);
@@ -335,7 +330,7 @@ fn a_stop_is_heeded_in_the_middle_of_silence_and_what_came_is_kept() {
 fn what_a_server_refuses_is_told_apart_from_a_network_that_is_not_there() {
     for (status, is_network) in [("404 Not Found", false), ("403 Forbidden", true), ("503 Unavailable", true)] {
         let server = Server::start(move |_, _, stream| reply(stream, status, "", b"", 0));
-        let error = server.get(&folder().1, &Silent).unwrap_err();
+        let error = server.get(&scratch().1, &Silent).unwrap_err();
         assert!(matches!(error, ImageError::Refused { .. }), "{error}");
         assert_eq!(error.is_network(), is_network, "{status}");
     }

@@ -91,13 +91,8 @@ fn clear_part(part: &Utf8Path, own: u32) -> Result<Result<(), String>, ImageErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::dirs::scratch;
     use crate::host::ledger::folder;
-
-    fn cache() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        (dir, path)
-    }
 
     fn names(dir: &Utf8Path) -> Vec<String> {
         names_in(dir).unwrap().into_iter().filter(|name| !name.ends_with(".lock")).collect()
@@ -107,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_a_killed_fetch_or_build_left_goes() {
-        let (_keep, dir) = cache();
+        let (_keep, dir) = scratch();
         let own = rustix::process::geteuid().as_raw();
         let build = dir.join(".build-debian-13-77");
         std::fs::create_dir(&build).unwrap();
@@ -127,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_at_work_stays() {
-        let (_keep, dir) = cache();
+        let (_keep, dir) = scratch();
         std::fs::write(dir.join(".a.part"), "half").unwrap();
         std::fs::write(dir.join(".a.part.json"), NOTE).unwrap();
         let _held = Lock::try_take(&dir.join(".a.lock"), "a fetch").unwrap();
@@ -137,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_only_has_such_a_name_stays_and_is_told_with_the_command_for_it() {
-        let (_keep, dir) = cache();
+        let (_keep, dir) = scratch();
         std::fs::create_dir_all(dir.join(".build-a-1/notes")).unwrap();
         std::fs::write(dir.join(".a.part"), "precious").unwrap();
         std::fs::write(dir.join(".c.part"), "precious").unwrap();

@@ -2,7 +2,8 @@
 
 use super::record::*;
 use super::{error::ImageError, sums};
-use camino::{Utf8Path, Utf8PathBuf};
+use crate::host::dirs::scratch;
+use camino::Utf8Path;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 
@@ -22,12 +23,6 @@ fn records(dir: &Utf8Path) -> Vec<Record> {
     read_all(dir).unwrap().into_iter().filter_map(|found| found.record.ok()).collect()
 }
 
-fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-    (dir, path)
-}
-
 #[test]
 fn dates_are_those_of_date() {
     assert_eq!(utc(0), "1970-01-01T00:00:00Z");
@@ -37,7 +32,7 @@ fn dates_are_those_of_date() {
 
 #[test]
 fn an_adopted_file_is_read_only_recorded_and_verified() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let record = adopted(&dir);
     let mode = std::fs::metadata(dir.join(&record.file)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o444);
@@ -48,7 +43,7 @@ fn an_adopted_file_is_read_only_recorded_and_verified() {
 
 #[test]
 fn a_file_that_was_put_there_meanwhile_is_not_adopted() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let record = adopted(&dir);
     let (part, golden) = (dir.join(".part"), dir.join(&record.file));
     let bytes = File::open(&golden).unwrap();
@@ -63,7 +58,7 @@ fn a_file_that_was_put_there_meanwhile_is_not_adopted() {
 
 #[test]
 fn a_changed_file_is_caught_cheaply_by_its_stamp() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let record = adopted(&dir);
     std::fs::remove_file(dir.join(&record.file)).unwrap();
     std::fs::write(dir.join(&record.file), "dusk").unwrap();
@@ -73,7 +68,7 @@ fn a_changed_file_is_caught_cheaply_by_its_stamp() {
 
 #[test]
 fn a_copied_cache_is_read_once_and_believed_again() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let mut record = adopted(&dir);
     record.stamp.inode += 1;
     let kept = verify_cheaply(&dir, &record).unwrap().unwrap();
@@ -83,7 +78,7 @@ fn a_copied_cache_is_read_once_and_believed_again() {
 
 #[test]
 fn bytes_that_were_changed_behind_the_same_size_and_time_are_caught() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let record = adopted(&dir);
     let path = dir.join(&record.file);
     let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
@@ -100,7 +95,7 @@ fn bytes_that_were_changed_behind_the_same_size_and_time_are_caught() {
 
 #[test]
 fn a_file_that_others_can_write_to_is_read_each_time() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let mut record = adopted(&dir);
     let path = dir.join(&record.file);
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
@@ -111,7 +106,7 @@ fn a_file_that_others_can_write_to_is_read_each_time() {
 
 #[test]
 fn what_is_only_called_like_a_record_is_told_and_leads_nowhere() {
-    let (_keep, dir) = folder();
+    let (_keep, dir) = scratch();
     let record = adopted(&dir);
     let path = path_of(&dir, &record);
     let text = |record: &Record| serde_json::to_vec(record).unwrap();

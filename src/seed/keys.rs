@@ -216,15 +216,10 @@ fn is_public_key(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::dirs::scratch;
     use std::os::unix::fs::PermissionsExt;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBoMaQemuTestsOnlyNoPrivateHalfExists0000000 me@home";
-
-    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        (dir, path)
-    }
 
     fn made(path: &Utf8Path) -> Result<Secrets, KeyError> {
         let name = "boma-it-askari-1".parse().unwrap();
@@ -233,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_secret_is_readable_by_its_owner_only() {
-        let (_dir, path) = folder();
+        let (_dir, path) = scratch();
         made(&path).unwrap();
         let vm = VmDir::at(&path);
         let mode = |p: Utf8PathBuf| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
@@ -245,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_guest_gets_hashes_and_public_halves_only() {
-        let (_dir, path) = folder();
+        let (_dir, path) = scratch();
         let secrets = made(&path).unwrap();
         let vm = VmDir::at(&path);
         let password = rescue_password(&vm).unwrap();
@@ -258,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_host_key_is_pinned_for_the_address() {
-        let (_dir, path) = folder();
+        let (_dir, path) = scratch();
         let secrets = made(&path).unwrap();
         let text = std::fs::read_to_string(VmDir::at(&path).known_hosts()).unwrap();
         let key: Vec<_> = secrets.host.public().split(' ').collect();
@@ -267,14 +262,14 @@ mod tests {
 
     #[test]
     fn keys_of_an_earlier_run_are_never_overwritten() {
-        let (_dir, path) = folder();
+        let (_dir, path) = scratch();
         made(&path).unwrap();
         assert!(matches!(made(&path), Err(KeyError::Exists { .. })));
     }
 
     #[test]
     fn only_plain_public_keys_are_taken_from_the_users_folder() {
-        let (_dir, home) = folder();
+        let (_dir, home) = scratch();
         assert!(own_keys(&home).is_empty());
         let ssh = home.join(".ssh");
         std::fs::create_dir_all(ssh.join("folder.pub")).unwrap();

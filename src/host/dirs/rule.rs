@@ -181,14 +181,9 @@ fn parts(path: &Utf8Path) -> VecDeque<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::dirs::scratch;
     use std::fs::{Permissions, create_dir, set_permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
-
-    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        (dir, path)
-    }
 
     fn folder(path: &Utf8Path, mode: u32) {
         create_dir(path).unwrap();

@@ -146,13 +146,7 @@ fn is_same(named: &Utf8Path, folder: &Utf8Path, meta: &std::fs::Metadata) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use camino::Utf8PathBuf;
-
-    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        (dir, path)
-    }
+    use crate::host::dirs::scratch;
 
     /// What is there, as it is now.
     fn tree(dir: &Utf8Path) -> String {

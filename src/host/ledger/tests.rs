@@ -3,12 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-
-fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-    (dir, path)
-}
+use crate::host::dirs::scratch;
 
 fn touch(path: &Utf8Path) -> Result<(), LedgerError> {
     std::fs::write(path, "").map_err(|source| LedgerError::Io { path: path.to_owned(), source })
