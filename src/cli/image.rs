@@ -54,7 +54,7 @@ fn verify(cache: &Cache, name: Option<&str>, dirs: &Dirs, say: &Say) -> Result<u
             ))),
         Some(Listed { path, fault, .. }) => {
             let why = fault.clone().unwrap_or_default();
-            Err(failed(format!("{} was not verified: {why}", shown(path.as_str())))
+            Err(failed(format!("{path} was not verified: {why}"))
                 .next("fetch it, pin its SHA-512 in profiles/images.json, or take it out of the cache"))
         }
     }
@@ -74,7 +74,7 @@ fn line(one: &Listed, say: &Say) {
     say.object(&serde_json::json!({"event": "image", "image": one}));
     let Some(record) = &one.record else {
         let why = one.refused.as_deref().unwrap_or_default();
-        return say.result(format!("REFUSED  {}: {}", shown(one.path.as_str()), shown(why)));
+        return say.result(format!("REFUSED  {}: {}", one.path, why));
     };
     let state = match (&one.fault, &one.refused, one.current) {
         (Some(fault), ..) => format!("WRONG: {fault}"),
@@ -91,9 +91,4 @@ fn line(one: &Listed, say: &Say) {
         state,
         one.path
     ));
-}
-
-/// A text that somebody else may have written, without what a terminal would obey.
-fn shown(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
