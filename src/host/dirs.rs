@@ -2,7 +2,9 @@
 
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
+use std::fs::Metadata;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 
 mod rule;
@@ -217,6 +219,11 @@ pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), Dir
     std::io::Write::write_all(&mut file, bytes.as_ref()).map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     Ok(())
+}
+
+/// Whether both are about one and the same file.
+pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// A folder of a test's own, which goes with the first part.

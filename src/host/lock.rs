@@ -5,6 +5,7 @@
 //! without being taken, and whoever takes a lock to look at it keeps it for that moment from whoever needs it.
 
 use super::deadline::Deadline;
+use super::dirs::is_same_file;
 use super::presence::{Presence, ignore};
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -109,7 +110,7 @@ impl Lock {
     /// holder, and nobody can find the holder any more.
     pub fn is_at(&self, path: &Utf8Path) -> bool {
         match (self.file.metadata(), path.metadata()) {
-            (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+            (Ok(own), Ok(there)) => is_same_file(&own, &there),
             (_, Err(e)) => !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
             (Err(_), _) => true,
         }

@@ -2,7 +2,7 @@
 //! package mirror, as root or as an ordinary user, and nothing left behind whatever ends it.
 
 use super::catalogue::Recipe;
-use super::error::ImageError;
+use super::error::{ImageError, io};
 use super::job::Job;
 use super::record::{Origin, Record, adopt};
 use super::watch::Watch;
@@ -194,9 +194,4 @@ fn room(dir: &Utf8Path) -> Result<(), ImageError> {
         return Err(ImageError::NoSpace { path: dir.to_owned(), free_mib, need_mib: ROOM_MIB });
     }
     Ok(())
-}
-
-fn io(doing: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> ImageError + use<> {
-    let path = path.to_owned();
-    move |source| ImageError::Io { doing, path, source }
 }

@@ -6,8 +6,14 @@ use crate::host::dirs::DirError;
 use crate::host::ledger::LedgerError;
 use crate::host::lock::LockError;
 use crate::host::shell::quoted;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use std::time::Duration;
+
+/// The error of a file operation on a path.
+pub(super) fn io(doing: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> ImageError + use<> {
+    let path = path.to_owned();
+    move |source| ImageError::Io { doing, path, source }
+}
 
 /// Why there is no golden image.
 #[derive(Debug, thiserror::Error)]

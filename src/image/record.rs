@@ -3,10 +3,10 @@
 //! A golden file is called `<image>-<12 digits of its SHA-512>.qcow2` and its record is the same with
 //! `.json`. A newer one gets another name, so overlays on the older one stay whole.
 
-use super::error::ImageError;
+use super::error::{ImageError, io};
 use super::inspect::inspect;
 use super::{catalogue, file, sums};
-use crate::host::dirs::{names_in, only_ours_to_write};
+use crate::host::dirs::{is_same_file, names_in, only_ours_to_write};
 use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -108,11 +108,6 @@ impl From<&std::fs::Metadata> for Stamp {
     }
 }
 
-fn io(doing: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> ImageError + use<> {
-    let path = path.to_owned();
-    move |source| ImageError::Io { doing, path, source }
-}
-
 /// The name of a golden file.
 pub(super) fn file_name(image: &str, sha512: &str) -> String {
     format!("{image}-{}.qcow2", &sha512[..12])
@@ -152,10 +147,10 @@ pub(super) fn adopt(
 /// Whether an open file is still the one at a path.
 fn is_the_same(open: &File, path: &Utf8Path) -> Result<(), ImageError> {
     let (own, there) = (open.metadata().map_err(io("read", path))?, file::look(path).map_err(io("read", path))?);
-    if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
-        return Ok(());
+    match is_same_file(&own, &there) {
+        true => Ok(()),
+        false => Err(ImageError::InTheWay { path: path.to_owned(), why: "somebody has put it there meanwhile".into() }),
     }
-    Err(ImageError::InTheWay { path: path.to_owned(), why: "somebody has put it there meanwhile".into() })
 }
 
 /// The record of a golden file whose bytes are known to have that digest.

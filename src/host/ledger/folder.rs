@@ -3,11 +3,11 @@
 
 use super::{Change, Leak, Ledger, LedgerError, Line};
 use crate::failure::with_causes;
-use crate::host::dirs::{DirError, make_private};
+use crate::host::dirs::{DirError, is_same_file, make_private};
 use crate::host::shell::quoted;
 use camino::Utf8Path;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 
 /// What the ledger in a folder is called.
 pub const FILE: &str = "ledger.ndjson";
@@ -140,7 +140,7 @@ fn remove_begun(folder: &Utf8Path) -> std::io::Result<()> {
 
 /// Whether the folder that a ledger names is the one that it lies in: a copy of it, or one that was moved, is not.
 fn is_same(named: &Utf8Path, folder: &Utf8Path, meta: &std::fs::Metadata) -> bool {
-    named == folder || named.symlink_metadata().is_ok_and(|of| (of.dev(), of.ino()) == (meta.dev(), meta.ino()))
+    named == folder || named.symlink_metadata().is_ok_and(|of| is_same_file(&of, meta))
 }
 
 #[cfg(test)]
