@@ -106,7 +106,7 @@ everything_else() {
   ask sys any grep -as '' /sys/kernel/mm/transparent_hugepage/* /sys/kernel/mm/transparent_hugepage/khugepaged/defrag /sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/ksm/run /sys/devices/system/cpu/smt/control /sys/devices/system/cpu/cpu*/online /sys/devices/system/cpu/cpufreq/policy*/scaling_governor /sys/block/*/queue/scheduler /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/nr_requests /sys/block/*/queue/rq_affinity /sys/block/*/queue/wbt_lat_usec /sys/block/*/dm/name /sys/block/loop*/loop/backing_file /sys/block/*/md/level /sys/class/net/*/queues/rx-*/rps_cpus /sys/class/net/*/queues/tx-*/xps_cpus /sys/module/*/parameters/* /sys/kernel/security/apparmor/profiles
   ask binfmt binfmt
   ask_of quotaon quotas any quotaon -pa
-  ask cron any grep -asE '^[[:blank:]]*@reboot' /etc/crontab /etc/cron.d/* /var/spool/cron/* /var/spool/cron/crontabs/*
+  ask cron cron_jobs
   ask cron-log cron_log
   ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/hosts /etc/fstab /etc/nftables.conf /etc/nftables.d/*.nft /etc/nftables/*.nft /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
   # What the last boot cannot have read, for it was written since.
@@ -165,11 +165,13 @@ offloads() {
     for what in -g -l -c -a; do any ethtool $what "$device"; done
   done
 }
-# What cron has run in this boot, where a job is for the boot.
-cron_log() {
-  ! grep -qsE '^[[:blank:]]*@reboot' /etc/crontab /etc/cron.d/* /var/spool/cron/* /var/spool/cron/crontabs/* ||
-    timeout 40 journalctl -b -q --no-pager -o cat -t CRON -t CROND
+# `ask` runs a function in this shell, so the next question knows of `jobs`.
+cron_jobs() {
+  jobs=$(any grep -asE '^[[:blank:]]*@reboot' /etc/crontab /etc/cron.d/* /var/spool/cron/* /var/spool/cron/crontabs/*)
+  printf '%s\n' "$jobs"
 }
+# What cron has run in this boot, where a job is for the boot.
+cron_log() { [ -z "$jobs" ] || timeout 40 journalctl -b -q --no-pager -o cat -t CRON -t CROND; }
 # Where binfmt_misc is not mounted, looking would mount it.
 binfmt() { ! grep -qs ' - binfmt_misc ' /proc/1/mountinfo || any grep -s '' /proc/sys/fs/binfmt_misc/*; }
 # The units of users whose manager runs without a login (linger), and of those that are logged in, but for who asks.

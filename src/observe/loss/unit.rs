@@ -53,15 +53,17 @@ pub(super) fn unit(raw: &Raw, before: &State, after: &State) -> Meaning<Said> {
     if raw.after.is_none() && before.promises("on-demand", unit) {
         return Meaning::Nothing;
     }
-    let idle = wanted_by_idle_units(unit, after);
+    let idle;
     let why = match (enabled, raw.after.is_none(), reason) {
         (_, _, Some(why)) => why,
-        (true, true, None) if idle.is_some() => idle.as_deref().unwrap_or_default(),
         (false, true, None) if unit.starts_with("user ") => {
             "it ran in the session of its user; without a login and without lingering, nothing starts it"
         }
         (false, true, None) => "it is not enabled, and nothing starts it at boot",
-        (true, true, None) => "it is enabled, but was not started or has ended",
+        (true, true, None) => {
+            idle = wanted_by_idle_units(unit, after);
+            idle.as_deref().unwrap_or("it is enabled, but was not started or has ended")
+        }
         (_, false, None) => "",
     };
     lost(format!("{unit} was {was} and is {is}"), why)

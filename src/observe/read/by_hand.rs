@@ -58,11 +58,8 @@ pub(super) fn cron(text: &str, log: &str, written: &BTreeSet<&str>) -> Facts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
-
-    fn seen(facts: Facts) -> Vec<String> {
-        facts.into_iter().map(|(key, value)| format!("{key} = {value}")).collect()
-    }
 
     #[test]
     fn a_process_that_a_login_left_behind_is_a_fact_and_one_of_a_service_is_none() {

@@ -192,6 +192,7 @@ pub(super) fn volumes(text: &str) -> Result<Facts, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
 
     #[test]
@@ -209,8 +210,7 @@ mod tests {
     fn a_users_containers_are_known_by_their_monitors() {
         let conmons =
             "user root\n/usr/bin/conmon\n-c\n0a1b\n-n\nproxy\nuser bob\n/usr/bin/conmon\n-c\n2c3d\n-n\nwiki\n-s\n";
-        let seen: Vec<_> =
-            podman("", conmons).unwrap().into_iter().map(|(key, now)| format!("{key} = {now}")).collect();
+        let seen = seen(podman("", conmons).unwrap());
         assert_eq!(seen, ["wiki@bob/state = running"]);
     }
 }

@@ -156,7 +156,7 @@ pub(super) fn sys(text: &str) -> Facts {
     for line in text.lines() {
         let Some((path, value)) = line.strip_prefix("/sys/").and_then(|line| line.split_once(':')) else { continue };
         let mut parts = path.split('/');
-        let elsewhere = path.starts_with("kernel/security/") || ["/dm/", "/md/"].iter().any(|part| path.contains(part));
+        let elsewhere = path.starts_with("kernel/security/") || path.contains("/dm/") || path.contains("/md/");
         let passing = path.starts_with("block/loop") || path.starts_with("block/ram") || parts.any(is_random_veth);
         if !elsewhere && !passing {
             values.entry(path).or_default().push(value);
@@ -205,11 +205,8 @@ pub(super) fn binfmt(text: &str) -> Facts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
-
-    fn seen(facts: Facts) -> Vec<String> {
-        facts.into_iter().map(|(key, value)| format!("{key} = {value}")).collect()
-    }
 
     #[test]
     fn an_access_list_belongs_to_the_file_that_it_is_on() {

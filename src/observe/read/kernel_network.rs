@@ -131,11 +131,8 @@ pub(super) fn ipsets(text: &str) -> Facts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
-
-    fn seen(facts: Facts) -> Vec<String> {
-        facts.into_iter().map(|(key, value)| format!("{key} = {value}")).collect()
-    }
 
     #[test]
     fn a_peer_is_known_by_its_key_with_the_addresses_that_it_may_have() {

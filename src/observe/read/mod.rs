@@ -200,6 +200,12 @@ fn there(facts: &mut Facts, key: impl Into<String>, value: impl Into<String>) {
     facts.insert(key.into(), Fact::One(value.into()));
 }
 
+/// Facts as a test writes them.
+#[cfg(test)]
+fn seen(facts: Facts) -> Vec<String> {
+    facts.into_iter().map(|(key, value)| format!("{key} = {value}")).collect()
+}
+
 /// Whether a link is one end of a container's pair: the kernel's and Docker's random names. A pair that was named by
 /// a person (`veth-lan`) is not.
 fn is_random_veth(name: &str) -> bool {

@@ -210,6 +210,7 @@ fn arrays<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, String> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
             "address":"52:54:00:00:00:01"},
             {"ifname":"eth1","link_type":"ether","flags":[],"mtu":1500,"operstate":"DOWN","ifalias":"uplink",
             "address":"02:00:00:00:00:07","permaddr":"52:54:00:00:00:02"}]"#;
-        let seen: Vec<_> = links(text).unwrap().into_iter().map(|(key, to)| format!("{key} = {to}")).collect();
+        let seen = seen(links(text).unwrap());
         assert_eq!(
             seen,
             [
@@ -244,7 +245,7 @@ mod tests {
                        {"type":"blackhole","dst":"192.0.2.0/24","flags":[]},
                        {"dst":"172.17.0.0/16","dev":"docker0","protocol":"kernel","scope":"link","flags":["linkdown"]}]
                       [{"dst":"default","gateway":"fe80::1","dev":"eth0","protocol":"ra","metric":1024,"expires":1799,"flags":[]}]"#;
-        let seen: Vec<_> = routes(text).unwrap().into_iter().map(|(key, to)| format!("{key} = {to}")).collect();
+        let seen = seen(routes(text).unwrap());
         assert_eq!(
             seen,
             [
@@ -264,7 +265,7 @@ mod tests {
             {"family":"inet6","local":"2001:db8::7a1f","prefixlen":64,"scope":"global","temporary":true,"dynamic":true},
             {"family":"inet6","local":"2001:db8::2","prefixlen":64,"scope":"global","dadfailed":true}]},
             {"ifname":"vethc57da97","addr_info":[{"family":"inet","local":"10.9.9.9","prefixlen":24,"scope":"global"}]}]"#;
-        let seen: Vec<_> = addresses(text).unwrap().into_iter().map(|(key, to)| format!("{key} = {to}")).collect();
+        let seen = seen(addresses(text).unwrap());
         assert_eq!(
             seen,
             [

@@ -31,42 +31,40 @@ pub(super) fn ruleset(text: &str, legacy: &str, addresses: &[Address]) -> Result
     Ok(facts)
 }
 
-/// The names of the chains in files for nft, with their family and table: `inet filter/forward`.
-pub(super) fn chains<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    let mut chains = BTreeSet::new();
-    let mut table = String::new();
+/// The chains in files for nft, with their family and table (`inet filter/forward`), and after each the rules in it that
+/// stand on one line.
+fn parts<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, Option<&'a str>)> {
+    let mut parts = Vec::new();
+    let (mut table, mut chain) = (String::new(), String::new());
     for line in lines.map(str::trim) {
         let head = |word: &str| line.strip_prefix(word).map(|rest| rest.trim_end_matches(['{', ' ']).to_owned());
         if let Some(name) = head("table ") {
             // Without a family it is IPv4's.
             table = if name.contains(' ') { name } else { format!("ip {name}") };
+        } else if let Some(name) = head("chain ") {
+            chain = format!("{table}/{name}");
+            parts.push((chain.clone(), None));
+        } else if !line.is_empty() && !line.starts_with(['#', '}']) && !line.starts_with("type ") {
+            parts.push((chain.clone(), Some(line)));
         }
-        chains.extend(head("chain ").map(|name| format!("{table}/{name}")));
     }
-    chains
+    parts
 }
 
-/// A rule in a form in which a file and the kernel say the same: without the chain's other names for it.
+/// The names of the chains in files for nft.
+pub(super) fn chains<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    parts(lines).into_iter().filter(|(_, rule)| rule.is_none()).map(|(chain, _)| chain).collect()
+}
+
+/// The rules in files for nft, by their chain.
+pub(super) fn rules<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    parts(lines).into_iter().filter_map(|(chain, rule)| Some(on_disk(&chain, rule?))).collect()
+}
+
+/// A rule in a form in which a file and the kernel say the same: without blanks and quotes.
 pub(in crate::observe) fn on_disk(chain: &str, rule: &str) -> String {
     let text: String = rule.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
     format!("{chain}: {}", text.trim_end_matches(';'))
-}
-
-/// The rules in files for nft that stand on one line each, by their chain.
-pub(super) fn rules<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    let mut rules = BTreeSet::new();
-    let (mut table, mut chain) = (String::new(), String::new());
-    for line in lines.map(str::trim) {
-        let head = |word: &str| line.strip_prefix(word).map(|rest| rest.trim_end_matches(['{', ' ']).to_owned());
-        if let Some(name) = head("table ") {
-            table = if name.contains(' ') { name } else { format!("ip {name}") };
-        } else if let Some(name) = head("chain ") {
-            chain = format!("{table}/{name}");
-        } else if !line.is_empty() && !line.starts_with(['#', '}']) && !line.starts_with("type ") {
-            rules.insert(on_disk(&chain, line));
-        }
-    }
-    rules
 }
 
 /// The lines up to the brace that closes a block, with those joined that nft broke inside a brace.

@@ -127,6 +127,7 @@ fn steady(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
 
     #[test]
@@ -140,8 +141,7 @@ mod tests {
                     udp UNCONN 0 0 0.0.0.0:51820 0.0.0.0:*\n\
                     udp UNCONN 0 0 [fe80::5054:ff:fe12:3456]%eth0:546 [::]:* users:((\"dhcp\",pid=7,fd=1))\n";
         let later = "UNCONN 0 0 0.0.0.0:34197 0.0.0.0:*\nUNCONN 0 0 0.0.0.0:34198 0.0.0.0:*\nUNCONN 0 0 0.0.0.0:40002 0.0.0.0:*\n";
-        let seen: Vec<_> =
-            sockets(text, &Ephemeral::of("", later)).into_iter().map(|(key, who)| format!("{key} = {who}")).collect();
+        let seen = seen(sockets(text, &Ephemeral::of("", later)));
         assert_eq!(
             seen,
             [
