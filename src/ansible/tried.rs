@@ -5,7 +5,7 @@
 //! something before the reboot too, and is no loss. What check mode cannot judge is counted and reported.
 
 use super::events::{Item, Status, TaskResult};
-use crate::profile::{AllowedLoss, TASKS};
+use crate::profile::{Allowance, AllowedLoss, TASKS};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,16 +47,18 @@ pub struct Told {
 impl Told {
     /// Its stable name, by which the profile can allow it: `tasks/base: Its settings`.
     pub fn id(&self) -> String {
-        let role = if self.role.is_empty() { String::new() } else { format!("{}: ", self.role) };
-        format!("{TASKS}{role}{}", self.task)
+        format!("{TASKS}{}{}", self.of_role(), self.task)
+    }
+
+    fn of_role(&self) -> String {
+        if self.role.is_empty() { String::new() } else { format!("{}: ", self.role) }
     }
 }
 
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let role = if self.role.is_empty() { String::new() } else { format!("{}: ", self.role) };
         let item = if self.item.is_empty() { String::new() } else { format!(" [{}]", self.item) };
-        write!(f, "{role}{}{item} ({})", self.task, self.place)
+        write!(f, "{}{}{item} ({})", self.of_role(), self.task, self.place)
     }
 }
 
@@ -85,16 +87,15 @@ impl Compared {
     /// named.
     pub fn allow(&mut self, allow: &[AllowedLoss], now: SystemTime) {
         for mut told in std::mem::take(&mut self.undone) {
-            let covers = || allow.iter().filter(|allowed| allowed.covers(&told.id()));
-            match (covers().find(|allowed| !allowed.expired(now)), covers().next()) {
-                (Some(valid), _) => self.allowed.push((told, valid.reason())),
-                (None, expired) => {
-                    let over =
-                        expired.map(|allowed| format!("\nstate.allow no longer covers it: {}", allowed.reason()));
-                    told.said += &over.unwrap_or_default();
-                    self.undone.push(told);
+            match AllowedLoss::allowance(allow, &told.id(), now) {
+                Some(Allowance::Holds(why)) => {
+                    self.allowed.push((told, why));
+                    continue;
                 }
+                Some(Allowance::Expired(why)) => told.said += &format!("\n{why}"),
+                None => {}
             }
+            self.undone.push(told);
         }
     }
 }

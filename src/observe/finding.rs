@@ -2,7 +2,7 @@
 
 use super::diff::{Change, Diff};
 use super::state::Section;
-use crate::profile::AllowedLoss;
+use crate::profile::{Allowance, AllowedLoss};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -176,21 +176,18 @@ impl Diff {
         for change in &self.changes {
             judged.took_effect.extend(change.took_effect.iter().map(|what| (change.id(), what.clone())));
             let Some(mut finding) = Finding::of(change) else { continue };
-            let (mut valid, mut expired) = (None, None);
-            for (n, allowed) in allow.iter().enumerate() {
-                if allowed.covers(&finding.id) {
-                    used[n] = true;
-                    let which = if allowed.expired(now) { &mut expired } else { &mut valid };
-                    which.get_or_insert(allowed);
+            used.iter_mut().zip(allow).for_each(|(used, allowed)| *used |= allowed.covers(&finding.id));
+            match AllowedLoss::allowance(allow, &finding.id, now) {
+                Some(Allowance::Holds(why)) => {
+                    judged.allowed.push((finding, why));
+                    continue;
                 }
+                Some(Allowance::Expired(why)) => finding.what += &format!("; {why}"),
+                None => {}
             }
-            if let (None, Some(allowed)) = (valid, expired) {
-                finding.what += &format!("; state.allow no longer covers it: {}", allowed.reason());
-            }
-            match (valid, &change.comes_of) {
-                (Some(allowed), _) => judged.allowed.push((finding, allowed.reason())),
-                (None, Some(root)) => consequences.entry(root).or_default().push(finding),
-                (None, None) => judged.findings.push(finding),
+            match &change.comes_of {
+                Some(root) => consequences.entry(root).or_default().push(finding),
+                None => judged.findings.push(finding),
             }
         }
         // What comes of a loss that is allowed is allowed with it.
