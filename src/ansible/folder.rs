@@ -1,9 +1,10 @@
 //! The folder of a VM's playbook side: the transient inventory, the extra-vars that we make, the logs.
 
-use super::command::{Controller, UserVars};
+use super::command::Controller;
 use super::connection::Connection;
 use super::error::AnsibleError;
 use super::inventory::{self, Inline, vars_base};
+use super::user_vars::UserVars;
 use crate::host::dirs::{make_private, write_private};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;

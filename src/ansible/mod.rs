@@ -25,11 +25,13 @@ pub mod real;
 pub mod reports;
 pub mod run;
 pub mod tried;
+mod user_vars;
 
-pub use command::{Controller, Invocation, UserVars};
+pub use command::{Controller, Invocation};
 pub use connection::Connection;
 pub use error::{AnsibleError, FailedTask};
 pub use folder::Folder;
+pub use user_vars::{BadUserVars, UserVars};
 
 use crate::failure::Exit;
 

@@ -1,6 +1,6 @@
 //! Everything that can be found wrong before anything boots, with Ansible's own programs and no network.
 
-use super::command::{Controller, UserVars};
+use super::command::Controller;
 use super::error::AnsibleError;
 use super::events::{self, Event, Status};
 use super::folder::Folder;
@@ -8,6 +8,7 @@ use super::hosts::{self, RealHosts};
 use super::inventory::{Inline, vars_base};
 use super::overlay::{self, Overlay};
 use super::real::{self, Listing, RealWay};
+use super::user_vars::UserVars;
 use super::{Stage, local};
 use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::host::dirs::{DirError, make_private, names_in};
