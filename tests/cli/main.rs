@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod processes;
+#[path = "../project/mod.rs"]
 mod project;
 
 use assert_cmd::Command;
-use camino::Utf8Path;
 use project::Project;
 
 impl Project {
@@ -358,94 +359,4 @@ fn the_plan_writes_nothing() {
         .collect();
     assert!(bad.is_empty(), "{}", bad.join("\n"));
     assert_eq!(text.matches("execve(").count(), 1, "the plan runs no other program");
-}
-
-/// The text of a file below /proc, with spaces for zeros.
-fn proc(pid: u32, file: &str) -> String {
-    String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).replace('\0', " ")
-}
-
-fn descendants(pid: u32) -> Vec<u32> {
-    let children = proc(pid, &format!("task/{pid}/children"));
-    children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .flat_map(|pid| [vec![pid], descendants(pid)].concat())
-        .collect()
-}
-
-/// What we start is not in the terminal's group, so a Ctrl-C there comes to us alone.
-#[test]
-fn one_interrupt_ends_what_runs_with_all_that_it_has_started() {
-    let world = Project::new();
-    let repo = world.dir.join("repo");
-    let fixture = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/boma");
-    assert!(std::process::Command::new("cp").args(["-a", fixture.as_str(), repo.as_str()]).status().unwrap().success());
-    let program = format!("#!/bin/sh\n(: </dev/tty) && touch {0}/terminal\ntouch {0}/asked\nsleep 77\n", world.dir);
-    std::fs::write(repo.join("bin/vault-password"), program).unwrap();
-    let mut command = world.command(&["up", "askari", "--min-free-mib", "1", "--repo", repo.as_str()]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    let start = std::time::Instant::now();
-    while !world.dir.join("asked").exists() {
-        assert!(start.elapsed().as_secs() < 60, "the vault is not opened");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let below = descendants(child.id());
-    let group =
-        |pid: u32| proc(pid, "stat").rsplit_once(')').and_then(|(_, rest)| Some(rest.split(' ').nth(3)?.to_owned()));
-    assert!(below.iter().all(|pid| group(*pid) != group(child.id())), "a session of its own");
-    let asked = std::time::Instant::now();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
-    assert!(below.iter().all(|pid| !proc(*pid, "cmdline").contains("sleep 77")));
-    assert!(!world.dir.join("terminal").exists());
-}
-
-#[test]
-fn a_token_given_with_e_is_not_in_the_plan_nor_in_the_process_list() {
-    let world = Project::new();
-    std::fs::write(world.dir.join("given.yml"), "deploy_token: tok-in-a-file\n").unwrap();
-    let given = ["-e", "secret=tok-on-the-line", "-e", "{\"a\": {\"b\": \"tok-in-json\"}}", "-e", "@given.yml"];
-    let tokens = ["tok-on-the-line", "tok-in-json", "tok-in-a-file", "tok-in-the-environment"];
-    for json in [&[][..], &["--json"]] {
-        let out = world.boma(&[&["plan", "askari"], &given[..], json].concat());
-        let out = { out }.env("A_TOKEN", tokens[3]).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-        assert!(tokens.iter().all(|token| !said.contains(token)), "{said}");
-    }
-    // One that goes on for a while: the vault's password program takes its time.
-    let repo = world.dir.join("repo");
-    let fixture = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/boma");
-    let copied = std::process::Command::new("cp").args(["-a", fixture.as_str(), repo.as_str()]).status().unwrap();
-    assert!(copied.success());
-    std::fs::write(repo.join("bin/vault-password"), "#!/bin/sh\nsleep 30\n").unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
-    command.args(["up", "askari", "--min-free-mib", "1", "--repo", repo.as_str()]).args(given);
-    command.current_dir(&world.dir).env("BOMA_STATE", world.dir.join("s")).env("BOMA_RUNS", world.dir.join("runs"));
-    command.env("BOMA_IT_CACHE", world.dir.join("cache")).env("A_TOKEN", tokens[3]).stderr(std::process::Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let start = std::time::Instant::now();
-    let all = loop {
-        let all = descendants(child.id());
-        if all.iter().any(|pid| proc(*pid, "cmdline").contains("vault-password")) || start.elapsed().as_secs() > 30 {
-            break all;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    };
-    let own = proc(child.id(), "cmdline");
-    let others: Vec<_> = all.iter().map(|pid| proc(*pid, "cmdline") + &proc(*pid, "environ")).collect();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
-    child.wait().unwrap();
-    for pid in all {
-        if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
-    assert!(others.iter().any(|other| other.contains("vault-password")), "it got that far: {others:?}");
-    assert!(own.contains("secret=***") && tokens.iter().all(|token| !own.contains(token)), "{own}");
-    for other in others {
-        assert!(tokens.iter().all(|token| !other.contains(token)), "{other}");
-    }
 }
