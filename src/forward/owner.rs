@@ -33,7 +33,7 @@ pub(super) enum OwnerError {
     #[error("cannot ask the kernel whose a connection is")]
     Ask(#[from] Error),
     /// Nobody has it, or nobody who can be named.
-    #[error("nobody can be named who has it")]
+    #[error("its owner is unknown")]
     Unknown,
 }
 

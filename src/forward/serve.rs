@@ -128,7 +128,7 @@ impl Door {
             }
             (false, ..) => None,
             // Nobody is let in unasked.
-            (true, ..) => return Err(Failure::new(Exit::Bug, format!("{NAME} has nobody to ask"))),
+            (true, ..) => return Err(Failure::new(Exit::Bug, format!("{NAME} has no socket to ask for owners with"))),
         };
         Ok(Self { only, told: BTreeSet::new() })
     }

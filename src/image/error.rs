@@ -220,7 +220,7 @@ impl Blame for ImageError {
                 format!("`rm -f -- {path}`, then run `boma-qemu image fetch` (or `image build`)")
             }
             Self::InTheWay { path, .. } => {
-                format!("if nobody needs it: `rm -rf -- {}`, then try again", quoted(path.as_str()))
+                format!("if it is not needed: `rm -rf -- {}`, then try again", quoted(path.as_str()))
             }
             Self::Dir(inner) => return inner.next(),
             Self::Ledger(inner) => return inner.next(),
@@ -238,7 +238,7 @@ impl Blame for ImageError {
             Self::Step { .. } => "check that the machine reaches its Debian mirror (`apt-get update`)".into(),
             Self::Lock(LockError::Io { path, source }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 format!(
-                    "nobody holds it, but another user made it so; `rm -f -- {}`, then try again",
+                    "it is not held, but another user made it so; `rm -f -- {}`, then try again",
                     quoted(path.as_str())
                 )
             }

@@ -64,7 +64,7 @@ fn candidates(cache: &Utf8Path) -> Result<BTreeSet<(String, Utf8PathBuf)>, Image
 fn clear_part(part: &Utf8Path, own: u32) -> Result<Result<(), String>, ImageError> {
     let note = note_path(part);
     let unneeded =
-        |why: &str| format!("{why}, so it is left as it is; if nobody needs it: `rm -- {}`", quoted(part.as_str()));
+        |why: &str| format!("{why}, so it is left as it is; if it is not needed: `rm -- {}`", quoted(part.as_str()));
     let is_own = |path: &Utf8Path| match path.symlink_metadata() {
         Ok(meta) => meta.is_file() && meta.uid() == own && meta.nlink() == 1,
         Err(e) => e.kind() == ErrorKind::NotFound,

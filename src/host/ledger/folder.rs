@@ -111,7 +111,7 @@ fn by_hand(folder: &Utf8Path) -> String {
 }
 
 fn unneeded(folder: &Utf8Path) -> String {
-    format!("if nobody needs it: {}", by_hand(folder))
+    format!("if it is not needed: {}", by_hand(folder))
 }
 
 /// The first line of a ledger; none if it is empty.
