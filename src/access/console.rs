@@ -59,6 +59,13 @@ pub async fn root_shell(vm: &VmDir, deadline: &Deadline) -> Result<Serial, NoLoo
     Ok(serial)
 }
 
+/// Leave a root shell, and the line as it was before the login. A shell that does not end is left to whoever logs in next.
+pub async fn leave(serial: Serial) {
+    if let Err(why) = serial.end().await {
+        tracing::info!("the shell on the console was not left: {why}");
+    }
+}
+
 /// A look at one guest.
 pub(super) struct Look<'a> {
     vm: &'a VmDir,
@@ -244,9 +251,8 @@ impl<'a> Look<'a> {
 
     /// Leave the console as it was found: at its login prompt.
     pub(super) async fn end(self) {
-        let Some(serial) = self.root else { return };
-        if let Err(why) = serial.end().await {
-            tracing::info!("the shell on the console was not left: {why}");
+        if let Some(serial) = self.root {
+            leave(serial).await;
         }
     }
 }

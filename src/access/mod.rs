@@ -19,7 +19,7 @@ pub(crate) mod facts;
 mod repair;
 
 pub use cause::Cause;
-pub use console::{NoLook, root_shell};
+pub use console::{NoLook, leave, root_shell};
 
 use crate::failure::{Blame, Exit};
 use crate::host::deadline::Deadline;
@@ -128,7 +128,10 @@ pub async fn until<T>(
         answer = watch.until(what, deadline, attempt) => answer.map_err(AccessError::Wait),
         dead = look.until_dead(&said) => Err(dead),
     };
-    look.end().await;
+    // Whoever asks a dead guest what ails it needs the shell that there is: another login may not be had.
+    if done.is_ok() {
+        look.end().await;
+    }
     done
 }
 

@@ -123,7 +123,9 @@ impl Run<'_> {
                 match access::root_shell(&self.vm, &Deadline::after(CONSOLE_LIMIT)).await {
                     Ok(serial) => {
                         let mut shell = ConsoleShell(serial);
-                        ("the serial console", diagnose::collect(&mut shell, LIMIT, &mut keep).await)
+                        let collected = diagnose::collect(&mut shell, LIMIT, &mut keep).await;
+                        access::leave(shell.0).await;
+                        ("the serial console", collected)
                     }
                     Err(console) => return format!("the guest cannot be asked: ssh: {ssh}; console: {console}"),
                 }

@@ -1,5 +1,6 @@
 //! Logging in.
 
+use super::shell::is_ours;
 use super::terminal::Look;
 use super::{Credentials, Dialect, Port, Serial, SerialError};
 use crate::host::deadline::Deadline;
@@ -82,10 +83,12 @@ impl<P: Port> Serial<P> {
                 self.terminal.skip();
                 self.terminal.enter("").await?;
             }
-            if dialect.shell.are_in(&self.terminal.cursor())
+            let found = self.terminal.cursor();
+            if dialect.shell.are_in(&found)
                 && let Some((uid, user)) = self.who_is_there(deadline).await?
             {
                 let login = Login { user, uid, how };
+                self.taken_over = how == How::ShellWasThere && is_ours(&found);
                 self.make_ready(login.clone(), deadline).await?;
                 return Ok(login);
             }

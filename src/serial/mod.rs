@@ -34,6 +34,9 @@ use login::PATIENCE;
 use regex::Regex;
 use terminal::Terminal;
 
+/// More shells than any login stands in.
+const MOST_SHELLS: usize = 8;
+
 /// The serial line of a machine. One talk goes on over it at a time; any number may watch.
 pub struct Serial<P = VmPort> {
     terminal: Terminal<P>,
@@ -41,6 +44,8 @@ pub struct Serial<P = VmPort> {
     salt: u32,
     /// The users whose shells were made ready, one inside the other; the last one takes commands.
     shells: Vec<Login>,
+    /// Whether the login found a shell of ours, left by an earlier talk: how many it stands in is not known.
+    taken_over: bool,
 }
 
 impl Serial<VmPort> {
@@ -58,7 +63,7 @@ impl<P: Port> Serial<P> {
     /// The line whose log is at `log`, typed on through `port`. A console rule that is `allowed` ends no wait.
     pub async fn on(log: &Utf8Path, port: P, allowed: Allowed) -> Result<Self, SerialError> {
         let terminal = Terminal::open(log, port, allowed).await?;
-        Ok(Self { terminal, count: 0, salt: rand::random(), shells: Vec::new() })
+        Ok(Self { terminal, count: 0, salt: rand::random(), shells: Vec::new(), taken_over: false })
     }
 
     /// Wait for a line that fits one of `patterns`, whichever comes first. The line that the cursor stands in counts as
@@ -83,18 +88,30 @@ impl<P: Port> Serial<P> {
         self.terminal.window()
     }
 
-    /// Leave the line as it was before the login: at its login prompt, or in the shell that logs in by itself.
+    /// Leave the line as it was before the first login: at its login prompt, or in the shell that logs in by itself. Where
+    /// the login found a shell of ours, the ones that it stands in are left as well.
+    ///
+    /// # Errors
+    /// The machine is gone, or a shell does not end.
     pub async fn end(mut self) -> Result<(), SerialError> {
-        while self.shells.pop().is_some() {
+        for _ in 0..MOST_SHELLS {
+            let last = self.shells.len() <= 1;
+            if self.shells.pop().is_none() && !self.taken_over {
+                return Ok(());
+            }
             self.terminal.skip();
             self.terminal.enter("exit").await?;
+            if last && !self.taken_over {
+                return Ok(());
+            }
+            let below = self.until_ours(&Deadline::after(PATIENCE)).await?;
+            if last && !below {
+                return Ok(());
+            }
             // What is typed before the shell below reads again is thrown away, and on a busy machine that is some time
             // after its prompt: it must have answered once.
-            if !self.shells.is_empty() {
-                self.until_ours(&Deadline::after(PATIENCE)).await?;
-                self.ask("0", &Deadline::after(3 * PATIENCE)).await?;
-                self.until_ours(&Deadline::after(PATIENCE)).await?;
-            }
+            self.ask("0", &Deadline::after(3 * PATIENCE)).await?;
+            self.until_ours(&Deadline::after(PATIENCE)).await?;
         }
         Ok(())
     }
