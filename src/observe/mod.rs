@@ -130,7 +130,7 @@ impl Blame for ObserveError {
 
 /// Look at a guest once, as root. It takes some seconds where the CPU is emulated.
 pub async fn observe(session: &Session, limit: Duration) -> Result<State, ObserveError> {
-    let answer = session.ask(&command(limit), limit).await.map_err(ObserveError::Ask)?;
+    let answer = session.root_script(&script(), limit).await.map_err(ObserveError::Ask)?;
     if answer.code != 0 {
         return Err(ObserveError::Script { code: answer.code, said: answer.stderr.trim().to_owned() });
     }
@@ -173,10 +173,9 @@ pub async fn broken_units(session: &Session, findings: &[Finding]) -> Vec<Broken
     broken
 }
 
-/// The script as one command of the guest's login shell; it ends in the guest, too, when the time is over.
-fn command(limit: Duration) -> String {
-    let script = include_str!("ask.sh").replace("MOST", &answers::MOST.to_string());
-    format!("exec sudo -n timeout -k 5 {} sh -c {}", limit.as_secs(), quoted(&script))
+/// What the guest's root is asked.
+fn script() -> String {
+    include_str!("ask.sh").replace("MOST", &answers::MOST.to_string())
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ const ONCE_UNITS: [&str; 2] = ["systemd-machine-id-commit.service", "systemd-fsc
 pub(super) async fn note(session: &Session, before: &State, after: &mut State) -> Result<(), ObserveError> {
     let diff = Diff::between(before, after);
     let asked = Asked::about(&diff);
-    let Some(command) = asked.command() else { return Ok(()) };
-    let answer = session.ask(&command, LIMIT).await.map_err(ObserveError::Ask)?;
+    let Some(script) = asked.script() else { return Ok(()) };
+    let answer = session.root_script(&script, LIMIT).await.map_err(ObserveError::Ask)?;
     after.known.reasons = reasons(&answers(&answer.stdout));
     Ok(())
 }
@@ -54,7 +54,7 @@ impl Asked {
         }
     }
 
-    fn command(&self) -> Option<String> {
+    fn script(&self) -> Option<String> {
         let words = |names: &[String]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(" ");
         let mut script = include_str!("why.sh").to_owned();
         for (call, names) in [("units", &self.units), ("files", &self.files)] {
@@ -63,7 +63,7 @@ impl Asked {
             }
         }
         let nothing = self.units.is_empty() && self.files.is_empty();
-        (!nothing).then(|| format!("exec sudo -n timeout -k 5 {} sh -c {}", LIMIT.as_secs(), quoted(&script)))
+        (!nothing).then_some(script)
     }
 }
 
@@ -349,9 +349,7 @@ mod tests {
     #[test]
     fn the_script_is_one_the_shell_can_read_whatever_a_unit_is_called() {
         let asked = Asked { units: vec!["it's-$HOME.service".into()], files: vec!["/etc/a b".into()] };
-        let command = asked.command().unwrap();
-        let (_, script) = command.split_once("sh -c ").unwrap();
-        crate::host::cmd::Cmd::new("sh").args(["-n", "-c", &format!("sh -c {script}")]).run().unwrap();
-        assert_eq!(Asked::default().command(), None);
+        crate::host::cmd::Cmd::new("sh").args(["-n", "-c", &asked.script().unwrap()]).run().unwrap();
+        assert_eq!(Asked::default().script(), None);
     }
 }

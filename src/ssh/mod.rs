@@ -20,7 +20,7 @@ use crate::machine::VmDir;
 use camino::Utf8PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 /// The name by which the configuration file calls the guest.
@@ -188,7 +188,7 @@ impl Ssh {
 
     /// Run a command over a connection of its own.
     pub async fn run(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
-        answer(&self.argv(&[], &[command.to_owned()]), command, limit).await
+        answer(&self.argv(&[], &[command.to_owned()]), command, "", limit).await
     }
 
     /// Log in and keep the connection: by the way that answered last, and if that one refuses by the others that are
@@ -253,7 +253,18 @@ impl Session {
     /// Run a command; its exit code is the caller's to judge.
     pub async fn ask(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
         let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
-        answer(&self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()]), command, limit).await
+        answer(&self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()]), command, "", limit).await
+    }
+
+    /// Run a shell script as root, with nothing on its standard input; the guest ends it, too, when the time is over.
+    /// It is sent on standard input: sudo writes each command line into the guest's log, and a script is long.
+    pub async fn root_script(&self, script: &str, limit: Duration) -> Result<Answer, SshError> {
+        let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
+        let command = format!(
+            "exec sudo -n timeout -k 5 {} sh -c 'script=$(cat); exec </dev/null; eval \"$script\"'",
+            limit.as_secs()
+        );
+        answer(&self.ssh.argv_by(&self.alias, &mux, std::slice::from_ref(&command)), &command, script, limit).await
     }
 
     /// Run a command that must succeed; its standard output without the last line end.
@@ -284,9 +295,21 @@ fn command(argv: &[String]) -> Command {
     command
 }
 
-async fn answer(argv: &[String], text: &str, limit: Duration) -> Result<Answer, SshError> {
-    let child = command(argv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
-    let Ok(done) = tokio::time::timeout(limit, child.wait_with_output()).await else {
+async fn answer(argv: &[String], text: &str, input: &str, limit: Duration) -> Result<Answer, SshError> {
+    let mut ssh = command(argv);
+    if !input.is_empty() {
+        ssh.stdin(Stdio::piped());
+    }
+    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
+    let stdin = child.stdin.take();
+    let said = async {
+        if let Some(mut stdin) = stdin {
+            // Who ends before it has read all says why by its exit code.
+            ignore(stdin.write_all(input.as_bytes()).await, "its exit code tells");
+        }
+        child.wait_with_output().await
+    };
+    let Ok(done) = tokio::time::timeout(limit, said).await else {
         return Err(SshError::TimedOut { command: text.to_owned(), limit });
     };
     let done = done.map_err(SshError::Start)?;
