@@ -80,12 +80,20 @@ pub struct Compared {
     pub ran: Vec<Told>,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
+    /// Entries of the allow-list about tasks that matched none of them; none is named where not all could be looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<String>,
 }
 
 impl Compared {
     /// Take out of what is undone what the profile allows at this time. An entry that has expired allows nothing, and is
     /// named.
     pub fn allow(&mut self, allow: &[AllowedLoss], now: SystemTime) {
+        let unused =
+            |entry: &&AllowedLoss| entry.is_of_a_task() && !self.undone.iter().any(|told| entry.covers(&told.id()));
+        if self.unseen.is_empty() {
+            self.unused = allow.iter().filter(unused).map(|entry| entry.id.clone()).collect();
+        }
         for mut told in std::mem::take(&mut self.undone) {
             match AllowedLoss::allowance(allow, &told.id(), now) {
                 Some(Allowance::Holds(why)) => {

@@ -169,3 +169,17 @@ fn what_changed_something_counts_as_much_as_a_task_that_did_not() {
     assert_eq!(seconds_if_done(66.5, &results), 2.0 + 4.0 + 3.0 + 0.5);
     assert_eq!(seconds_if_done(61.0, &[took(60.0, true)]), 61.0, "with nothing to compare it, as long as it took");
 }
+
+#[test]
+fn an_entry_about_a_task_that_matched_none_is_named_where_all_could_be_looked_at() {
+    let allow = [("tasks/*: lost", "known"), ("tasks/nobody: *", "gone"), ("sysctl/*", "no task's")]
+        .map(|(id, why)| AllowedLoss { id: id.into(), why: why.into(), until: None, ticket: None });
+    let one = |changed| TaskResult { role: "base".into(), ..tried("lost", Status::Ok, changed) };
+    let mut compared = held(&[one(false)], &[one(true)]);
+    compared.allow(&allow, SystemTime::UNIX_EPOCH);
+    assert_eq!((compared.undone.len(), compared.allowed.len()), (0, 1));
+    assert_eq!(compared.unused, ["tasks/nobody: *"]);
+    let mut in_part = Compared { unseen: vec!["after the reboot: x".into()], ..held(&[one(false)], &[one(true)]) };
+    in_part.allow(&allow, SystemTime::UNIX_EPOCH);
+    assert_eq!(in_part.unused, Vec::<String>::new());
+}

@@ -153,7 +153,7 @@ fn left_out(cost: Option<f64>, so_far: f64) -> Option<String> {
 
 /// What the passes say, in some words.
 pub fn summary(compared: &Compared) -> String {
-    let Compared { judged, undone, allowed, again, unjudged, ran, unseen: _ } = compared;
+    let Compared { judged, undone, allowed, again, unjudged, ran, unseen: _, unused: _ } = compared;
     let counts = [
         (allowed.len(), "allowed"),
         (again.len(), if again.len() == 1 { "changes each time" } else { "change each time" }),

@@ -30,7 +30,8 @@ pub(super) fn write(record: &Record, out: &mut String) -> std::fmt::Result {
 fn write_compared(compared: &Compared, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  {:<10} {}", "check mode", summary(compared))?;
     write_told(&compared.undone, out)?;
-    compared.unseen.iter().try_for_each(|why| writeln!(out, "             could not look: {}", line(why)))
+    compared.unseen.iter().try_for_each(|why| writeln!(out, "             could not look: {}", line(why)))?;
+    compared.unused.iter().try_for_each(|id| writeln!(out, "             state.allow: {id:?} matched no task"))
 }
 
 /// Tasks with the changed lines of their differences.

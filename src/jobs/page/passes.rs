@@ -20,6 +20,8 @@ pub(super) fn of(record: &Record) -> Option<Passes> {
         Some(CheckMode::Compared { compared, .. }) => {
             passes.short.push(format!("Check mode: {}.", summary(compared)));
             passes.short.extend(compared.unseen.iter().map(|why| format!("Could not look: {why}.")));
+            let unused = compared.unused.iter().map(|id| format!("The profile allows `{id}`, and no task matched it."));
+            passes.short.extend(unused);
             passes.looked |= compared.judged > 0;
             let undone = "would do its work again after the restart";
             let counts = !record.undone().is_empty();
