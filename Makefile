@@ -51,7 +51,7 @@ test: deps venv unit
 	@$(MAKE) --no-print-directory --jobs=2 BESIDE='nice -n 15' netns vm
 
 unit:
-	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus
+	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers
 
 netns: venv
 	$(BESIDE) $(CARGO) test --test cli --test terminal --test flood --test looks --test own --test doctor --test audit --test serial --test page --test ansible --test netns
@@ -65,7 +65,7 @@ vm: venv image
 	$(CARGO) test --test image_build --test vm_iso --test vm_media --test vm_attach --test vm_audit --test vm_seed --test vm_tiny --test vm_monitor --test vm_applied --test vm -- --test-threads=1 --nocapture
 
 check:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
 
 bench: build

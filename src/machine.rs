@@ -2,11 +2,11 @@
 //!
 //! Nothing about a VM lives only in some process's memory: every command finds it through this folder.
 
-use crate::host::dirs::{DirError, Dirs, folders_in};
-use crate::host::lock::Lock;
-use crate::host::presence::Presence;
-use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{DirError, Dirs, folders_in};
+use host::lock::Lock;
+use host::names::HostName;
+use host::presence::Presence;
 
 /// The folder of one VM.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
-use boma_qemu::host::{print, programs};
 use boma_qemu::{cli, forward, jobs, monitor, network};
+use host::{print, programs};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

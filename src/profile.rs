@@ -11,10 +11,10 @@ pub use allowed::{Allowance, AllowedLoss, Day, TASKS};
 pub use kind::{Kind, ProfileError, names};
 
 use crate::console::allow::Allowed;
-use crate::host::dirs::Dirs;
-use crate::names::{HostName, MiB};
 use crate::reboot::Mode;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use host::names::{HostName, MiB};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -246,7 +246,7 @@ mod tests {
     const SMALL: &str = r#"{"inventory": "inv.yml", "groups": ["g"], "applies": [{"playbook": "site.yml"}], "verify": "verify/verify.yml"}"#;
 
     fn error(text: &str) -> String {
-        crate::failure::Failure::from(Profile::parse("askari.json".into(), text).unwrap_err()).to_string()
+        host::failure::Failure::from(Profile::parse("askari.json".into(), text).unwrap_err()).to_string()
     }
 
     #[test]

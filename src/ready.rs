@@ -5,10 +5,10 @@
 //!
 //! Fuzzed as `guest`.
 
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::Deadline;
 use crate::ssh::{Answer, Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

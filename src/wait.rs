@@ -9,10 +9,10 @@ mod suspect;
 pub mod vigil;
 
 use crate::console::tail::last_lines;
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::machine::VmDir;
 use crate::monitor::events::{Event, Exited, Follow, JournalError, What};
+use host::deadline::{Deadline, PROBE_PERIOD};
+use host::failure::{Blame, Exit};
 use std::time::Duration;
 use suspect::Suspects;
 

@@ -98,7 +98,7 @@ fn sources() -> BTreeMap<PathBuf, String> {
 /// What a file's own head, or else that of the room it is in, says of who tries it: kinds, or none with a reason.
 fn said_of<'a>(file: &Path, sources: &'a BTreeMap<PathBuf, String>) -> Option<(bool, &'a str)> {
     let rooms = file.ancestors().skip(1).filter(|room| !room.as_os_str().is_empty());
-    let heads = rooms.flat_map(|room| [room.join("mod.rs"), room.with_extension("rs")]);
+    let heads = rooms.flat_map(|room| [room.join("mod.rs"), room.with_extension("rs"), room.join("lib.rs")]);
     std::iter::once(file.to_owned()).chain(heads).find_map(|head| {
         let mut lines = sources.get(&head)?.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
         lines.find_map(|line| match (line.strip_prefix("Fuzzed as "), line.strip_prefix("Not fuzzed: ")) {
@@ -127,7 +127,9 @@ fn every_file_that_reads_says_which_fuzz_target_tries_it() {
         if reads.is_none() || file.starts_with("hostile") || file.ends_with("hostile.rs") {
             continue;
         }
-        let room = file.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        // Below a crate of its own it is the second part of the path.
+        let is_crate = sources.contains_key(&Path::new(file.iter().next().unwrap()).join("lib.rs"));
+        let room = file.iter().nth(usize::from(is_crate)).unwrap().to_str().unwrap().trim_end_matches(".rs");
         match said_of(file, &sources) {
             None => {
                 wrong.push(format!("{}: it reads ({}), and nothing says who tries it", file.display(), reads.unwrap()))
@@ -141,7 +143,7 @@ fn every_file_that_reads_says_which_fuzz_target_tries_it() {
                         wrong.push(format!("{}: there is no fuzz target {kind}", file.display()));
                     }
                 }
-                if !hostile.contains(&format!("crate::{room}"))
+                if !hostile.contains(&format!("::{room}"))
                     && !hostile.contains(&format!("{room},"))
                     && !hostile.contains(&format!(" {room}}}"))
                 {

@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
 use boma_qemu::doctor::{Check, DoctorInput, Outcome, examine};
-use boma_qemu::host::dirs::Dirs;
-use boma_qemu::host::programs::{path, widened};
-use boma_qemu::names::MiB;
 use boma_qemu::network::{Mode, NetFile};
 use camino::Utf8Path;
+use host::dirs::Dirs;
+use host::names::MiB;
+use host::programs::{path, widened};
 use std::process::Command;
 
 const INSIDE: &str = "BOMA_TEST_INSIDE";

@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
-use boma_qemu::host::ledger::Ledger;
-use boma_qemu::host::process::ProcessId;
 use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::read_all;
 use boma_qemu::monitor::{self, Client, ClientError, QemuStatus};
-use boma_qemu::names::MiB;
 use boma_qemu::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::ledger::Ledger;
+use host::names::MiB;
+use host::process::ProcessId;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;

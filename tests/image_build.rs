@@ -56,7 +56,7 @@ fn processes(dir: &Utf8Path) -> Vec<String> {
 fn a_stopped_build_leaves_nothing_and_takes_what_a_killed_one_left() {
     let (_keep, dir) = folder();
     let killed = dir.join(".build-debian-13-1");
-    drop(boma_qemu::host::ledger::folder::make(&killed).unwrap());
+    drop(host::ledger::folder::make(&killed).unwrap());
     std::fs::create_dir_all(killed.join("root/etc")).unwrap();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let stop = StopEarly::default();

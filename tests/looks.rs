@@ -5,14 +5,14 @@
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod project;
 
-use boma_qemu::host::dirs::Dirs;
-use boma_qemu::host::ledger::{Change, Ledger, Netns, folder};
-use boma_qemu::host::lock::Lock;
-use boma_qemu::host::presence::Presence;
-use boma_qemu::host::process::{EndError, ProcessId};
 use boma_qemu::machine::VmDir;
 use boma_qemu::network::NetDir;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use host::ledger::{Change, Ledger, Netns, folder};
+use host::lock::Lock;
+use host::presence::Presence;
+use host::process::{EndError, ProcessId};
 use nix::sys::resource::{Resource, setrlimit};
 use project::Project;
 use serde_json::Value;
@@ -248,8 +248,7 @@ fn without_a_descriptor_left_nothing_is_taken_for_gone() {
     let looks = changes.each_ref().map(Change::presence);
     let (of_vm, of_net, broken) = (vm.presence(), net.presence(), net.broken_why());
     let (vms, nets, ended) = (VmDir::list(&dirs), NetDir::list(&dirs), id.end(Duration::ZERO));
-    let (found, gone) =
-        (ProcessId::of(id.pid), id.wait_gone(&boma_qemu::host::deadline::Deadline::after(Duration::ZERO)));
+    let (found, gone) = (ProcessId::of(id.pid), id.wait_gone(&host::deadline::Deadline::after(Duration::ZERO)));
     drop(taken);
     for (look, change) in looks.iter().zip(&changes) {
         assert!(matches!(look, Presence::Unknown(why) if why.contains("open files")), "{change}: {look:?}");

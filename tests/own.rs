@@ -6,9 +6,9 @@
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod project;
 
-use boma_qemu::host::dirs::make_private;
-use boma_qemu::host::ledger::folder;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::make_private;
+use host::ledger::folder;
 use project::Project;
 use serde_json::Value;
 use std::fs::{Permissions, create_dir_all, set_permissions, write};

@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "others use more of it")]
 mod project;
 
-use boma_qemu::visible::is_hidden;
+use host::visible::is_hidden;
 use nix::pty::openpty;
 use project::Project;
 use serde_json::{Value, json};

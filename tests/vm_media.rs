@@ -5,18 +5,18 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
 use boma_qemu::console::allow::Allowed;
-use boma_qemu::host::deadline::Deadline;
-use boma_qemu::host::dirs::Dirs;
 use boma_qemu::jobs::media::{Booted, Wanted, boot_media_as};
 use boma_qemu::jobs::{Context, Progress, down};
 use boma_qemu::monitor::QemuStatus;
 use boma_qemu::monitor::events::read_all;
-use boma_qemu::names::{HostName, MiB};
 use boma_qemu::network::Mode;
 use boma_qemu::qemu::boot::{Boot, ovmf};
 use boma_qemu::qemu::{Machine, media::First};
 use boma_qemu::serial::{Credentials, Dialect, Serial, SerialError};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::deadline::Deadline;
+use host::dirs::Dirs;
+use host::names::{HostName, MiB};
 use regex::Regex;
 use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;

@@ -9,14 +9,14 @@ mod alone;
 mod golden;
 
 use alone::Home;
-use boma_qemu::host::deadline::Deadline;
-use boma_qemu::host::process::ProcessId;
 use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
-use boma_qemu::names::MiB;
 use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 use boma_qemu::seed::iso;
+use host::deadline::Deadline;
+use host::names::MiB;
+use host::process::ProcessId;
 use serde_json::Value;
 use std::time::Duration;
 

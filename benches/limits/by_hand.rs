@@ -1,12 +1,12 @@
 //! The same VM without the program: QEMU from a command line, and ssh until it answers.
 
 use crate::project::{BOOT_LIMIT, LOOK, Project};
-use boma_qemu::host::dirs::Dirs;
 use boma_qemu::machine::VmDir;
 use boma_qemu::network::{self, NetPlan, Network};
 use boma_qemu::qemu::{self, Cable, Fds, Machine, Overlay, Storage, argv};
 use boma_qemu::ssh::{Ssh, Ways, write_ways};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

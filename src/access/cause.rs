@@ -3,8 +3,8 @@
 //! Only what is certain is a cause: a service that is on its way is none, and neither is a guest in which all seems well.
 
 use super::facts::Facts;
-use crate::failure::Exit;
 use crate::ssh::Ways;
+use host::failure::Exit;
 use std::collections::BTreeSet;
 use std::fmt;
 

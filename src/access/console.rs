@@ -3,12 +3,12 @@
 use super::cause::{self, Cause};
 use super::facts::{self, Facts};
 use super::{AccessError, Said, When, repair};
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::seed::RESCUE_USER;
 use crate::seed::keys::rescue_password;
 use crate::serial::{Credentials, Dialect, Serial, SerialError};
 use crate::ssh::{SshError, Ways};
+use host::deadline::Deadline;
 use regex::Regex;
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -91,7 +91,7 @@ pub enum NoLook {
     Ways(#[from] SshError),
     /// What was repaired cannot be written down.
     #[error(transparent)]
-    Write(#[from] crate::host::dirs::DirError),
+    Write(#[from] host::dirs::DirError),
     /// A command failed.
     #[error("`{what}` over the console ended with {code}: {said}")]
     Failed {

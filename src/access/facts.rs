@@ -87,7 +87,7 @@ mod tests {
     fn the_script_is_one_the_shell_can_read() {
         let ways = Ways::fresh(std::net::Ipv4Addr::new(10, 9, 8, 7), "ansible");
         let script = question(&ways, "ansible", "ssh-ed25519 AAAAC3Nza comment");
-        crate::host::cmd::Cmd::new("sh").args(["-n", "-c", &script]).run().unwrap();
+        host::cmd::Cmd::new("sh").args(["-n", "-c", &script]).run().unwrap();
         assert!(script.contains("AAAAC3Nza") && !script.contains("comment") && !script.contains("USER"), "{script}");
     }
 }

@@ -21,12 +21,12 @@ mod repair;
 pub use cause::Cause;
 pub use console::{NoLook, leave, root_shell};
 
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::ssh::{About, Change, Rank, Session, Ssh, SshError, Ways, write_ways};
 use crate::wait::{WaitError, Watch};
 use console::Look;
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ pub enum AccessError {
     Ssh(#[from] SshError),
     /// The ways in cannot be written down.
     #[error(transparent)]
-    Write(#[from] crate::host::dirs::DirError),
+    Write(#[from] host::dirs::DirError),
 }
 
 impl Blame for AccessError {

@@ -5,10 +5,10 @@
 //! record has each, and the verdict judges it.
 
 use super::cause::Cause;
-use crate::host::dirs::write_private;
 use crate::machine::VmDir;
 use crate::seed::keys::KeyError;
 use crate::ssh::{About, Change, Way, Ways, write_ways};
+use host::dirs::write_private;
 
 /// One repair.
 pub(super) struct Repair {
@@ -108,7 +108,7 @@ mod tests {
     fn every_repair_is_a_shell_script() {
         let key = put_key("ansible", "/home/ansible/.ssh/authorized_keys", "ssh-ed25519 AAAA boma-qemu for x");
         for script in [key, sudo("ansible", "sudo: a password is required").script.unwrap()] {
-            crate::host::cmd::Cmd::new("sh").args(["-n", "-c", &script]).run().unwrap();
+            host::cmd::Cmd::new("sh").args(["-n", "-c", &script]).run().unwrap();
         }
     }
 
@@ -117,9 +117,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("authorized_keys");
         std::fs::write(&file, "ssh-rsa AAAA admin").unwrap();
-        let user = crate::host::cmd::Cmd::new("id").arg("-un").run().unwrap().stdout;
+        let user = host::cmd::Cmd::new("id").arg("-un").run().unwrap().stdout;
         let script = put_key(user.trim(), file.to_str().unwrap(), "ssh-ed25519 BBBB ours");
-        crate::host::cmd::Cmd::new("sh").args(["-c", &script]).run().unwrap();
+        host::cmd::Cmd::new("sh").args(["-c", &script]).run().unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "ssh-rsa AAAA admin\nssh-ed25519 BBBB ours\n");
     }
 }

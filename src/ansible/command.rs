@@ -2,10 +2,10 @@
 
 use super::folder::Folder;
 use super::user_vars::UserVars;
-use crate::host::shell::quoted;
-use crate::names::HostName;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::names::HostName;
+use host::shell::quoted;
 use std::fmt;
 
 /// The playbook side of one VM: everything that its command lines are made of.

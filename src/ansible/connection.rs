@@ -7,8 +7,8 @@
 //! extra-vars reach `localhost` too, and would send its tasks to the VM.
 
 use super::folder::Folder;
-use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::names::HostName;
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
 
@@ -166,7 +166,7 @@ impl Connection {
 
 /// A path as one word of a shell-like command line.
 fn quoted(path: &Utf8Path) -> String {
-    crate::host::shell::quoted(path.as_str())
+    host::shell::quoted(path.as_str())
 }
 
 /// A path in an ssh configuration, where `%` begins a token.

@@ -1,8 +1,8 @@
 //! What can go wrong on the playbook side.
 
 use super::Stage;
-use crate::failure::{Blame, Exit};
 use camino::Utf8PathBuf;
+use host::failure::{Blame, Exit};
 use std::time::Duration;
 
 /// The task that ended a playbook.
@@ -250,10 +250,10 @@ pub enum AnsibleError {
     },
     /// The folder of our own files cannot be written.
     #[error(transparent)]
-    Folder(#[from] crate::host::dirs::DirError),
+    Folder(#[from] host::dirs::DirError),
     /// The ledger of that folder cannot be written.
     #[error(transparent)]
-    Ledger(#[from] crate::host::ledger::LedgerError),
+    Ledger(#[from] host::ledger::LedgerError),
     /// A file of ours cannot be written or read, or a child cannot be spoken to.
     #[error("cannot use {path}")]
     Io {

@@ -5,8 +5,8 @@ use super::connection::Connection;
 use super::error::AnsibleError;
 use super::inventory::{self, Inline, vars_base};
 use super::user_vars::UserVars;
-use crate::host::dirs::{make_private, write_private};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{make_private, write_private};
 use serde_json::json;
 
 /// The folder of one VM's playbook side, `<vm folder>/ansible`; only its owner can enter it.

@@ -6,8 +6,8 @@
 //! JSON, because Ansible reads it (inventory plugin `yaml`) and no YAML writer can spoil a value.
 
 use super::connection;
-use crate::names::HostName;
 use camino::Utf8Path;
+use host::names::HostName;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

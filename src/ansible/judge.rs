@@ -8,8 +8,8 @@ use super::error::{AnsibleError, FailedTask};
 use super::events::{self, Event, Recap, Status, TaskResult};
 use super::run::Outcome;
 use super::{Stage, local, reports};
-use crate::host::child::Ended;
 use camino::Utf8Path;
+use host::child::Ended;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

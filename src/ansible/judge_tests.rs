@@ -87,7 +87,7 @@ fn a_playbook_that_was_only_tried_is_not_applied() {
 
 #[test]
 fn a_pass_in_check_mode_ends_at_a_task_that_fails_and_is_none_if_the_vm_was_not_reached() {
-    use crate::failure::Blame;
+    use host::failure::Blame;
     let tried = |task: &str, status| TaskResult { check_mode: true, ..result(task, status) };
     let judge = |seen: &Seen| seen.judge_check_mode("site.yml".into());
     assert_eq!(judge(&seen(0, vec![tried("a", Status::Ok)])).unwrap(), None);
@@ -171,7 +171,7 @@ fn a_play_that_ended_before_a_task_ran_says_where() {
 
 #[test]
 fn a_probe_that_came_to_no_answer_is_lost_unless_the_playbook_ignores_it() {
-    use crate::failure::Blame;
+    use host::failure::Blame;
     let broke = TaskResult { broke: true, ..result("Probe", Status::Failed) };
     let error = seen(2, vec![broke.clone()]).judge_probes("verify.yml".into()).unwrap_err();
     assert!(error.exit().code() == 4 && error.to_string().contains("\"Probe\" could not look"), "{error}");
@@ -181,7 +181,7 @@ fn a_probe_that_came_to_no_answer_is_lost_unless_the_playbook_ignores_it() {
 
 #[test]
 fn a_verify_playbook_that_breaks_gives_no_verdict() {
-    use crate::failure::Blame;
+    use host::failure::Blame;
     let failed = seen(2, vec![result("t", Status::Failed)]);
     let code = |error: AnsibleError| error.exit().code();
     assert_eq!(code(failed.judge("verify.yml".into(), Stage::Verify).unwrap_err()), 4);
@@ -200,7 +200,7 @@ fn the_last_failure_that_nothing_caught_is_the_reason() {
 
 #[test]
 fn a_vm_that_does_not_answer_is_lost_and_not_a_failed_playbook() {
-    use crate::failure::Blame;
+    use host::failure::Blame;
     let lost = error(&seen(4, vec![result("t", Status::Unreachable)]));
     assert!(matches!(lost, AnsibleError::Unreachable { .. }) && lost.exit().code() == 4);
     assert_eq!(error(&seen(2, vec![result("t", Status::Failed)])).exit().code(), 5);

@@ -5,8 +5,8 @@ use super::command::Controller;
 use super::error::{AnsibleError, FailedTask};
 use super::events::{Item, Job, TaskResult};
 use super::{Folder, Stage};
-use crate::host::dirs::write_private;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::write_private;
 use serde_json::json;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use super::command::Invocation;
 use super::error::AnsibleError;
-use crate::host::cmd::{Cmd, CmdError, Output};
+use host::cmd::{Cmd, CmdError, Output};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_prefix_that_could_not_confine_is_no_failure_of_the_playbook() {
-        use crate::failure::Blame;
+        use host::failure::Blame;
         let stderr = "boma-qemu @confine: the command was not run: cannot make a mount namespace: EPERM\nnext: run x\n";
         let error = not_confined(&["boma-qemu".into()], Some(125), stderr).unwrap();
         assert!(error.exit().code() == 3 && error.to_string().ends_with("EPERM"), "{error}");

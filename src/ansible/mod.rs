@@ -33,7 +33,7 @@ pub use error::{AnsibleError, FailedTask};
 pub use folder::Folder;
 pub use user_vars::{BadUserVars, UserVars};
 
-use crate::failure::Exit;
+use host::failure::Exit;
 
 /// What a playbook is run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::command::Invocation;
 use super::error::AnsibleError;
-use crate::host::child::{self, ChildError, Ended, Job};
 use camino::Utf8Path;
+use host::child::{self, ChildError, Ended, Job};
 use std::time::Duration;
 
 /// Start it behind the prefix, hand every line of both streams to `on_line` and to the log, wait for its end.

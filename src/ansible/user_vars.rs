@@ -1,7 +1,7 @@
 //! What the user gives with `-e`.
 
-use crate::host::secrets;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::secrets;
 use std::fmt;
 
 /// What the user gave with `-e`. A value may be a secret: it is never printed, not even for debugging.
@@ -29,9 +29,9 @@ pub struct BadUserVars {
     text: String,
 }
 
-impl crate::failure::Blame for BadUserVars {
-    fn exit(&self) -> crate::failure::Exit {
-        crate::failure::Exit::Usage
+impl host::failure::Blame for BadUserVars {
+    fn exit(&self) -> host::failure::Exit {
+        host::failure::Exit::Usage
     }
 }
 

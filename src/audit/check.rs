@@ -1,7 +1,7 @@
 //! Whether a list of conditions makes sense, before anything is looked at. All that is wrong is said at once.
 
 use super::condition::Condition;
-use crate::names::ConditionId;
+use host::names::ConditionId;
 use std::collections::BTreeMap;
 
 /// The longest that a condition may take, in seconds: a day.

@@ -1,7 +1,7 @@
 //! One condition, as a profile says it.
 
 use super::probe::Probe;
-use crate::names::ConditionId;
+use host::names::ConditionId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;

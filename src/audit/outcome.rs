@@ -1,10 +1,10 @@
 //! What came of an audit: a result for each condition, and the whole as `audit.json`.
 
 use super::condition::{Condition, Phase, Severity};
-use crate::failure::{Exit, Failure};
-use crate::host::ledger::Leak;
-use crate::names::{ConditionId, HostName};
 use camino::Utf8PathBuf;
+use host::failure::{Exit, Failure};
+use host::ledger::Leak;
+use host::names::{ConditionId, HostName};
 use serde::{Deserialize, Serialize};
 
 /// What looking at one thing has shown.

@@ -4,12 +4,12 @@
 use super::check;
 use super::condition::Condition;
 use super::probe::Probe;
-use crate::host::dirs::Dirs;
-use crate::names::HostName;
 use crate::profile::{ConsoleRules, Kind, ProfileError, kind};
 use crate::qemu::boot::Boot;
 use crate::serial::Dialect;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use host::names::HostName;
 use serde::{Deserialize, Serialize};
 
 /// What is audited, as its profile says it.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::failure::Failure;
+use host::failure::Failure;
 
 /// An audit profile with these conditions in it.
 fn with(conditions: &str) -> String {

@@ -8,7 +8,7 @@
 use super::condition::Condition;
 use super::outcome::{Judged, Outcome, Seen};
 use super::scope::Left;
-use crate::names::ConditionId;
+use host::names::ConditionId;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};

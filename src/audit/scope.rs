@@ -1,7 +1,7 @@
 //! Which conditions apply, and which were asked for (`--only`).
 
 use super::condition::{Condition, Phase, When};
-use crate::names::ConditionId;
+use host::names::ConditionId;
 use std::fmt;
 
 /// What was asked for.
@@ -18,7 +18,7 @@ impl std::str::FromStr for Only {
     fn from_str(text: &str) -> Result<Self, String> {
         match Phase::ALL.into_iter().find(|phase| phase.to_string() == text) {
             Some(phase) => Ok(Self::Phase(phase)),
-            None => text.parse().map(Self::Condition).map_err(|error: crate::names::BadName| error.to_string()),
+            None => text.parse().map(Self::Condition).map_err(|error: host::names::BadName| error.to_string()),
         }
     }
 }

@@ -7,16 +7,16 @@
 mod raw;
 
 use crate::console::gap;
-use crate::failure::{Exit, Failure};
-use crate::host::deadline::PROBE_PERIOD;
-use crate::host::dirs::Dirs;
-use crate::host::presence::ignore;
-use crate::host::print;
-use crate::host::tail::Tail;
 use crate::jobs::run;
 use crate::machine::VmDir;
 use crate::monitor::Client;
-use crate::names::HostName;
+use host::deadline::PROBE_PERIOD;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::presence::ignore;
+use host::print;
+use host::tail::Tail;
 use raw::{End, Raw};
 use std::io::IsTerminal;
 use std::time::Duration;

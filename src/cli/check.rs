@@ -3,14 +3,14 @@
 use super::say::Say;
 use crate::console::allow::Allowed;
 use crate::console::check::{Check, Report, Tally, Verdict, degree, rules};
-use crate::failure::{Exit, Failure};
-use crate::host::dirs::Dirs;
-use crate::host::presence::{IN_MEMORY, ignore};
 use crate::machine::VmDir;
 use crate::monitor::events::{console_cuts, read_all};
-use crate::names::HostName;
 use crate::profile::Profile;
 use camino::Utf8Path;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;

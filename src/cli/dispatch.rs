@@ -3,10 +3,6 @@
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::say::Say;
 use super::{attach, audit, check, experiment, image, look, script, shell, verdict};
-use crate::failure::{Exit, Failure};
-use crate::host::dirs::Dirs;
-use crate::host::print;
-use crate::host::secrets;
 use crate::jobs::cycle::{Choices, Outcome, cycle};
 use crate::jobs::down::{self, Removed, down, prune};
 use crate::jobs::page::headline;
@@ -14,12 +10,16 @@ use crate::jobs::prove::prove;
 use crate::jobs::record::Asked;
 use crate::jobs::run::Run;
 use crate::jobs::{Context, guards, snapshot, stop};
-use crate::names::HostName;
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
 use crate::profile::Profile;
 use crate::reboot::{Choice, Mode};
 use clap::CommandFactory;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::print;
+use host::secrets;
 use std::future::Future;
 
 /// Run one command; the exit code.

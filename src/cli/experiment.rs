@@ -5,16 +5,16 @@ use super::dispatch::{options, resolve, wait_on, warn};
 use super::say::Say;
 use crate::experiment::marks::Kind;
 use crate::experiment::{Fate, Marker, Milestone};
-use crate::failure::{Exit, Failure};
 use crate::jobs::experiment::expect::{leaves, survives};
 use crate::jobs::experiment::record::{Experiment, OneRun, Wanted};
 use crate::jobs::experiment::{experiment, headline, why};
 use crate::jobs::{Context, guards};
 use crate::machine::VmDir;
-use crate::names::HostName;
 use crate::reboot::{Choice, Mode};
-use crate::visible::line;
 use clap::Parser;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::visible::line;
 
 /// `experiment`.
 pub(super) fn run(

@@ -2,11 +2,11 @@
 
 use super::args::ImageCommand;
 use super::say::Say;
-use crate::failure::{Exit, Failure};
-use crate::host::dirs::Dirs;
-use crate::host::shell::quoted;
 use crate::image::{Cache, Catalogue, Golden, Listed, Terminal};
 use crate::jobs::stop;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::shell::quoted;
 
 /// Run one of its commands.
 pub(super) fn run(dirs: &Dirs, command: ImageCommand, say: &Say) -> Result<u8, Failure> {

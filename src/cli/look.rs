@@ -5,27 +5,27 @@ use super::say::Say;
 use super::script;
 use crate::console::gap;
 use crate::doctor::DoctorInput;
-use crate::failure::{Exit, Failure};
 use crate::fault::{InForce, in_force};
-use crate::host::dirs::Dirs;
-use crate::host::ledger::folder::{self, Whose};
-use crate::host::presence::Presence;
-use crate::host::print;
 use crate::image::{Cache, Catalogue};
 use crate::jobs::Context;
 use crate::jobs::run::Run;
 use crate::jobs::ttl::Expiry;
 use crate::machine::VmDir;
 use crate::monitor::events::read_all;
-use crate::names::HostName;
 use crate::network::{self, Mode, NetDir, NetFile};
 use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use crate::qemu::Machine;
-use crate::visible::line;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::ledger::folder::{self, Whose};
+use host::names::HostName;
+use host::presence::Presence;
+use host::print;
+use host::visible::line;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 /// `doctor`.
@@ -37,7 +37,7 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &S
         repo: repo.or_else(|| only_repo(dirs)),
         image_there: has_an_image(dirs)?,
         min_free: crate::doctor::MIN_FREE,
-        path: crate::host::programs::path(),
+        path: host::programs::path(),
     };
     let checks = crate::doctor::examine(&input);
     for check in &checks {
@@ -168,7 +168,7 @@ pub(super) fn net(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn show_net(dirs: &Dirs, name: &crate::names::IfName, say: &Say) -> Result<(), Failure> {
+fn show_net(dirs: &Dirs, name: &host::names::IfName, say: &Say) -> Result<(), Failure> {
     let net = network::open(dirs, name)?;
     let text = match &net {
         None => format!("network {name}: {}", left_of(NetDir::of(dirs, name).path())),
@@ -210,7 +210,7 @@ pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, 
         match file.read(&mut buffer) {
             Ok(0) if !follow || !vm.is_alive() || script::reader_is_gone() => return Ok(0),
             // A regular file cannot be polled; ten looks a second are enough for a reader.
-            Ok(0) => std::thread::sleep(crate::host::deadline::PROBE_PERIOD),
+            Ok(0) => std::thread::sleep(host::deadline::PROBE_PERIOD),
             Ok(n) if out.write_all(&buffer[..n]).and_then(|()| out.flush()).is_err() => return Ok(0),
             Ok(_) => {}
             Err(error) => return Err(read(error)),

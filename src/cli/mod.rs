@@ -15,13 +15,13 @@ mod script;
 mod shell;
 mod verdict;
 
-use crate::failure::{Exit, Failure};
-use crate::host::presence::{IN_MEMORY, ignore};
-use crate::host::print;
-use crate::visible::{Painted, block};
 use anstyle::{AnsiColor, Style};
 use args::Cli;
 use clap::Parser;
+use host::failure::{Exit, Failure};
+use host::presence::{IN_MEMORY, ignore};
+use host::print;
+use host::visible::{Painted, block};
 use say::Say;
 use std::fmt::Write;
 use std::process::ExitCode;

@@ -2,10 +2,10 @@
 //! per phase, elsewhere a plain line when a phase begins and one when it ends. Results go to standard
 //! output; with `--json` every line there is one JSON object.
 
-use crate::host::print;
-use crate::host::secrets::mask;
 use crate::jobs::Progress;
-use crate::visible::{Painted, block, line};
+use host::print;
+use host::secrets::mask;
+use host::visible::{Painted, block, line};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::io::IsTerminal;

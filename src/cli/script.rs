@@ -1,21 +1,21 @@
 //! The commands that scripts are made of: QMP, the journal, faults.
 
 use super::say::Say;
-use crate::failure::{Exit, Failure};
 use crate::fault::{Brought, Fault};
-use crate::host::deadline::PROBE_PERIOD;
-use crate::host::dirs::Dirs;
-use crate::host::presence::ignore;
-use crate::host::print;
-use crate::host::process::ProcessId;
 use crate::jobs::Context;
 use crate::jobs::run::{self, Run};
 use crate::machine::VmDir;
 use crate::monitor::events::{Follow, JournalError, What, read_all};
 use crate::monitor::{Client, ClientError, QemuStatus, Refusal};
-use crate::names::HostName;
 use crate::qmp::QmpError;
 use crate::wait::condition::Condition;
+use host::deadline::PROBE_PERIOD;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::presence::ignore;
+use host::print;
+use host::process::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 use std::time::Duration;

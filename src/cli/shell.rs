@@ -2,16 +2,16 @@
 
 use super::args::Forward;
 use super::say::Say;
-use crate::failure::{Exit, Failure};
 use crate::forward::{self, Forwarded, Spec};
-use crate::host::presence::ignore;
-use crate::host::print;
-use crate::host::process::own_exe;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
-use crate::names::HostName;
 use crate::ssh::Ssh;
 use camino::Utf8PathBuf;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::presence::ignore;
+use host::print;
+use host::process::own_exe;
 use std::io::IsTerminal;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;

@@ -5,14 +5,14 @@ mod passes;
 use crate::ansible::checks::Check;
 use crate::ansible::reports::Report;
 use crate::doctor::wrap;
-use crate::host::presence::{IN_MEMORY, ignore};
 use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Phase, Playbook, Record};
-use crate::names::{BootId, HostName};
 use crate::observe::Finding;
 use crate::reboot::{Proof, Restart};
 use crate::snapshot::Restore;
-use crate::visible::line;
+use host::names::{BootId, HostName};
+use host::presence::{IN_MEMORY, ignore};
+use host::visible::line;
 use std::fmt::Write;
 
 /// The verdict as text, without colours: it is read in logs as often as on a terminal.

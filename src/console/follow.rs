@@ -1,8 +1,8 @@
 //! Waiting for a line of a console that goes on.
 
 use super::engine::{Engine, Line};
-use crate::host::tail::Tail;
 use camino::Utf8Path;
+use host::tail::Tail;
 use std::collections::VecDeque;
 
 /// The longest prompt, in bytes: a longer line counts when it has ended.

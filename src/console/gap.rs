@@ -4,8 +4,8 @@
 //! times and in findings hold, and so do the readers that follow the log's end.
 
 use super::engine::{Engine, Line};
-use crate::host::secrets::masked;
 use camino::Utf8Path;
+use host::secrets::masked;
 use rustix::fs::{FallocateFlags, SeekFrom as Seek, fallocate, seek};
 use std::fs::File;
 use std::ops::Range;

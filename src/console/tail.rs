@@ -1,8 +1,8 @@
 //! Pieces of a console log as clean text: for errors, and for the last words of a boot.
 
 use super::engine::Engine;
-use crate::host::presence::ignore;
 use camino::Utf8Path;
+use host::presence::ignore;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 

@@ -8,8 +8,8 @@ mod ways;
 
 pub use list::{DIAGNOSTICS, Diagnostic};
 
-use crate::host::deadline::Deadline;
-use crate::host::shell::quoted;
+use host::deadline::Deadline;
+use host::shell::quoted;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn file(diagnostic: &Diagnostic, most: usize, output: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::cmd::Cmd;
+    use host::cmd::Cmd;
 
     /// A guest that is this machine's own shell, and that dies after some questions.
     struct Here {

@@ -1,10 +1,10 @@
 //! The confinement of the playbooks: a command is run in it, as a run does it.
 
 use super::{Finding, Site};
-use crate::host::cmd::{Cmd, CmdError};
-use crate::host::process::own_exe;
 use crate::network::confine::without_a_network;
 use camino::Utf8Path;
+use host::cmd::{Cmd, CmdError};
+use host::process::own_exe;
 
 /// What the command says.
 const SAID: &str = "confined";
@@ -22,7 +22,7 @@ fn attempt() -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| format!("cannot make a folder for it: {e}"))?;
     let folder = Utf8Path::from_path(dir.path()).ok_or("the folder of temporary files is not UTF-8")?;
     let exe = own_exe().map_err(|e| format!("this program cannot be started again: {e}"))?;
-    let prefix = without_a_network(&exe, folder).map_err(|e| crate::failure::Failure::from(e).to_string())?;
+    let prefix = without_a_network(&exe, folder).map_err(|e| host::failure::Failure::from(e).to_string())?;
     let mut argv = prefix.iter().map(String::as_str).chain(["echo", SAID]);
     match Cmd::new(argv.next().unwrap_or_default()).args(argv).run() {
         Ok(out) if out.stdout.trim() == SAID => Ok(()),

@@ -2,11 +2,11 @@
 
 use super::packages::Os;
 use super::programs::{DNSMASQ, IP, NFT, PASTA, Program, QEMU, QEMU_IMG, SSH, SSH_KEYGEN};
-use crate::failure::{Blame, Exit};
-use crate::host::memory::available;
-use crate::host::programs::find;
-use crate::names::MiB;
 use crate::network::Mode;
+use host::failure::{Blame, Exit};
+use host::memory::available;
+use host::names::MiB;
+use host::programs::find;
 
 /// What a run is about to take.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ fn memory(available: MiB, start: &Start) -> Result<(), CannotStart> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Failure;
+    use host::failure::Failure;
 
     fn start(path: &str) -> Start<'_> {
         Start { mode: Mode::Namespace, mem: MiB(3072), min_free: MiB(4096), path }

@@ -1,11 +1,11 @@
 //! Folders: whether this user can write there, and whether there is room.
 
 use super::{Finding, Site};
-use crate::failure::{Blame, with_causes};
-use crate::host::dirs::{self, Use};
-use crate::host::presence::Presence;
-use crate::names::MiB;
 use camino::Utf8Path;
+use host::dirs::{self, Use};
+use host::failure::{Blame, with_causes};
+use host::names::MiB;
+use host::presence::Presence;
 use std::io::Write;
 
 /// What a folder must have room for.
@@ -86,7 +86,7 @@ fn free(dir: &Utf8Path) -> std::io::Result<MiB> {
 mod tests {
     use super::super::Outcome;
     use super::*;
-    use crate::host::dirs::scratch;
+    use host::testing::scratch;
 
     const ROOM: Room = Room { least: MiB(0), good: MiB(0), variable: "BOMA_STATE", role: Use::Runs };
 

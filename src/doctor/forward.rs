@@ -2,8 +2,8 @@
 //! table does not help, for a packet must pass every chain at the hook (nft(8)).
 
 use super::{Finding, Outcome, Site};
-use crate::host::cmd::Cmd;
-use crate::host::programs::find;
+use host::cmd::Cmd;
+use host::programs::find;
 use std::io::ErrorKind;
 use std::time::Duration;
 

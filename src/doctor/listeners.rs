@@ -95,7 +95,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::deadline::soon;
+    use host::testing::soon;
     use std::net::TcpListener;
 
     const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\

@@ -1,11 +1,11 @@
 //! What the VM itself takes: an accelerator, memory, an image.
 
 use super::{Finding, Site};
-use crate::failure::Blame;
-use crate::host::memory::available;
 use crate::image;
 use crate::qemu::Accel;
 use crate::qemu::accel::{Facts, Wanted, choose, facts};
+use host::failure::Blame;
+use host::memory::available;
 
 /// Whether this host would run a VM by translation.
 pub(super) fn needs_tcg() -> bool {

@@ -23,12 +23,12 @@ pub use early::{CannotStart, Start, refuse_early};
 pub use table::table;
 pub(crate) use table::{wrap, wrap_at};
 
-use crate::host::dirs::Dirs;
-use crate::host::presence::ignore;
-use crate::names::MiB;
 use crate::network::{Mode, NetFile};
 use camino::Utf8PathBuf;
 use checks::{CHECKS, Entry};
+use host::dirs::Dirs;
+use host::names::MiB;
+use host::presence::ignore;
 use packages::Os;
 use serde::Serialize;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ pub struct DoctorInput {
     /// The least memory that must be available.
     pub min_free: MiB,
     /// The PATH in which programs are looked up; that of this process is
-    /// [`crate::host::programs::path`].
+    /// [`host::programs::path`].
     pub path: String,
 }
 

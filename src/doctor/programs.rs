@@ -2,10 +2,10 @@
 
 use super::version::Version;
 use super::{Finding, Site};
-use crate::host::cmd::Cmd;
-use crate::host::programs::find;
 use crate::qemu;
 use camino::Utf8Path;
+use host::cmd::Cmd;
+use host::programs::find;
 use std::time::Duration;
 
 /// A program that a run starts.

@@ -1,9 +1,9 @@
 //! The checks as text for people, at most 100 columns wide.
 
 use super::{Check, Outcome, can_run};
-use crate::host::presence::{IN_MEMORY, ignore};
-use crate::visible::Painted;
 use anstyle::{AnsiColor, Style};
+use host::presence::{IN_MEMORY, ignore};
+use host::visible::Painted;
 use std::fmt::Write;
 
 /// The width of the text.

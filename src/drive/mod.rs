@@ -10,9 +10,9 @@ mod cache;
 mod extents;
 mod nbd;
 
-use crate::host::presence::ignore;
 use cache::Cache;
 use camino::Utf8Path;
+use host::presence::ignore;
 use std::io::{BufReader, Error, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -179,8 +179,8 @@ fn garbled(what: &str) -> Error {
 mod tests {
     use super::super::{Drive, Lost};
     use super::*;
-    use crate::host::presence::ignore;
     use camino::{Utf8Path, Utf8PathBuf};
+    use host::presence::ignore;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::{Child, Command, Stdio};
 

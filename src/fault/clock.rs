@@ -1,9 +1,9 @@
 //! A guest whose clock is wrong.
 
 use super::FaultError;
-use crate::host::presence::ignore;
 use crate::ssh::clock::{Offset, offset, step};
 use crate::ssh::{Session, Ssh};
+use host::presence::ignore;
 use std::time::Duration;
 
 /// How far the clock may be from where it was put, beyond what cannot be measured, in seconds.

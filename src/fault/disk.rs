@@ -12,12 +12,12 @@
 //! restored.
 
 use super::{Disk, in_force};
-use crate::failure::{Blame, Exit};
 use crate::machine::VmDir;
 use crate::monitor::events::{JournalError, read_all};
 use crate::monitor::{Client, ClientError};
 use crate::qemu;
 use crate::ssh::{Ssh, SshError};
+use host::failure::{Blame, Exit};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -6,20 +6,19 @@
 //!
 //! Not fuzzed: what is read here is the user's argument.
 
-mod ask;
 mod bring;
 mod clock;
 mod disk;
 
-pub use ask::{BadFault, Clock, Disk, Fault, Part, Switch};
+pub use crate::monitor::fault::{BadFault, Clock, Disk, Fault, Part, Switch};
 pub use bring::{Brought, Site, bring};
 pub use disk::{DiskError, SLOW_BYTES, SLOW_REQUESTS, disk};
 
-use crate::failure::{Blame, Exit};
 use crate::monitor::ClientError;
 use crate::monitor::events::{Event, JournalError, What};
 use crate::network::NetError;
 use crate::ssh::SshError;
+use host::failure::{Blame, Exit};
 use serde::Serialize;
 
 /// Why a fault could not be brought or undone.

@@ -1,8 +1,8 @@
 //! Why nothing is forwarded.
 
 use super::Listen;
-use crate::failure::{Blame, Exit};
-use crate::host::process::EndError;
+use host::failure::{Blame, Exit};
+use host::process::EndError;
 use std::net::IpAddr;
 
 /// Why nothing is forwarded.

@@ -2,14 +2,14 @@
 
 use super::owner::{OwnerError, Owners};
 use super::{Admits, Forwarded, Listen, NAME, file, remove};
-use crate::failure::{Exit, Failure, with_causes};
-use crate::host::dirs::write_private;
-use crate::host::ledger::{Change, Ledger};
-use crate::host::presence::ignore;
-use crate::host::print;
-use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network::handshake;
+use host::dirs::write_private;
+use host::failure::{Exit, Failure, with_causes};
+use host::ledger::{Change, Ledger};
+use host::presence::ignore;
+use host::print;
+use host::process::ProcessId;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

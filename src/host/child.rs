@@ -222,7 +222,7 @@ mod tests {
         let start = std::time::Instant::now();
         let (ended, lines) = run_here("sleep 60 & echo $!; wait", Duration::from_millis(300));
         assert!(ended.status.is_none() && start.elapsed() < GRACE);
-        let child = crate::host::process::ProcessId::of(lines[0].parse().unwrap());
+        let child = crate::process::ProcessId::of(lines[0].parse().unwrap());
         assert!(child.map_or_else(
             |e| e.kind() == std::io::ErrorKind::NotFound,
             |c| c.wait_gone(&Deadline::after(Duration::from_secs(5)))

@@ -346,7 +346,7 @@ mod tests {
         let script = "sleep 60 & echo $!; wait";
         let error = Cmd::new("sh").args(["-c", script]).limit(Duration::from_millis(200)).run().unwrap_err();
         let CmdError::TimedOut { said, .. } = error else { panic!("{error}") };
-        let child = crate::host::process::ProcessId::of(said.parse().unwrap());
+        let child = crate::process::ProcessId::of(said.parse().unwrap());
         assert!(child.map_or(true, |child| child.wait_gone(&Deadline::after(Duration::from_secs(5)))));
     }
 

@@ -56,17 +56,6 @@ impl Deadline {
     }
 }
 
-/// Whether that comes true within some seconds. For tests of what ends with its last descriptor: a child that another
-/// test is starting has a copy of every descriptor of this process, until it executes its program.
-#[cfg(test)]
-pub(crate) fn soon(holds: impl Fn() -> bool) -> bool {
-    let deadline = Deadline::after(Duration::from_secs(10));
-    while !holds() && !deadline.passed() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    holds()
-}
-
 /// The time since the host was booted, the time that it slept included, in seconds (CLOCK_BOOTTIME).
 pub fn boottime() -> f64 {
     let now = clock_gettime(ClockId::Boottime);

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 mod rule;
 
-pub(crate) use rule::only_ours_to_write;
+pub use rule::only_ours_to_write;
 pub use rule::{Use, check, make, make_private};
 
 /// The folders of one invocation, all absolute.
@@ -222,16 +222,8 @@ pub fn write_private(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<(), Dir
 }
 
 /// Whether both are about one and the same file.
-pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+pub fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// A folder of a test's own, which goes with the first part.
-#[cfg(test)]
-pub(crate) fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-    (dir, path)
 }
 
 #[cfg(test)]

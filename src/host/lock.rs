@@ -209,7 +209,7 @@ fn open_to_look(path: &Utf8Path) -> std::io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::deadline::soon;
+    use crate::testing::soon;
 
     /// Unlike a drop, this does not wait for the child that another test is just starting: until it executes its
     /// program, it has a copy of every descriptor of this process.

@@ -37,11 +37,11 @@ impl Presence {
 }
 
 /// Why what was written into memory is let go of: it cannot fail.
-pub(crate) const IN_MEMORY: &str = "memory takes what is written to it";
+pub const IN_MEMORY: &str = "memory takes what is written to it";
 
 /// Let go of a result that changes nothing, whichever way it went. The reason is for the reader of the code; it must be
 /// one that holds for every error.
-pub(crate) fn ignore<T, E>(result: Result<T, E>, reason: &'static str) {
+pub fn ignore<T, E>(result: Result<T, E>, reason: &'static str) {
     if result.is_err() {
         tracing::trace!(reason, "a failure that changes nothing");
     }

@@ -16,7 +16,7 @@ use std::io::{Error, Result, Write};
 const NO_READER: &str = "the terminal or the pipe is gone";
 
 /// A text for a person, on standard output.
-pub(crate) fn out(text: &str) {
+pub fn out(text: &str) {
     ignore(writeln!(anstream::stdout(), "{}", block(&mask(text))), NO_READER);
 }
 
@@ -26,32 +26,32 @@ pub fn err(text: &str) {
 }
 
 /// Help and version, in colours: text of our own, which repeats no argument.
-pub(crate) fn help(text: &clap::Error) {
+pub fn help(text: &clap::Error) {
     ignore(text.print(), NO_READER);
 }
 
 /// The same in colours.
-pub(crate) fn out_painted(text: &Painted) {
+pub fn out_painted(text: &Painted) {
     ignore(writeln!(anstream::stdout(), "{}", mask(text.as_str())), NO_READER);
 }
 
 /// The same in colours.
-pub(crate) fn err_painted(text: &Painted) {
+pub fn err_painted(text: &Painted) {
     ignore(writeln!(anstream::stderr(), "{}", mask(text.as_str())), NO_READER);
 }
 
 /// A value for a program, as one line of JSON on standard output.
-pub(crate) fn object(value: &impl Serialize) {
+pub fn object(value: &impl Serialize) {
     ignore(json_of(value).map_err(Error::from).and_then(|text| line(&mask(&text))), NO_READER);
 }
 
 /// The same in several lines.
-pub(crate) fn object_pretty(value: &impl Serialize) {
+pub fn object_pretty(value: &impl Serialize) {
     ignore(json_pretty(value).map_err(Error::from).and_then(|text| line(&mask(&text))), NO_READER);
 }
 
 /// A value with nothing masked, as one line of JSON on standard output.
-pub(crate) fn exact(value: &impl Serialize) -> Result<()> {
+pub fn exact(value: &impl Serialize) -> Result<()> {
     line(&json_of(value)?)
 }
 
@@ -63,12 +63,12 @@ fn line(text: &str) -> Result<()> {
 }
 
 /// Standard output for what a guest wrote, byte for byte.
-pub(crate) fn pass_through() -> impl Write {
+pub fn pass_through() -> impl Write {
     std::io::stdout()
 }
 
 /// Standard error for the program's own trace, an event at a time.
-pub(crate) struct Trace;
+pub struct Trace;
 
 impl Write for Trace {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {

@@ -17,7 +17,7 @@ mod tests {
     fn a_shell_reads_a_word_as_it_was() {
         for word in ["plain", "", "two words", "it's", "$HOME `id` \\ \"x\" *", "new\nline"] {
             let command = format!("printf %s {}", quoted(word));
-            let said = crate::host::cmd::Cmd::new("sh").args(["-c", &command]).run().unwrap();
+            let said = crate::cmd::Cmd::new("sh").args(["-c", &command]).run().unwrap();
             assert_eq!(said.stdout, word);
         }
     }

@@ -7,7 +7,6 @@
 //! A program that is to be trusted has no such thing in it: it is there in builds with debug assertions only, which the
 //! tests use, and a release build has neither the code nor the words.
 
-use super::ledger::{Change, Kind, Step};
 use std::fmt;
 
 /// The variable that names the folder; none in a program that is used.
@@ -17,10 +16,10 @@ pub(super) const VARIABLE: Option<&str> = Some("BOMA_STOP");
 pub(super) const VARIABLE: Option<&str> = None;
 
 /// A point.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Point<'a> {
-    /// After a write to a ledger, or before a change is put back.
-    Ledger(Step, &'a Change),
+#[derive(Clone, Copy)]
+pub enum Point<'a> {
+    /// A step of a ledger, by its name.
+    Ledger(&'a dyn fmt::Display),
     /// After a phase of a run, or within one, when something was done that takes long to come to an end.
     Phase(&'a str),
 }
@@ -28,30 +27,19 @@ pub(crate) enum Point<'a> {
 impl fmt::Display for Point<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ledger(step, change) => write!(f, "{}/{}", class(*step, change.kind()), change.label()),
+            Self::Ledger(name) => name.fmt(f),
             Self::Phase(name) => write!(f, "phase:{name}"),
         }
     }
 }
 
-/// The first part of the name of every point of one kind of change: `intent:link`.
-fn class(step: Step, kind: Kind) -> String {
-    format!("{}:{}", step.word(), kind.word())
-}
-
-/// Every class of points in a ledger. It is made from the ledger's own types, so that nothing can be added to them
-/// without a point.
-pub fn classes() -> impl Iterator<Item = String> {
-    Step::ALL.into_iter().flat_map(|step| Kind::ALL.into_iter().map(move |kind| class(step, kind)))
-}
-
 /// Nothing, in a program that is used.
 #[cfg(not(debug_assertions))]
-pub(crate) fn reached(_: Point<'_>) {}
+pub fn reached(_: Point<'_>) {}
 
 /// Stop here, if a test wants it.
 #[cfg(debug_assertions)]
-pub(crate) fn reached(point: Point<'_>) {
+pub fn reached(point: Point<'_>) {
     use super::presence::ignore;
     use std::fs::OpenOptions;
     use std::io::Write;

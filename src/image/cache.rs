@@ -9,12 +9,12 @@ use super::inspect::inspect;
 use super::record::{self, Origin, Record};
 use super::trust::{Item, Shelf, Worth};
 use super::watch::Watch;
-use crate::host::deadline::PROBE_PERIOD;
-use crate::host::dirs::{Dirs, Use, make};
-use crate::host::lock::{Lock, LockError};
-use crate::host::presence::ignore;
-use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::deadline::PROBE_PERIOD;
+use host::dirs::{Dirs, Use, make};
+use host::lock::{Lock, LockError};
+use host::names::DiskFormat;
+use host::presence::ignore;
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
 

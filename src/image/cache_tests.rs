@@ -8,8 +8,8 @@ use super::fetch_tests::{QUICK, Server, body, reply_file, reply_sums, serve, sum
 use super::record::{Stamp, file_name, read_all};
 use super::sums;
 use super::watch::Silent;
-use crate::host::dirs::scratch;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::testing::scratch;
 use sha2::{Digest, Sha512};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! What can go wrong between a wanted image and a golden file that may be booted.
 
-use crate::failure::{Blame, Exit};
-use crate::host::cmd::CmdError;
-use crate::host::dirs::DirError;
-use crate::host::ledger::LedgerError;
-use crate::host::lock::LockError;
-use crate::host::shell::quoted;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::cmd::CmdError;
+use host::dirs::DirError;
+use host::failure::{Blame, Exit};
+use host::ledger::LedgerError;
+use host::lock::LockError;
+use host::shell::quoted;
 use std::time::Duration;
 
 /// The error of a file operation on a path.

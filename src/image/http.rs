@@ -5,7 +5,7 @@
 
 use super::error::{ImageError, Patience};
 use super::watch::Watch;
-use crate::host::presence::ignore;
+use host::presence::ignore;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};

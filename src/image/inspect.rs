@@ -1,9 +1,9 @@
 //! Whether a file can serve as a golden image: whole, self-contained, in a format named by us.
 
 use super::error::ImageError;
-use crate::host::cmd::{Cmd, CmdError};
-use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::cmd::{Cmd, CmdError};
+use host::names::DiskFormat;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::time::Duration;

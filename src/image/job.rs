@@ -2,10 +2,10 @@
 
 use super::error::ImageError;
 use super::watch::Watch;
-use crate::host::deadline::{Deadline, PROBE_PERIOD};
-use crate::host::presence::ignore;
-use crate::host::process::leave_terminal;
 use camino::Utf8Path;
+use host::deadline::{Deadline, PROBE_PERIOD};
+use host::presence::ignore;
+use host::process::leave_terminal;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};

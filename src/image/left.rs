@@ -4,12 +4,12 @@ use super::build;
 use super::catalogue::is_name;
 use super::error::ImageError;
 use super::fetch::{Note, note_path};
-use crate::host::dirs::{Use, check, names_in};
-use crate::host::ledger::Leak;
-use crate::host::lock::{Lock, LockError};
-use crate::host::presence::Presence;
-use crate::host::shell::quoted;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{Use, check, names_in};
+use host::ledger::Leak;
+use host::lock::{Lock, LockError};
+use host::presence::Presence;
+use host::shell::quoted;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -91,8 +91,8 @@ fn clear_part(part: &Utf8Path, own: u32) -> Result<Result<(), String>, ImageErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::dirs::scratch;
-    use crate::host::ledger::folder;
+    use host::ledger::folder;
+    use host::testing::scratch;
 
     fn names(dir: &Utf8Path) -> Vec<String> {
         names_in(dir).unwrap().into_iter().filter(|name| !name.ends_with(".lock")).collect()

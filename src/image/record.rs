@@ -6,9 +6,9 @@
 use super::error::{ImageError, io};
 use super::inspect::inspect;
 use super::{catalogue, file, sums};
-use crate::host::dirs::{is_same_file, names_in, only_ours_to_write};
-use crate::names::DiskFormat;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{is_same_file, names_in, only_ours_to_write};
+use host::names::DiskFormat;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;

@@ -2,8 +2,8 @@
 
 use super::record::*;
 use super::{error::ImageError, sums};
-use crate::host::dirs::scratch;
 use camino::Utf8Path;
+use host::testing::scratch;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,7 +1,7 @@
 //! The programs that building an image needs, and whether this user may use them.
 
 use super::error::ImageError;
-use crate::host::programs;
+use host::programs;
 use std::path::Path;
 
 /// Program, and the Debian package that has it.
@@ -80,7 +80,7 @@ mod tests {
         let error = name(&[&TOOLS[0], &USER_TOOLS[0], &USER_TOOLS[1]]);
         let text = error.to_string();
         assert!(text.contains("`mmdebstrap` (package mmdebstrap), `newuidmap` (package uidmap)"), "{text}");
-        let next = crate::failure::Blame::next(&error).unwrap();
+        let next = host::failure::Blame::next(&error).unwrap();
         assert_eq!(next, "apt-get install mmdebstrap uidmap");
     }
 

@@ -5,9 +5,9 @@ use super::catalogue::Catalogue;
 use super::error::ImageError;
 use super::file;
 use super::record::{Found, Origin, Record, path_of, read_all, write};
-use crate::host::dirs::{Use, check, make_private, only_ours_to_write};
-use crate::host::presence::ignore;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{Use, check, make_private, only_ours_to_write};
+use host::presence::ignore;
 
 /// What an image in a folder is worth.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! How long work on an image tells what it does, and how it is stopped.
 
-use crate::host::print;
+use host::print;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

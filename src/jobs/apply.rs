@@ -4,9 +4,9 @@ use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
 use crate::ansible::run::{Applied, Outcome, Runner};
 use crate::ansible::{AnsibleError, Controller, checks, deeds, guard, tried};
-use crate::failure::Failure;
 use crate::network::confine::Confinement;
 use camino::Utf8Path;
+use host::failure::Failure;
 use std::time::Duration;
 
 /// The longest that one playbook may take.

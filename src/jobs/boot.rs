@@ -2,16 +2,16 @@
 
 use super::run::Run;
 use crate::access::{self, When};
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::deadline::Deadline;
-use crate::host::dirs::write_private;
-use crate::host::stop_at;
 use crate::monitor::{self, Client, MonitorError};
 use crate::network::{NetDir, lease};
 use crate::qemu::Accel;
 use crate::qemu::accel::Wanted;
 use crate::ready;
 use crate::wait::{WaitError, Watch};
+use host::deadline::Deadline;
+use host::dirs::write_private;
+use host::failure::{Blame, Exit, Failure};
+use host::stop_at;
 use std::time::Duration;
 
 /// A guest under KVM that has asked for no address by then never will.
@@ -21,7 +21,7 @@ impl Run<'_> {
     /// Start the monitor, which starts QEMU, and wait until the guest is ready.
     pub(super) async fn boot(&mut self) -> Result<((), String), Failure> {
         let net = self.network()?;
-        let exe = crate::host::process::own_exe()
+        let exe = host::process::own_exe()
             .map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;
         match monitor::spawn(&exe, &net.enter_as_monitor(), &self.vm) {
             Err(MonitorError::Start(error)) if self.may_fall_back() => self.fall_back(&error.to_string()).await?,

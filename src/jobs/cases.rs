@@ -3,9 +3,9 @@
 use super::page;
 use super::record::{CheckMode, Record};
 use crate::ansible::tried::Told;
-use crate::failure::Exit;
 use crate::report::junit::Case;
 use crate::verdict::Kind;
+use host::failure::Exit;
 
 /// The cases of a run.
 pub(super) fn of(record: &Record) -> Vec<Case> {

@@ -3,12 +3,12 @@
 use super::Context;
 use super::passes::Wanted;
 use super::run::Run;
-use crate::failure::{Exit, Failure};
 use crate::jobs::record::{Asked, Checks, Record, WITHOUT};
-use crate::names::HostName;
 use crate::observe::{BrokenUnit, Policy};
 use crate::plan::Plan;
 use crate::verdict::ALIVE;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
 use std::time::Duration;
 
 /// What a cycle leaves out or leaves standing.
@@ -280,7 +280,7 @@ mod tests {
     fn a_leak_makes_no_red_run_green_and_no_green_one_passed() {
         let mut record = record();
         record.checks.push(checks(WITHOUT, &[check("a", true, false)]));
-        record.leaked(&[crate::host::ledger::Leak { what: "tap".into(), why: "busy".into() }]);
+        record.leaked(&[host::ledger::Leak { what: "tap".into(), why: "busy".into() }]);
         record.conclude(Asked::Verdict);
         assert_eq!(record.exit, Some(Exit::Leaked));
         record.fail(&Failure::new(Exit::Verify, "no"));

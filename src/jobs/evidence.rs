@@ -8,15 +8,15 @@ use crate::access;
 use crate::console::boots::parts;
 use crate::console::gap;
 use crate::diagnose::{self, Shell};
-use crate::failure::{Exit, Failure};
-use crate::host::cmd::Cmd;
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::network::{self, NetDir};
 use crate::qemu::{self, Fds};
 use crate::report::{ReportError, RunFolder};
 use crate::serial::{Serial, SerialError};
+use host::cmd::Cmd;
+use host::deadline::Deadline;
+use host::failure::{Exit, Failure};
 use std::time::Duration;
 
 /// How long all questions to the guest may take.

@@ -1,15 +1,15 @@
 //! What must hold before work starts: nobody else at work, no other VM, nothing left over.
 
 use super::Context;
-use crate::failure::{Exit, Failure};
-use crate::host::dirs::{self, Dirs, Use};
-use crate::host::ledger::Leak;
-use crate::host::ledger::folder::{self, Whose};
-use crate::host::lock::{Lock, LockError};
-use crate::host::presence::Presence;
 use crate::machine::VmDir;
-use crate::names::HostName;
 use camino::Utf8PathBuf;
+use host::dirs::{self, Dirs, Use};
+use host::failure::{Exit, Failure};
+use host::ledger::Leak;
+use host::ledger::folder::{self, Whose};
+use host::lock::{Lock, LockError};
+use host::names::HostName;
+use host::presence::Presence;
 
 /// Take the lock that a command holds while it changes VMs: one such command at a time.
 pub fn lock(ctx: &Context<'_>, what: &str) -> Result<Lock, Failure> {

@@ -5,17 +5,17 @@
 
 use super::{Context, guards, ttl};
 use crate::console::allow::Allowed;
-use crate::failure::{Exit, Failure};
-use crate::host::dirs::write_private;
-use crate::host::ledger::folder;
-use crate::host::process;
 use crate::machine::VmDir;
 use crate::monitor::{self, Client, MonitorError};
-use crate::names::{HostName, Mac, MiB, VmName};
 use crate::network::{self, Mode, NetFile, NetPlan};
 use crate::qemu::boot::{self, Boot, BootError, Net};
 use crate::qemu::{self, Accel, Cable, Machine, Storage, accel};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::write_private;
+use host::failure::{Exit, Failure};
+use host::ledger::folder;
+use host::names::{HostName, Mac, MiB, VmName};
+use host::process;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 

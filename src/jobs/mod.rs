@@ -32,7 +32,7 @@ pub mod up;
 pub mod wait;
 pub mod way;
 
-use crate::host::dirs::Dirs;
+use host::dirs::Dirs;
 
 /// Where a job tells what it is doing.
 pub trait Progress {

@@ -1,9 +1,9 @@
 //! The never list: the names and addresses of everything real, which neither the guest nor the playbooks may reach.
 
 use crate::ansible::hosts::RealHosts;
-use crate::failure::{Exit, Failure};
-use crate::host::lookup::{self, LookupError};
-use crate::names::HostName;
+use host::failure::{Exit, Failure};
+use host::lookup::{self, LookupError};
+use host::names::HostName;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Mutex;

@@ -4,9 +4,9 @@ use super::attribution;
 use super::cycle::led_by;
 use super::record::Record;
 use super::run::{Run, Said};
-use crate::failure::{Exit, Failure};
 use crate::observe::{self, Across, BrokenUnit, Judged, Observation, ObserveError, Policy, State};
 use crate::ssh::Session;
+use host::failure::{Exit, Failure};
 use std::time::Duration;
 
 /// The evidence file of the state before the reboot.
@@ -134,7 +134,7 @@ impl Run<'_> {
             Err(error) => return Ok(Said { text: format!("{error}; the state is not compared"), ok: false }),
         };
         // Plain data with string keys: serialising it cannot fail.
-        self.folder().write(file, crate::visible::json_pretty(&seen.state).unwrap_or_default())?;
+        self.folder().write(file, host::visible::json_pretty(&seen.state).unwrap_or_default())?;
         let rest = match seen.moving.is_empty() {
             true => "at rest".to_owned(),
             false => format!("never at rest, {} still changed", seen.moving.join(", ")),

@@ -7,7 +7,7 @@ use super::run::{Run, Said};
 use crate::ansible::deeds;
 use crate::ansible::run::{Applied, Runner};
 use crate::ansible::tried::{self, Compared, Pass, Told};
-use crate::failure::{Exit, Failure, with_causes};
+use host::failure::{Exit, Failure, with_causes};
 use std::time::SystemTime;
 
 /// Whether the passes in check mode are made.

@@ -9,10 +9,10 @@ use super::cycle::{Choices, Outcome, cycle};
 use super::passes::Wanted;
 use super::record::Record;
 use crate::ansible::UserVars;
-use crate::failure::{Blame, Exit, Failure};
-use crate::names::HostName;
 use crate::plan::Plan;
 use crate::profile::Red;
+use host::failure::{Blame, Exit, Failure};
+use host::names::HostName;
 
 /// Why nothing is proved.
 #[derive(Debug, thiserror::Error)]

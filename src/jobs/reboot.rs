@@ -1,9 +1,9 @@
 //! The reboot stage.
 
 use super::run::Run;
-use crate::failure::Failure;
 use crate::reboot::{self, Proof, Restart};
 use crate::verdict::Unproved;
+use host::failure::Failure;
 use std::time::Duration;
 
 impl Run<'_> {

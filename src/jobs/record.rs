@@ -5,12 +5,7 @@ use super::page;
 pub use super::parts::{BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
 use crate::ansible::deeds::Deed;
 use crate::ansible::tried::Told;
-use crate::failure::{Exit, Failure};
-use crate::host::dirs::{DirError, write_private};
-use crate::host::ledger::Leak;
-use crate::host::secrets::mask;
 use crate::machine::VmDir;
-use crate::names::{HostName, VmName};
 use crate::observe::{Across, Finding, Policy};
 use crate::reboot::{Mode, Restart, Seen};
 use crate::report::html;
@@ -18,6 +13,11 @@ use crate::report::junit;
 use crate::report::{ReportError, RunFolder};
 use crate::verdict::{ALIVE, Applied, Compared, Parts, Tally, Unproved, Verdict};
 use camino::Utf8PathBuf;
+use host::dirs::{DirError, write_private};
+use host::failure::{Exit, Failure};
+use host::ledger::Leak;
+use host::names::{HostName, VmName};
+use host::secrets::mask;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -352,6 +352,6 @@ impl Record {
             written.deeds.clear();
         }
         // Plain data with string keys: serialising it cannot fail.
-        mask(&crate::visible::json_pretty(&written).unwrap_or_default()).into_owned()
+        mask(&host::visible::json_pretty(&written).unwrap_or_default()).into_owned()
     }
 }

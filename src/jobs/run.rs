@@ -3,12 +3,7 @@
 use super::Context;
 use super::record::{MadeOf, Phase, Record};
 use crate::ansible::UserVars;
-use crate::failure::{Exit, Failure};
-use crate::host::presence::Presence;
-use crate::host::secrets;
-use crate::host::stop_at;
 use crate::machine::VmDir;
-use crate::names::HostName;
 use crate::network::{self, Egress, Mode, Network};
 use crate::plan::Plan;
 use crate::qemu::Machine;
@@ -16,6 +11,11 @@ use crate::report::RunFolder;
 use crate::ssh::Ssh;
 use crate::verdict::ALIVE;
 use crate::wait::Watch;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::presence::Presence;
+use host::secrets;
+use host::stop_at;
 use std::time::{Duration, Instant};
 
 /// One run, from `up` to `down`, in one process or in several.

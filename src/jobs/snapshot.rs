@@ -2,15 +2,15 @@
 
 use super::record::Record;
 use super::run::{Run, alive};
-use crate::failure::{Exit, Failure};
-use crate::host::deadline::Deadline;
-use crate::host::dirs::Dirs;
 use crate::machine::VmDir;
 use crate::monitor::Client;
-use crate::names::HostName;
 use crate::network::{NetDir, lease};
 use crate::snapshot::{self, Restore, Taken};
 use crate::verdict::Unproved;
+use host::deadline::Deadline;
+use host::dirs::Dirs;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
 use std::time::Duration;
 
 /// How long a snapshot may take; 2 s on an idle machine.

@@ -2,14 +2,14 @@
 
 use super::observe::Compared;
 use super::run::{Run, Said};
-use crate::failure::{Exit, Failure};
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::events::{Event, monotonic, read_all};
-use crate::names::BootId;
 use crate::reboot::{self, Proof, Restart, Seen, restarts_since};
 use crate::ssh::Session;
 use crate::verdict::Unproved;
+use host::deadline::Deadline;
+use host::failure::{Exit, Failure};
+use host::names::BootId;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How long the login may take.

@@ -2,9 +2,9 @@
 //! which ends its children, and the job goes on to keep the evidence. The second ends the program at
 //! once; what is left then is for `down` or `prune`.
 
-pub use crate::host::stop::{asked, listen};
+pub use host::stop::{asked, listen};
 
-use crate::failure::{Exit, Failure};
+use host::failure::{Exit, Failure};
 use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -3,10 +3,10 @@
 use super::record::BootSeen;
 use super::run::Run;
 use crate::console::boots::parts;
-use crate::failure::Failure;
 use crate::monitor::events::{console_cuts, read_all};
 use crate::ssh::Session;
 use crate::timeline::{self, Timeline};
+use host::failure::Failure;
 
 impl Run<'_> {
     /// Keep systemd's figures of the boot that runs. A guest that cannot give them is no worse a guest: then
@@ -36,7 +36,7 @@ impl Run<'_> {
     fn keep_timeline(&self, console: String, timeline: &Timeline) -> BootSeen {
         let file = format!("timeline/{}-{}.json", self.record.boots.len() + 1, console);
         // Plain data with string keys: serialising it cannot fail.
-        let text = crate::visible::json_pretty(timeline).unwrap_or_default();
+        let text = host::visible::json_pretty(timeline).unwrap_or_default();
         let kept = self.folder().write(&file, text);
         let why = kept.err().map(|error| Failure::from(error).to_string());
         BootSeen { console, stages: Some(timeline.stages), file: Some(file), why }

@@ -8,18 +8,18 @@
 
 use super::run::Run;
 use super::{Context, Progress, down};
-use crate::failure::{Exit, Failure};
-use crate::host::deadline::{boottime, sleep_until_boottime};
-use crate::host::dirs::{DirError, Dirs, write_private};
-use crate::host::ledger::{Change, Ledger};
-use crate::host::lock::Lock;
-use crate::host::presence::{Presence, ignore};
-use crate::host::print;
-use crate::host::process::{self, ProcessId};
 use crate::jobs::record::Record;
 use crate::machine::VmDir;
-use crate::names::{HostName, VmName};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::deadline::{boottime, sleep_until_boottime};
+use host::dirs::{DirError, Dirs, write_private};
+use host::failure::{Exit, Failure};
+use host::ledger::{Change, Ledger};
+use host::lock::Lock;
+use host::names::{HostName, VmName};
+use host::presence::{Presence, ignore};
+use host::print;
+use host::process::{self, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};

@@ -2,11 +2,8 @@
 
 use super::run::Run;
 use crate::console::follow::Follow;
-use crate::failure::{Exit, Failure};
 use crate::fault::{InForce, in_force};
-use crate::host::deadline::PROBE_PERIOD;
 use crate::monitor::events::{Event, read_all};
-use crate::names::BootId;
 use crate::network::{NetDir, lease};
 use crate::ready;
 use crate::reboot::boot_id;
@@ -14,6 +11,9 @@ use crate::ssh::{Session, Ssh};
 use crate::wait::condition::{Condition, EventPattern};
 use crate::wait::vigil::{Panic, Vigil};
 use crate::wait::{WaitError, Watch};
+use host::deadline::PROBE_PERIOD;
+use host::failure::{Exit, Failure};
+use host::names::BootId;
 use regex::Regex;
 use serde::Serialize;
 use serde_json::{Value, json};

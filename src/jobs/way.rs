@@ -5,12 +5,12 @@
 
 use super::run::Run;
 use crate::access::{self, When};
-use crate::failure::{Exit, Failure};
-use crate::host::deadline::Deadline;
-use crate::host::dirs::write_private;
 use crate::machine::VmDir;
 use crate::ssh::{About, Change, Rank, Session, Way, Ways, write_ways};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::deadline::Deadline;
+use host::dirs::write_private;
+use host::failure::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

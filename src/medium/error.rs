@@ -1,7 +1,7 @@
 //! Why a boot medium, or something in it, cannot be read.
 
-use crate::failure::{Blame, Exit};
 use camino::Utf8PathBuf;
+use host::failure::{Blame, Exit};
 
 /// What is wrong at one place of an image; the caller knows what was being read.
 #[derive(Debug, thiserror::Error)]

@@ -3,13 +3,13 @@
 
 use super::guest::StartError;
 use super::wire::{Ask, Refusal, Reply, Request, Status};
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::Deadline;
-use crate::host::process::ProcessId;
-use crate::host::tail::watched;
 use crate::machine::VmDir;
 use crate::qmp::lines::{Line, Lines};
 use camino::Utf8PathBuf;
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit};
+use host::process::ProcessId;
+use host::tail::watched;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::ErrorKind;

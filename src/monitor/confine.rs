@@ -10,9 +10,9 @@
 //!   guest's memory (resource limits: a cgroup would need the host's leave, which an ordinary user rarely has).
 //! - QEMU's own filter of system calls on top (`-sandbox`): no program started, no thread's scheduling changed.
 
-use crate::host::process::{die_with, leave_user_namespace};
-use crate::names::MiB;
 use crate::qemu::{Accel, Machine, PROGRAM};
+use host::names::MiB;
+use host::process::{die_with, leave_user_namespace};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };

@@ -2,9 +2,9 @@
 //! requests are bounded in length and time, and a client that never reads is let go.
 
 use super::wire::{Ask, LONGEST_REQUEST, Refusal, Reply, Request};
-use crate::host::deadline::PROBE_PERIOD;
-use crate::host::presence::ignore;
 use crate::qmp::lines::{Line, Lines};
+use host::deadline::PROBE_PERIOD;
+use host::presence::ignore;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;

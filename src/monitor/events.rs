@@ -2,9 +2,9 @@
 
 pub use super::what::{Boot, Cause, Exited, Restored, RuleMatch, What};
 use crate::console::boots::{Begins, Cut};
-use crate::failure::{Blame, Exit};
-use crate::host::tail::Tail;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::failure::{Blame, Exit};
+use host::tail::Tail;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

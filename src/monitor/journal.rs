@@ -62,7 +62,7 @@ impl Journal {
         let wall = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
         let entry = Entry { seq: self.next, wall, mono: monotonic(), source, kind: kind.to_owned(), console, data };
         // People read it with `cat` and `less`, too.
-        let line = crate::visible::json_of(&entry).map_err(|e| io(e.into()))? + "\n";
+        let line = host::visible::json_of(&entry).map_err(|e| io(e.into()))? + "\n";
         // What an earlier failure left of its line; the next one would be added to it, and both be lost.
         if std::mem::replace(&mut self.torn, true) {
             self.file.set_len(self.length).map_err(io)?;

@@ -13,6 +13,7 @@ mod confine;
 mod console_log;
 mod control;
 pub mod events;
+pub mod fault;
 mod files;
 mod guest;
 mod journal;

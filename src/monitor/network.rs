@@ -1,9 +1,9 @@
 //! The network that the VM is in, watched: a part of it that dies is an event within half a second.
 
-use crate::failure::Failure;
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
 use crate::network::NetDir;
+use host::deadline::Deadline;
+use host::failure::Failure;
+use host::presence::ignore;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -40,8 +40,8 @@ pub(super) async fn watch(network: NetDir, broken: mpsc::UnboundedSender<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::lock::Lock;
     use camino::Utf8PathBuf;
+    use host::lock::Lock;
 
     #[tokio::test]
     async fn a_network_that_breaks_or_loses_its_holder_is_told_without_being_asked() {

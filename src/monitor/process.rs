@@ -2,15 +2,15 @@
 
 use super::guest::StartError;
 use super::keeper::{Keeper, Parts};
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::ledger::{Change, Ledger};
-use crate::host::lock::Lock;
-use crate::host::presence::ignore;
-use crate::host::print;
-use crate::host::process::ProcessId;
 use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::{Cable, Machine};
+use host::failure::{Blame, Exit, Failure};
+use host::ledger::{Change, Ledger};
+use host::lock::Lock;
+use host::presence::ignore;
+use host::print;
+use host::process::ProcessId;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;

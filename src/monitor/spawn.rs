@@ -2,12 +2,12 @@
 
 use super::guest::StartError;
 use super::process::{NAME, Report};
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
-use crate::host::process::{ProcessId, inherit_little};
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit, Failure};
+use host::presence::ignore;
+use host::process::{ProcessId, inherit_little};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -78,7 +78,7 @@ impl Blame for MonitorError {
 /// ([`crate::network::Network::enter_as_monitor`]).
 ///
 /// The monitor writes itself to the VM's ledger before it does anything else, and until then it dies with the calling
-/// thread: so close your own [`crate::host::ledger::Ledger`] before, and open it again after.
+/// thread: so close your own [`host::ledger::Ledger`] before, and open it again after.
 pub fn spawn(exe: &Utf8Path, prefix: &[String], dir: &VmDir) -> Result<ProcessId, MonitorError> {
     let mut argv = prefix.to_vec();
     argv.extend([exe.to_string(), NAME.to_owned(), dir.path().to_string()]);

@@ -1,7 +1,7 @@
 //! What an event is, with its data read: the kinds that this program acts on, and all others as they came.
 
+use super::fault::Fault;
 use crate::console::rules::Severity;
-use crate::fault::Fault;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

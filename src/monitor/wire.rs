@@ -1,9 +1,9 @@
 //! What goes over the control socket: one JSON object per line each way, answers in order.
 
 use super::guest::StartError;
-use crate::host::process::ProcessId;
 use crate::qemu::Accel;
 use crate::qmp::QmpError;
+use host::process::ProcessId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;

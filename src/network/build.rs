@@ -7,13 +7,13 @@ use super::keep::{Keeper, Space};
 use super::part::{Part, Sign};
 use super::plan::{Egress, Mode, NetPlan};
 use super::{NetError, dnsmasq, host_facts, nft};
-use crate::host::cmd::Cmd;
-use crate::host::dirs::write_private;
-use crate::host::ledger::{Change, Ledger, Netns};
-use crate::host::presence::{Presence, ignore};
-use crate::host::process::ProcessId;
-use crate::host::turn;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::cmd::Cmd;
+use host::dirs::write_private;
+use host::ledger::{Change, Ledger, Netns};
+use host::presence::{Presence, ignore};
+use host::process::ProcessId;
+use host::turn;
 use std::fmt::Write;
 
 /// All that the holder holds.

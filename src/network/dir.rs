@@ -1,12 +1,12 @@
 //! The folder of one network, below `$BOMA_STATE/net/<name>/`.
 
 use super::NetError;
-use crate::host::dirs::{DirError, Dirs, folders_in};
-use crate::host::ledger::folder;
-use crate::host::lock::Lock;
-use crate::host::presence::Presence;
-use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{DirError, Dirs, folders_in};
+use host::ledger::folder;
+use host::lock::Lock;
+use host::names::IfName;
+use host::presence::Presence;
 use std::io::ErrorKind;
 
 /// The folder of one network.

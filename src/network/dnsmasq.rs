@@ -1,8 +1,8 @@
 //! dnsmasq's configuration: one lease for one VM, names with fixed answers, one upstream.
 
 use super::plan::{Egress, Mode, NetPlan};
-use crate::host::presence::ignore;
 use camino::Utf8Path;
+use host::presence::ignore;
 use std::fmt::Write;
 
 /// How long a lease is good, in hours.

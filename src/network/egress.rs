@@ -3,9 +3,9 @@
 use super::dir::NetDir;
 use super::plan::Egress;
 use super::{NetError, Network, nft, read_json};
-use crate::host::cmd::Cmd;
-use crate::host::dirs::write_private;
-use crate::host::lock::Lock;
+use host::cmd::Cmd;
+use host::dirs::write_private;
+use host::lock::Lock;
 
 impl Network {
     /// What the guest may reach now.

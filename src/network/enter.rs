@@ -6,10 +6,10 @@
 
 use super::NetError;
 use super::caps::Keep;
-use crate::failure::Failure;
-use crate::host::print;
-use crate::host::process::{self, ProcessId};
 use camino::Utf8Path;
+use host::failure::Failure;
+use host::print;
+use host::process::{self, ProcessId};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;

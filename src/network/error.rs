@@ -2,13 +2,13 @@
 
 use super::address::Cidr;
 use super::plan::Egress;
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::cmd::CmdError;
-use crate::host::dirs::DirError;
-use crate::host::ledger::LedgerError;
-use crate::host::lock::LockError;
-use crate::names::IfName;
 use camino::Utf8PathBuf;
+use host::cmd::CmdError;
+use host::dirs::DirError;
+use host::failure::{Blame, Exit, Failure};
+use host::ledger::LedgerError;
+use host::lock::LockError;
+use host::names::IfName;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! One JSON line on a pipe: a process of ours says that it is ready, or why it never will be.
 
-use crate::failure::{Exit, Failure};
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
-use crate::host::print;
+use host::deadline::Deadline;
+use host::failure::{Exit, Failure};
+use host::presence::ignore;
+use host::print;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::Read;

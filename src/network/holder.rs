@@ -7,13 +7,13 @@ use super::never::Follow;
 use super::plan::{Mode, NetPlan};
 use super::watch::Watch;
 use super::{NetError, Network, handshake};
-use crate::host::dirs::write_private;
-use crate::host::ledger::{Change, Leak, Ledger};
-use crate::host::lock::Lock;
-use crate::host::presence::ignore;
-use crate::host::print;
-use crate::host::process::ProcessId;
 use camino::Utf8PathBuf;
+use host::dirs::write_private;
+use host::ledger::{Change, Leak, Ledger};
+use host::lock::Lock;
+use host::presence::ignore;
+use host::print;
+use host::process::ProcessId;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -136,7 +136,7 @@ fn tell_broken(dir: &NetDir, error: &NetError) -> bool {
     print::err(&error.to_string());
     if let Err(unwritten) = write_private(&dir.broken(), error.to_string()) {
         // Whoever looks must not take it for whole: without its holder it is broken as well.
-        print::err(&crate::failure::Failure::from(unwritten).to_string());
+        print::err(&host::failure::Failure::from(unwritten).to_string());
         return false;
     }
     true

@@ -2,7 +2,7 @@
 
 use super::NetError;
 use super::address::Cidr;
-use crate::host::cmd::Cmd;
+use host::cmd::Cmd;
 use serde::Deserialize;
 
 /// A network or an address of the host.

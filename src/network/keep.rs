@@ -5,10 +5,10 @@
 
 use super::caps::Keep;
 use super::{NetError, enter, handshake};
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
-use crate::host::process::ProcessId;
 use camino::Utf8Path;
+use host::deadline::Deadline;
+use host::presence::ignore;
+use host::process::ProcessId;
 use nix::sched::CloneFlags;
 use rustix::process::geteuid;
 use std::io::{Read, Write};

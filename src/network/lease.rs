@@ -1,9 +1,9 @@
 //! dnsmasq's lease file: who has which address until when.
 
 use super::dnsmasq::LEASE_H;
-use crate::host::deadline::PROBE_PERIOD;
-use crate::names::Mac;
 use camino::Utf8Path;
+use host::deadline::PROBE_PERIOD;
+use host::names::Mac;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;

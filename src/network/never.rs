@@ -5,9 +5,9 @@
 //! an address: another resolver, an alias, a configuration file.
 
 use super::{NetError, Network};
-use crate::host::cmd::Cmd;
-use crate::host::lookup::{self, LookupError};
-use crate::host::print;
+use host::cmd::Cmd;
+use host::lookup::{self, LookupError};
+use host::print;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};

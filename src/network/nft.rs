@@ -6,7 +6,7 @@
 
 use super::address::Cidr;
 use super::plan::{Allow, Egress, Mode, NetPlan};
-use crate::host::presence::ignore;
+use host::presence::ignore;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 

@@ -1,11 +1,11 @@
 //! The holder's long-running children: dnsmasq and pasta.
 
 use super::NetError;
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
-use crate::host::process::ProcessId;
-use crate::names::IfName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::deadline::Deadline;
+use host::names::IfName;
+use host::presence::ignore;
+use host::process::ProcessId;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

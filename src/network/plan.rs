@@ -2,8 +2,8 @@
 
 use super::NetError;
 use super::address::Cidr;
-use crate::names::{IfName, Mac, VmName};
 use camino::Utf8Path;
+use host::names::{IfName, Mac, VmName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

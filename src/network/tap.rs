@@ -1,8 +1,8 @@
 //! The tap: the network cable between QEMU and the bridge.
 
 use super::NetError;
-use crate::host::cmd::Cmd;
-use crate::names::IfName;
+use host::cmd::Cmd;
+use host::names::IfName;
 use std::fs::OpenOptions;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;

@@ -4,8 +4,8 @@
 use super::address::Cidr;
 use super::host_facts::gather;
 use super::{NetError, Network};
-use crate::host::cmd::Cmd;
-use crate::host::print;
+use host::cmd::Cmd;
+use host::print;
 use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt,
 };

@@ -28,10 +28,10 @@ pub use settled::{Observation, after_reboot, at_rest, once_more};
 pub use standing::Standing;
 pub use state::{Fact, Facts, Known, Observed, Reason, Section, Setting, State};
 
-use crate::failure::{Blame, Exit};
-use crate::host::shell::quoted;
 use crate::profile::AllowedLoss;
 use crate::ssh::{Session, SshError};
+use host::failure::{Blame, Exit};
+use host::shell::quoted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;

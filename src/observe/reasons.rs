@@ -5,8 +5,8 @@ use super::answers::{Answer, answers, text};
 use super::read::blocks;
 use super::state::{Reason, Section, State};
 use super::{Change, Diff, ObserveError};
-use crate::host::shell::quoted;
 use crate::ssh::Session;
+use host::shell::quoted;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn the_script_is_one_the_shell_can_read_whatever_a_unit_is_called() {
         let asked = Asked { units: vec!["it's-$HOME.service".into()], files: vec!["/etc/a b".into()] };
-        crate::host::cmd::Cmd::new("sh").args(["-n", "-c", &asked.script().unwrap()]).run().unwrap();
+        host::cmd::Cmd::new("sh").args(["-n", "-c", &asked.script().unwrap()]).run().unwrap();
         assert_eq!(Asked::default().script(), None);
     }
 }

@@ -5,9 +5,9 @@
 //! when it has stood for a while, for what is late is not lost.
 
 use super::{Change, Diff, Finding, Known, Look, ObserveError, State, flaps, observe, reasons};
-use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::profile::AllowedLoss;
 use crate::ssh::Session;
+use host::deadline::{Deadline, PROBE_PERIOD};
 use std::time::{Duration, Instant};
 
 /// How long one pass may take. Some seconds are usual where the CPU is emulated, and a busy host makes it more.

@@ -32,7 +32,7 @@ fn but(look: &str, old: &str, new: &str) -> String {
 
 #[test]
 fn the_script_is_one_the_shell_can_read() {
-    crate::host::cmd::Cmd::new("sh").args(["-n", "-c", &script()]).run().unwrap();
+    host::cmd::Cmd::new("sh").args(["-n", "-c", &script()]).run().unwrap();
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The choices of one run, checked together before anything starts.
 
 use crate::ansible::UserVars;
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::dirs::Dirs;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use host::failure::{Blame, Exit, Failure};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

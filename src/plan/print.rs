@@ -2,12 +2,12 @@
 
 use super::Plan;
 use crate::ansible::UserVars;
-use crate::host::dirs::Dirs;
-use crate::host::presence::{IN_MEMORY, ignore};
 use crate::machine::VmDir;
 use crate::network::{self, Mode, NetDir};
 use crate::qemu::{self, Fds};
 use crate::seed::{self, Seed};
+use host::dirs::Dirs;
+use host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
 
 /// The whole plan as text. Keys and passwords, which are made new for each run, are shown as placeholders.

@@ -1,9 +1,9 @@
 //! What all profiles have in common: one folder, a kind each, and the reasons why one cannot be used.
 
-use crate::failure::{Blame, Exit};
-use crate::host::dirs::Dirs;
-use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use host::failure::{Blame, Exit};
+use host::names::HostName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@
 //! guest ends in `KVM internal error … emulation failure`. So two things decide: the processor's own
 //! flags before the first boot, and what the first boot does ([`died_of_kvm`]).
 
-use crate::failure::{Blame, Exit};
+use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 

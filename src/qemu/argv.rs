@@ -3,7 +3,7 @@
 use super::boot::Bus;
 use super::media::{CD_DEVICE, First, LAST, Media};
 use super::{Accel, Cable, Machine, Overlay, Storage};
-use crate::names::DiskFormat;
+use host::names::DiskFormat;
 use std::os::fd::RawFd;
 
 /// The program, looked up in PATH.
@@ -200,9 +200,9 @@ fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::MiB;
     use crate::qemu::Backing;
     use crate::qemu::media::{Disk, Uefi};
+    use host::names::MiB;
 
     fn askari() -> Machine {
         Machine {

@@ -2,11 +2,11 @@
 
 use super::accel::Wanted;
 use super::media::{Disk, First, Media, Uefi};
-use crate::failure::{Blame, Exit};
 use crate::machine::VmDir;
-use crate::names::{DiskFormat, MiB};
 use crate::network::Egress;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::failure::{Blame, Exit};
+use host::names::{DiskFormat, MiB};
 use serde::{Deserialize, Serialize};
 
 /// The machine of a profile.

@@ -1,8 +1,8 @@
 //! The files that a machine over a golden image writes to, before its first start.
 
 use super::Overlay;
-use crate::host::cmd::{Cmd, CmdError};
 use camino::Utf8Path;
+use host::cmd::{Cmd, CmdError};
 
 /// Make the overlay and the file for its snapshots' memory. Nothing is ever written to the image below, which
 /// is of `format`; the guest sees a disk of `size` (as for `qemu-img`, `20G`).

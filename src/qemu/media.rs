@@ -1,9 +1,9 @@
 //! What a machine boots from when it is not a golden image: a CD, disks that were blank once, a firmware of its choice.
 
 use super::boot::Bus;
-use crate::host::cmd::{Cmd, CmdError};
-use crate::names::{DiskFormat, MiB};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::cmd::{Cmd, CmdError};
+use host::names::{DiskFormat, MiB};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;

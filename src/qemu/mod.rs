@@ -17,10 +17,10 @@ pub use accel::Accel;
 pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, SNAPSHOT, argv, snapshot};
 pub use devices::lacking;
 
-use crate::failure::{Blame, Exit};
-use crate::host::dirs::{DirError, write_private};
-use crate::names::{IfName, Mac, MiB, VmName};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{DirError, write_private};
+use host::failure::{Blame, Exit};
+use host::names::{IfName, Mac, MiB, VmName};
 use serde::{Deserialize, Serialize};
 
 /// One virtual machine, everything resolved. It lies beside the VM as `machine.json`; the monitor reads

@@ -1,6 +1,6 @@
 //! The user that QEMU runs as where we are root: a number of its own, which nobody else has.
 
-use crate::names::VmName;
+use host::names::VmName;
 use nix::unistd::{Uid, User};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;

@@ -1,9 +1,9 @@
 //! QEMU's background jobs. Their command succeeds at once and says nothing: whether the work was done stands
 //! in `query-jobs`, and a job stays there until it is dismissed.
 
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit};
+use host::presence::ignore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;

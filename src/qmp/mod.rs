@@ -16,8 +16,8 @@ mod tests;
 
 pub use qapi::qmp as schema;
 
-use crate::failure::{Blame, Exit};
-use crate::host::presence::ignore;
+use host::failure::{Blame, Exit};
+use host::presence::ignore;
 use lines::{Line, Lines};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

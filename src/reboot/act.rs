@@ -4,9 +4,9 @@ use super::course::{Course, other};
 use super::error::RebootError;
 use super::mode::Mode;
 use super::needs::starve_watchdog;
-use crate::host::deadline::{Deadline, PROBE_PERIOD};
-use crate::host::presence::ignore;
 use crate::ssh::Session;
+use host::deadline::{Deadline, PROBE_PERIOD};
+use host::presence::ignore;
 use serde_json::{Value, json};
 use std::time::Duration;
 

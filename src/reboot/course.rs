@@ -4,12 +4,12 @@ use super::error::RebootError;
 use super::mode::Mode;
 use super::row::{Evidence, Seen, Surprise};
 use super::since::is_a_restart_of_its_own;
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::monitor::events::{Event, What, console_cut, read_all};
 use crate::ssh::{Session, SshError};
 use crate::wait::{WaitError, Watch};
+use host::deadline::Deadline;
 use serde_json::{Value, json};
 use std::time::Duration;
 

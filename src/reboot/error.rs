@@ -3,12 +3,12 @@
 use super::mode::Mode;
 use super::row::Reached;
 use crate::access::AccessError;
-use crate::failure::{Blame, Exit};
 use crate::monitor::ClientError;
-use crate::names::BadName;
 use crate::ready::ReadyError;
 use crate::ssh::SshError;
 use crate::wait::WaitError;
+use host::failure::{Blame, Exit};
+use host::names::BadName;
 use std::time::Duration;
 
 /// Why a restart is not proved.
@@ -108,7 +108,7 @@ pub enum RebootError {
     #[error("the boot {before} was to be ended, and before the moment came {found}")]
     Meanwhile {
         /// The boot that was running at the request.
-        before: crate::names::BootId,
+        before: host::names::BootId,
         /// What runs instead.
         found: String,
     },

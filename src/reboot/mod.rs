@@ -32,14 +32,14 @@ pub use since::restarts_since;
 
 use crate::access::{self, When};
 use crate::console::times::Times;
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::events::{monotonic, read_all};
-use crate::names::{BadName, BootId};
 use crate::ready::{self, Settled};
 use crate::ssh::{Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use course::{Course, other};
+use host::deadline::Deadline;
+use host::names::{BadName, BootId};
 use std::time::Duration;
 
 const ASK_LIMIT: Duration = Duration::from_secs(20);

@@ -1,6 +1,6 @@
 //! The ways in which a machine can restart, by name.
 
-use crate::failure::{Blame, Exit};
+use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

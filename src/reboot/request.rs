@@ -1,7 +1,7 @@
 //! What is asked for: a mode, and when.
 
 use super::mode::Mode;
-use crate::failure::{Blame, Exit};
+use host::failure::{Blame, Exit};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::fmt;

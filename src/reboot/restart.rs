@@ -5,8 +5,8 @@
 
 use super::mode::Mode;
 use super::row::Seen;
-use crate::names::BootId;
 use crate::ready::Settled;
+use host::names::BootId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

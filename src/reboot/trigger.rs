@@ -8,10 +8,10 @@ use super::request::{Request, Trigger};
 use super::restart::Triggered;
 use super::row::Seen;
 use crate::console::follow::Follow;
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::ssh::Session;
 use crate::wait::{WaitError, Watch};
+use host::deadline::Deadline;
 use serde_json::json;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! JUnit XML, for the systems that draw it.
 
-use crate::visible::{block, line};
+use host::visible::{block, line};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ mod tests {
         let case = Case { suite: hostile.clone(), name: hostile.clone(), seconds: None, failure, note: None };
         let noted = Case { note: case.failure.clone(), failure: None, ..case.clone() };
         let xml = text(&hostile, &[case, noted]).unwrap();
-        assert!(!xml.contains(|c| crate::visible::is_hidden(c) && c != '\n'), "{xml:?}");
+        assert!(!xml.contains(|c| host::visible::is_hidden(c) && c != '\n'), "{xml:?}");
         assert_eq!(xml.matches("a⟨U+001B⟩[2J⟨U+009B⟩31m⟨U+202E⟩⟨U+0007⟩b").count(), 6, "{xml}");
     }
 }

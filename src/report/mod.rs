@@ -8,11 +8,11 @@ pub mod html;
 pub mod junit;
 
 use crate::console::gap;
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::dirs::{self, Dirs, Use};
-use crate::host::secrets::masked;
-use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{self, Dirs, Use};
+use host::failure::{Blame, Exit, Failure};
+use host::names::HostName;
+use host::secrets::masked;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::time::SystemTime;

@@ -3,12 +3,12 @@
 //! They are made anew for each VM, lie in its `keys` folder (0700, files 0600) and go with it.
 
 use super::password;
-use crate::failure::{Blame, Exit};
-use crate::host::cmd::{Cmd, CmdError};
-use crate::host::dirs::{self, DirError};
 use crate::machine::VmDir;
-use crate::names::VmName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::cmd::{Cmd, CmdError};
+use host::dirs::{self, DirError};
+use host::failure::{Blame, Exit};
+use host::names::VmName;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -216,7 +216,7 @@ fn is_public_key(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::dirs::scratch;
+    use host::testing::scratch;
     use std::os::unix::fs::PermissionsExt;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBoMaQemuTestsOnlyNoPrivateHalfExists0000000 me@home";

@@ -18,7 +18,7 @@ pub mod keys;
 mod password;
 mod text;
 
-use crate::names::{HostName, Mac, VmName};
+use host::names::{HostName, Mac, VmName};
 use iso::{File, IsoError};
 use keys::Secrets;
 

@@ -1,7 +1,7 @@
 //! Why a talk over the serial line came to nothing.
 
-use crate::failure::{Blame, Exit};
 use camino::Utf8PathBuf;
+use host::failure::{Blame, Exit};
 use std::time::Duration;
 
 /// Why a talk over the serial line came to nothing. A window is the line's last lines.

@@ -3,7 +3,7 @@
 use super::shell::is_ours;
 use super::terminal::Look;
 use super::{Credentials, Dialect, Port, Serial, SerialError};
-use crate::host::deadline::Deadline;
+use host::deadline::Deadline;
 use serde::Serialize;
 use std::time::Duration;
 

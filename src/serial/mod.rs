@@ -27,9 +27,9 @@ pub(crate) use shell::whole_answer;
 pub use terminal::Seen;
 
 use crate::console::allow::Allowed;
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use camino::Utf8Path;
+use host::deadline::Deadline;
 use login::PATIENCE;
 use regex::Regex;
 use terminal::Terminal;

@@ -2,13 +2,13 @@
 
 use super::SerialError;
 use crate::console::boots::Cut;
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::monitor::events::{Event, console_cut, read_all};
 use crate::wait::vigil::{Panic, Standing};
 use crate::wait::{Doom, WaitError, Watch};
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit};
 use std::future::Future;
 use std::time::Duration;
 

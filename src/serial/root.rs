@@ -5,7 +5,7 @@ use super::login::PATIENCE;
 use super::shell::is_ours;
 use super::terminal::Look;
 use super::{Credentials, Dialect, How, Login, Port, Serial, SerialError};
-use crate::host::deadline::Deadline;
+use host::deadline::Deadline;
 
 /// What the shell says on the way.
 enum Said {

@@ -9,9 +9,9 @@
 use super::login::PATIENCE;
 use super::terminal::Look;
 use super::{Login, Port, Serial, SerialError};
-use crate::host::deadline::Deadline;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use host::deadline::Deadline;
 use regex::Regex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

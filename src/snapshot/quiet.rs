@@ -1,9 +1,9 @@
 //! Whether anybody still talks to the guest over ssh. A guest that is restored in the middle of a
 //! conversation holds a process for somebody who has long gone.
 
-use crate::host::cmd::Cmd;
-use crate::host::deadline::{Deadline, PROBE_PERIOD};
 use crate::ssh::Ssh;
+use host::cmd::Cmd;
+use host::deadline::{Deadline, PROBE_PERIOD};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

@@ -12,12 +12,12 @@ mod ways;
 
 pub use ways::{About, Change, Rank, Way, Ways};
 
-use crate::failure::{Blame, Exit};
-use crate::host::deadline::{Deadline, PROBE_PERIOD};
-use crate::host::presence::ignore;
-use crate::host::process::{die_with_us, inherit_little, leave_terminal};
 use crate::machine::VmDir;
 use camino::Utf8PathBuf;
+use host::deadline::{Deadline, PROBE_PERIOD};
+use host::failure::{Blame, Exit};
+use host::presence::ignore;
+use host::process::{die_with_us, inherit_little, leave_terminal};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -338,10 +338,10 @@ fn last_lines(first: &str, second: &str) -> String {
 }
 
 /// Write down a VM's ways in, and the configuration that has them.
-pub fn write_ways(vm: &VmDir, ways: &Ways) -> Result<(), crate::host::dirs::DirError> {
-    crate::host::dirs::write_private(&vm.ssh_config(), config_text(vm, ways))?;
+pub fn write_ways(vm: &VmDir, ways: &Ways) -> Result<(), host::dirs::DirError> {
+    host::dirs::write_private(&vm.ssh_config(), config_text(vm, ways))?;
     // Last: what is read first must not name an alias that the configuration does not have.
-    crate::host::dirs::write_private(&vm.ways(), ways.json())
+    host::dirs::write_private(&vm.ways(), ways.json())
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@
 
 mod journal;
 
-use crate::failure::{Blame, Exit};
-use crate::names::BootId;
 use crate::ssh::{Session, SshError};
+use host::failure::{Blame, Exit};
+use host::names::BootId;
 use journal::{Note, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

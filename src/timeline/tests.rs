@@ -1,5 +1,5 @@
 use super::*;
-use crate::host::cmd::Cmd;
+use host::cmd::Cmd;
 
 const HEAD: &str =
     "58087735-46d4-405e-b36a-4253e0edd7c1\n6.12.48+deb13\nDebian GNU/Linux 13 (trixie)\nmulti-user.target\n";

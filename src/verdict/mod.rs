@@ -5,8 +5,8 @@
 //! is as it must be. A verdict is written into `result.json` and never read from there: whoever opens an old record
 //! judges its parts again.
 
-use crate::failure::Exit;
 use crate::reboot::{Restart, Seen};
+use host::failure::Exit;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What can be waited for, as words.
 
-use crate::failure::{Blame, Exit};
 use crate::monitor::events::Event;
-use crate::names::BootId;
+use host::failure::{Blame, Exit};
+use host::names::BootId;
 use regex::Regex;
 use serde_json::Value;
 use std::fmt;

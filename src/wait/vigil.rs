@@ -6,9 +6,9 @@
 use super::suspect::Suspects;
 use super::{Doom, WaitError, lost, monitor_gone, timed_out};
 use crate::console::rules::PANIC;
-use crate::host::deadline::Deadline;
 use crate::machine::VmDir;
 use crate::monitor::events::{Event, Follow, RuleMatch, What, read_all};
+use host::deadline::Deadline;
 use std::time::Duration;
 
 /// What a panic of the guest's kernel means for a wait.

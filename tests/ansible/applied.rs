@@ -6,8 +6,8 @@ use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::reports::Kind;
 use boma_qemu::ansible::run::{Applied, Runner};
-use boma_qemu::failure::Blame;
 use boma_qemu::profile::Apply;
+use host::failure::Blame;
 use std::time::{Duration, Instant};
 
 /// Run a playbook with these tags, as `apply` does when the guard has seen it.

@@ -4,7 +4,7 @@ use crate::at_hand::fixtures;
 use crate::world::World;
 use boma_qemu::ansible::preflight::{self, Preflight};
 use boma_qemu::ansible::{AnsibleError, Controller};
-use boma_qemu::failure::Blame;
+use host::failure::Blame;
 use std::os::unix::fs::PermissionsExt;
 
 fn check(world: &World, controller: &Controller, playbooks: &[&str]) -> Result<Preflight, AnsibleError> {
@@ -14,7 +14,7 @@ fn check(world: &World, controller: &Controller, playbooks: &[&str]) -> Result<P
 
 /// The error, told as the user sees it.
 fn told(world: &World, controller: &Controller) -> (u8, String) {
-    let failure = boma_qemu::failure::Failure::from(check(world, controller, &["site.yml"]).unwrap_err());
+    let failure = host::failure::Failure::from(check(world, controller, &["site.yml"]).unwrap_err());
     (failure.exit.code(), failure.to_string())
 }
 

@@ -3,7 +3,7 @@
 use crate::world::World;
 use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::checks::{Check, never_looked};
-use boma_qemu::failure::Blame;
+use host::failure::Blame;
 
 const HEAD: &str = "- hosts: all\n  gather_facts: false\n";
 const CRASH: &str = "- name: Probe\n  command: /no/such/probe\n  delegate_to: localhost\n";

@@ -7,9 +7,9 @@ use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;
 use boma_qemu::ansible::tried::{self, Compared, Pass, Told, Tried};
 use boma_qemu::ansible::{AnsibleError, Controller};
-use boma_qemu::failure::Blame;
-use boma_qemu::host::secrets;
 use boma_qemu::profile::Apply;
+use host::failure::Blame;
+use host::secrets;
 
 const SITE: &str = "- hosts: web\n  gather_facts: false\n  roles: [base]\n";
 

@@ -5,7 +5,7 @@ use crate::world::{REAL, VM, World};
 use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;
-use boma_qemu::failure::Blame;
+use host::failure::Blame;
 use std::time::{Duration, Instant};
 
 /// The playbooks of `fixtures/adversarial`, run after the guard has seen them.

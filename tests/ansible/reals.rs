@@ -5,8 +5,8 @@ use crate::project::Project;
 use crate::world::World;
 use boma_qemu::ansible::hosts::RealHosts;
 use boma_qemu::ansible::{Controller, preflight};
-use boma_qemu::host::secrets;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::secrets;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 

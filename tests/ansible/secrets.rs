@@ -5,9 +5,9 @@ use crate::at_hand::{ansible, block_on};
 use crate::world::{VM, World, run};
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{Controller, UserVars, preflight};
-use boma_qemu::host::secrets;
 use boma_qemu::profile::Apply;
 use camino::Utf8Path;
+use host::secrets;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ fn planted_tokens_are_in_no_process_no_output_no_log_no_event_and_no_error() {
     let apply = Apply { playbook: "site.yml".into(), tags: Vec::new() };
     let Applied { outcome, judged } =
         block_on(runner.apply(&apply, &mut |line| output += &format!("{line}\n"))).unwrap();
-    let error = boma_qemu::failure::Failure::from(judged.unwrap_err()).to_string();
+    let error = host::failure::Failure::from(judged.unwrap_err()).to_string();
     assert_eq!(outcome.recap.failures, 1, "{output}");
     assert!(output.contains("******") && error.contains("******"), "they were said, and masked: {output}\n{error}");
     // The stand-in's own processes are the VM's, and what a task's command line is there is the task's affair.

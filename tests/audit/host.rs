@@ -4,9 +4,9 @@ use boma_qemu::audit::host::{Site, User, look};
 use boma_qemu::audit::outcome::{Seen, Verdict};
 use boma_qemu::audit::profile::Build;
 use boma_qemu::audit::{Condition, Phase, Severity};
-use boma_qemu::host::dirs::Dirs;
-use boma_qemu::host::programs::{path, widened};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use host::programs::{path, widened};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 

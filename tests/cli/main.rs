@@ -289,9 +289,9 @@ fn down_and_prune_of_nothing_succeed() {
 #[test]
 fn a_second_run_at_once_is_refused_with_the_name_of_the_first() {
     let world = Project::new();
-    boma_qemu::host::dirs::make_private(&world.dir.join("s")).unwrap();
+    host::dirs::make_private(&world.dir.join("s")).unwrap();
     let path = world.dir.join("s/run.lock");
-    let _held = boma_qemu::host::lock::Lock::try_take(&path, "`boma-qemu cycle askari`, pid 7").unwrap();
+    let _held = host::lock::Lock::try_take(&path, "`boma-qemu cycle askari`, pid 7").unwrap();
     world.refused(&["cycle", "askari"], 2, &["another run is at work", "cycle askari", "pid 7"]);
 }
 

@@ -2,9 +2,9 @@
 
 use crate::driver::Job;
 use crate::world::{Who, World};
-use boma_qemu::failure::Failure;
-use boma_qemu::host::ledger::{Change, Ledger};
 use boma_qemu::network::Mode;
+use host::failure::Failure;
+use host::ledger::{Change, Ledger};
 use rstest::rstest;
 
 /// How many bytes a file may have, and then it is full: below, at and between the lines of a ledger.

@@ -4,8 +4,8 @@ use crate::driver::Job;
 use crate::guest::Guest;
 use crate::world::{Held, Who, World};
 use boma_qemu::forward::{Forwarded, Listen};
-use boma_qemu::host::lock::Lock;
 use boma_qemu::network::{Mode, NetPlan};
+use host::lock::Lock;
 use rstest::rstest;
 
 fn port(forwarded: &Forwarded) -> u16 {

@@ -4,9 +4,8 @@
 use crate::driver::{ANSWER, Job};
 use crate::stop::{Stop, Victim};
 use crate::world::{Who, World};
-use boma_qemu::host::ledger::Kind;
-use boma_qemu::host::stop_at;
 use boma_qemu::network::{Mode, NetPlan};
+use host::ledger::{self, Kind};
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
@@ -60,7 +59,7 @@ fn every_step_of_every_kind_of_change_of_a_network_is_a_point() {
     let points = Site::new(Who::Root, Mode::Host).points();
     let reached: BTreeSet<_> = points.iter().filter_map(|point| point.split('/').next()).collect();
     let wanted = |class: &String| !NOT_OF_A_NETWORK.iter().any(|kind| class.ends_with(&format!(":{}", kind.word())));
-    let all: Vec<_> = stop_at::classes().filter(wanted).collect();
+    let all: Vec<_> = ledger::classes().filter(wanted).collect();
     assert_eq!(reached, all.iter().map(String::as_str).collect());
 }
 

@@ -27,10 +27,10 @@ mod table;
 mod ttl;
 mod world;
 
-use boma_qemu::host::ledger::{Change, Ledger};
 use boma_qemu::network::{Egress, Mode, NetDir, NetPlan};
 use driver::Job;
 use guest::Guest;
+use host::ledger::{Change, Ledger};
 use rstest::rstest;
 use world::{Who, World, must};
 

@@ -3,9 +3,9 @@
 
 use crate::driver::{ANSWER, Job};
 use crate::world::{Held, Who, World, enter};
-use boma_qemu::failure::Failure;
-use boma_qemu::host::ledger::Leak;
 use boma_qemu::network::{Mode, NetPlan};
+use host::failure::Failure;
+use host::ledger::Leak;
 use rstest::rstest;
 use std::process::{Command, Stdio};
 

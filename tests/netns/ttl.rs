@@ -4,10 +4,10 @@
 
 use crate::driver::{Job, Ways};
 use crate::world::{Who, World};
-use boma_qemu::failure::Failure;
-use boma_qemu::host::deadline::boottime;
-use boma_qemu::host::lock::Lock;
 use boma_qemu::network::{Mode, NetPlan};
+use host::deadline::boottime;
+use host::failure::Failure;
+use host::lock::Lock;
 use rstest::rstest;
 use std::time::Duration;
 

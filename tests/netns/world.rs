@@ -3,11 +3,11 @@
 //! system) and a /sys of its own. No packet leaves them.
 
 use crate::driver::{ANSWER, JOB, Job, Ways};
-use boma_qemu::failure::Failure;
-use boma_qemu::host::ledger::Leak;
-use boma_qemu::host::process::ProcessId;
 use boma_qemu::network::{Mode, NetFile, NetPlan};
 use camino::Utf8PathBuf;
+use host::failure::Failure;
+use host::ledger::Leak;
+use host::process::ProcessId;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};

@@ -7,8 +7,8 @@ mod pty;
 mod root;
 mod shells;
 
-use boma_qemu::host::deadline::Deadline;
 use boma_qemu::serial::{Credentials, Dialect, Serial};
+use host::deadline::Deadline;
 use pty::{Guest, Noise, Typist};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A run that stops at a point (`src/host/stop_at.rs`), and who lives there.
 
-use boma_qemu::host::process::ProcessId;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::process::ProcessId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;

@@ -2,10 +2,10 @@
 
 use crate::applied::applied;
 use boma_qemu::access::root_shell;
-use boma_qemu::host::deadline::Deadline;
 use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::Client;
 use boma_qemu::serial::Serial;
+use host::deadline::Deadline;
 use serde_json::json;
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 use super::Site;
 use super::shells::environment_of;
 use crate::audit::outcome::Seen;
-use crate::host::child::{self, ChildError, Job};
-use crate::host::deadline::Deadline;
-use crate::host::tail::end_of;
 use crate::medium::find_one;
+use host::child::{self, ChildError, Job};
+use host::deadline::Deadline;
+use host::tail::end_of;
 
 /// The log's name in the evidence folder.
 const LOG: &str = "build.log";

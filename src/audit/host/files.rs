@@ -3,9 +3,9 @@
 use super::Site;
 use crate::audit::outcome::Seen;
 use crate::audit::probe::Access;
-use crate::host::memory;
-use crate::names::MiB;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::memory;
+use host::names::MiB;
 use std::fs::OpenOptions;
 
 /// A file opens.

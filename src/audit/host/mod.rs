@@ -14,10 +14,10 @@ use super::condition::Condition;
 use super::outcome::Seen;
 use super::probe::Probe;
 use super::profile::Build;
-use crate::host::cmd::CmdError;
-use crate::host::deadline::Deadline;
-use crate::host::dirs::Dirs;
 use camino::Utf8PathBuf;
+use host::cmd::CmdError;
+use host::deadline::Deadline;
+use host::dirs::Dirs;
 
 /// Whom and where the conditions are about.
 #[derive(Clone, Debug)]

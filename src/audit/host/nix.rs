@@ -5,9 +5,9 @@ use super::{Site, broken};
 use crate::audit::outcome::Seen;
 use crate::audit::pattern::Pattern;
 use crate::audit::probe::Shell;
-use crate::host::cmd::CmdError;
-use crate::host::deadline::Deadline;
 use camino::Utf8PathBuf;
+use host::cmd::CmdError;
+use host::deadline::Deadline;
 
 /// Flakes are experimental still, and an installation may not have them switched on.
 const NIX: &str = r#"nix --extra-experimental-features "nix-command flakes" "$@""#;

@@ -2,9 +2,9 @@
 
 use super::broken;
 use crate::audit::outcome::Seen;
-use crate::host::cmd::{Cmd, CmdError};
-use crate::host::deadline::Deadline;
 use camino::Utf8Path;
+use host::cmd::{Cmd, CmdError};
+use host::deadline::Deadline;
 
 /// Import each, and print those that do not come with the reason.
 const IMPORT: &str = "\

@@ -3,11 +3,11 @@
 use super::{Site, broken};
 use crate::audit::outcome::Seen;
 use crate::audit::probe::Accelerator;
-use crate::host::cmd::{Cmd, CmdError, Output};
-use crate::host::deadline::Deadline;
-use crate::host::programs::find;
 use crate::qemu::accel::{Wanted, choose, facts};
 use crate::qemu::{Accel, PROGRAM, lacking};
+use host::cmd::{Cmd, CmdError, Output};
+use host::deadline::Deadline;
+use host::programs::find;
 use std::process::ExitStatus;
 
 /// What is said to a machine that is made to see whether it can be: QMP's greeting is answered, then it may go.

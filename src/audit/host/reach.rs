@@ -1,9 +1,9 @@
 //! Whether an address answers.
 
 use crate::audit::outcome::Seen;
-use crate::host::deadline::Deadline;
-use crate::host::presence::ignore;
 use crate::image;
+use host::deadline::Deadline;
+use host::presence::ignore;
 
 /// Ask in a thread of its own, which ends by itself in time: somebody may want to stop meanwhile.
 pub(super) async fn url(url: &str, expect: &[u16], deadline: &Deadline) -> Seen {

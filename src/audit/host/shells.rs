@@ -7,9 +7,9 @@ use super::{Site, User, broken};
 use crate::audit::outcome::Seen;
 use crate::audit::pattern::Pattern;
 use crate::audit::probe::Shell;
-use crate::host::cmd::{Cmd, CmdError, Output};
-use crate::host::deadline::Deadline;
 use camino::Utf8Path;
+use host::cmd::{Cmd, CmdError, Output};
+use host::deadline::Deadline;
 use std::process::ExitStatus;
 
 /// What stands before our own lines: profile scripts print, too.

@@ -3,9 +3,9 @@
 use crate::audit::outcome::Seen;
 use crate::audit::pattern::Pattern;
 use crate::console::engine::Engine;
-use crate::host::deadline::Deadline;
-use crate::host::tail::Tail;
 use camino::Utf8Path;
+use host::deadline::Deadline;
+use host::tail::Tail;
 use std::time::{Duration, Instant};
 
 /// How a console came to its login prompt, or did not.

@@ -60,7 +60,7 @@ fn is_zero(file: &Utf8Path, offset: u64, length: u64) -> std::io::Result<bool> {
 mod tests {
     use super::*;
     use crate::audit::outcome::Verdict;
-    use crate::host::cmd::Cmd;
+    use host::cmd::Cmd;
     use std::os::unix::fs::FileExt;
 
     #[test]

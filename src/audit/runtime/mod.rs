@@ -14,7 +14,7 @@ mod units;
 
 use super::outcome::Seen;
 use super::probe::Probe;
-use crate::host::shell::quoted;
+use host::shell::quoted;
 use std::time::Duration;
 
 /// What the guest's shell answered.

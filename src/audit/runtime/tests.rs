@@ -265,8 +265,8 @@ fn what_is_asked_is_one_word_to_the_shell_whatever_is_in_it() {
 mod console_course {
     use super::super::console::{Course, follow, judge, judge_never};
     use super::*;
-    use crate::host::deadline::Deadline;
     use camino::Utf8Path;
+    use host::deadline::Deadline;
     use std::io::Write;
     use std::time::Instant;
 

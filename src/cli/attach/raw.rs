@@ -1,7 +1,7 @@
 //! A person's terminal while it belongs to the guest: raw, and as it was before on every way out.
 
-use crate::host::presence::ignore;
-use crate::host::tail::watched;
+use host::presence::ignore;
+use host::tail::watched;
 use nix::libc;
 use nix::sys::termios::{self, SetArg, Termios, tcgetattr, tcsetattr};
 use rustix::io::Errno;

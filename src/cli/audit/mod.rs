@@ -8,12 +8,12 @@ use super::say::Say;
 use crate::audit::schedule::in_order;
 use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Judged};
-use crate::failure::{Exit, Failure};
 use crate::jobs::audit::{Wanted, audit};
 use crate::jobs::{Context, guards};
 use crate::medium;
-use crate::names::HostName;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::failure::{Exit, Failure};
+use host::names::HostName;
 use std::time::Duration;
 
 /// Run it, or list what it would look at.

@@ -5,9 +5,9 @@ use crate::audit::outcome::{Audit, Judged, Outcome};
 use crate::audit::scope::Left;
 use crate::audit::{Condition, Severity};
 use crate::doctor::wrap_at;
-use crate::host::presence::{IN_MEMORY, ignore};
-use crate::visible::{Painted, line};
 use anstyle::{AnsiColor, Style};
+use host::presence::{IN_MEMORY, ignore};
+use host::visible::{Painted, line};
 use std::fmt::Write;
 
 /// The width of the text.

@@ -4,7 +4,7 @@ use super::SHOWN;
 use crate::ansible::tried::{Compared, Told};
 use crate::jobs::passes::summary;
 use crate::jobs::record::{CheckMode, Record};
-use crate::visible::line;
+use host::visible::line;
 use std::fmt::Write;
 
 /// How many lines of a difference are shown; the rest is in `result.json`.

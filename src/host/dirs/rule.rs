@@ -3,7 +3,7 @@
 //! mode and all that is in it: it is taken as it is, or refused.
 
 use super::DirError;
-use crate::host::shell::quoted;
+use crate::shell::quoted;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use std::collections::VecDeque;
 use std::fmt;
@@ -52,7 +52,7 @@ impl Use {
 }
 
 /// Whether only this user and root can write to what has this metadata.
-pub(crate) fn only_ours_to_write(meta: &Metadata) -> bool {
+pub fn only_ours_to_write(meta: &Metadata) -> bool {
     [0, own()].contains(&meta.uid()) && meta.mode() & OTHERS_WRITE == 0
 }
 
@@ -181,7 +181,7 @@ fn parts(path: &Utf8Path) -> VecDeque<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::dirs::scratch;
+    use crate::testing::scratch;
     use std::fs::{Permissions, create_dir, set_permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -250,7 +250,7 @@ mod tests {
         let DirError::Unfit { next, .. } = check(&path, Use::State).unwrap_err() else { panic!() };
         let command = next.split('`').nth(1).unwrap();
         let script = format!("{command} && printf %s \"$BOMA_STATE\"");
-        let made = crate::host::cmd::Cmd::new("sh").args(["-c", &script]).run().unwrap().stdout;
+        let made = crate::cmd::Cmd::new("sh").args(["-c", &script]).run().unwrap().stdout;
         assert!(made.starts_with(path.as_str()), "{made}");
         make(made.as_str().into(), Use::State).unwrap();
     }

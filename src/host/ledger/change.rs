@@ -1,10 +1,10 @@
 //! What can be changed on the host, how it is put back, and whether it is still there.
 
+use crate::cmd::{Cmd, CmdError};
 use crate::failure::with_causes;
-use crate::host::cmd::{Cmd, CmdError};
-use crate::host::presence::Presence;
-use crate::host::process::ProcessId;
-use crate::host::turn;
+use crate::presence::Presence;
+use crate::process::ProcessId;
+use crate::turn;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;

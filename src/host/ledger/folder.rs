@@ -2,9 +2,9 @@
 //! whatever it is called and wherever it lies; a folder without it is left as it is.
 
 use super::{Change, Leak, Ledger, LedgerError, Line};
+use crate::dirs::{DirError, is_same_file, make_private};
 use crate::failure::with_causes;
-use crate::host::dirs::{DirError, is_same_file, make_private};
-use crate::host::shell::quoted;
+use crate::shell::quoted;
 use camino::Utf8Path;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
@@ -146,12 +146,12 @@ fn is_same(named: &Utf8Path, folder: &Utf8Path, meta: &std::fs::Metadata) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::dirs::scratch;
+    use crate::testing::scratch;
 
     /// What is there, as it is now.
     fn tree(dir: &Utf8Path) -> String {
         let list = "find . -printf '%y %m %s %T@ %C@ %p\\n' | sort; find . -type f | sort | xargs -r sha256sum";
-        crate::host::cmd::Cmd::new("sh").args(["-c", &format!("cd {dir}; {list}")]).run().unwrap().stdout
+        crate::cmd::Cmd::new("sh").args(["-c", &format!("cd {dir}; {list}")]).run().unwrap().stdout
     }
 
     #[track_caller]
@@ -227,7 +227,7 @@ mod tests {
         let (_keep, dir) = scratch();
         let (own, copy, link) = (dir.join("own"), dir.join("copy"), dir.join("link"));
         make(&own).unwrap();
-        crate::host::cmd::Cmd::new("cp").args(["-a", own.as_str(), copy.as_str()]).run().unwrap();
+        crate::cmd::Cmd::new("cp").args(["-a", own.as_str(), copy.as_str()]).run().unwrap();
         std::os::unix::fs::symlink(&own, &link).unwrap();
         left(&copy, "is another's");
         left(&link, "it is no folder");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::host::dirs::scratch;
+use crate::testing::scratch;
 
 fn touch(path: &Utf8Path) -> Result<(), LedgerError> {
     std::fs::write(path, "").map_err(|source| LedgerError::Io { path: path.to_owned(), source })
@@ -57,7 +57,7 @@ fn a_torn_last_line_is_dropped_and_the_ledger_goes_on() {
 
 #[test]
 fn processes_that_follow_one_another_end_side_by_side() {
-    use crate::host::process::ProcessId;
+    use crate::process::ProcessId;
     use std::process::{Command, Stdio};
     let (_keep, dir) = scratch();
     let ended_by_itself = dir.join("ended");
@@ -163,7 +163,7 @@ fn after_a_boot_of_the_host_only_files_are_still_ours() {
 
 #[test]
 fn every_kind_of_change_has_a_point_for_every_step() {
-    let classes: Vec<_> = stop_at::classes().collect();
+    let classes: Vec<_> = classes().collect();
     assert_eq!(classes.len(), Step::ALL.len() * Kind::ALL.len());
     assert!(classes.contains(&"undone:nft-table".to_owned()), "{classes:?}");
 }

@@ -10,10 +10,6 @@ use crate::audit::probe::Probe;
 use crate::audit::runtime::console::{self, Course};
 use crate::audit::runtime::{self, Answer, Asked};
 use crate::console::tail::text_of;
-use crate::failure::{Blame, Exit, Failure};
-use crate::host::cmd::Cmd;
-use crate::host::deadline::Deadline;
-use crate::host::ledger::Leak;
 use crate::machine::VmDir;
 use crate::network::Mode;
 use crate::qemu::Storage;
@@ -21,6 +17,10 @@ use crate::report::RunFolder;
 use crate::serial::{Credentials, Dialect, Serial, SerialError};
 use crate::wait::Watch;
 use camino::Utf8Path;
+use host::cmd::Cmd;
+use host::deadline::Deadline;
+use host::failure::{Blame, Exit, Failure};
+use host::ledger::Leak;
 use std::time::{Duration, Instant, SystemTime};
 
 /// When a machine that was kept goes by itself.

@@ -3,7 +3,7 @@
 
 use crate::audit::outcome::{Audit, Judged, Outcome};
 use crate::audit::{Phase, Severity};
-use crate::host::presence::{IN_MEMORY, ignore};
+use host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
 
 /// The whole text.
@@ -80,7 +80,7 @@ pub(super) fn word(one: &Judged) -> &'static str {
 }
 
 fn line(text: &str) -> String {
-    crate::visible::block(text).split_whitespace().collect::<Vec<_>>().join(" ")
+    host::visible::block(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A fence that is longer than any in the text.

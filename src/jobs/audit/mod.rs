@@ -12,12 +12,12 @@ use crate::audit::outcome::{Audit, Judged, MOST_TEXT, Outcome};
 use crate::audit::schedule::{self, Told};
 use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Condition, Phase};
-use crate::failure::{Exit, Failure};
-use crate::names::HostName;
 use crate::report::RunFolder;
 use crate::report::junit::{self, Case};
-use crate::visible;
 use camino::Utf8PathBuf;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use host::visible;
 use std::time::{Duration, Instant};
 use world::Real;
 
@@ -168,7 +168,7 @@ fn case(one: &Judged) -> Case {
     }
 }
 
-fn leak(leak: &crate::host::ledger::Leak) -> Case {
+fn leak(leak: &host::ledger::Leak) -> Case {
     let (suite, name, failure) = ("leaks".into(), leak.what.clone(), Some(leak.why.clone()));
     Case { suite, name, seconds: None, failure, note: None }
 }

@@ -8,10 +8,10 @@ use crate::audit::host::{self, Site, User};
 use crate::audit::image::{self, Image};
 use crate::audit::outcome::Seen;
 use crate::audit::schedule::World;
-use crate::failure::{Exit, Failure};
-use crate::host::programs;
 use crate::jobs::Context;
 use crate::report::RunFolder;
+use ::host::failure::{Exit, Failure};
+use ::host::programs;
 use camino::Utf8PathBuf;
 
 /// The real world.

@@ -10,15 +10,15 @@ mod steps;
 use super::run::Run;
 use super::stop::asked;
 use super::{Context, Progress};
-use crate::failure::{Exit, Failure};
 use crate::jobs::page;
 use crate::jobs::record::{Asked, Phase};
-use crate::names::HostName;
 use crate::plan::Plan;
 use crate::reboot::Mode;
 use crate::report::junit::{self, Case};
 use crate::report::{RunFolder, html};
 use crate::snapshot::Taken;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
 use one::Terms;
 use record::{Experiment, OneRun, Wanted};
 use std::time::Instant;
@@ -234,7 +234,7 @@ fn publish(all: &Experiment, folder: &RunFolder) -> Result<(), Failure> {
     let xml = junit::text(&format!("boma-qemu experiment {}", all.host), &cases(all)).unwrap_or_default();
     folder.write("junit.xml", xml)?;
     // Plain data with string keys: serialising it cannot fail.
-    folder.write("experiment.json", crate::visible::json_pretty(all).unwrap_or_default())?;
+    folder.write("experiment.json", host::visible::json_pretty(all).unwrap_or_default())?;
     Ok(folder.write(page::PAGE, html::experiment(&page::experiment::of(all, folder.path())))?)
 }
 

@@ -6,8 +6,6 @@ use crate::console::gap;
 use crate::console::times::Times;
 use crate::experiment::marks::{self, since_uptime};
 use crate::experiment::{Markers, Milestone, Milestones, Planted, Traces, markers};
-use crate::failure::{Exit, Failure};
-use crate::host::shell::quoted;
 use crate::jobs::run::Run;
 use crate::jobs::stop::or_stopped;
 use crate::monitor::events::{monotonic, read_all};
@@ -16,6 +14,8 @@ use crate::observe::{Finding, Policy};
 use crate::reboot::{self, Mode, Request, Restart};
 use crate::report::RunFolder;
 use crate::ssh::{Session, SshError};
+use host::failure::{Exit, Failure};
+use host::shell::quoted;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 

@@ -5,15 +5,15 @@ use crate::ansible::checks::Check;
 use crate::experiment::marks::Kind;
 use crate::experiment::seeded::order;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Milestones, Planted, Summary};
-use crate::failure::{Exit, Failure};
-use crate::host::ledger::Leak;
 use crate::jobs::record::{MadeOf, Record};
-use crate::names::{HostName, VmName};
 use crate::observe::{Across, Policy};
 use crate::reboot::{Mode, Restart};
 use crate::snapshot::Restore;
 #[cfg(test)]
 use crate::verdict::ALIVE;
+use host::failure::{Exit, Failure};
+use host::ledger::Leak;
+use host::names::{HostName, VmName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;

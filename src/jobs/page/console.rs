@@ -4,11 +4,11 @@ use crate::console::boots::{Part, parts};
 use crate::console::engine::Line;
 use crate::console::gap;
 use crate::console::rules::Severity;
-use crate::failure::Failure;
 use crate::monitor::events::{self, Event, JournalError, What, console_cuts, read_all};
 use crate::report::html::cycle::{ConsoleLine, Highlight, RuleMatch};
 use crate::report::html::parts::Weight;
 use camino::Utf8Path;
+use host::failure::Failure;
 use std::ops::Range;
 
 /// Lines that are shown before and after a match.

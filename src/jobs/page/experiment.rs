@@ -4,13 +4,13 @@ use super::{files, state};
 use crate::ansible::checks::Check;
 use crate::experiment::marks::Kind;
 use crate::experiment::{Marker, Milestone, Summary};
-use crate::failure::Exit;
 use crate::jobs::experiment::expect::{Expected, leaves, survives};
 use crate::jobs::experiment::record::{Experiment, Figures, OneRun};
 use crate::jobs::experiment::{headline, why};
 use crate::report::html::experiment::{ExperimentPage, ModeResult, RunResult, Seen, Spread};
 use crate::report::html::parts::{Answer, CheckRow, Fact, Mood, Verdict};
 use camino::Utf8Path;
+use host::failure::Exit;
 
 /// The page of an experiment whose evidence lies in `folder`.
 pub fn of(all: &Experiment, folder: &Utf8Path) -> ExperimentPage {

@@ -14,7 +14,6 @@ use super::experiment::record::Experiment;
 use super::record::{BootSeen, MadeOf, Playbook, Record};
 use crate::ansible::events::Recap;
 use crate::ansible::reports::Report;
-use crate::failure::{Exit, Failure};
 use crate::observe::{Across, Finding, Severity};
 use crate::reboot::{self, Restart};
 use crate::report::RunFolder;
@@ -23,6 +22,7 @@ use crate::report::html::cycle::{self, CyclePage, Proof, Witness};
 use crate::report::html::parts::{Answer, CheckRow, Fact, StateFinding, Weight};
 use crate::timeline::Timeline;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::failure::{Exit, Failure};
 use serde::de::DeserializeOwned;
 
 /// How many units of a boot are shown.

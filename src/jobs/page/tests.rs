@@ -1,8 +1,8 @@
 use super::*;
-use crate::failure::Failure;
 use crate::jobs::record::{Checks, Phase};
 use crate::report::html::parts::{Mood, Weight};
 use crate::verdict::Kind;
+use host::failure::Failure;
 use serde_json::json;
 
 fn record() -> Record {

@@ -4,11 +4,11 @@
 
 use super::root::Root;
 use super::{NOT_RUN, ROOT, Spec, filter, kernel, place};
-use crate::failure::Failure;
-use crate::host::print;
 use crate::network::NetError;
 use crate::network::caps::Keep;
 use camino::Utf8Path;
+use host::failure::Failure;
+use host::print;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;

@@ -20,11 +20,11 @@ pub use init::main as init_main;
 
 use super::caps::Keep;
 use super::{NetError, Network, enter};
-use crate::failure::Failure;
-use crate::host::dirs::{make_private, write_private};
-use crate::host::print;
-use crate::host::process::{ProcessId, inherit_nothing, leave_user_namespace};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::{make_private, write_private};
+use host::failure::Failure;
+use host::print;
+use host::process::{ProcessId, inherit_nothing, leave_user_namespace};
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;

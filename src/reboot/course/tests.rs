@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::access::AccessError;
-use crate::failure::{Blame, Exit};
-use crate::host::lock::Lock;
 use crate::wait::Doom;
 use camino::Utf8PathBuf;
+use host::failure::{Blame, Exit};
+use host::lock::Lock;
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
@@ -143,7 +143,7 @@ async fn something_else_is_an_error_of_its_own_and_not_a_timeout() {
 async fn a_machine_that_does_nothing_is_told_with_what_it_should_have_shown() {
     let error = signs(Mode::Watchdog, &[]).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Verify);
-    let said = crate::failure::Failure::from(error).to_string();
+    let said = host::failure::Failure::from(error).to_string();
     assert!(said.contains("WATCHDOG reset, RESET guest-reset") && said.contains("not within"), "{said}");
 }
 

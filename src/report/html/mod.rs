@@ -47,7 +47,7 @@ fn document(title: &str, body: &Markup) -> String {
         }
     };
     // The last step, so that no part of the page can be forgotten.
-    crate::visible::block(&page.into_string()).into_owned()
+    host::visible::block(&page.into_string()).into_owned()
 }
 
 /// A part of a page: its name and a remark in the margin, its matter beside them.

@@ -13,7 +13,7 @@ mod reader;
 mod record;
 mod volume;
 
-use crate::failure::{Blame, Exit};
+use host::failure::{Blame, Exit};
 
 /// Bytes in a logical sector and block.
 pub const SECTOR: usize = 2048;

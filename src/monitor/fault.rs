@@ -1,7 +1,9 @@
-//! The words by which a fault is asked for.
+//! The words by which a fault is asked for, and by which the journal has it.
+//!
+//! Not fuzzed: what is read here is the user's argument, or the journal's.
 
-use crate::failure::{Blame, Exit};
 use crate::network::Egress;
+use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

@@ -5,7 +5,7 @@
 //! trace, since what is left is what a terminal would draw. Bytes that are not UTF-8 have become U+FFFD where they were
 //! read, which is drawn.
 //!
-//! The doors that call this: [`crate::host::print`] for both streams, the pages, `report.md`, `junit.xml`, and whoever
+//! The doors that call this: [`crate::print`] for both streams, the pages, `report.md`, `junit.xml`, and whoever
 //! writes JSON.
 //!
 //! Fuzzed as `visible`.
