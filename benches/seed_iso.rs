@@ -1,6 +1,6 @@
 //! How long it takes to make a seed image; the aim is below 1 ms. Run with `cargo bench --bench seed_iso`.
 
-use boma_qemu::seed::iso::{File, write};
+use boot_media::seed::iso::{File, write};
 
 fn main() {
     divan::main();

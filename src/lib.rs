@@ -1,8 +1,8 @@
 //! boma-qemu proves, before a live host is touched, that it will come back from a reboot.
 //!
-//! Layers, top to bottom; imports point down only, and siblings do not know each other:
-//! the command line, the jobs (cycle, doctor), the stages (ansible, reboot, fault, observe, diagnose, report), the machine
-//! (image, medium, seed, network, qemu, qmp, monitor, console, ssh), the host, and failures, names and the text of others.
+//! Crates, top to bottom; each uses those below it only, and `tests/layers.rs` has the order of the rooms in each: this one
+//! (the command line, the jobs, the stages), [`boot_media`] (boot media and seeds), and [`host`] (the host, failures,
+//! names and the text of others).
 
 // What fails is handled, or let go of with a reason (`host::presence::ignore`).
 #![cfg_attr(not(test), warn(clippy::let_underscore_must_use, clippy::unused_result_ok))]
@@ -23,8 +23,8 @@ pub mod forward;
 pub mod hostile;
 pub mod image;
 pub mod jobs;
+pub mod keys;
 pub mod machine;
-pub mod medium;
 pub mod monitor;
 pub mod network;
 pub mod observe;
@@ -35,7 +35,6 @@ pub mod qmp;
 pub mod ready;
 pub mod reboot;
 pub mod report;
-pub mod seed;
 pub mod serial;
 pub mod snapshot;
 pub mod ssh;

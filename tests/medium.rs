@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
-use boma_qemu::medium::{Damage, Kind, Loader, Media, Medium, MediumError, Names, Platform, Table};
+use boot_media::medium::{Damage, Kind, Loader, Media, Medium, MediumError, Names, Platform, Table};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeSet;
 use std::io::Read;

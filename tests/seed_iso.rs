@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
-use boma_qemu::seed::iso::{File, write};
+use boot_media::seed::iso::{File, write};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -4,7 +4,7 @@
 
 mod iso;
 
-use boma_qemu::medium::{Loader, Medium, Platform, find_one};
+use boot_media::medium::{Loader, Medium, Platform, find_one};
 use iso::Variant;
 
 const CONSOLE: &str = "console=ttyS0,115200";
@@ -41,7 +41,7 @@ fn each_broken_image_differs_from_the_good_one_in_its_own_way() {
     for variant in Variant::ALL {
         let broken = entries(variant);
         let added = |(good, broken): (&_, &_)| {
-            let (good, broken): (&boma_qemu::medium::LoaderEntry, &boma_qemu::medium::LoaderEntry) = (good, broken);
+            let (good, broken): (&boot_media::medium::LoaderEntry, &boot_media::medium::LoaderEntry) = (good, broken);
             broken.args.split(' ').filter(|arg| !good.has_arg(arg)).map(str::to_owned).collect::<Vec<_>>()
         };
         let added: Vec<_> = good.iter().zip(&broken).map(added).collect();

@@ -13,7 +13,7 @@ use boma_qemu::machine::VmDir;
 use boma_qemu::monitor::events::{Event, Follow, read_all};
 use boma_qemu::monitor::{self, Client, QemuStatus};
 use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
-use boma_qemu::seed::iso;
+use boot_media::seed::iso;
 use host::deadline::Deadline;
 use host::names::MiB;
 use host::process::ProcessId;

@@ -8,7 +8,7 @@
 
 mod golden;
 
-use boma_qemu::seed::iso::{File, write};
+use boot_media::seed::iso::{File, write};
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

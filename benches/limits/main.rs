@@ -18,7 +18,7 @@ mod by_hand;
 mod project;
 mod table;
 
-use boma_qemu::seed::iso::{File, write};
+use boot_media::seed::iso::{File, write};
 use by_hand::ByHand;
 use project::{HOST, Project, Up};
 use std::time::Instant;

@@ -3,11 +3,11 @@
 use super::cause::{self, Cause};
 use super::facts::{self, Facts};
 use super::{AccessError, Said, When, repair};
+use crate::keys::rescue_password;
 use crate::machine::VmDir;
-use crate::seed::RESCUE_USER;
-use crate::seed::keys::rescue_password;
 use crate::serial::{Credentials, Dialect, Serial, SerialError};
 use crate::ssh::{SshError, Ways};
+use boot_media::seed::RESCUE_USER;
 use host::deadline::Deadline;
 use regex::Regex;
 use std::cell::RefCell;
@@ -85,7 +85,7 @@ pub enum NoLook {
     Serial(#[from] SerialError),
     /// The account's password, or the harness's key.
     #[error(transparent)]
-    Key(#[from] crate::seed::keys::KeyError),
+    Key(#[from] crate::keys::KeyError),
     /// The ways in cannot be read.
     #[error(transparent)]
     Ways(#[from] SshError),

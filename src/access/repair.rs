@@ -5,8 +5,8 @@
 //! record has each, and the verdict judges it.
 
 use super::cause::Cause;
+use crate::keys::KeyError;
 use crate::machine::VmDir;
-use crate::seed::keys::KeyError;
 use crate::ssh::{About, Change, Way, Ways, write_ways};
 use host::dirs::write_private;
 

@@ -76,7 +76,7 @@ pub(super) fn report(dirs: &Dirs, run: Option<Utf8PathBuf>, say: &Say) -> Result
 pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) -> Result<u8, Failure> {
     // Always the same VM name, so that two plans can be compared.
     let plan = Plan::resolve(dirs, host, options, "0000")?;
-    let own = std::env::var("HOME").map(|home| crate::seed::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+    let own = std::env::var("HOME").map(|home| crate::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
     let mut shown = serde_json::json!({"event": "plan", "plan": plan});
     // A value on the command line may be a secret.
     shown["plan"]["options"]["extra_vars"] = serde_json::json!(plan.options.extra_vars.len());

@@ -6,11 +6,12 @@ use super::{stop, ttl};
 use crate::ansible::preflight::Preflight;
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
+use crate::keys;
 use crate::network;
 use crate::profile::Unresolved;
 use crate::qemu::{self, Backing, Overlay, Storage};
-use crate::seed::{self, Seed};
 use crate::ssh::{Way, Ways};
+use boot_media::seed::Seed;
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::dirs::write_private;
@@ -103,8 +104,8 @@ impl Run<'_> {
         write_private(&self.vm.plan(), json(&self.plan))?;
         self.plan.machine.save(&self.vm.machine())?;
         write_private(&self.vm.console_allowed(), json(&self.plan.profile.console.allow))?;
-        let own = std::env::var("HOME").map(|home| seed::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
-        let secrets = seed::keys::make(&self.vm, &self.plan.vm, IpAddr::V4(self.plan.net.vm.ip), own)?;
+        let own = std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+        let secrets = keys::make(&self.vm, &self.plan.vm, IpAddr::V4(self.plan.net.vm.ip), own)?;
         crate::ssh::write_ways(&self.vm, &self.ways(preflight)?)?;
         let seed = Seed {
             instance: self.plan.vm.clone(),

@@ -5,7 +5,7 @@ use crate::ansible::UserVars;
 use crate::machine::VmDir;
 use crate::network::{self, Mode, NetDir};
 use crate::qemu::{self, Fds};
-use crate::seed::{self, Seed};
+use boot_media::seed::{self, Seed};
 use host::dirs::Dirs;
 use host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
@@ -62,7 +62,7 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
         host: plan.host.clone(),
         mac: net.vm.mac.clone(),
         user: plan.profile.user.clone(),
-        secrets: seed::keys::Secrets::shown(own_keys),
+        secrets: seed::Secrets::shown(own_keys),
     };
     for file in seed.files() {
         writeln!(out, "--- {}", file.name)?;

@@ -3,7 +3,7 @@
 use super::Site;
 use super::shells::environment_of;
 use crate::audit::outcome::Seen;
-use crate::medium::find_one;
+use boot_media::medium::find_one;
 use host::child::{self, ChildError, Job};
 use host::deadline::Deadline;
 use host::tail::end_of;

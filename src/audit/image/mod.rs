@@ -5,7 +5,7 @@ mod probes;
 use super::condition::Condition;
 use super::outcome::Seen;
 use super::probe::Probe;
-use crate::medium::{Medium, MediumError, find_one};
+use boot_media::medium::{Medium, MediumError, find_one};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// The image of an audit, as far as it has been looked at.

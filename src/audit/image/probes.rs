@@ -2,7 +2,7 @@
 
 use crate::audit::outcome::Seen;
 use crate::audit::probe::{Entries, Firmware};
-use crate::medium::{Damage, LoaderEntry, Medium, Platform};
+use boot_media::medium::{Damage, LoaderEntry, Medium, Platform};
 use camino::Utf8Path;
 
 /// How many names a line shows.

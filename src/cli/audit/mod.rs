@@ -10,7 +10,7 @@ use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Judged};
 use crate::jobs::audit::{Wanted, audit};
 use crate::jobs::{Context, guards};
-use crate::medium;
+use boot_media::medium;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::{Exit, Failure};
 use host::names::HostName;

@@ -1,6 +1,6 @@
 //! What a guest is told before its first boot: a NoCloud seed, made in process.
 //!
-//! The texts are pure functions of a [`Seed`]; [`keys`] makes the secrets that go into one; [`iso`] makes
+//! The texts are pure functions of a [`Seed`]; [`Secrets`] go into one; [`iso`] makes
 //! the medium. The guest reads it as a read-only disk with the label `cidata`.
 //!
 //! The datasource is pinned from outside, by [`Seed::smbios_serial`] in QEMU's `-smbios type=1,serial=`:
@@ -11,16 +11,16 @@
 //! The rescue user's getty on the serial console is systemd's own, made because the image's kernel command
 //! line names that console. Enabling it here as well would cost a daemon-reload (4 s when emulated).
 //!
-//! Not fuzzed: what is read here is the user's own public keys.
+//! Not fuzzed: nothing is read here.
 
 pub mod iso;
-pub mod keys;
-mod password;
+mod secrets;
 mod text;
+
+pub use secrets::{KeyPair, Secrets};
 
 use host::names::{HostName, Mac, VmName};
 use iso::{File, IsoError};
-use keys::Secrets;
 
 /// The user on the serial console that diagnostics use when ssh is dead. It is ours alone: a role that
 /// locks root, or tidies up the ordinary users, leaves it.

@@ -1,5 +1,4 @@
 use super::*;
-use keys::KeyPair;
 use serde_json::Value;
 
 fn seed() -> Seed {

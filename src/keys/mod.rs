@@ -1,15 +1,19 @@
 //! The secrets of one run: our client key, the guest's host key, the rescue user's password.
 //!
 //! They are made anew for each VM, lie in its `keys` folder (0700, files 0600) and go with it.
+//!
+//! Not fuzzed: what is read here is the user's own public keys.
 
-use super::password;
+mod password;
+
+pub use boot_media::seed::{KeyPair, Secrets};
+
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::cmd::{Cmd, CmdError};
 use host::dirs::{self, DirError};
 use host::failure::{Blame, Exit};
 use host::names::VmName;
-use std::fmt;
 use std::net::IpAddr;
 
 /// The largest `*.pub` file that is looked into, in bytes.
@@ -64,87 +68,6 @@ impl Blame for KeyError {
     }
 }
 
-/// A key pair. Its private half never shows in a debug text.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyPair {
-    private: String,
-    public: String,
-}
-
-impl KeyPair {
-    /// A pair from its two texts, as `ssh-keygen` writes them.
-    pub fn new(private: impl Into<String>, public: impl Into<String>) -> Self {
-        Self { private: private.into(), public: public.into().trim_end().to_owned() }
-    }
-
-    /// The private key, in OpenSSH's format.
-    pub fn private(&self) -> &str {
-        &self.private
-    }
-
-    /// The public key: type, key, comment.
-    pub fn public(&self) -> &str {
-        &self.public
-    }
-}
-
-impl fmt::Debug for KeyPair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyPair").field("public", &self.public).finish_non_exhaustive()
-    }
-}
-
-/// What a seed needs of the secrets: the guest never gets our private key or the password itself.
-#[derive(Clone)]
-pub struct Secrets {
-    /// The public half of the key that we log in with.
-    pub client: String,
-    /// The user's own public keys, who may look at a kept VM with their own ssh.
-    pub own: Vec<String>,
-    /// The guest's host key.
-    pub host: KeyPair,
-    /// The rescue user's password as crypt(3) keeps it.
-    pub rescue_hash: String,
-}
-
-impl Secrets {
-    /// What `plan` shows before anything is made: each secret's place, named.
-    pub fn shown(own: Vec<String>) -> Self {
-        Self {
-            client: "ssh-ed25519 (made by up)".into(),
-            own,
-            host: KeyPair::new("(made by up)", "ssh-ed25519 (made by up)"),
-            rescue_hash: "(made by up)".into(),
-        }
-    }
-
-    /// The keys that may log in: ours first, each once.
-    pub fn authorized(&self) -> Vec<&str> {
-        let mut keys = vec![self.client.as_str()];
-        for key in &self.own {
-            if !keys.contains(&key.as_str()) {
-                keys.push(key);
-            }
-        }
-        keys
-    }
-
-    /// The `known_hosts` text that pins the host key for the guest's address.
-    pub fn known_hosts(&self, address: IpAddr) -> String {
-        // Without the comment: the key is pinned by its type and bytes alone.
-        let key: Vec<_> = self.host.public.split_ascii_whitespace().take(2).collect();
-        format!("{address} {}\n", key.join(" "))
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Secrets");
-        shown.field("client", &self.client).field("own", &self.own).field("host", &self.host);
-        shown.finish_non_exhaustive()
-    }
-}
-
 /// Make the secrets of a new VM and keep them in its folder, with the pinned host key for `address`.
 /// `own` are the user's own public keys ([`own_keys`]).
 ///
@@ -154,7 +77,7 @@ pub fn make(vm: &VmDir, name: &VmName, address: IpAddr, own: Vec<String>) -> Res
     dirs::make_private(&vm.keys()).map_err(KeyError::Write)?;
     let password = password::new();
     let secrets = Secrets {
-        client: keygen(&vm.ssh_key(), &format!("boma-qemu for {name}"))?.public,
+        client: keygen(&vm.ssh_key(), &format!("boma-qemu for {name}"))?.public().to_owned(),
         own,
         host: keygen(&vm.host_key(), &format!("root@{name}"))?,
         rescue_hash: password::hash(&password).map_err(KeyError::Hash)?,
