@@ -8,17 +8,10 @@ mod guest;
 
 use crate::ansible::deeds::Deed;
 use crate::ansible::{checks, events};
-use crate::console::allow::Allowed;
-use crate::console::check::Check;
-use crate::console::engine::{Engine, Line};
 use crate::image::{content_range, sums};
 use crate::jobs::attribution::name_tasks;
-use crate::monitor::Request;
-use crate::network::{Mode, NetFile, dnsmasq, lease, nft};
 use crate::observe::{self, Diff};
 use crate::profile::Profile;
-use crate::qmp;
-use crate::qmp::lines::{self, Lines};
 use boot_media::medium::{Damage, Medium};
 use boot_media::seed::iso;
 use camino::Utf8Path;
@@ -28,6 +21,13 @@ use host::visible;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use vm::console::allow::Allowed;
+use vm::console::check::Check;
+use vm::console::engine::{Engine, Line};
+use vm::monitor::Request;
+use vm::network::{Mode, NetFile, dnsmasq, lease, nft};
+use vm::qmp;
+use vm::qmp::lines::{self, Lines};
 
 /// What is to be held of an input of one kind.
 pub type Holds = fn(&[u8]);

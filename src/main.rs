@@ -2,9 +2,10 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
-use boma_qemu::{cli, forward, jobs, monitor, network};
+use boma_qemu::{cli, jobs};
 use host::{print, programs};
 use std::process::ExitCode;
+use vm::{forward, monitor, network};
 
 fn main() -> ExitCode {
     // SAFETY: there is no other thread yet that could be reading the environment.

@@ -10,13 +10,13 @@ pub(crate) mod kind;
 pub use allowed::{Allowance, AllowedLoss, Day, TASKS};
 pub use kind::{Kind, ProfileError, names};
 
-use crate::console::allow::Allowed;
-use crate::reboot::Mode;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::names::{HostName, MiB};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use vm::console::allow::Allowed;
+use vm::reboot::Mode;
 
 /// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
 /// inventory, inside the project root for overlays and the verify playbook.

@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
 use boma_qemu::doctor::{Check, DoctorInput, Outcome, examine};
-use boma_qemu::network::{Mode, NetFile};
 use camino::Utf8Path;
 use host::dirs::Dirs;
 use host::names::MiB;
 use host::programs::{path, widened};
 use std::process::Command;
+use vm::network::{Mode, NetFile};
 
 const INSIDE: &str = "BOMA_TEST_INSIDE";
 

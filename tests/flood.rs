@@ -3,10 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::events::read_all;
-use boma_qemu::monitor::{self, Client, ClientError, QemuStatus};
-use boma_qemu::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
 use host::names::MiB;
@@ -15,6 +11,10 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+use vm::machine::VmDir;
+use vm::monitor::events::read_all;
+use vm::monitor::{self, Client, ClientError, QemuStatus};
+use vm::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 
 /// Speaks QMP until the machine runs, then floods QMP, the console and its drive at once, and ends. What it sends is
 /// counted in `ROUNDS`.

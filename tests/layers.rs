@@ -10,12 +10,12 @@ use std::process::Command;
 
 /// The crates with their folders, from the top to the bottom, and the rooms of each in the same order. A crate uses
 /// only crates below it; a room (a file or a folder right in the crate's folder) only rooms of its crate below it.
-const HOUSE: [(&str, &str, &str); 3] = [
+const HOUSE: [(&str, &str, &str); 4] = [
+    ("boma-qemu", "src", "hostile cli jobs plan doctor audit observe ansible report verdict image experiment profile"),
     (
-        "boma-qemu",
-        "src",
-        "hostile cli jobs plan observe audit ansible verdict profile snapshot reboot access serial ready wait fault \
-         experiment monitor doctor timeline diagnose report qemu forward ssh keys drive qmp image console network machine",
+        "boma-vm",
+        "src/vm",
+        "snapshot reboot access serial ready wait fault monitor timeline diagnose qemu forward ssh keys qmp network drive console machine",
     ),
     ("boma-boot-media", "src/boot_media", "medium seed"),
     (

@@ -5,8 +5,6 @@
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod project;
 
-use boma_qemu::machine::VmDir;
-use boma_qemu::network::NetDir;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::ledger::{Change, Ledger, Netns, folder};
@@ -20,6 +18,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+use vm::machine::VmDir;
+use vm::network::NetDir;
 
 impl Project {
     /// The folder of a VM, made.

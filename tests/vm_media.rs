@@ -4,15 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
-use boma_qemu::console::allow::Allowed;
 use boma_qemu::jobs::media::{Booted, Wanted, boot_media_as};
 use boma_qemu::jobs::{Context, Progress, down};
-use boma_qemu::monitor::QemuStatus;
-use boma_qemu::monitor::events::read_all;
-use boma_qemu::network::Mode;
-use boma_qemu::qemu::boot::{Boot, ovmf};
-use boma_qemu::qemu::{Machine, media::First};
-use boma_qemu::serial::{Credentials, Dialect, Serial, SerialError};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::Deadline;
 use host::dirs::Dirs;
@@ -22,6 +15,13 @@ use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
+use vm::console::allow::Allowed;
+use vm::monitor::QemuStatus;
+use vm::monitor::events::read_all;
+use vm::network::Mode;
+use vm::qemu::boot::{Boot, ovmf};
+use vm::qemu::{Machine, media::First};
+use vm::serial::{Credentials, Dialect, Serial, SerialError};
 
 /// On an idle machine the CD speaks after a second and UEFI after ten; others may need the machine, too.
 const SOON: Duration = Duration::from_secs(240);

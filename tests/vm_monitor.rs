@@ -9,16 +9,16 @@ mod alone;
 mod golden;
 
 use alone::Home;
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::events::{Event, Follow, read_all};
-use boma_qemu::monitor::{self, Client, QemuStatus};
-use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 use boot_media::seed::iso;
 use host::deadline::Deadline;
 use host::names::MiB;
 use host::process::ProcessId;
 use serde_json::Value;
 use std::time::Duration;
+use vm::machine::VmDir;
+use vm::monitor::events::{Event, Follow, read_all};
+use vm::monitor::{self, Client, QemuStatus};
+use vm::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 
 const SOON: Duration = Duration::from_secs(10);
 

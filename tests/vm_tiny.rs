@@ -8,14 +8,14 @@
 mod alone;
 mod tiny;
 
-use boma_qemu::console::gap;
-use boma_qemu::monitor::QemuStatus;
 use camino::Utf8PathBuf;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use tiny::Vm;
+use vm::console::gap;
+use vm::monitor::QemuStatus;
 
 /// What the guest says again and again: a rule matches it.
 const LINE: &[u8] = b"[    1.000000] Buffer I/O error on dev vda, logical block 0\r\n";

@@ -1,15 +1,15 @@
 //! The same VM without the program: QEMU from a command line, and ssh until it answers.
 
 use crate::project::{BOOT_LIMIT, LOOK, Project};
-use boma_qemu::machine::VmDir;
-use boma_qemu::network::{self, NetPlan, Network};
-use boma_qemu::qemu::{self, Cable, Fds, Machine, Overlay, Storage, argv};
-use boma_qemu::ssh::{Ssh, Ways, write_ways};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use vm::machine::VmDir;
+use vm::network::{self, NetPlan, Network};
+use vm::qemu::{self, Cable, Fds, Machine, Overlay, Storage, argv};
+use vm::ssh::{Ssh, Ways, write_ways};
 
 /// The pause after ssh was refused; less would take the processor from the guest.
 const PAUSE: Duration = Duration::from_millis(50);

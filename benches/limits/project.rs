@@ -1,11 +1,11 @@
 //! This project, with state and evidence of its own.
 
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::events::{monotonic, read_all};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use vm::machine::VmDir;
+use vm::monitor::events::{monotonic, read_all};
 
 /// The mirrored host that is booted.
 pub(crate) const HOST: &str = "askari";

@@ -43,7 +43,7 @@ pub(super) fn run(
 
 /// The error that a command was not run at all because the prefix could not do its part.
 pub(super) fn not_confined(prefix: &[String], code: Option<i32>, stderr: &str) -> Option<AnsibleError> {
-    let failed = !prefix.is_empty() && code == Some(i32::from(crate::network::confine::NOT_RUN));
+    let failed = !prefix.is_empty() && code == Some(i32::from(vm::network::confine::NOT_RUN));
     // These are our own words, and no file's.
     let words = || stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("next: "));
     failed.then(|| AnsibleError::NotConfined { said: words().collect::<Vec<_>>().join(" | ") })

@@ -5,12 +5,12 @@ use super::check;
 use super::condition::Condition;
 use super::probe::Probe;
 use crate::profile::{ConsoleRules, Kind, ProfileError, kind};
-use crate::qemu::boot::Boot;
-use crate::serial::Dialect;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::names::HostName;
 use serde::{Deserialize, Serialize};
+use vm::qemu::boot::Boot;
+use vm::serial::Dialect;
 
 /// What is audited, as its profile says it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,13 +6,13 @@ mod choices;
 pub(crate) use audit::AuditArgs;
 pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, SecondArgs, ViaArgs};
 
-use crate::fault::Fault;
 use crate::plan::options::Ttl;
-use crate::reboot::Mode;
-use crate::wait::condition::Condition;
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 use host::names::HostName;
+use vm::fault::Fault;
+use vm::reboot::Mode;
+use vm::wait::condition::Condition;
 
 /// Prove, before touching a live host, that it will come back from a reboot.
 #[derive(Debug, Parser)]

@@ -6,10 +6,7 @@
 
 mod raw;
 
-use crate::console::gap;
 use crate::jobs::run;
-use crate::machine::VmDir;
-use crate::monitor::Client;
 use host::deadline::PROBE_PERIOD;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -23,6 +20,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use vm::console::gap;
+use vm::machine::VmDir;
+use vm::monitor::Client;
 
 /// Ctrl-], which leaves.
 const LEAVE: u8 = 0x1d;

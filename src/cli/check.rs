@@ -1,10 +1,6 @@
 //! The console rules over a VM's log, or over any file.
 
 use super::say::Say;
-use crate::console::allow::Allowed;
-use crate::console::check::{Check, Report, Tally, Verdict, degree, rules};
-use crate::machine::VmDir;
-use crate::monitor::events::{console_cuts, read_all};
 use crate::profile::Profile;
 use camino::Utf8Path;
 use host::dirs::Dirs;
@@ -14,6 +10,10 @@ use host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
+use vm::console::allow::Allowed;
+use vm::console::check::{Check, Report, Tally, Verdict, degree, rules};
+use vm::machine::VmDir;
+use vm::monitor::events::{console_cuts, read_all};
 
 /// `console H --check`: what the VM has said so far, cut where the machine was restarted.
 pub(super) fn console(dirs: &Dirs, host: &HostName, say: &Say) -> Result<u8, Failure> {

@@ -13,7 +13,6 @@ use crate::jobs::{Context, guards, snapshot, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
 use crate::profile::Profile;
-use crate::reboot::{Choice, Mode};
 use clap::CommandFactory;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -21,6 +20,7 @@ use host::names::HostName;
 use host::print;
 use host::secrets;
 use std::future::Future;
+use vm::reboot::{Choice, Mode};
 
 /// Run one command; the exit code.
 pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {

@@ -9,12 +9,12 @@ use crate::jobs::experiment::expect::{leaves, survives};
 use crate::jobs::experiment::record::{Experiment, OneRun, Wanted};
 use crate::jobs::experiment::{experiment, headline, why};
 use crate::jobs::{Context, guards};
-use crate::machine::VmDir;
-use crate::reboot::{Choice, Mode};
 use clap::Parser;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::visible::line;
+use vm::machine::VmDir;
+use vm::reboot::{Choice, Mode};
 
 /// `experiment`.
 pub(super) fn run(

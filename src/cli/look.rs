@@ -3,20 +3,14 @@
 use super::args::Cli;
 use super::say::Say;
 use super::script;
-use crate::console::gap;
 use crate::doctor::DoctorInput;
-use crate::fault::{InForce, in_force};
 use crate::image::{Cache, Catalogue};
 use crate::jobs::Context;
 use crate::jobs::run::Run;
 use crate::jobs::ttl::Expiry;
-use crate::machine::VmDir;
-use crate::monitor::events::read_all;
-use crate::network::{self, Mode, NetDir, NetFile};
 use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
-use crate::qemu::Machine;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
 use host::dirs::Dirs;
@@ -27,6 +21,12 @@ use host::presence::Presence;
 use host::print;
 use host::visible::line;
 use std::io::{Read, Seek, SeekFrom, Write};
+use vm::console::gap;
+use vm::fault::{InForce, in_force};
+use vm::machine::VmDir;
+use vm::monitor::events::read_all;
+use vm::network::{self, Mode, NetDir, NetFile};
+use vm::qemu::Machine;
 
 /// `doctor`.
 pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
@@ -120,7 +120,7 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
         if let Some(expiry) = &expiry {
             say.result(format!("  {}", expiry.told()));
         }
-        let forwards = crate::forward::list(&vm)?;
+        let forwards = vm::forward::list(&vm)?;
         for forwarded in &forwards {
             say.result(format!("  forwards {forwarded}"));
         }

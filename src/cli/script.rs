@@ -1,14 +1,8 @@
 //! The commands that scripts are made of: QMP, the journal, faults.
 
 use super::say::Say;
-use crate::fault::{Brought, Fault};
 use crate::jobs::Context;
 use crate::jobs::run::{self, Run};
-use crate::machine::VmDir;
-use crate::monitor::events::{Follow, JournalError, What, read_all};
-use crate::monitor::{Client, ClientError, QemuStatus, Refusal};
-use crate::qmp::QmpError;
-use crate::wait::condition::Condition;
 use host::deadline::PROBE_PERIOD;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -19,6 +13,12 @@ use host::process::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use vm::fault::{Brought, Fault};
+use vm::machine::VmDir;
+use vm::monitor::events::{Follow, JournalError, What, read_all};
+use vm::monitor::{Client, ClientError, QemuStatus, Refusal};
+use vm::qmp::QmpError;
+use vm::wait::condition::Condition;
 
 /// `qmp`.
 pub(super) async fn qmp(

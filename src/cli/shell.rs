@@ -2,10 +2,8 @@
 
 use super::args::Forward;
 use super::say::Say;
-use crate::forward::{self, Forwarded, Spec};
 use crate::jobs::Context;
 use crate::jobs::run::Run;
-use crate::ssh::Ssh;
 use camino::Utf8PathBuf;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
@@ -17,6 +15,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use vm::forward::{self, Forwarded, Spec};
+use vm::ssh::Ssh;
 
 /// `ssh`: a shell, or a command with the guest's exit code.
 pub(super) fn ssh(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {

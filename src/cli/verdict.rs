@@ -8,12 +8,12 @@ use crate::doctor::wrap;
 use crate::jobs::page::headline;
 use crate::jobs::record::{Checks, Phase, Playbook, Record};
 use crate::observe::Finding;
-use crate::reboot::{Proof, Restart};
-use crate::snapshot::Restore;
 use host::names::{BootId, HostName};
 use host::presence::{IN_MEMORY, ignore};
 use host::visible::line;
 use std::fmt::Write;
+use vm::reboot::{Proof, Restart};
+use vm::snapshot::Restore;
 
 /// The verdict as text, without colours: it is read in logs as often as on a terminal.
 pub(crate) fn text(record: &Record) -> String {

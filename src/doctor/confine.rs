@@ -1,10 +1,10 @@
 //! The confinement of the playbooks: a command is run in it, as a run does it.
 
 use super::{Finding, Site};
-use crate::network::confine::without_a_network;
 use camino::Utf8Path;
 use host::cmd::{Cmd, CmdError};
 use host::process::own_exe;
+use vm::network::confine::without_a_network;
 
 /// What the command says.
 const SAID: &str = "confined";

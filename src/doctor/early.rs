@@ -2,11 +2,11 @@
 
 use super::packages::Os;
 use super::programs::{DNSMASQ, IP, NFT, PASTA, Program, QEMU, QEMU_IMG, SSH, SSH_KEYGEN};
-use crate::network::Mode;
 use host::failure::{Blame, Exit};
 use host::memory::available;
 use host::names::MiB;
 use host::programs::find;
+use vm::network::Mode;
 
 /// What a run is about to take.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,11 @@
 //! Port 53 on the bridge's address: dnsmasq needs it, and other resolvers like to take it everywhere.
 
 use super::{Finding, Site};
-use crate::network::NetDir;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use vm::network::NetDir;
 
 const DNS: u16 = 53;
 

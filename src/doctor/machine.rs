@@ -2,10 +2,10 @@
 
 use super::{Finding, Site};
 use crate::image;
-use crate::qemu::Accel;
-use crate::qemu::accel::{Facts, Wanted, choose, facts};
 use host::failure::Blame;
 use host::memory::available;
+use vm::qemu::Accel;
+use vm::qemu::accel::{Facts, Wanted, choose, facts};
 
 /// Whether this host would run a VM by translation.
 pub(super) fn needs_tcg() -> bool {

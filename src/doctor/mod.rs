@@ -23,7 +23,6 @@ pub use early::{CannotStart, Start, refuse_early};
 pub use table::table;
 pub(crate) use table::{wrap, wrap_at};
 
-use crate::network::{Mode, NetFile};
 use camino::Utf8PathBuf;
 use checks::{CHECKS, Entry};
 use host::dirs::Dirs;
@@ -33,6 +32,7 @@ use packages::Os;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use vm::network::{Mode, NetFile};
 
 /// The free memory that a run wants unless it is told otherwise.
 pub const MIN_FREE: MiB = MiB(4096);

@@ -2,11 +2,11 @@
 
 use super::version::Version;
 use super::{Finding, Site};
-use crate::qemu;
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::programs::find;
 use std::time::Duration;
+use vm::qemu;
 
 /// A program that a run starts.
 pub(super) struct Program {

@@ -1,9 +1,9 @@
 //! What the kernel lets this user do with networks, and whether the VM's subnet is free.
 
 use super::{Finding, Site};
-use crate::network::NetDir;
-use crate::network::host_facts::{HostNetwork, gather};
 use std::io::ErrorKind;
+use vm::network::NetDir;
+use vm::network::host_facts::{HostNetwork, gather};
 
 /// Where taps come from.
 const TUN: &str = "/dev/net/tun";

@@ -1,9 +1,9 @@
 //! Marks of an unclean shutdown: what the new boot says about how the old one left its disk.
 
-use crate::console::engine::Engine;
 use regex::{Regex, RegexSet};
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
+use vm::console::engine::Engine;
 
 /// What a mark shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! How far a restart has come, and when: in seconds from the moment at which it was asked for.
 
-use crate::console::engine::{Engine, Line};
-use crate::console::times::Times;
-use crate::monitor::events::{Event, What};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use vm::console::engine::{Engine, Line};
+use vm::console::times::Times;
+use vm::monitor::events::{Event, What};
 
 /// A point that a restart passes, in the order in which it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! The drive's client: QEMU, whatever it has become.
 
-use crate::drive::talk;
 use camino::Utf8PathBuf;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use vm::drive::talk;
 
 /// The cache's size here, in bytes: small, so that it overflows.
 const CACHE: usize = 16 * 4096;

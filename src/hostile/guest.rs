@@ -1,19 +1,19 @@
 //! What a guest answers to a question, over ssh or its console.
 
-use crate::access::Cause;
-use crate::access::facts::Facts;
 use crate::audit::Probe;
 use crate::audit::outcome::Verdict;
 use crate::audit::runtime::{self, Answer, Asked, disks};
 use crate::experiment::{Markers, Planted, marks};
-use crate::serial::whole_answer;
-use crate::ssh::Ways;
 use crate::{ready, snapshot, timeline};
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::Duration;
+use vm::access::Cause;
+use vm::access::facts::Facts;
+use vm::serial::whole_answer;
+use vm::ssh::Ways;
 
 /// Conditions of each kind that a guest is asked for.
 const PROBES: &str = r#"[

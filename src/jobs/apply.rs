@@ -4,10 +4,10 @@ use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
 use crate::ansible::run::{Applied, Outcome, Runner};
 use crate::ansible::{AnsibleError, Controller, checks, deeds, guard, tried};
-use crate::network::confine::Confinement;
 use camino::Utf8Path;
 use host::failure::Failure;
 use std::time::Duration;
+use vm::network::confine::Confinement;
 
 /// The longest that one playbook may take.
 const LIMIT: Duration = Duration::from_secs(3600);

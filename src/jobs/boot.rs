@@ -1,18 +1,18 @@
 //! Switching on, and waiting until the guest is ready.
 
 use super::run::Run;
-use crate::access::{self, When};
-use crate::monitor::{self, Client, MonitorError};
-use crate::network::{NetDir, lease};
-use crate::qemu::Accel;
-use crate::qemu::accel::Wanted;
-use crate::ready;
-use crate::wait::{WaitError, Watch};
 use host::deadline::Deadline;
 use host::dirs::write_private;
 use host::failure::{Blame, Exit, Failure};
 use host::stop_at;
 use std::time::Duration;
+use vm::access::{self, When};
+use vm::monitor::{self, Client, MonitorError};
+use vm::network::{NetDir, lease};
+use vm::qemu::Accel;
+use vm::qemu::accel::Wanted;
+use vm::ready;
+use vm::wait::{WaitError, Watch};
 
 /// A guest under KVM that has asked for no address by then never will.
 const KVM_LIMIT: Duration = Duration::from_secs(90);

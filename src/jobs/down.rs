@@ -4,9 +4,6 @@ use super::Context;
 use super::record::{Phase, Record};
 use crate::ansible::preflight;
 use crate::image;
-use crate::machine::VmDir;
-use crate::monitor::Client;
-use crate::network::{self, NetDir};
 use camino::Utf8PathBuf;
 use host::failure::{Exit, Failure, with_causes};
 use host::ledger::Leak;
@@ -16,6 +13,9 @@ use host::presence::{Presence, ignore};
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::time::Instant;
+use vm::machine::VmDir;
+use vm::monitor::Client;
+use vm::network::{self, NetDir};
 
 /// What was removed, and what could not be.
 #[derive(Clone, Debug, Default, Serialize)]

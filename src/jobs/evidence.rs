@@ -4,20 +4,20 @@
 
 use super::Context;
 use super::run::Run;
-use crate::access;
-use crate::console::boots::parts;
-use crate::console::gap;
-use crate::diagnose::{self, Shell};
-use crate::machine::VmDir;
-use crate::monitor::events::{console_cuts, read_all};
-use crate::network::{self, NetDir};
-use crate::qemu::{self, Fds};
 use crate::report::{ReportError, RunFolder};
-use crate::serial::{Serial, SerialError};
 use host::cmd::Cmd;
 use host::deadline::Deadline;
 use host::failure::{Exit, Failure};
 use std::time::Duration;
+use vm::access;
+use vm::console::boots::parts;
+use vm::console::gap;
+use vm::diagnose::{self, Shell};
+use vm::machine::VmDir;
+use vm::monitor::events::{console_cuts, read_all};
+use vm::network::{self, NetDir};
+use vm::qemu::{self, Fds};
+use vm::serial::{Serial, SerialError};
 
 /// How long all questions to the guest may take.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -138,7 +138,7 @@ impl Run<'_> {
         format!("{} answers over {way} in {}/guest, {} missing", collected.answered.len(), run.path(), missing.len())
     }
 
-    async fn ssh_shell(&self) -> Result<crate::ssh::Session, Failure> {
+    async fn ssh_shell(&self) -> Result<vm::ssh::Session, Failure> {
         Ok(self.ssh()?.session(SSH_LIMIT).await?)
     }
 }

@@ -1,9 +1,9 @@
 //! Faults: what a script does to a machine that runs, beside whatever else goes on.
 
 use super::run::Run;
-use crate::fault::{Brought, Fault, InForce, Site, bring, in_force};
-use crate::monitor::events::read_all;
 use host::failure::Failure;
+use vm::fault::{Brought, Fault, InForce, Site, bring, in_force};
+use vm::monitor::events::read_all;
 
 impl Run<'_> {
     /// Bring a fault, or undo one.

@@ -1,7 +1,6 @@
 //! What must hold before work starts: nobody else at work, no other VM, nothing left over.
 
 use super::Context;
-use crate::machine::VmDir;
 use camino::Utf8PathBuf;
 use host::dirs::{self, Dirs, Use};
 use host::failure::{Exit, Failure};
@@ -10,6 +9,7 @@ use host::ledger::folder::{self, Whose};
 use host::lock::{Lock, LockError};
 use host::names::HostName;
 use host::presence::Presence;
+use vm::machine::VmDir;
 
 /// Take the lock that a command holds while it changes VMs: one such command at a time.
 pub fn lock(ctx: &Context<'_>, what: &str) -> Result<Lock, Failure> {

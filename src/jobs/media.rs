@@ -4,12 +4,6 @@
 //! `console`, `events`, `qmp`, `down` and `prune` know it. It has no plan, no keys and no playbooks.
 
 use super::{Context, guards, ttl};
-use crate::console::allow::Allowed;
-use crate::machine::VmDir;
-use crate::monitor::{self, Client, MonitorError};
-use crate::network::{self, Mode, NetFile, NetPlan};
-use crate::qemu::boot::{self, Boot, BootError, Net};
-use crate::qemu::{self, Accel, Cable, Machine, Storage, accel};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
@@ -18,6 +12,12 @@ use host::names::{HostName, Mac, MiB, VmName};
 use host::process;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
+use vm::console::allow::Allowed;
+use vm::machine::VmDir;
+use vm::monitor::{self, Client, MonitorError};
+use vm::network::{self, Mode, NetFile, NetPlan};
+use vm::qemu::boot::{self, Boot, BootError, Net};
+use vm::qemu::{self, Accel, Cable, Machine, Storage, accel};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]

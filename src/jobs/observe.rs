@@ -5,9 +5,9 @@ use super::cycle::led_by;
 use super::record::Record;
 use super::run::{Run, Said};
 use crate::observe::{self, Across, BrokenUnit, Judged, Observation, ObserveError, Policy, State};
-use crate::ssh::Session;
 use host::failure::{Exit, Failure};
 use std::time::Duration;
+use vm::ssh::Session;
 
 /// The evidence file of the state before the reboot.
 const BEFORE: &str = "guest/state-before.json";

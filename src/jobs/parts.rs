@@ -4,9 +4,9 @@ use crate::ansible::checks::Check;
 use crate::ansible::events::Recap;
 use crate::ansible::reports::Report;
 use crate::ansible::tried::{Compared, Told};
-use crate::timeline::Stages;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
+use vm::timeline::Stages;
 
 /// What the VM was made of.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ pub struct BootSeen {
     pub console: String,
     /// How long its stages took, by systemd's own figures; none if it could not be asked.
     pub stages: Option<Stages>,
-    /// The file in the evidence that has all figures (a [`crate::timeline::Timeline`]).
+    /// The file in the evidence that has all figures (a [`vm::timeline::Timeline`]).
     pub file: Option<String>,
     /// Why there are none, if so.
     pub why: Option<String>,

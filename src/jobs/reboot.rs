@@ -1,10 +1,10 @@
 //! The reboot stage.
 
 use super::run::Run;
-use crate::reboot::{self, Proof, Restart};
 use crate::verdict::Unproved;
 use host::failure::Failure;
 use std::time::Duration;
+use vm::reboot::{self, Proof, Restart};
 
 impl Run<'_> {
     /// Restart the machine as the plan says, each part within the plan's time limit, and keep the proof.

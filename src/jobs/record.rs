@@ -5,9 +5,7 @@ use super::page;
 pub use super::parts::{BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
 use crate::ansible::deeds::Deed;
 use crate::ansible::tried::Told;
-use crate::machine::VmDir;
 use crate::observe::{Across, Finding, Policy};
-use crate::reboot::{Mode, Restart, Seen};
 use crate::report::html;
 use crate::report::junit;
 use crate::report::{ReportError, RunFolder};
@@ -20,6 +18,8 @@ use host::names::{HostName, VmName};
 use host::secrets::mask;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use vm::machine::VmDir;
+use vm::reboot::{Mode, Restart, Seen};
 
 /// What one run did and saw.
 #[derive(Clone, Debug, Serialize, Deserialize)]

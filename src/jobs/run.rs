@@ -3,20 +3,20 @@
 use super::Context;
 use super::record::{MadeOf, Phase, Record};
 use crate::ansible::UserVars;
-use crate::machine::VmDir;
-use crate::network::{self, Egress, Mode, Network};
 use crate::plan::Plan;
-use crate::qemu::Machine;
 use crate::report::RunFolder;
-use crate::ssh::Ssh;
 use crate::verdict::ALIVE;
-use crate::wait::Watch;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::presence::Presence;
 use host::secrets;
 use host::stop_at;
 use std::time::{Duration, Instant};
+use vm::machine::VmDir;
+use vm::network::{self, Egress, Mode, Network};
+use vm::qemu::Machine;
+use vm::ssh::Ssh;
+use vm::wait::Watch;
 
 /// One run, from `up` to `down`, in one process or in several.
 pub struct Run<'a> {
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
 
     /// A watch on the machine from now on.
     pub fn watch(&self) -> Result<Watch, Failure> {
-        let events = crate::monitor::events::read_all(&self.vm.events())?;
+        let events = vm::monitor::events::read_all(&self.vm.events())?;
         Ok(Watch::since(&self.vm, events.last().map_or(0, |event| event.seq))?)
     }
 

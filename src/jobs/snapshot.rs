@@ -2,16 +2,16 @@
 
 use super::record::Record;
 use super::run::{Run, alive};
-use crate::machine::VmDir;
-use crate::monitor::Client;
-use crate::network::{NetDir, lease};
-use crate::snapshot::{self, Restore, Taken};
 use crate::verdict::Unproved;
 use host::deadline::Deadline;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use std::time::Duration;
+use vm::machine::VmDir;
+use vm::monitor::Client;
+use vm::network::{NetDir, lease};
+use vm::snapshot::{self, Restore, Taken};
 
 /// How long a snapshot may take; 2 s on an idle machine.
 const SAVE_LIMIT: Duration = Duration::from_secs(180);

@@ -2,15 +2,15 @@
 
 use super::observe::Compared;
 use super::run::{Run, Said};
-use crate::machine::VmDir;
-use crate::monitor::events::{Event, monotonic, read_all};
-use crate::reboot::{self, Proof, Restart, Seen, restarts_since};
-use crate::ssh::Session;
 use crate::verdict::Unproved;
 use host::deadline::Deadline;
 use host::failure::{Exit, Failure};
 use host::names::BootId;
 use std::time::{Duration, UNIX_EPOCH};
+use vm::machine::VmDir;
+use vm::monitor::events::{Event, monotonic, read_all};
+use vm::reboot::{self, Proof, Restart, Seen, restarts_since};
+use vm::ssh::Session;
 
 /// How long the login may take.
 const LOGIN: Duration = Duration::from_secs(60);

@@ -2,11 +2,11 @@
 
 use super::record::BootSeen;
 use super::run::Run;
-use crate::console::boots::parts;
-use crate::monitor::events::{console_cuts, read_all};
-use crate::ssh::Session;
-use crate::timeline::{self, Timeline};
 use host::failure::Failure;
+use vm::console::boots::parts;
+use vm::monitor::events::{console_cuts, read_all};
+use vm::ssh::Session;
+use vm::timeline::{self, Timeline};
 
 impl Run<'_> {
     /// Keep systemd's figures of the boot that runs. A guest that cannot give them is no worse a guest: then

@@ -9,7 +9,6 @@
 use super::run::Run;
 use super::{Context, Progress, down};
 use crate::jobs::record::Record;
-use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::{boottime, sleep_until_boottime};
 use host::dirs::{DirError, Dirs, write_private};
@@ -26,6 +25,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
+use vm::machine::VmDir;
 
 /// How often it looks whether the VM's folder is still there, in seconds: without it, nobody can find the VM any more.
 const LOOK: f64 = 1.0;

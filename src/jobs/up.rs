@@ -7,10 +7,7 @@ use crate::ansible::preflight::Preflight;
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::keys;
-use crate::network;
 use crate::profile::Unresolved;
-use crate::qemu::{self, Backing, Overlay, Storage};
-use crate::ssh::{Way, Ways};
 use boot_media::seed::Seed;
 use camino::Utf8Path;
 use host::cmd::Cmd;
@@ -21,6 +18,9 @@ use host::names::{IfName, MiB};
 use host::{process, secrets};
 use std::net::IpAddr;
 use std::time::SystemTime;
+use vm::network;
+use vm::qemu::{self, Backing, Overlay, Storage};
+use vm::ssh::{Way, Ways};
 
 impl Run<'_> {
     /// Bring up the VM: checks, image, folder, network, machine, until it is ready.
@@ -106,7 +106,7 @@ impl Run<'_> {
         write_private(&self.vm.console_allowed(), json(&self.plan.profile.console.allow))?;
         let own = std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
         let secrets = keys::make(&self.vm, &self.plan.vm, IpAddr::V4(self.plan.net.vm.ip), own)?;
-        crate::ssh::write_ways(&self.vm, &self.ways(preflight)?)?;
+        vm::ssh::write_ways(&self.vm, &self.ways(preflight)?)?;
         let seed = Seed {
             instance: self.plan.vm.clone(),
             host: self.plan.host.clone(),

@@ -1,16 +1,6 @@
 //! Waiting for one condition, as scripts do between two commands.
 
 use super::run::Run;
-use crate::console::follow::Follow;
-use crate::fault::{InForce, in_force};
-use crate::monitor::events::{Event, read_all};
-use crate::network::{NetDir, lease};
-use crate::ready;
-use crate::reboot::boot_id;
-use crate::ssh::{Session, Ssh};
-use crate::wait::condition::{Condition, EventPattern};
-use crate::wait::vigil::{Panic, Vigil};
-use crate::wait::{WaitError, Watch};
 use host::deadline::PROBE_PERIOD;
 use host::failure::{Exit, Failure};
 use host::names::BootId;
@@ -19,6 +9,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::Duration;
+use vm::console::follow::Follow;
+use vm::fault::{InForce, in_force};
+use vm::monitor::events::{Event, read_all};
+use vm::network::{NetDir, lease};
+use vm::ready;
+use vm::reboot::boot_id;
+use vm::ssh::{Session, Ssh};
+use vm::wait::condition::{Condition, EventPattern};
+use vm::wait::vigil::{Panic, Vigil};
+use vm::wait::{WaitError, Watch};
 
 /// A login that takes longer than this is tried again.
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);

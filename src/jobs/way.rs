@@ -4,15 +4,15 @@
 //! one that only the reboot moved is a loss like any other.
 
 use super::run::Run;
-use crate::access::{self, When};
-use crate::machine::VmDir;
-use crate::ssh::{About, Change, Rank, Session, Way, Ways, write_ways};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::Deadline;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use vm::access::{self, When};
+use vm::machine::VmDir;
+use vm::ssh::{About, Change, Rank, Session, Way, Ways, write_ways};
 
 /// How long a guest that runs may take to let the harness in.
 const LIMIT: Duration = Duration::from_secs(180);

@@ -29,12 +29,12 @@ pub use standing::Standing;
 pub use state::{Fact, Facts, Known, Observed, Reason, Section, Setting, State};
 
 use crate::profile::AllowedLoss;
-use crate::ssh::{Session, SshError};
 use host::failure::{Blame, Exit};
 use host::shell::quoted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vm::ssh::{Session, SshError};
 
 /// The state across a reboot, as `result.json` has it (the states themselves are files beside it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

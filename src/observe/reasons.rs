@@ -5,11 +5,11 @@ use super::answers::{Answer, answers, text};
 use super::read::blocks;
 use super::state::{Reason, Section, State};
 use super::{Change, Diff, ObserveError};
-use crate::ssh::Session;
 use host::shell::quoted;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vm::ssh::Session;
 
 /// How long the guest may take to answer.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -6,9 +6,9 @@
 
 use super::{Change, Diff, Finding, Known, Look, ObserveError, State, flaps, observe, reasons};
 use crate::profile::AllowedLoss;
-use crate::ssh::Session;
 use host::deadline::{Deadline, PROBE_PERIOD};
 use std::time::{Duration, Instant};
+use vm::ssh::Session;
 
 /// How long one pass may take. Some seconds are usual where the CPU is emulated, and a busy host makes it more.
 const PASS: Duration = Duration::from_secs(120);

@@ -10,13 +10,7 @@ mod print;
 pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
-use crate::machine::VmDir;
-use crate::network::plan::Allow;
-use crate::network::{NetFile, NetPlan};
 use crate::profile::{Profile, Side};
-use crate::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
-use crate::reboot::Request;
-use crate::ssh::Ways;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
@@ -24,6 +18,12 @@ use host::names::{HostName, Mac, VmName};
 use options::Options;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use vm::machine::VmDir;
+use vm::network::plan::Allow;
+use vm::network::{NetFile, NetPlan};
+use vm::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
+use vm::reboot::Request;
+use vm::ssh::Ways;
 
 /// Everything that a run would do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Plan {
         // 52:54:00 is the locally administered prefix that QEMU's own addresses have.
         let mac: Mac = format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?;
         let net = network(dirs, &profile, &options, &vm, mac.clone())?;
-        let (accel, accel_why) = crate::qemu::accel::choose(options.accel, &crate::qemu::accel::facts())?;
+        let (accel, accel_why) = vm::qemu::accel::choose(options.accel, &vm::qemu::accel::facts())?;
         let place = VmDir::of(dirs, host);
         place.check_length()?;
         let machine = machine(&profile, &place, &vm, &net, accel, &seen);

@@ -22,11 +22,11 @@ pub struct Options {
     /// The image, if not the profile's.
     pub image: Option<String>,
     /// Where the network is made.
-    pub net: crate::network::Mode,
+    pub net: vm::network::Mode,
     /// What the guest may reach.
-    pub egress: crate::network::Egress,
+    pub egress: vm::network::Egress,
     /// The accelerator asked for.
-    pub accel: crate::qemu::accel::Wanted,
+    pub accel: vm::qemu::accel::Wanted,
     /// Accepted risks, by name.
     pub accepted: Vec<String>,
     /// Free memory that must be there, in MiB.
@@ -38,7 +38,7 @@ pub struct Options {
     pub ttl: Ttl,
     /// How the machine is restarted, where the user said so.
     #[serde(default)]
-    pub restart: crate::reboot::Choice,
+    pub restart: vm::reboot::Choice,
 }
 
 /// How long a VM lives before it is removed by itself; none: for ever.
@@ -140,7 +140,7 @@ impl Options {
             return Ok(());
         }
         let tier = self.certs.name();
-        if self.egress == crate::network::Egress::None {
+        if self.egress == vm::network::Egress::None {
             return Err(OptionError::NoEgress { tier });
         }
         match self.accepted.iter().any(|risk| risk == CERT_RISK) {

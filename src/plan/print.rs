@@ -2,13 +2,13 @@
 
 use super::Plan;
 use crate::ansible::UserVars;
-use crate::machine::VmDir;
-use crate::network::{self, Mode, NetDir};
-use crate::qemu::{self, Fds};
 use boot_media::seed::{self, Seed};
 use host::dirs::Dirs;
 use host::presence::{IN_MEMORY, ignore};
 use std::fmt::Write;
+use vm::machine::VmDir;
+use vm::network::{self, Mode, NetDir};
+use vm::qemu::{self, Fds};
 
 /// The whole plan as text. Keys and passwords, which are made new for each run, are shown as placeholders.
 pub fn text(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>) -> String {

@@ -7,7 +7,6 @@
 pub mod html;
 pub mod junit;
 
-use crate::console::gap;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{self, Dirs, Use};
 use host::failure::{Blame, Exit, Failure};
@@ -16,6 +15,7 @@ use host::secrets::masked;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::time::SystemTime;
+use vm::console::gap;
 
 /// The evidence folder of one run.
 #[derive(Clone, Debug)]

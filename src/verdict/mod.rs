@@ -5,11 +5,11 @@
 //! is as it must be. A verdict is written into `result.json` and never read from there: whoever opens an old record
 //! judges its parts again.
 
-use crate::reboot::{Restart, Seen};
 use host::failure::Exit;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+use vm::reboot::{Restart, Seen};
 
 /// How long the guest must have been seen alive after it had settled, before anything is said of it: a guest that
 /// restarts itself does so a while after its boot. Checks and looks count into it.

@@ -1,11 +1,11 @@
 //! A VM with nothing but its monitor: no network of the program's, but a namespace with a bridge of its own, in which
 //! nothing answers.
 
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::{self, MonitorError};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
 use host::process::ProcessId;
+use vm::machine::VmDir;
+use vm::monitor::{self, MonitorError};
 
 /// Enters the namespace, and becomes the command that follows.
 const PREFIX: [&str; 6] = [

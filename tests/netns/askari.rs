@@ -8,9 +8,9 @@ use crate::driver::{Job, Play};
 use crate::guest::Guest;
 use crate::world::{Held, Who, World, holding_behind, tried};
 use boma_qemu::ansible::UserVars;
-use boma_qemu::network::{Mode, NetPlan};
 use camino::Utf8PathBuf;
 use std::process::Output;
+use vm::network::{Mode, NetPlan};
 
 /// The real host.
 pub(crate) const REAL: &str = "198.51.100.136";

@@ -2,10 +2,10 @@
 
 use crate::driver::Job;
 use crate::world::{Who, World};
-use boma_qemu::network::Mode;
 use host::failure::Failure;
 use host::ledger::{Change, Ledger};
 use rstest::rstest;
+use vm::network::Mode;
 
 /// How many bytes a file may have, and then it is full: below, at and between the lines of a ledger.
 const STEP: usize = 61;

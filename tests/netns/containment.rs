@@ -4,10 +4,10 @@
 
 use crate::askari::{REAL, Site};
 use crate::world::Who;
-use boma_qemu::network::Mode;
 use rstest::rstest;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use vm::network::Mode;
 
 #[rstest]
 #[case::namespace_as_root(Who::Root, Mode::Namespace)]

@@ -3,11 +3,11 @@
 use crate::driver::Job;
 use crate::guest::Guest;
 use crate::world::{Who, World};
-use boma_qemu::network::confine::{Confinement, NOT_RUN};
-use boma_qemu::network::{Mode, NetPlan};
 use camino::Utf8PathBuf;
 use rstest::rstest;
 use std::path::PathBuf;
+use vm::network::confine::{Confinement, NOT_RUN};
+use vm::network::{Mode, NetPlan};
 
 /// A world with a network, and the prefix that confines.
 pub(crate) struct Site {
@@ -79,7 +79,7 @@ fn an_exception_for_the_controller_opens_that_port_and_no_other() {
     let mut plan = world.plan(Mode::Namespace);
     for (port, address) in [(Some(80), "10.99.0.5"), (Some(81), "172.20.0.5")] {
         let (to, why) = (address.parse().unwrap(), "a test".to_owned());
-        plan.controller_allow.push(boma_qemu::network::plan::Allow { name: "vault".into(), to, port, why });
+        plan.controller_allow.push(vm::network::plan::Allow { name: "vault".into(), to, port, why });
     }
     world.ensure(&plan).unwrap();
     let folder = world.path("home");

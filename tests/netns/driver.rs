@@ -6,10 +6,7 @@ use boma_qemu::ansible::command::outer_environment;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
-use boma_qemu::forward;
 use boma_qemu::jobs::ttl;
-use boma_qemu::machine::VmDir;
-use boma_qemu::network::{self, Egress, NetPlan, confine::Confinement};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::sleep_until_boottime;
@@ -28,6 +25,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixListener};
 use std::path::PathBuf;
 use std::time::Duration;
+use vm::forward;
+use vm::machine::VmDir;
+use vm::network::{self, Egress, NetPlan, confine::Confinement};
 
 /// Where a job is, as JSON.
 pub(crate) const JOB: &str = "BOMA_NETNS_JOB";

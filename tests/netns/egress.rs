@@ -3,9 +3,9 @@
 use crate::driver::Job;
 use crate::guest::{Guest, site};
 use crate::world::{Who, World, must, tried};
-use boma_qemu::network::{Egress, Mode, NetPlan};
 use rstest::rstest;
 use std::time::Duration;
+use vm::network::{Egress, Mode, NetPlan};
 
 fn set(world: &World, plan: &NetPlan, egress: Egress) -> Result<(), String> {
     world.job(&Job::Egress { state: world.path("state"), name: plan.name.clone(), egress })

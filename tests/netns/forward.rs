@@ -3,10 +3,10 @@
 use crate::driver::Job;
 use crate::guest::Guest;
 use crate::world::{Held, Who, World};
-use boma_qemu::forward::{Forwarded, Listen};
-use boma_qemu::network::{Mode, NetPlan};
 use host::lock::Lock;
 use rstest::rstest;
+use vm::forward::{Forwarded, Listen};
+use vm::network::{Mode, NetPlan};
 
 fn port(forwarded: &Forwarded) -> u16 {
     match &forwarded.listen {

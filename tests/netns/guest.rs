@@ -3,7 +3,7 @@
 
 use crate::driver::Job;
 use crate::world::{Held, World, holding_behind, must, tried};
-use boma_qemu::network::NetPlan;
+use vm::network::NetPlan;
 
 pub(crate) struct Guest {
     held: Held,

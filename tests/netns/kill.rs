@@ -4,12 +4,12 @@
 use crate::driver::{ANSWER, Job};
 use crate::stop::{Stop, Victim};
 use crate::world::{Who, World};
-use boma_qemu::network::{Mode, NetPlan};
 use host::ledger::{self, Kind};
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 use std::time::Duration;
+use vm::network::{Mode, NetPlan};
 
 /// How long a run may take to a point.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -27,11 +27,11 @@ mod table;
 mod ttl;
 mod world;
 
-use boma_qemu::network::{Egress, Mode, NetDir, NetPlan};
 use driver::Job;
 use guest::Guest;
 use host::ledger::{Change, Ledger};
 use rstest::rstest;
+use vm::network::{Egress, Mode, NetDir, NetPlan};
 use world::{Who, World, must};
 
 /// Not a test: what the tests start again in other namespaces. Without a job it has nothing to do.

@@ -2,10 +2,10 @@
 
 use crate::guest::Guest;
 use crate::world::{Who, World, tried};
-use boma_qemu::network::plan::Allow;
-use boma_qemu::network::{Mode, NetPlan};
 use rstest::rstest;
 use std::time::{Duration, Instant};
+use vm::network::plan::Allow;
+use vm::network::{Mode, NetPlan};
 
 /// Where a name of the list goes while the VM runs.
 pub(crate) const MOVED: &str = "203.0.113.66";

@@ -1,8 +1,8 @@
 //! A network whose state folder goes away under it: nobody can find its holder any more, so it must end by itself.
 
 use crate::world::{Who, World};
-use boma_qemu::network::Mode;
 use rstest::rstest;
+use vm::network::Mode;
 
 #[rstest]
 #[case::namespace_as_root(Who::Root, Mode::Namespace)]

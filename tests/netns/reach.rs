@@ -3,9 +3,9 @@
 
 use crate::controller::Site;
 use crate::world::{Held, Who, enter, holding_behind};
-use boma_qemu::network::Mode;
 use rstest::rstest;
 use std::process::{Command, Output};
+use vm::network::Mode;
 
 /// Who gets through with an attempt that is not confined.
 #[derive(Clone, Copy, PartialEq)]

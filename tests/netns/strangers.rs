@@ -3,11 +3,11 @@
 
 use crate::driver::{ANSWER, Job};
 use crate::world::{Held, Who, World, enter};
-use boma_qemu::network::{Mode, NetPlan};
 use host::failure::Failure;
 use host::ledger::Leak;
 use rstest::rstest;
 use std::process::{Command, Stdio};
+use vm::network::{Mode, NetPlan};
 
 #[rstest]
 #[case::a_bridge("ip link add boma-it type bridge; ip link set boma-it addrgenmode none")]

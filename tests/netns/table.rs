@@ -10,10 +10,10 @@ use crate::frames::{
 use crate::guest::Guest;
 use crate::never::{MOVED, in_time};
 use crate::world::{Held, Who, World, must};
-use boma_qemu::network::{Mode, NetFile, NetPlan};
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use vm::network::{Mode, NetFile, NetPlan};
 
 /// What is sent.
 enum Send {

@@ -4,12 +4,12 @@
 
 use crate::driver::{Job, Ways};
 use crate::world::{Who, World};
-use boma_qemu::network::{Mode, NetPlan};
 use host::deadline::boottime;
 use host::failure::Failure;
 use host::lock::Lock;
 use rstest::rstest;
 use std::time::Duration;
+use vm::network::{Mode, NetPlan};
 
 /// A world with a network, and a VM in it that lives so many seconds.
 fn forgotten(who: Who, mode: Mode, seconds: u64) -> (World, NetPlan, String) {

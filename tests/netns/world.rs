@@ -3,7 +3,6 @@
 //! system) and a /sys of its own. No packet leaves them.
 
 use crate::driver::{ANSWER, JOB, Job, Ways};
-use boma_qemu::network::{Mode, NetFile, NetPlan};
 use camino::Utf8PathBuf;
 use host::failure::Failure;
 use host::ledger::Leak;
@@ -12,6 +11,7 @@ use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+use vm::network::{Mode, NetFile, NetPlan};
 
 /// Who runs boma-qemu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 use super::*;
-use boma_qemu::serial::{How, Login, SerialError};
 use std::time::Instant;
+use vm::serial::{How, Login, SerialError};
 
 /// Plays getty and login, then gives a shell.
 const GETTY: &str = r#"

@@ -7,10 +7,10 @@ mod pty;
 mod root;
 mod shells;
 
-use boma_qemu::serial::{Credentials, Dialect, Serial};
 use host::deadline::Deadline;
 use pty::{Guest, Noise, Typist};
 use std::time::Duration;
+use vm::serial::{Credentials, Dialect, Serial};
 
 const LIMIT: Duration = Duration::from_secs(25);
 

@@ -1,7 +1,5 @@
 //! A guest for tests: a real shell on a pseudo-terminal, and a kernel that writes in between.
 
-use boma_qemu::console::allow::Allowed;
-use boma_qemu::serial::{Interruption, Port, Serial};
 use camino::Utf8PathBuf;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use vm::console::allow::Allowed;
+use vm::serial::{Interruption, Port, Serial};
 
 /// Types on the pseudo-terminal; nothing ever happens to it.
 pub(crate) struct Typist(File);

@@ -1,6 +1,6 @@
 use super::*;
-use boma_qemu::serial::{How, SerialError};
 use std::time::Instant;
+use vm::serial::{How, SerialError};
 
 /// A user that is what the variable says.
 const ID: &str = "#!/bin/sh\n[ \"$1\" = -u ] && echo ${FAKE_UID:-1000} && exit\n[ \"${FAKE_UID:-1000}\" = 0 ] && echo root || echo nixos\n";

@@ -1,8 +1,8 @@
 use super::*;
-use boma_qemu::serial::SerialError;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use vm::serial::SerialError;
 
 #[tokio::test]
 async fn a_command_gives_its_exit_code_and_its_bytes() {

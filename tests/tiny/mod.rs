@@ -3,12 +3,12 @@
 #![allow(dead_code)] // each test file uses its part
 
 use crate::alone::Home;
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::Client;
-use boma_qemu::monitor::events::{Event, read_all};
-use boma_qemu::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 use host::names::MiB;
 use host::process::ProcessId;
+use vm::machine::VmDir;
+use vm::monitor::Client;
+use vm::monitor::events::{Event, read_all};
+use vm::qemu::{self, Accel, Backing, Cable, Machine, Overlay, Storage};
 
 /// A running VM.
 pub(crate) struct Vm {

@@ -1,13 +1,13 @@
 //! The serial console of a guest that is busy talking: what is asked there gets its answer, whole.
 
 use crate::applied::applied;
-use boma_qemu::access::root_shell;
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::Client;
-use boma_qemu::serial::Serial;
 use host::deadline::Deadline;
 use serde_json::json;
 use std::time::Duration;
+use vm::access::root_shell;
+use vm::machine::VmDir;
+use vm::monitor::Client;
+use vm::serial::Serial;
 
 async fn sh(shell: &mut Serial, command: &str) -> (i32, String) {
     let ran = shell.run(command, Duration::from_secs(120)).await.unwrap();

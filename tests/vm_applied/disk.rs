@@ -3,11 +3,11 @@
 //! Looked at where it lies, without a boot: the guest's blocks are found by their place on the disk.
 
 use crate::applied::{Applied, applied, signal};
-use boma_qemu::machine::VmDir;
-use boma_qemu::monitor::{Client, QemuStatus};
 use nix::sys::signal::Signal;
 use std::process::Command;
 use std::time::Duration;
+use vm::machine::VmDir;
+use vm::monitor::{Client, QemuStatus};
 
 /// Three files of one block each, allocated, filled with `o` and synced; then overwritten with `n`: one by a write
 /// and an fsync, one by O_DIRECT, which nobody flushes, one by a write alone. The file system commits, and so

@@ -1,11 +1,11 @@
 //! Guests that go wrong, and whatever waits for them: named at once, with the right exit code.
 
 use crate::applied::{Applied, applied, signal};
-use boma_qemu::monitor::events::monotonic;
 use nix::sys::signal::Signal;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use vm::monitor::events::monotonic;
 
 /// A command that goes on while the test does something else.
 struct Going {

@@ -3,12 +3,12 @@
 use super::{Site, broken};
 use crate::audit::outcome::Seen;
 use crate::audit::probe::Accelerator;
-use crate::qemu::accel::{Wanted, choose, facts};
-use crate::qemu::{Accel, PROGRAM, lacking};
 use host::cmd::{Cmd, CmdError, Output};
 use host::deadline::Deadline;
 use host::programs::find;
 use std::process::ExitStatus;
+use vm::qemu::accel::{Wanted, choose, facts};
+use vm::qemu::{Accel, PROGRAM, lacking};
 
 /// What is said to a machine that is made to see whether it can be: QMP's greeting is answered, then it may go.
 const ASK_AND_QUIT: &str = concat!(

@@ -2,11 +2,11 @@
 
 use crate::audit::outcome::Seen;
 use crate::audit::pattern::Pattern;
-use crate::console::engine::Engine;
 use camino::Utf8Path;
 use host::deadline::Deadline;
 use host::tail::Tail;
 use std::time::{Duration, Instant};
+use vm::console::engine::Engine;
 
 /// How a console came to its login prompt, or did not.
 #[derive(Clone, Debug, PartialEq)]

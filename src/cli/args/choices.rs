@@ -2,12 +2,12 @@
 
 use crate::jobs::passes::Wanted;
 use crate::observe::Policy;
-use crate::reboot::{Choice, Mode, Pattern, Trigger, seconds};
 use crate::verdict::ALIVE;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use vm::reboot::{Choice, Mode, Pattern, Trigger, seconds};
 
 /// Certificate tiers, each an overlay in certs/.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -229,7 +229,7 @@ impl From<Certs> for crate::plan::options::Certs {
     }
 }
 
-impl From<Net> for crate::network::Mode {
+impl From<Net> for vm::network::Mode {
     fn from(net: Net) -> Self {
         match net {
             Net::Namespace => Self::Namespace,
@@ -238,7 +238,7 @@ impl From<Net> for crate::network::Mode {
     }
 }
 
-impl From<EgressArg> for crate::network::Egress {
+impl From<EgressArg> for vm::network::Egress {
     fn from(egress: EgressArg) -> Self {
         match egress {
             EgressArg::Nat => Self::Nat,
@@ -247,7 +247,7 @@ impl From<EgressArg> for crate::network::Egress {
     }
 }
 
-impl From<AccelArg> for crate::qemu::accel::Wanted {
+impl From<AccelArg> for vm::qemu::accel::Wanted {
     fn from(accel: AccelArg) -> Self {
         match accel {
             AccelArg::Auto => Self::Auto,

@@ -9,19 +9,19 @@ use crate::audit::outcome::{Seen, Verdict};
 use crate::audit::probe::Probe;
 use crate::audit::runtime::console::{self, Course};
 use crate::audit::runtime::{self, Answer, Asked};
-use crate::console::tail::text_of;
-use crate::machine::VmDir;
-use crate::network::Mode;
-use crate::qemu::Storage;
 use crate::report::RunFolder;
-use crate::serial::{Credentials, Dialect, Serial, SerialError};
-use crate::wait::Watch;
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::deadline::Deadline;
 use host::failure::{Blame, Exit, Failure};
 use host::ledger::Leak;
 use std::time::{Duration, Instant, SystemTime};
+use vm::console::tail::text_of;
+use vm::machine::VmDir;
+use vm::network::Mode;
+use vm::qemu::Storage;
+use vm::serial::{Credentials, Dialect, Serial, SerialError};
+use vm::wait::Watch;
 
 /// When a machine that was kept goes by itself.
 const TTL: Duration = Duration::from_secs(12 * 3600);

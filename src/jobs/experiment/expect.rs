@@ -3,9 +3,9 @@
 
 use crate::experiment::marks::Kind;
 use crate::experiment::{Fate, Marker};
-use crate::reboot::Mode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use vm::reboot::Mode;
 
 /// What a mode must do to a marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,16 +13,16 @@ use super::{Context, Progress};
 use crate::jobs::page;
 use crate::jobs::record::{Asked, Phase};
 use crate::plan::Plan;
-use crate::reboot::Mode;
 use crate::report::junit::{self, Case};
 use crate::report::{RunFolder, html};
-use crate::snapshot::Taken;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use one::Terms;
 use record::{Experiment, OneRun, Wanted};
 use std::time::Instant;
 use steps::Steps;
+use vm::reboot::Mode;
+use vm::snapshot::Taken;
 
 /// The most runs of one mode; a run takes a minute and more.
 pub const MOST_RUNS: usize = 100;

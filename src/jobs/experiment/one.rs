@@ -2,22 +2,22 @@
 
 use super::expect::{self, Deviation};
 use super::record::{Fates, OneRun};
-use crate::console::gap;
-use crate::console::times::Times;
 use crate::experiment::marks::{self, since_uptime};
 use crate::experiment::{Markers, Milestone, Milestones, Planted, Traces, markers};
 use crate::jobs::run::Run;
 use crate::jobs::stop::or_stopped;
-use crate::monitor::events::{monotonic, read_all};
-use crate::network::{NetDir, lease};
 use crate::observe::{Finding, Policy};
-use crate::reboot::{self, Mode, Request, Restart};
 use crate::report::RunFolder;
-use crate::ssh::{Session, SshError};
 use host::failure::{Exit, Failure};
 use host::shell::quoted;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
+use vm::console::gap;
+use vm::console::times::Times;
+use vm::monitor::events::{monotonic, read_all};
+use vm::network::{NetDir, lease};
+use vm::reboot::{self, Mode, Request, Restart};
+use vm::ssh::{Session, SshError};
 
 /// How long a short script in the guest may take.
 const ASK_LIMIT: Duration = Duration::from_secs(120);

@@ -7,8 +7,6 @@ use crate::experiment::seeded::order;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Milestones, Planted, Summary};
 use crate::jobs::record::{MadeOf, Record};
 use crate::observe::{Across, Policy};
-use crate::reboot::{Mode, Restart};
-use crate::snapshot::Restore;
 #[cfg(test)]
 use crate::verdict::ALIVE;
 use host::failure::{Exit, Failure};
@@ -17,6 +15,8 @@ use host::names::{HostName, VmName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vm::reboot::{Mode, Restart};
+use vm::snapshot::Restore;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use super::record::{Experiment, Fates, OneRun, Wanted};
 use crate::experiment::marks::Kind;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Planted};
 use crate::observe::Policy;
-use crate::reboot::Mode;
 use crate::verdict::ALIVE;
+use vm::reboot::Mode;
 
 fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3], marks: Vec<Mark>) -> OneRun {
     let planted = Planted {

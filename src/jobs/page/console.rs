@@ -1,15 +1,15 @@
 //! The places of the console log that the rules matched, with the lines around them.
 
-use crate::console::boots::{Part, parts};
-use crate::console::engine::Line;
-use crate::console::gap;
-use crate::console::rules::Severity;
-use crate::monitor::events::{self, Event, JournalError, What, console_cuts, read_all};
 use crate::report::html::cycle::{ConsoleLine, Highlight, RuleMatch};
 use crate::report::html::parts::Weight;
 use camino::Utf8Path;
 use host::failure::Failure;
 use std::ops::Range;
+use vm::console::boots::{Part, parts};
+use vm::console::engine::Line;
+use vm::console::gap;
+use vm::console::rules::Severity;
+use vm::monitor::events::{self, Event, JournalError, What, console_cuts, read_all};
 
 /// Lines that are shown before and after a match.
 const BEFORE: usize = 3;

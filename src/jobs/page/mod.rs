@@ -15,15 +15,15 @@ use super::record::{BootSeen, MadeOf, Playbook, Record};
 use crate::ansible::events::Recap;
 use crate::ansible::reports::Report;
 use crate::observe::{Across, Finding, Severity};
-use crate::reboot::{self, Restart};
 use crate::report::RunFolder;
 use crate::report::html;
 use crate::report::html::cycle::{self, CyclePage, Proof, Witness};
 use crate::report::html::parts::{Answer, CheckRow, Fact, StateFinding, Weight};
-use crate::timeline::Timeline;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::{Exit, Failure};
 use serde::de::DeserializeOwned;
+use vm::reboot::{self, Restart};
+use vm::timeline::Timeline;
 
 /// How many units of a boot are shown.
 const SLOWEST: usize = 12;
@@ -129,7 +129,7 @@ fn boot(record: &Record, n: usize, timeline: Option<&Timeline>) -> cycle::Boot {
         let missing = seen.why.clone().unwrap_or_else(|| "the file with them is gone".into());
         return cycle::Boot { when, missing: Some(missing), ..cycle::Boot::default() };
     };
-    let unit = |unit: &crate::timeline::Unit| cycle::Unit {
+    let unit = |unit: &vm::timeline::Unit| cycle::Unit {
         name: unit.name.clone(),
         at_s: unit.at_s,
         took_s: unit.took_s.unwrap_or_default(),

@@ -1,11 +1,11 @@
 //! The verdict in words: what the terminal and the page say first.
 
 use crate::jobs::record::Record;
-use crate::reboot::Mode;
 use crate::report::html::cycle::Highlight;
 use crate::report::html::parts::{Mood, StateFinding, Verdict, Weight};
 use crate::verdict::Kind;
 use host::failure::Exit;
+use vm::reboot::Mode;
 
 /// The verdict in one sentence.
 pub fn headline(record: &Record) -> String {

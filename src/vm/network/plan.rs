@@ -269,7 +269,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sample() -> NetPlan {
-        let file: NetFile = serde_json::from_str(include_str!("../../net/boma-it.json")).unwrap();
+        let file: NetFile = serde_json::from_str(include_str!("../../../net/boma-it.json")).unwrap();
         let mut plan = file.plan(
             Mode::Namespace,
             "boma-it-askari-1".parse().unwrap(),
@@ -316,7 +316,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_unknown_key_in_a_network_file_is_refused_with_its_place() {
-        let text = include_str!("../../net/boma-it.json").replace("\"egress\"", "\"egres\"");
+        let text = include_str!("../../../net/boma-it.json").replace("\"egress\"", "\"egres\"");
         let error = serde_json::from_str::<NetFile>(&text).unwrap_err().to_string();
         assert!(error.contains("egres") && error.contains("line"), "{error}");
     }

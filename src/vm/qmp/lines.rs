@@ -4,13 +4,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The longest line that is kept, in bytes. QEMU's longest answer (`query-qmp-schema`) has about 250 KB; parsed, a line can
 /// take 16 times its length.
-pub(crate) const LONGEST: usize = 1 << 20;
+pub const LONGEST: usize = 1 << 20;
 /// What an empty buffer may keep of its room, in bytes.
 const ROOM: usize = 64 << 10;
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub enum Line {
     /// A whole line, without its end; bytes that are not UTF-8 are replaced.
     Text(String),
     /// A line that was too long and was thrown away.
@@ -20,7 +20,7 @@ pub(crate) enum Line {
 }
 
 /// A reader of lines. `next` may be dropped and called again without losing a byte.
-pub(crate) struct Lines<R> {
+pub struct Lines<R> {
     stream: R,
     buffer: Vec<u8>,
     /// Where the next line begins in the buffer.
@@ -32,15 +32,18 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(crate) fn new(stream: R) -> Self {
+    /// The lines of a stream, each up to [`LONGEST`] bytes.
+    pub fn new(stream: R) -> Self {
         Self::with_longest(stream, LONGEST)
     }
 
-    pub(crate) fn with_longest(stream: R, longest: usize) -> Self {
+    /// The lines of a stream, each up to `longest` bytes.
+    pub fn with_longest(stream: R, longest: usize) -> Self {
         Self { stream, buffer: Vec::new(), from: 0, scanned: 0, longest, skipping: false }
     }
 
-    pub(crate) async fn next(&mut self) -> Line {
+    /// The next line, or why there is none.
+    pub async fn next(&mut self) -> Line {
         loop {
             if let Some(end) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') {
                 let line = self.from..self.scanned + end;

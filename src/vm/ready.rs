@@ -170,7 +170,7 @@ impl Asked<'_> {
 }
 
 /// Read an answer to [`UNITS`] and, with the same text, one to what starts them: for whoever tries texts of any kind.
-pub(crate) fn units_told(text: &str) {
+pub fn units_told(text: &str) {
     let mut units = Units::parse(text);
     units.by_timer(text);
     assert!(units.of_the_boot().count() <= units.starting.len());

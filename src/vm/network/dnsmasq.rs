@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_configuration_of_a_network_in_namespaces() {
         let text = config(&sample(), Utf8Path::new("/state/net/boma-it"));
-        insta::with_settings!({ snapshot_path => "../../tests/snapshots", prepend_module_to_snapshot => false }, {
+        insta::with_settings!({ snapshot_path => "../../../tests/snapshots", prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!("dnsmasq-namespace", text);
         });
     }

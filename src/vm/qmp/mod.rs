@@ -10,7 +10,7 @@
 //! Fuzzed as `qmp`.
 
 pub mod job;
-pub(crate) mod lines;
+pub mod lines;
 #[cfg(test)]
 mod tests;
 
@@ -324,7 +324,7 @@ fn sort(text: &str, pending: &Mutex<Pending>) -> Option<Incoming> {
 }
 
 /// What a line is on a connection over which `last` commands were sent, and on which nobody waits any more.
-pub(crate) fn judge(text: &str, last: u64) -> Option<Incoming> {
+pub fn judge(text: &str, last: u64) -> Option<Incoming> {
     sort(text, &Mutex::new(Pending { next: last, ..Pending::default() }))
 }
 

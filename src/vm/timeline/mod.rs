@@ -127,7 +127,7 @@ pub async fn read(session: &Session) -> Result<Timeline, TimelineError> {
 }
 
 /// The answer to [`ASK`]; with the default target, whose chain is still to be asked for.
-pub(crate) fn parse(answer: &str) -> Result<(Timeline, String), TimelineError> {
+pub fn parse(answer: &str) -> Result<(Timeline, String), TimelineError> {
     let missing = |what| TimelineError::Missing { what };
     let mut lines = answer.lines();
     let mut next = |what| lines.next().ok_or(missing(what));

@@ -213,10 +213,11 @@ impl Follow {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Event {
     /// An event of a test's: what its data does not have is as QEMU or the monitor would say it.
-    pub(crate) fn sample(seq: u64, mono: f64, kind: &str, data: &Value) -> Self {
+    #[expect(clippy::unwrap_used, reason = "a test ends where its event cannot be read")]
+    pub fn sample(seq: u64, mono: f64, kind: &str, data: &Value) -> Self {
         let mut all = match kind {
             "RESET" => serde_json::json!({"guest": true, "reason": "guest-reset"}),
             "SHUTDOWN" => serde_json::json!({"guest": true, "reason": "guest-shutdown"}),
@@ -256,7 +257,7 @@ mod tests {
 
     /// The first 22 lines were recorded (QEMU 10.0.2, two versions of this program); the others have the form in which the
     /// monitor, the commands and QEMU 10.0 write the kinds that those lack.
-    const RECORDED: &str = include_str!("../../tests/fixtures/events.ndjson");
+    const RECORDED: &str = include_str!("../../../tests/fixtures/events.ndjson");
 
     #[test]
     fn a_recorded_journal_is_read_and_written_as_it_was() {

@@ -13,11 +13,11 @@ pub(crate) const LONGEST_REQUEST: usize = 1 << 20;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Request {
+pub struct Request {
     /// Comes back in the answer.
-    pub id: u64,
+    pub(crate) id: u64,
     /// What is wanted.
-    pub ask: Ask,
+    pub(crate) ask: Ask,
 }
 
 /// What the monitor can be asked. It decides nothing: each is done as it is said, or refused.

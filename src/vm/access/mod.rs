@@ -15,7 +15,7 @@
 
 pub mod cause;
 mod console;
-pub(crate) mod facts;
+pub mod facts;
 mod repair;
 
 pub use cause::Cause;

@@ -28,5 +28,4 @@ pub use client::{Client, ClientError};
 pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};
-pub(crate) use wire::Request;
-pub use wire::{QemuStatus, Refusal, Status};
+pub use wire::{QemuStatus, Refusal, Request, Status};

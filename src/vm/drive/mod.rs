@@ -75,15 +75,15 @@ impl Drive {
 
 /// What a talk came to.
 #[derive(Debug)]
-pub(crate) struct Talk {
+pub struct Talk {
     /// Why it ended; an error where the client said what none says.
-    pub(crate) ended: Result<()>,
+    pub ended: Result<()>,
     /// The blocks and ranges that the cache had in memory at its end.
-    pub(crate) entries: usize,
+    pub entries: usize,
 }
 
 /// Serve the image at `path` to a client whose words are all there already; its cache is of at most `most` bytes.
-pub(crate) fn talk(path: &Utf8Path, most: usize, from: impl Read, to: impl Write) -> Result<Talk> {
+pub fn talk(path: &Utf8Path, most: usize, from: impl Read, to: impl Write) -> Result<Talk> {
     let state = State { cache: Cache::open(path.as_std_path(), most)?, powered: true };
     let medium = Medium { state: Mutex::new(state) };
     let ended = nbd::serve(from, to, &medium);

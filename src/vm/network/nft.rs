@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     fn snapshot(name: &str, text: &str) {
-        insta::with_settings!({ snapshot_path => "../../tests/snapshots", prepend_module_to_snapshot => false }, {
+        insta::with_settings!({ snapshot_path => "../../../tests/snapshots", prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!(name, text);
         });
     }

@@ -23,7 +23,7 @@ pub use error::SerialError;
 pub use login::{How, Login};
 pub use port::{Interruption, Port, VmPort};
 pub use shell::Answer;
-pub(crate) use shell::whole_answer;
+pub use shell::whole_answer;
 pub use terminal::Seen;
 
 use crate::console::allow::Allowed;

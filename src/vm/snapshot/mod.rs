@@ -15,7 +15,7 @@
 mod clock;
 mod quiet;
 
-pub(crate) use quiet::count as connections;
+pub use quiet::count as connections;
 
 use crate::access::{self, AccessError, When};
 use crate::machine::VmDir;

@@ -221,7 +221,7 @@ impl<P: Port> Serial<P> {
 }
 
 /// The exit code and the output that an answer's lines have, if they are all there: for whoever tries lines of any kind.
-pub(crate) fn whole_answer<'a>(tag: &str, lines: impl Iterator<Item = &'a str>) -> Option<(i32, Vec<u8>)> {
+pub fn whole_answer<'a>(tag: &str, lines: impl Iterator<Item = &'a str>) -> Option<(i32, Vec<u8>)> {
     let mut parts = Parts::new(tag);
     lines.filter_map(|line| parts.take(line)).find_map(|part| match part {
         Part::End(Ok(End::Whole(code, output))) => Some((code, output)),

@@ -31,7 +31,7 @@ fn open(ssh: &Ssh, address: Ipv4Addr) -> usize {
 }
 
 /// Lines of `ss`: state first. In TIME-WAIT the guest has already said its last word.
-pub(crate) fn count(lines: &str) -> usize {
+pub fn count(lines: &str) -> usize {
     lines.lines().filter_map(|line| line.split_whitespace().next()).filter(|state| *state != "TIME-WAIT").count()
 }
 
