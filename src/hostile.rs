@@ -6,16 +6,16 @@
 mod drive;
 mod guest;
 
-use crate::ansible::deeds::Deed;
 use crate::ansible::{checks, events};
 use crate::image::{content_range, sums};
-use crate::jobs::attribution::name_tasks;
-use crate::observe::{self, Diff};
 use crate::profile::Profile;
 use boot_media::medium::{Damage, Medium};
 use boot_media::seed::iso;
 use camino::Utf8Path;
 pub use drive::nbd;
+use evidence::attribution::name_tasks;
+use evidence::observe::{self, Diff};
+use evidence::playbook::deeds::Deed;
 pub use guest::guest;
 use host::visible;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! boma-qemu proves, before a live host is touched, that it will come back from a reboot.
 //!
 //! Crates, top to bottom; each uses those below it only, and `tests/layers.rs` has the order of the rooms in each: this one
-//! (the command line, the jobs, the stages), [`vm`] (one virtual machine and what is done to it), [`boot_media`] (boot media and seeds), and [`host`] (the host, failures,
+//! (the command line, the jobs, the stages), [`evidence`] (what was seen, what it proves, and its reports), [`vm`] (one virtual machine and what is done to it), [`boot_media`] (boot media and seeds), and [`host`] (the host, failures,
 //! names and the text of others).
 
 // What fails is handled, or let go of with a reason (`host::presence::ignore`).
@@ -13,12 +13,8 @@ pub mod ansible;
 pub mod audit;
 pub mod cli;
 pub mod doctor;
-pub mod experiment;
 pub mod hostile;
 pub mod image;
 pub mod jobs;
-pub mod observe;
 pub mod plan;
 pub mod profile;
-pub mod report;
-pub mod verdict;

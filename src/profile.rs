@@ -4,13 +4,12 @@
 //!
 //! Fuzzed as `profile`.
 
-mod allowed;
 pub(crate) mod kind;
 
-pub use allowed::{Allowance, AllowedLoss, Day, TASKS};
 pub use kind::{Kind, ProfileError, names};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::allowed::AllowedLoss;
 use host::dirs::Dirs;
 use host::names::{HostName, MiB};
 use serde::{Deserialize, Serialize};

@@ -5,11 +5,11 @@
 
 use super::command::{Controller, Invocation};
 use super::error::AnsibleError;
-use super::events::{self, Event};
 use super::local;
 use super::preflight::refused;
 use super::{Connection, connection};
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::playbook::events::{self, Event};
 use serde_json::{Map, Value, json};
 
 /// Assert that these playbooks (absolute paths) would run on the VM and on nothing else.

@@ -2,10 +2,10 @@
 
 use super::command::Controller;
 use super::error::AnsibleError;
-use super::events::{self, Event, Status};
 use super::local;
 use super::real::Listing;
 use camino::Utf8PathBuf;
+use evidence::playbook::events::{self, Event, Status};
 use host::dirs::write_private;
 use serde::Deserialize;
 use serde_json::json;

@@ -3,12 +3,13 @@
 //! The judgement rests on three things that do not know each other: the exit status, what our callback plugin saw of
 //! each task, and ssh's own record of its logins. A green playbook needs all three.
 
-use super::checks::Check;
 use super::error::{AnsibleError, FailedTask};
-use super::events::{self, Event, Recap, Status, TaskResult};
 use super::run::Outcome;
-use super::{Stage, local, reports};
+use super::{Stage, local};
 use camino::Utf8Path;
+use evidence::playbook::checks::Check;
+use evidence::playbook::events::{self, Event, Recap, Status, TaskResult};
+use evidence::playbook::reports;
 use host::child::Ended;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -254,4 +255,4 @@ impl Seen {
 
 #[cfg(test)]
 #[path = "judge_tests.rs"]
-pub(super) mod tests;
+mod tests;

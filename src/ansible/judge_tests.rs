@@ -1,38 +1,9 @@
 //! Judging playbook runs, by the three things that were seen of them.
 
 use super::*;
-use crate::ansible::reports::Kind;
+use evidence::playbook::reports::Kind;
+use evidence::testing::result;
 use std::os::unix::process::ExitStatusExt;
-
-pub(in crate::ansible) fn result(task: &str, status: Status) -> TaskResult {
-    TaskResult {
-        play: "p".into(),
-        role: String::new(),
-        task: task.into(),
-        place: "/r/x.yml:3".into(),
-        handler: false,
-        action: "command".into(),
-        host: "askari".into(),
-        delegated: None,
-        on_host: true,
-        status,
-        ignored: false,
-        changed: false,
-        check_mode: false,
-        idle: false,
-        broke: false,
-        held: false,
-        tags: Vec::new(),
-        jobs: Vec::new(),
-        rebooted: false,
-        seconds: 0.1,
-        message: "exit code 1".into(),
-        items: Vec::new(),
-        given: Vec::new(),
-        diff: String::new(),
-        resolved: None,
-    }
-}
 
 /// A run that ended with `code`; the recap counts what the results say.
 fn seen(code: i32, results: Vec<TaskResult>) -> Seen {

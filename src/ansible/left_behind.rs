@@ -3,9 +3,9 @@
 
 use super::command::Controller;
 use super::error::{AnsibleError, FailedTask};
-use super::events::{Item, Job, TaskResult};
 use super::{Folder, Stage};
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::playbook::events::{Item, Job, TaskResult};
 use host::dirs::write_private;
 use serde_json::json;
 use std::time::Duration;
@@ -83,8 +83,8 @@ pub(super) fn failed(playbook: &Utf8Path, left: &[Left], answers: &[Item]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ansible::events::Status;
-    use crate::ansible::judge::tests::result;
+    use evidence::playbook::events::Status;
+    use evidence::testing::result;
 
     fn job(id: &str, finished: bool) -> Job {
         let file = format!("/root/.ansible_async/{id}");

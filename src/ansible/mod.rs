@@ -5,12 +5,9 @@
 //!
 //! Fuzzed as `ansible`.
 
-pub mod checks;
 pub mod command;
 pub mod connection;
-pub mod deeds;
 mod error;
-pub mod events;
 pub mod folder;
 pub mod guard;
 pub mod hosts;
@@ -22,9 +19,7 @@ mod overlay;
 pub mod preflight;
 mod process;
 pub mod real;
-pub mod reports;
 pub mod run;
-pub mod tried;
 mod user_vars;
 
 pub use command::{Controller, Invocation};

@@ -2,7 +2,6 @@
 
 use super::command::Controller;
 use super::error::AnsibleError;
-use super::events::{self, Event, Status};
 use super::folder::Folder;
 use super::hosts::{self, RealHosts};
 use super::inventory::{Inline, vars_base};
@@ -11,6 +10,7 @@ use super::real::{self, Listing, RealWay};
 use super::user_vars::UserVars;
 use super::{Stage, local};
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::playbook::events::{self, Event, Status};
 use host::deadline::{Deadline, PROBE_PERIOD};
 use host::dirs::{DirError, make_private, names_in};
 use host::ledger::{Leak, folder};

@@ -1,16 +1,16 @@
 //! Running a playbook on the VM; [`judge`](super::judge) judges how it went.
 
-use super::checks::{self, Check};
 use super::command::{Controller, Invocation};
 use super::error::AnsibleError;
-use super::events::{self, Recap, TaskResult};
 use super::judge::Seen;
 use super::left_behind::{self, Left};
-use super::reports::{Kind, Report};
-use super::tried::Tried;
 use super::{Stage, local, process};
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::playbook::checks::{self, Check};
+use evidence::playbook::events::{self, Recap, TaskResult};
+use evidence::playbook::reports::{Kind, Report};
+use evidence::playbook::tried::Tried;
 use host::dirs::write_private;
 use host::secrets::mask;
 use std::io::ErrorKind;

@@ -185,7 +185,7 @@ fn graphs() -> impl Strategy<Value = (Vec<Condition>, BTreeSet<String>)> {
                 bad.insert(format!("c{n}"));
             }
         }
-        crate::experiment::seeded::Seeded::new(seed).shuffle(&mut conditions);
+        evidence::experiment::seeded::Seeded::new(seed).shuffle(&mut conditions);
         (conditions, bad)
     })
 }

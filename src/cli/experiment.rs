@@ -3,13 +3,14 @@
 use super::args::{Cli, Command, ExperimentArgs, RunArgs};
 use super::dispatch::{options, resolve, wait_on, warn};
 use super::say::Say;
-use crate::experiment::marks::Kind;
-use crate::experiment::{Fate, Marker, Milestone};
-use crate::jobs::experiment::expect::{leaves, survives};
-use crate::jobs::experiment::record::{Experiment, OneRun, Wanted};
-use crate::jobs::experiment::{experiment, headline, why};
+use crate::jobs::experiment::experiment;
 use crate::jobs::{Context, guards};
 use clap::Parser;
+use evidence::experiment::expect::{leaves, survives};
+use evidence::experiment::marks::Kind;
+use evidence::experiment::record::{Experiment, OneRun};
+use evidence::experiment::{Fate, Marker, Milestone};
+use evidence::experiment::{Wanted, headline, why};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::visible::line;
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_tables_say_what_is_not_as_it_must_be() {
-        let all = crate::jobs::experiment::sample::experiment();
+        let all = evidence::experiment::sample::experiment();
         insta::assert_snapshot!(text(&all, "/runs/x/experiment-1"));
     }
 }

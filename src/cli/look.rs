@@ -8,11 +8,11 @@ use crate::image::{Cache, Catalogue};
 use crate::jobs::Context;
 use crate::jobs::run::Run;
 use crate::jobs::ttl::Expiry;
-use crate::observe::{Diff, State};
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::CommandFactory;
+use evidence::observe::{Diff, State};
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::ledger::folder::{self, Whose};
@@ -66,7 +66,7 @@ fn only_repo(dirs: &Dirs) -> Option<Utf8PathBuf> {
 
 /// `report`.
 pub(super) fn report(dirs: &Dirs, run: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
-    let page = crate::jobs::page::again(&run.unwrap_or_else(|| dirs.runs.join("latest")))?;
+    let page = evidence::page::again(&run.unwrap_or_else(|| dirs.runs.join("latest")))?;
     say.object(&serde_json::json!({"event": "report", "page": page}));
     say.result(page);
     Ok(0)
@@ -76,7 +76,7 @@ pub(super) fn report(dirs: &Dirs, run: Option<Utf8PathBuf>, say: &Say) -> Result
 pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) -> Result<u8, Failure> {
     // Always the same VM name, so that two plans can be compared.
     let plan = Plan::resolve(dirs, host, options, "0000")?;
-    let own = std::env::var("HOME").map(|home| crate::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+    let own = std::env::var("HOME").map(|home| vm::keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
     let mut shown = serde_json::json!({"event": "plan", "plan": plan});
     // A value on the command line may be a secret.
     shown["plan"]["options"]["extra_vars"] = serde_json::json!(plan.options.extra_vars.len());
@@ -257,7 +257,7 @@ pub(super) async fn observe(
 /// `observe --foretell`.
 pub(super) async fn foretell(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
     let state = Run::resume(ctx, host)?.state_at_a_glance().await?;
-    let foretold = crate::observe::foretell(&state);
+    let foretold = evidence::observe::foretell(&state);
     for one in &foretold {
         say.text(format!("{}\n    {}", line(&one.id), line(&one.what)));
     }

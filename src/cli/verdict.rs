@@ -2,12 +2,12 @@
 
 mod passes;
 
-use crate::ansible::checks::Check;
-use crate::ansible::reports::Report;
 use crate::doctor::wrap;
-use crate::jobs::page::headline;
-use crate::jobs::record::{Checks, Phase, Playbook, Record};
-use crate::observe::Finding;
+use evidence::observe::Finding;
+use evidence::page::headline;
+use evidence::playbook::checks::Check;
+use evidence::playbook::reports::Report;
+use evidence::record::{Checks, Phase, Playbook, Record};
 use host::names::{BootId, HostName};
 use host::presence::{IN_MEMORY, ignore};
 use host::visible::line;

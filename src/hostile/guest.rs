@@ -3,9 +3,9 @@
 use crate::audit::Probe;
 use crate::audit::outcome::Verdict;
 use crate::audit::runtime::{self, Answer, Asked, disks};
-use crate::experiment::{Markers, Planted, marks};
 use crate::{ready, snapshot, timeline};
 use camino::Utf8Path;
+use evidence::experiment::{Markers, Planted, marks};
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;

@@ -1,10 +1,11 @@
 //! The playbook stages: the real playbooks, and the outcome checks.
 
-use super::record::{Checks, FailedTask, Playbook};
 use super::run::{Run, Said};
 use crate::ansible::run::{Applied, Outcome, Runner};
-use crate::ansible::{AnsibleError, Controller, checks, deeds, guard, tried};
+use crate::ansible::{AnsibleError, Controller, guard};
 use camino::Utf8Path;
+use evidence::playbook::{checks, deeds, tried};
+use evidence::record::{Checks, FailedTask, Playbook};
 use host::failure::Failure;
 use std::time::Duration;
 use vm::network::confine::Confinement;
@@ -133,7 +134,7 @@ fn playbook(outcome: Outcome, ok: bool) -> Playbook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ansible::events::parse;
+    use evidence::playbook::events::parse;
 
     fn outcome(tasks: &[(&str, &str, bool)]) -> Outcome {
         let line = |(task, status, ignored): &(&str, &str, bool)| {
@@ -145,8 +146,8 @@ mod tests {
             format!("{result}\n")
         };
         let events = parse(&tasks.iter().map(line).collect::<String>()).unwrap();
-        let results = crate::ansible::events::results(&events).cloned().collect();
-        let recap = crate::ansible::events::Recap::default();
+        let results = evidence::playbook::events::results(&events).cloned().collect();
+        let recap = evidence::playbook::events::Recap::default();
         Outcome { playbook: "x.yml".into(), seconds: 1.0, tasks: 3, changed: 0, recap, results, reports: Vec::new() }
     }
 

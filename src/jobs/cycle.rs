@@ -3,10 +3,10 @@
 use super::Context;
 use super::passes::Wanted;
 use super::run::Run;
-use crate::jobs::record::{Asked, Checks, Record, WITHOUT};
-use crate::observe::{BrokenUnit, Policy};
 use crate::plan::Plan;
-use crate::verdict::ALIVE;
+use evidence::observe::{BrokenUnit, Policy};
+use evidence::record::{Asked, Checks, Record, WITHOUT};
+use evidence::verdict::ALIVE;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use std::time::Duration;
@@ -168,8 +168,9 @@ fn broken(unit: &BrokenUnit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ansible::checks::Check;
-    use crate::verdict::{Kind, Unproved, restart_for_tests};
+    use evidence::playbook::checks::Check;
+    use evidence::testing::restart;
+    use evidence::verdict::{Kind, Unproved};
 
     fn check(id: &str, ok: bool, hint: bool) -> Check {
         Check { id: id.into(), ok, hint, detail: "d".into(), looked: true }
@@ -192,7 +193,7 @@ mod tests {
         let mut record = record();
         record.checks.push(checks("before the reboot", before));
         record.changed(Unproved::Restarting);
-        record.proved(restart_for_tests());
+        record.proved(restart());
         record.checks.push(checks("after the reboot", after));
         record
     }
@@ -260,7 +261,7 @@ mod tests {
         // A restart brings the proof back.
         record.begin_command();
         record.changed(Unproved::Restarting);
-        record.proved(restart_for_tests());
+        record.proved(restart());
         record.state = Some(crate::jobs::observe::across_for_tests(vec![], vec![]));
         record.checks.push(checks("after the reboot", &[check("b", true, false)]));
         record.alive_s = Some(31.0);

@@ -1,10 +1,10 @@
 //! Taking down: the VM, its folder, and the network with the last VM.
 
 use super::Context;
-use super::record::{Phase, Record};
 use crate::ansible::preflight;
 use crate::image;
 use camino::Utf8PathBuf;
+use evidence::record::{Phase, Record};
 use host::failure::{Exit, Failure, with_causes};
 use host::ledger::Leak;
 use host::ledger::folder::{self, Whose};

@@ -3,25 +3,20 @@
 //! Fuzzed as `observe`.
 
 pub mod apply;
-pub(crate) mod attribution;
 pub mod audit;
 pub mod boot;
-mod cases;
+pub mod collect;
 pub mod cycle;
 pub mod down;
-pub mod evidence;
 pub mod experiment;
 pub mod fault;
 pub mod guards;
 pub mod media;
 mod never;
 pub mod observe;
-pub mod page;
-mod parts;
 pub mod passes;
 pub mod prove;
 pub mod reboot;
-pub mod record;
 pub mod run;
 pub mod snapshot;
 pub mod steady;

@@ -1,10 +1,10 @@
 //! The state across a reboot: a look before it, a look after it, and what the difference means.
 
-use super::attribution;
 use super::cycle::led_by;
-use super::record::Record;
 use super::run::{Run, Said};
-use crate::observe::{self, Across, BrokenUnit, Judged, Observation, ObserveError, Policy, State};
+use evidence::attribution;
+use evidence::observe::{self, Across, BrokenUnit, Judged, Observation, ObserveError, Policy, State};
+use evidence::record::Record;
 use host::failure::{Exit, Failure};
 use std::time::Duration;
 use vm::ssh::Session;
@@ -230,8 +230,8 @@ pub(super) fn across_for_tests(findings: Vec<observe::Finding>, broken: Vec<Brok
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{Finding, Section, Severity};
-    use crate::verdict::restart_for_tests;
+    use evidence::observe::{Finding, Section, Severity};
+    use evidence::testing::restart;
 
     fn finding(n: usize, severity: Severity) -> Finding {
         let (id, what) = (format!("sysctl/k{n}"), format!("k{n} was 1 and is 0"));
@@ -243,7 +243,7 @@ mod tests {
     fn record(findings: Vec<Finding>, policy: Policy) -> Record {
         let text = include_str!("../../tests/fixtures/record.json").replace("\"schema\": 1", "\"schema\": 2");
         let mut record: Record = serde_json::from_str(&text).unwrap();
-        record.proved(restart_for_tests());
+        record.proved(restart());
         record.state = Some(across_for_tests(findings, Vec::new()));
         record.findings = policy;
         record

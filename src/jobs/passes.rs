@@ -2,11 +2,11 @@
 //! passes in check mode before and after the reboot, which say whose work did not survive it.
 
 use super::apply::Say;
-use super::record::{CheckMode, Idempotence, Record};
 use super::run::{Run, Said};
-use crate::ansible::deeds;
 use crate::ansible::run::{Applied, Runner};
-use crate::ansible::tried::{self, Compared, Pass, Told};
+use evidence::playbook::deeds;
+use evidence::playbook::tried::{self, Pass, Told, summary};
+use evidence::record::{CheckMode, Idempotence, Record};
 use host::failure::{Exit, Failure, with_causes};
 use std::time::SystemTime;
 
@@ -151,25 +151,6 @@ fn left_out(cost: Option<f64>, so_far: f64) -> Option<String> {
     })
 }
 
-/// What the passes say, in some words.
-pub fn summary(compared: &Compared) -> String {
-    let Compared { judged, undone, allowed, again, unjudged, ran, unseen: _, unused: _ } = compared;
-    let counts = [
-        (allowed.len(), "allowed"),
-        (again.len(), if again.len() == 1 { "changes each time" } else { "change each time" }),
-        (unjudged.len(), "cannot be judged in check mode"),
-        (ran.len(), "ran all the same"),
-    ];
-    let mut words = vec![match (undone.len(), judged) {
-        (0, 0) => "no task could be judged".to_owned(),
-        (0, judged) => format!("nothing is undone, {judged} tasks judged"),
-        (1, judged) => format!("1 of {judged} tasks would do its work again"),
-        (n, judged) => format!("{n} of {judged} tasks would do their work again"),
-    }];
-    words.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
-    words.join(", ")
-}
-
 fn judge_undone(record: &Record) -> Result<(), Failure> {
     let undone = record.undone();
     let Some(first) = undone.first() else { return Ok(()) };
@@ -209,7 +190,7 @@ fn named(told: &[Told]) -> String {
 }
 
 #[cfg(test)]
-pub(super) fn told_for_tests(task: &str) -> Told {
+fn told_for_tests(task: &str) -> Told {
     Told {
         role: "base".into(),
         task: task.into(),
@@ -222,9 +203,10 @@ pub(super) fn told_for_tests(task: &str) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::record::Playbook;
-    use crate::observe::Policy;
-    use crate::verdict::Kind;
+    use evidence::observe::Policy;
+    use evidence::playbook::tried::Compared;
+    use evidence::record::Playbook;
+    use evidence::verdict::Kind;
 
     fn record(undone: usize, policy: Policy) -> Record {
         let text = include_str!("../../tests/fixtures/record.json");
@@ -308,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_apply_ends_what_the_passes_said_and_a_restart_what_they_said_of_the_last() {
-        use crate::verdict::Unproved;
+        use evidence::verdict::Unproved;
         let mut record = record(1, Policy::Fail);
         record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 3, changed: vec![told_for_tests("again")] });
         assert_eq!((record.undone().len(), record.repeated().len()), (1, 1));

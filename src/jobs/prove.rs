@@ -7,10 +7,10 @@
 use super::Context;
 use super::cycle::{Choices, Outcome, cycle};
 use super::passes::Wanted;
-use super::record::Record;
 use crate::ansible::UserVars;
 use crate::plan::Plan;
 use crate::profile::Red;
+use evidence::record::Record;
 use host::failure::{Blame, Exit, Failure};
 use host::names::HostName;
 
@@ -123,7 +123,7 @@ fn reason(record: &Record, red: &Red) -> Option<String> {
     };
     for id in &red.fails {
         let check =
-            |checks: &super::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| (c.ok, c.looked));
+            |checks: &evidence::record::Checks| checks.checks.iter().find(|c| c.id == *id).map(|c| (c.ok, c.looked));
         // What did not look has seen no fault.
         if let Some((_, false)) = check(after) {
             return Some(format!("{id} did not look after the reboot"));
@@ -145,8 +145,8 @@ fn reason(record: &Record, red: &Red) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ansible::checks::Check;
-    use crate::jobs::record::Checks;
+    use evidence::playbook::checks::Check;
+    use evidence::record::Checks;
 
     fn checks(when: &str, oks: [bool; 2]) -> Checks {
         let check = |id: &str, ok| Check { id: id.into(), ok, hint: false, detail: "d".into(), looked: true };
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_the_fault_has_lost_of_the_state_is_no_other_reason_and_no_reason_alone() {
-        let unit = crate::observe::BrokenUnit { unit: "u".into(), what: "u has failed".into(), words: Vec::new() };
+        let unit = evidence::observe::BrokenUnit { unit: "u".into(), what: "u has failed".into(), words: Vec::new() };
         let lost = |after| {
             let mut record = record([true, true], after);
             record.state = Some(crate::jobs::observe::across_for_tests(Vec::new(), vec![unit.clone()]));

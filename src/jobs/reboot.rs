@@ -1,7 +1,7 @@
 //! The reboot stage.
 
 use super::run::Run;
-use crate::verdict::Unproved;
+use evidence::verdict::Unproved;
 use host::failure::Failure;
 use std::time::Duration;
 use vm::reboot::{self, Proof, Restart};

@@ -1,11 +1,11 @@
 //! One run: a plan, its VM's folder, the record of what was done, and the evidence folder.
 
 use super::Context;
-use super::record::{MadeOf, Phase, Record};
 use crate::ansible::UserVars;
 use crate::plan::Plan;
-use crate::report::RunFolder;
-use crate::verdict::ALIVE;
+use evidence::record::{MadeOf, Phase, Record};
+use evidence::report::RunFolder;
+use evidence::verdict::ALIVE;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::presence::Presence;
@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
         if self.vm.path().exists() {
             self.record.save(&self.vm)?;
         }
-        Ok(self.record.publish()?)
+        Ok(evidence::page::publish(&self.record)?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The snapshot stage, and the way back to it.
 
-use super::record::Record;
 use super::run::{Run, alive};
-use crate::verdict::Unproved;
+use evidence::record::Record;
+use evidence::verdict::Unproved;
 use host::deadline::Deadline;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};

@@ -2,7 +2,7 @@
 
 use super::observe::Compared;
 use super::run::{Run, Said};
-use crate::verdict::Unproved;
+use evidence::verdict::Unproved;
 use host::deadline::Deadline;
 use host::failure::{Exit, Failure};
 use host::names::BootId;
@@ -183,7 +183,7 @@ impl Run<'_> {
         self.record.save(&self.vm)?;
         // A run that has not ended has no result; one that had must not keep it.
         if self.record.run.join("result.json").exists() {
-            self.record.publish()?;
+            evidence::page::publish(&self.record)?;
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn restart() -> Restart {
-        crate::verdict::restart_for_tests()
+        evidence::testing::restart()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a boot says of itself once it has settled: kept as evidence, judged by nobody.
 
-use super::record::BootSeen;
 use super::run::Run;
+use evidence::record::BootSeen;
 use host::failure::Failure;
 use vm::console::boots::parts;
 use vm::monitor::events::{console_cuts, read_all};

@@ -8,8 +8,8 @@
 
 use super::run::Run;
 use super::{Context, Progress, down};
-use crate::jobs::record::Record;
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::record::Record;
 use host::deadline::{boottime, sleep_until_boottime};
 use host::dirs::{DirError, Dirs, write_private};
 use host::failure::{Exit, Failure};
@@ -197,7 +197,7 @@ fn remove(vm: &VmDir, name: &str) -> Result<(), Failure> {
     runtime.block_on(async {
         // A VM that runs leaves its evidence, as at the end of a run; one that is dead has left what it could.
         let leaks = match Run::resume(ctx, &expiry.host) {
-            Ok(run) => run.close(false, false, super::record::Asked::Removal).await?.record.leaks,
+            Ok(run) => run.close(false, false, evidence::record::Asked::Removal).await?.record.leaks,
             Err(_) => down::down(&ctx, &expiry.host).await?.leaks,
         };
         for leak in &leaks {

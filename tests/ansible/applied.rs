@@ -4,9 +4,9 @@ use crate::at_hand::block_on;
 use crate::world::{LIMIT, VM, World};
 use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::inventory::Inline;
-use boma_qemu::ansible::reports::Kind;
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::profile::Apply;
+use evidence::playbook::reports::Kind;
 use host::failure::Blame;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! What the plugin tells of the tasks that changed something, with the real Ansible.
 
 use crate::world::World;
-use boma_qemu::ansible::deeds;
+use evidence::playbook::deeds;
 
 #[test]
 fn what_a_task_that_changed_something_was_given_is_told_and_nothing_that_is_hidden() {

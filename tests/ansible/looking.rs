@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use boma_qemu::ansible::AnsibleError;
-use boma_qemu::ansible::checks::{Check, never_looked};
+use evidence::playbook::checks::{Check, never_looked};
 use host::failure::Blame;
 
 const HEAD: &str = "- hosts: all\n  gather_facts: false\n";

@@ -5,9 +5,9 @@ use crate::at_hand::block_on;
 use crate::world::{LIMIT, VM, World};
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;
-use boma_qemu::ansible::tried::{self, Compared, Pass, Told, Tried};
 use boma_qemu::ansible::{AnsibleError, Controller};
 use boma_qemu::profile::Apply;
+use evidence::playbook::tried::{self, Compared, Pass, Told, Tried};
 use host::failure::Blame;
 use host::secrets;
 

@@ -1,12 +1,12 @@
 //! A VM's stand-in: an ssh server in a network namespace, where the real host's address would answer too.
 
 use crate::at_hand::{ansible, block_on};
-use boma_qemu::ansible::checks::Check;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Applied, Outcome, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, guard};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::playbook::checks::Check;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};

@@ -1,9 +1,9 @@
 //! The end of the shared VM: a change that goes wrong, its repair, and the removal. By its name the last of all tests.
 
+use crate::access::failure;
 use crate::applied::{Applied, applied};
 use crate::modes::signs;
 use serde_json::{Value, json};
-use vm::access::failure;
 
 /// A comma too many.
 const BREAK: &str = "printf '{\"log-driver\": \"journald\",}' >/etc/docker/daemon.json";

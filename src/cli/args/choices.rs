@@ -1,10 +1,10 @@
 //! What can be chosen from on the command line, and what each choice is to the rest of the program.
 
 use crate::jobs::passes::Wanted;
-use crate::observe::Policy;
-use crate::verdict::ALIVE;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
+use evidence::observe::Policy;
+use evidence::verdict::ALIVE;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use vm::reboot::{Choice, Mode, Pattern, Trigger, seconds};
@@ -141,21 +141,6 @@ impl From<CheckModeArgs> for Wanted {
     }
 }
 
-impl ValueEnum for Policy {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            Self::Report => "Only report it",
-            Self::Fail => "What others can depend on fails the run (exit 6)",
-            Self::Strict => "Every loss fails it, and so does a part of the state that could not be seen",
-        };
-        Some(PossibleValue::new(self.name()).help(help))
-    }
-}
-
 /// How and when the machine is restarted.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ViaArgs {
@@ -186,16 +171,6 @@ impl From<ViaArgs> for Choice {
             (None, None) => Trigger::Now,
         };
         Self { via: args.via, trigger, during: args.during.map(|During(mode)| mode) }
-    }
-}
-
-impl ValueEnum for Mode {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()).help(self.help()))
     }
 }
 

@@ -1,9 +1,8 @@
 //! What the passes over the playbooks say, as the verdict has it.
 
 use super::SHOWN;
-use crate::ansible::tried::{Compared, Told};
-use crate::jobs::passes::summary;
-use crate::jobs::record::{CheckMode, Record};
+use evidence::playbook::tried::{Compared, Told, summary};
+use evidence::record::{CheckMode, Record};
 use host::visible::line;
 use std::fmt::Write;
 
@@ -51,7 +50,7 @@ fn write_told(told: &[Told], out: &mut String) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::record::Idempotence;
+    use evidence::record::Idempotence;
 
     fn told(task: &str, said: &str) -> Told {
         Told {

@@ -2,15 +2,15 @@
 //! could not be had once (a machine, a shell) is not tried again.
 
 use super::super::media::{self, Booted, boot_media};
-use super::super::{Context, down, evidence};
+use super::super::{Context, collect, down};
 use super::Wanted;
 use crate::audit::condition::Condition;
 use crate::audit::outcome::{Seen, Verdict};
 use crate::audit::probe::Probe;
 use crate::audit::runtime::console::{self, Course};
 use crate::audit::runtime::{self, Answer, Asked};
-use crate::report::RunFolder;
 use camino::Utf8Path;
+use evidence::report::RunFolder;
 use host::cmd::Cmd;
 use host::deadline::Deadline;
 use host::failure::{Blame, Exit, Failure};
@@ -157,9 +157,9 @@ impl<'a> Machine<'a> {
     }
 
     fn keep_files(&self, vm: &VmDir) {
-        let mut kept = evidence::of_monitor(&self.folder, vm);
+        let mut kept = collect::of_monitor(&self.folder, vm);
         kept.push(self.folder.copy(&vm.machine(), "machine.json"));
-        evidence::note_missing(&self.ctx, kept);
+        collect::note_missing(&self.ctx, kept);
     }
 }
 

@@ -9,10 +9,10 @@ use crate::audit::image::{self, Image};
 use crate::audit::outcome::Seen;
 use crate::audit::schedule::World;
 use crate::jobs::Context;
-use crate::report::RunFolder;
 use ::host::failure::{Exit, Failure};
 use ::host::programs;
 use camino::Utf8PathBuf;
+use evidence::report::RunFolder;
 
 /// The real world.
 pub(super) struct Real<'a> {

@@ -1,31 +1,24 @@
 //! The experiment: from one applied state, each mode of restart so-and-so often, everything measured.
 
-pub mod expect;
 mod one;
-pub mod record;
-#[cfg(test)]
-pub(crate) mod sample;
 mod steps;
 
 use super::run::Run;
 use super::stop::asked;
 use super::{Context, Progress};
-use crate::jobs::page;
-use crate::jobs::record::{Asked, Phase};
 use crate::plan::Plan;
-use crate::report::junit::{self, Case};
-use crate::report::{RunFolder, html};
+use evidence::experiment::record::{Experiment, OneRun};
+use evidence::experiment::{Wanted, outcome, why};
+use evidence::page;
+use evidence::record::{Asked, Phase};
+use evidence::report::junit::{self, Case};
+use evidence::report::{RunFolder, html};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use one::Terms;
-use record::{Experiment, OneRun, Wanted};
 use std::time::Instant;
 use steps::Steps;
-use vm::reboot::Mode;
 use vm::snapshot::Taken;
-
-/// The most runs of one mode; a run takes a minute and more.
-pub const MOST_RUNS: usize = 100;
 
 /// How an experiment ended.
 #[derive(Debug)]
@@ -36,22 +29,6 @@ pub struct Outcome {
     pub folder: RunFolder,
     /// The VM, if it is still there.
     pub kept: Option<HostName>,
-}
-
-impl Wanted {
-    /// Refuse what makes no sense, before anything is done.
-    pub fn check(&self) -> Result<(), Failure> {
-        let usage = |what: String| Err(Failure::new(Exit::Usage, what));
-        let twice = |(n, mode): &(usize, &Mode)| self.modes[..*n].contains(mode);
-        if let Some((_, mode)) = self.modes.iter().enumerate().find(twice) {
-            return usage(format!("--modes names {mode} twice; --runs says how often each is run"));
-        }
-        match (self.modes.is_empty(), self.runs) {
-            (true, _) => usage("--modes names no mode".into()),
-            (_, 1..=MOST_RUNS) => Ok(()),
-            (_, runs) => usage(format!("--runs {runs}: a mode can be run from 1 to {MOST_RUNS} times")),
-        }
-    }
 }
 
 /// Run an experiment on the VM that is up; where there is none, bring one up by `plan` and remove it at the end,
@@ -183,44 +160,6 @@ fn own_folder(run: &Run<'_>, wanted: &Wanted) -> Result<RunFolder, Failure> {
     Ok(folder)
 }
 
-/// The verdict in one sentence.
-pub fn headline(all: &Experiment) -> String {
-    let (host, made, planned) = (&all.host, all.runs.len(), all.order.len());
-    let right = all.runs.iter().filter(|run| run.passed()).count();
-    match all.exit {
-        Some(Exit::Interrupted) => format!("STOPPED: {host}, after {made} of {planned} runs"),
-        _ if made < planned => format!("NOT FINISHED: {host}, {made} of {planned} runs, {right} as they must be"),
-        Some(Exit::Passed) => format!("AS EXPECTED: {host} did what every mode must do, in all {made} runs"),
-        Some(Exit::Leaked) => {
-            format!("LEAKED: {host} did as expected in all {made} runs, but something was left on this host")
-        }
-        _ => format!("NOT AS EXPECTED: {host}, {right} of {made} runs as they must be"),
-    }
-}
-
-/// Why an experiment did not pass, as one failure.
-pub fn why(all: &Experiment) -> Option<Failure> {
-    let worst = all.runs.iter().filter(|run| Some(run.exit()) == all.exit);
-    let told: Vec<_> = worst.map(|run| format!("{} ({})", run.folder, outcome(run))).collect();
-    match (&all.failure, all.exit) {
-        (_, None | Some(Exit::Passed | Exit::Leaked)) => None,
-        (Some(failure), Some(exit)) if failure.exit == exit => Some(failure.clone()),
-        (_, Some(exit)) => Some(Failure::new(exit, format!("not as they must be: {}", told.join("; ")))),
-    }
-}
-
-/// What came of a run, in one line.
-fn outcome(one: &OneRun) -> String {
-    let wrong = one.wrong();
-    let line = match wrong.is_empty() {
-        true => {
-            one.milestones.iter().map(|(milestone, at)| format!("{milestone} {at:.1}")).collect::<Vec<_>>().join(", ")
-        }
-        false => wrong.join("; "),
-    };
-    line.lines().next().unwrap_or_default().to_owned()
-}
-
 fn left(all: &Experiment) -> String {
     let runs = all.order.len() - all.runs.len();
     match all.left_s() {
@@ -269,30 +208,4 @@ fn cases(all: &Experiment) -> Vec<Case> {
         note: None,
     });
     runs.chain(early).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::Policy;
-    use crate::verdict::ALIVE;
-
-    fn wanted(modes: &[Mode], runs: usize) -> Wanted {
-        Wanted { modes: modes.to_vec(), runs, seed: 1, findings: Policy::Fail, timeout_s: None, watch_for: ALIVE }
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_by_name() {
-        assert!(wanted(&[Mode::Reset, Mode::Guest], 2).check().is_ok());
-        for (modes, runs, word) in [
-            (vec![Mode::Reset, Mode::Guest, Mode::Reset], 1, "reset twice"),
-            (vec![], 1, "no mode"),
-            (vec![Mode::Guest], 0, "--runs 0"),
-            (vec![Mode::Guest], MOST_RUNS + 1, "--runs 101"),
-        ] {
-            let failure = wanted(&modes, runs).check().unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.to_string().contains(word), "{failure}");
-        }
-    }
 }

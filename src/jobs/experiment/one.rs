@@ -1,13 +1,13 @@
 //! One run of an experiment: back to the snapshot, a restart, and all that is measured of it.
 
-use super::expect::{self, Deviation};
-use super::record::{Fates, OneRun};
-use crate::experiment::marks::{self, since_uptime};
-use crate::experiment::{Markers, Milestone, Milestones, Planted, Traces, markers};
 use crate::jobs::run::Run;
 use crate::jobs::stop::or_stopped;
-use crate::observe::{Finding, Policy};
-use crate::report::RunFolder;
+use evidence::experiment::expect::{self, Deviation};
+use evidence::experiment::marks::{self, since_uptime};
+use evidence::experiment::record::{Fates, OneRun};
+use evidence::experiment::{Markers, Milestone, Milestones, Planted, Traces, markers};
+use evidence::observe::{Finding, Policy};
+use evidence::report::RunFolder;
 use host::failure::{Exit, Failure};
 use host::shell::quoted;
 use std::cell::{Cell, RefCell};
@@ -194,7 +194,7 @@ impl Run<'_> {
         }
         let checks = last.map(|last| last.checks.clone()).unwrap_or_default();
         let failed = checks.iter().filter(|check| check.is_red());
-        let deviation = |check: &crate::ansible::checks::Check| Deviation {
+        let deviation = |check: &evidence::playbook::checks::Check| Deviation {
             id: format!("check/{}", check.id),
             expected: "ok".into(),
             saw: check.detail.clone(),

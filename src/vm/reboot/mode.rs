@@ -1,5 +1,7 @@
 //! The ways in which a machine can restart, by name.
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -85,6 +87,16 @@ impl Mode {
             Self::Kexec => "`systemctl kexec` in the guest: a new kernel, no reset of the machine",
             Self::SoftReboot => "`systemctl soft-reboot` in the guest: a new userspace, the same kernel; no reboot",
         }
+    }
+}
+
+impl ValueEnum for Mode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.help()))
     }
 }
 

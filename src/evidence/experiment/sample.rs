@@ -1,0 +1,49 @@
+//! A small experiment, for tests of what is shown of one.
+
+use super::expect::{Deviation, of_markers, of_marks};
+use super::record::{Experiment, Fates, OneRun};
+use super::wanted::Wanted;
+use crate::experiment::marks::Kind;
+use crate::experiment::{Fate, Mark, Marker, Milestone, Planted};
+use crate::observe::Policy;
+use crate::verdict::ALIVE;
+use vm::reboot::Mode;
+
+fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3], marks: Vec<Mark>) -> OneRun {
+    let planted = Planted {
+        uptime_s: 1.0,
+        open_s: 0.04,
+        attempts: 1,
+        file_system: "ext2/ext3".into(),
+        dirty_expire_s: 30.0,
+        flushes: Some(7),
+    };
+    let fates: Vec<_> = Marker::ALL.into_iter().zip(fates).collect();
+    let mut run = OneRun::begin(number, 1, mode);
+    run.seconds = 2.0 * settled;
+    run.milestones.pass(Milestone::Settled, settled);
+    run.deviations = of_markers(mode, &fates, "written 0.05 s before asking");
+    run.deviations.extend(of_marks(mode, &marks));
+    run.markers = Some(Fates { planted, before_asking_s: 0.01, fates });
+    run.marks = Some(marks);
+    run.checks = Some(Vec::new());
+    run
+}
+
+/// Three of four runs: a good reset, a power-loss that lost nothing, and a reset after which a check failed.
+pub fn experiment() -> Experiment {
+    use Fate::{Lost, Survived};
+    let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
+    let modes = vec![Mode::Reset, Mode::PowerLoss];
+    let mut all = Experiment::begin(
+        &Wanted { modes, runs: 2, seed: 1, findings: Policy::Report, timeout_s: None, watch_for: ALIVE },
+        &record,
+    );
+    let replayed = || vec![Mark { kind: Kind::JournalReplayed, line: "EXT4-fs (vda2): recovery complete".into() }];
+    all.add(run(1, Mode::Reset, 41.0, [Survived, Lost, Survived], replayed()));
+    all.add(run(2, Mode::PowerLoss, 50.0, [Survived, Lost, Survived], Vec::new()));
+    let mut bad = run(3, Mode::Reset, 43.0, [Survived, Lost, Survived], replayed());
+    bad.deviations.push(Deviation { id: "check/docker".into(), expected: "ok".into(), saw: "dead".into() });
+    all.add(bad);
+    all
+}

@@ -1,0 +1,81 @@
+//! A run as the cases of a `junit.xml`.
+
+use crate::playbook::tried::Told;
+use crate::record::{CheckMode, Record};
+use crate::report::junit::Case;
+use crate::verdict::Kind;
+use host::failure::Exit;
+
+/// The cases of a run.
+pub(super) fn of(record: &Record) -> Vec<Case> {
+    let phases = record.phases.iter().map(|phase| Case {
+        suite: "phases".into(),
+        name: phase.name.clone(),
+        seconds: Some(phase.seconds),
+        failure: (!phase.ok).then(|| phase.outcome.clone()),
+        note: None,
+    });
+    let checks = record.checks.iter().flat_map(|run| {
+        run.checks.iter().map(|check| Case {
+            suite: format!("checks {}", run.when),
+            name: check.id.clone(),
+            seconds: None,
+            failure: check.is_red().then(|| check.detail.clone()),
+            note: None,
+        })
+    });
+    let leaks = record.leaks.iter().map(|leak| Case {
+        suite: "leaks".into(),
+        name: leak.what.clone(),
+        seconds: None,
+        failure: Some(leak.why.clone()),
+        note: None,
+    });
+    let losses = record.losses();
+    let findings = record.state.iter().flat_map(|state| {
+        state.judged.findings.iter().map(|finding| {
+            let set_by = finding.set_by.as_ref().map(|task| format!("; {task}")).unwrap_or_default();
+            let said = format!("{}{set_by}", finding.what);
+            Case {
+                suite: "state across the reboot".into(),
+                name: finding.id.clone(),
+                seconds: None,
+                failure: losses.iter().any(|loss| loss.id == finding.id).then(|| said.clone()),
+                note: Some(said),
+            }
+        })
+    });
+    phases.chain(checks).chain(findings).chain(passes(record)).chain(leaks).chain([verdict(record)]).collect()
+}
+
+/// The tasks that a second run or a pass in check mode names.
+fn passes(record: &Record) -> Vec<Case> {
+    let said = |told: &Told| if told.said.is_empty() { "it changed something".to_owned() } else { told.said.clone() };
+    let case = |suite: &str, told: &Told, red: bool| Case {
+        suite: suite.to_owned(),
+        name: told.to_string(),
+        seconds: None,
+        failure: red.then(|| said(told)),
+        note: Some(said(told)),
+    };
+    let compared = record.check_mode.as_ref().and_then(CheckMode::compared);
+    let undone = compared.into_iter().flat_map(|compared| &compared.undone);
+    let undone = undone.map(|told| case("check mode after the reboot", told, !record.undone().is_empty()));
+    let repeated = record.repeated().iter().map(|told| case("second run of the playbooks", told, true));
+    repeated.chain(undone).collect()
+}
+
+/// The verdict as a case of its own: no file of green cases without a word that nothing is proved.
+fn verdict(record: &Record) -> Case {
+    let kind = record.verdict().kind();
+    let (suite, name) = ("verdict".to_owned(), "what runs now came back from a restart".to_owned());
+    let said = super::headline(record);
+    let is_step = kind == Kind::Unfinished && record.exit == Some(Exit::Passed);
+    let (failure, note) = match kind {
+        Kind::Passed | Kind::Leaked => (None, None),
+        Kind::WithoutReboot | Kind::NotRebooted | Kind::NotApplied => (None, Some(said)),
+        Kind::Unfinished if is_step => (None, Some(said)),
+        Kind::Unfinished | Kind::Failed | Kind::NoVerdict | Kind::Stopped => (Some(said), None),
+    };
+    Case { suite, name, seconds: None, failure, note }
+}

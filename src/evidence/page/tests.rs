@@ -1,0 +1,223 @@
+use super::*;
+use crate::record::{Checks, Phase};
+use crate::report::html::parts::{Mood, Weight};
+use crate::verdict::Kind;
+use host::failure::Failure;
+use serde_json::json;
+
+fn record() -> Record {
+    serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap()
+}
+
+/// A run's folder with a console of two boots, in which the rules found three lines.
+fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+    let keep = tempfile::tempdir().unwrap();
+    let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+    let filler = |from: u32| (from..from + 20).map(|n| format!("[    {n}.000000] line {n}\r\n")).collect::<String>();
+    let failed = "[\u{1b}[0;1;31mFAILED\u{1b}[0m] Failed to start caddy.service - Proxy.\r\n";
+    let oom = "[   30.5] Out of memory: Killed process 901 (python3)\r\n";
+    let (first, second) = (filler(1), format!("{}{failed}{oom}{}{failed}", filler(21), filler(41)));
+    std::fs::write(dir.join("console.log"), format!("{first}{second}")).unwrap();
+    let at = |n: usize, of: &str| first.len() + second.match_indices(of).nth(n).unwrap().0;
+    let rule = |id: &str, severity: &str, offset: usize| {
+        (
+            "console-rule",
+            json!({"id": id, "severity": severity, "fatal": false, "means": "it means", "line": "x", "offset": offset}),
+        )
+    };
+    let events = [
+        ("boot", json!({"n": 1, "offset": 0})),
+        ("boot", json!({"n": 2, "offset": first.len()})),
+        rule("unit-failed", "warning", at(0, failed)),
+        rule("oom-kill", "error", at(0, oom)),
+        rule("unit-failed", "warning", at(1, failed)),
+    ];
+    let line = |(n, (kind, data)): (usize, &(&str, serde_json::Value))| {
+        json!({"seq": n + 1, "wall": 0.0, "mono": 0.0, "source": "console", "kind": kind, "data": data}).to_string()
+            + "\n"
+    };
+    std::fs::write(dir.join("events.ndjson"), events.iter().enumerate().map(line).collect::<String>()).unwrap();
+    std::fs::write(dir.join("started"), "2026-06-17T06:00:00.000Z\ncycle askari\n").unwrap();
+    std::fs::create_dir_all(dir.join("guest")).unwrap();
+    std::fs::write(dir.join("guest/nft.txt"), "x").unwrap();
+    (keep, dir)
+}
+
+#[test]
+fn matches_close_to_each_other_are_one_place_of_the_boot_that_they_are_in() {
+    let (_keep, dir) = folder();
+    let page = of(&record(), &dir);
+    let told: Vec<_> = page.console.iter().map(|h| (h.part.as_str(), h.rules.len(), h.lines.len())).collect();
+    assert_eq!(told, [("boot 2", 2, 3 + 2 + 5), ("boot 2", 1, 3 + 1)]);
+    let matched: Vec<_> = page.console[0].lines.iter().filter(|l| l.matched).map(|l| l.text.as_str()).collect();
+    assert_eq!(
+        matched,
+        ["[FAILED] Failed to start caddy.service - Proxy.", "[   30.5] Out of memory: Killed process 901 (python3)"]
+    );
+}
+
+#[test]
+fn a_damaged_journal_is_told_in_the_place_of_what_matched() {
+    let (_keep, dir) = folder();
+    std::fs::write(dir.join("events.ndjson"), "{\"seq\":1}\n").unwrap();
+    let page = of(&record(), &dir);
+    assert_eq!((page.console.len(), page.console[0].rules[0].weight), (1, Weight::Critical));
+    assert!(page.console[0].rules[0].means.contains("damaged at line 1"), "{}", page.console[0].rules[0].means);
+}
+
+#[test]
+fn the_page_names_the_command_and_the_files() {
+    let (_keep, dir) = folder();
+    let page = of(&record(), &dir);
+    assert_eq!(page.command, "cycle askari");
+    let files: Vec<_> = page.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(files, ["result.json", "console.log", "events.ndjson", "started", "guest/nft.txt"]);
+}
+
+#[test]
+fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
+    let (_keep, dir) = folder();
+    let mut record = record();
+    let phase = |name: &str, ok| Phase { name: name.into(), seconds: 1.0, ok, outcome: "o".into() };
+    record.phases = vec![phase("check", false), phase("reboot", true), phase("assert", false), phase("down", false)];
+    record.fail(&Failure::new(Exit::Verify, "1 of 1 checks failed after the reboot: port").next("look at the port"));
+    let check =
+        |ok| crate::playbook::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into(), looked: true };
+    let checks = |when: &str, ok| Checks { when: when.into(), checks: vec![check(ok)] };
+    record.checks = vec![checks("before the reboot", true), checks("after the reboot", false)];
+    let page = of(&record, &dir);
+    let verdict = &page.verdict;
+    assert_eq!((verdict.mood, verdict.failed_in.as_deref()), (Mood::Bad, Some("phase assert")));
+    assert!(verdict.headline.starts_with("FAILED: askari did not come back right"));
+    assert_eq!(verdict.signs.len(), 1, "{:?}", verdict.signs);
+    assert!(verdict.signs[0].contains("boot 2") && verdict.signs[0].contains("Failed to start caddy.service"));
+    assert!(verdict.commands.is_empty(), "the VM is gone");
+    assert_eq!(verdict.next[0], "Look at the port.");
+    assert!(verdict.next[1].starts_with("The change does not survive"));
+    assert_eq!((page.first_after, page.checks[0].answers.len()), (Some(1), 2));
+}
+
+#[test]
+fn a_page_can_be_written_again_from_the_evidence_alone() {
+    let (_keep, dir) = folder();
+    assert!(again(&dir).unwrap_err().to_string().contains("result.json is no result of a run"));
+    std::fs::write(dir.join("result.json"), "{\"schema\": 1}").unwrap();
+    assert_eq!(again(&dir).unwrap_err().exit, Exit::Usage);
+    std::fs::write(dir.join("result.json"), serde_json::to_string(&record()).unwrap()).unwrap();
+    let page = std::fs::read_to_string(again(&dir).unwrap()).unwrap();
+    assert!(page.contains("Out of memory: Killed process 901") && page.contains("cycle askari"));
+}
+
+#[test]
+fn boots_without_figures_say_why_and_those_with_them_show_the_slowest_units() {
+    let (_keep, dir) = folder();
+    let unit = |n: u32| json!({"name": format!("u{n}.service"), "at_s": n, "took_s": n, "failed": n == 1});
+    let timeline = json!({
+        "boot_id": "6f1e2b1c-8f0e-4f0e-9d59-3a4b5c6d7e8f", "kernel": "6.12", "systemd": "257", "os": "Debian",
+        "stages": {"firmware_s": null, "loader_s": null, "kernel_s": 3.0, "initrd_s": null, "userspace_s": 9.0},
+        "units": (1..40).map(unit).collect::<Vec<_>>(), "chain": ["u9.service", "u2.service", "gone.service"]
+    });
+    std::fs::create_dir_all(dir.join("timeline")).unwrap();
+    std::fs::write(dir.join("timeline/2-boot-2.json"), timeline.to_string()).unwrap();
+    let mut record = record();
+    let seen = |console: &str, file: Option<&str>, why: Option<&str>| BootSeen {
+        console: console.into(),
+        stages: None,
+        file: file.map(str::to_owned),
+        why: why.map(str::to_owned),
+    };
+    record.boots = vec![seen("boot-1", None, Some("no sudo")), seen("boot-2", Some("timeline/2-boot-2.json"), None)];
+    let page = of(&record, &dir);
+    assert_eq!(page.boots[0].missing.as_deref(), Some("no sudo"));
+    let boot = &page.boots[1];
+    assert_eq!(boot.stages, [("kernel".to_owned(), 3.0), ("userspace".to_owned(), 9.0)]);
+    assert_eq!(boot.units.len(), SLOWEST);
+    assert_eq!((boot.units[0].name.as_str(), boot.units[1].name.as_str()), ("u1.service", "u29.service"));
+    assert_eq!(boot.chain.iter().map(|unit| unit.name.as_str()).collect::<Vec<_>>(), ["u9.service", "u2.service"]);
+    assert!(page.facts.iter().any(|fact| fact.label == "guest" && fact.value.contains("systemd 257")));
+}
+
+/// A result of the first format in which all checks hold.
+fn old_and_green() -> serde_json::Value {
+    let mut old: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/fixtures/run/result.json")).unwrap();
+    (old["exit"], old["failure"]) = (json!("passed"), json!(null));
+    for check in old["checks"][1]["checks"].as_array_mut().unwrap() {
+        check["ok"] = json!(true);
+    }
+    old
+}
+
+#[test]
+fn a_result_of_the_first_format_is_judged_by_what_it_holds() {
+    let red: Record = serde_json::from_str(include_str!("../../../tests/fixtures/run/result.json")).unwrap();
+    assert_eq!(red.verdict().kind(), Kind::Failed);
+    assert!(headline(&red).starts_with("FAILED: askari did not come back right"), "{}", headline(&red));
+    let green: Record = serde_json::from_value(old_and_green()).unwrap();
+    assert_eq!(green.verdict().kind(), Kind::Passed);
+    assert_eq!(headline(&green), "PASSED: askari came back from its reboot; its state was not compared");
+}
+
+#[test]
+fn what_a_file_says_of_its_own_verdict_is_not_believed() {
+    let mut killed = old_and_green();
+    (killed["schema"], killed["finished"], killed["exit"]) = (json!(2), json!(false), json!(null));
+    killed["verdict"] = json!({"kind": "passed"});
+    let killed: Record = serde_json::from_value(killed).unwrap();
+    assert_eq!(killed.verdict().kind(), Kind::Unfinished);
+    assert!(headline(&killed).starts_with("UNFINISHED: askari"), "{}", headline(&killed));
+    let (_keep, dir) = folder();
+    assert_eq!(of(&killed, &dir).verdict.mood, Mood::Open);
+    // The second format keeps what the first could not: without it, the same checks prove nothing.
+    let mut bare = old_and_green();
+    bare["schema"] = json!(2);
+    let bare: Record = serde_json::from_value(bare).unwrap();
+    assert_eq!(bare.verdict().kind(), Kind::NotApplied);
+}
+
+/// A task that a pass over the playbooks names.
+fn told(task: &str) -> crate::playbook::tried::Told {
+    let (role, place, said) = ("base".into(), "/r/main.yml:3".into(), String::new());
+    crate::playbook::tried::Told { role, task: task.into(), place, item: String::new(), said }
+}
+
+#[test]
+fn playbooks_that_are_never_done_are_no_host_that_did_not_come_back() {
+    use crate::record::Idempotence;
+    let mut record = record();
+    record.idempotence = Some(Idempotence { seconds: 1.0, tasks: 3, changed: vec![told("Token")] });
+    record.fail(&Failure::new(Exit::Verify, "the playbooks are not idempotent"));
+    let said = "FAILED: the playbooks of askari change something each time: base: Token (/r/main.yml:3)";
+    assert_eq!(headline(&record), said);
+    record.proved(crate::testing::restart());
+    assert_eq!(headline(&record), said, "after a reboot, too");
+    let check =
+        |ok| crate::playbook::checks::Check { id: "port".into(), ok, hint: false, detail: "d".into(), looked: true };
+    record.checks.push(Checks { when: "after the reboot".into(), checks: vec![check(false)] });
+    assert!(headline(&record).contains("did not come back right"), "{}", headline(&record));
+}
+
+#[test]
+fn a_task_whose_work_is_gone_is_the_headline_and_a_case_where_nothing_else_is_wrong() {
+    use crate::observe::Policy;
+    use crate::playbook::tried::Compared;
+    use crate::record::CheckMode;
+    let mut record = record();
+    record.proved(crate::testing::restart());
+    record.findings = Policy::Fail;
+    let compared = Compared { judged: 2, undone: vec![told("Settings")], ..Compared::default() };
+    record.check_mode = Some(CheckMode::Compared { seconds: 2.0, compared });
+    record.fail(&Failure::new(Exit::Verify, "1 task would do its work again"));
+    assert!(
+        headline(&record).ends_with("base: Settings (/r/main.yml:3) would do its work again"),
+        "{}",
+        headline(&record)
+    );
+    let red = |record: &Record| {
+        let cases = crate::page::cases::of(record);
+        cases.iter().any(|case| case.suite.starts_with("check mode") && case.failure.is_some())
+    };
+    assert!(red(&record));
+    record.findings = Policy::Report;
+    assert!(!red(&record), "what is only reported fails no case");
+}

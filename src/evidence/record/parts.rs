@@ -1,0 +1,157 @@
+//! What a record is made of.
+
+use crate::playbook::checks::Check;
+use crate::playbook::events::Recap;
+use crate::playbook::reports::Report;
+use crate::playbook::tried::{Compared, Told};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use vm::timeline::Stages;
+
+/// What the VM was made of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// The golden image.
+    pub image: String,
+    /// Its SHA-512, where it is known.
+    pub image_sha512: Option<String>,
+    /// The accelerator, and why that one.
+    pub accel: String,
+    /// QEMU's version, in its own words.
+    pub qemu: String,
+    /// ansible-core's version; empty until it was asked.
+    pub ansible: String,
+    /// The network mode.
+    pub net: String,
+    /// What the guest may reach.
+    pub egress: String,
+    /// The certificate tier.
+    pub certs: String,
+    /// The extra variables of the last `apply`: the overlays' files, and what was given by name, without values.
+    pub extra_vars: Vec<String>,
+}
+
+/// One phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether it did what it is for.
+    pub ok: bool,
+    /// What came of it, in one line.
+    pub outcome: String,
+}
+
+/// One playbook run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Playbook {
+    /// The playbook.
+    pub playbook: Utf8PathBuf,
+    /// Whether it counts as applied.
+    pub ok: bool,
+    /// How long it took.
+    pub seconds: f64,
+    /// How long it would take over what it did, in seconds: an estimate; none where it failed, or is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_done_s: Option<f64>,
+    /// Tasks that ran on the VM.
+    pub tasks: usize,
+    /// Tasks that changed something.
+    pub changed: usize,
+    /// Ansible's own recap of the VM; all zero if the playbook did not come to its end.
+    pub recap: Recap,
+    /// The tasks that failed, in their order.
+    pub failed: Vec<FailedTask>,
+    /// What is no failure and has to be known.
+    #[serde(default)]
+    pub reports: Vec<Report>,
+}
+
+/// A task that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailedTask {
+    /// The task.
+    pub task: String,
+    /// File and line.
+    pub place: String,
+    /// Its words.
+    pub message: String,
+    /// Whether the playbook went on all the same: the failure was ignored or rescued.
+    pub went_on: bool,
+}
+
+/// A second run of the playbooks, which should have nothing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Idempotence {
+    /// How long it took.
+    pub seconds: f64,
+    /// Tasks that ran on the VM.
+    pub tasks: usize,
+    /// What it changed on the VM all the same.
+    pub changed: Vec<Told>,
+}
+
+/// The passes in check mode around a reboot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "looked", rename_all = "kebab-case")]
+pub enum CheckMode {
+    /// They were left out.
+    LeftOut {
+        /// Why, and how to have them.
+        why: String,
+    },
+    /// They were made.
+    Compared {
+        /// How long both took, in seconds.
+        seconds: f64,
+        /// What they say.
+        #[serde(flatten)]
+        compared: Compared,
+    },
+}
+
+impl CheckMode {
+    /// What they say, if they were made.
+    pub fn compared(&self) -> Option<&Compared> {
+        match self {
+            Self::LeftOut { .. } => None,
+            Self::Compared { compared, .. } => Some(compared),
+        }
+    }
+}
+
+/// What a boot said of itself when it had settled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BootSeen {
+    /// Which part of the console log it is in (`boot-2`).
+    pub console: String,
+    /// How long its stages took, by systemd's own figures; none if it could not be asked.
+    pub stages: Option<Stages>,
+    /// The file in the evidence that has all figures (a [`vm::timeline::Timeline`]).
+    pub file: Option<String>,
+    /// Why there are none, if so.
+    pub why: Option<String>,
+}
+
+/// One run of the verify playbook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checks {
+    /// `before the reboot`, `after the reboot`, or `without a reboot`.
+    pub when: String,
+    /// What each check said.
+    pub checks: Vec<Check>,
+}
+
+impl Checks {
+    /// The checks that failed or did not look; hints never count.
+    pub fn failed(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.is_red())
+    }
+
+    /// How many looked at something and could have failed.
+    pub fn looked(&self) -> usize {
+        self.checks.iter().filter(|check| check.looked && !check.hint).count()
+    }
+}
