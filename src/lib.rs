@@ -13,7 +13,6 @@ pub mod ansible;
 pub mod audit;
 pub mod cli;
 pub mod doctor;
-pub mod hostile;
 pub mod image;
 pub mod jobs;
 pub mod plan;

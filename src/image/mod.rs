@@ -24,7 +24,7 @@ mod recipe;
 mod record;
 #[cfg(test)]
 mod record_tests;
-pub(crate) mod sums;
+pub mod sums;
 mod tools;
 mod trust;
 mod watch;
@@ -34,7 +34,7 @@ pub use catalogue::{Catalogue, Entry, Recipe, Source, Wanted};
 pub use error::{ImageError, Patience};
 pub use http::status_of;
 pub use left::clear;
-pub(crate) use range::content_range;
+pub use range::{ContentRange, content_range};
 pub use record::{Origin, Record, Stamp};
 pub use watch::{Silent, Terminal, Watch};
 

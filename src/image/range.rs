@@ -2,7 +2,7 @@
 
 /// A `Content-Range: bytes first-last/total` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ContentRange {
+pub struct ContentRange {
     /// The first byte's offset.
     pub first: u64,
     /// The last byte's offset, included.
@@ -31,7 +31,7 @@ pub(super) enum Answer {
 }
 
 /// Read a Content-Range header.
-pub(crate) fn content_range(header: &str) -> Option<ContentRange> {
+pub fn content_range(header: &str) -> Option<ContentRange> {
     let (range, total) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);

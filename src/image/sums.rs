@@ -19,7 +19,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// The digest that a SHA512SUMS text gives for a file name.
 ///
 /// Lines are `<128 hex digits> <space><space or *><name>`; other lines are ignored, as `sha512sum -c` does.
-pub(crate) fn find(text: &str, file: &str) -> Option<String> {
+pub fn find(text: &str, file: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (digest, rest) = line.split_once(' ')?;
         let name = rest.strip_prefix([' ', '*'])?;

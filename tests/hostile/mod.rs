@@ -6,9 +6,8 @@
 mod drive;
 mod guest;
 
-use crate::ansible::{checks, events};
-use crate::image::{content_range, sums};
-use crate::profile::Profile;
+use boma_qemu::image::{content_range, sums};
+use boma_qemu::profile::Profile;
 use boot_media::medium::{Damage, Medium};
 use boot_media::seed::iso;
 use camino::Utf8Path;
@@ -16,6 +15,7 @@ pub use drive::nbd;
 use evidence::attribution::name_tasks;
 use evidence::observe::{self, Diff};
 use evidence::playbook::deeds::Deed;
+use evidence::playbook::{checks, events};
 pub use guest::guest;
 use host::visible;
 use std::future::Future;

@@ -1,9 +1,8 @@
 //! What a guest answers to a question, over ssh or its console.
 
-use crate::audit::Probe;
-use crate::audit::outcome::Verdict;
-use crate::audit::runtime::{self, Answer, Asked, disks};
-use crate::{ready, snapshot, timeline};
+use boma_qemu::audit::Probe;
+use boma_qemu::audit::outcome::Verdict;
+use boma_qemu::audit::runtime::{self, Answer, Asked, disks};
 use camino::Utf8Path;
 use evidence::experiment::{Markers, Planted, marks};
 use sha2::{Digest, Sha256};
@@ -14,6 +13,7 @@ use vm::access::Cause;
 use vm::access::facts::Facts;
 use vm::serial::whole_answer;
 use vm::ssh::Ways;
+use vm::{ready, snapshot, timeline};
 
 /// Conditions of each kind that a guest is asked for.
 const PROBES: &str = r#"[
