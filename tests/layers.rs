@@ -58,6 +58,26 @@ fn a_crate_uses_only_crates_below_it() {
     }
 }
 
+#[test]
+fn the_drawing_of_the_crates_has_each_dependency_and_no_other() {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let arrow = Regex::new(r"(?m)^ *([a-z-]+) --> ([a-z-]+)$").unwrap();
+    let drawn = arrow.captures_iter(&text).map(|found| (found[1].to_owned(), found[2].to_owned()));
+    let used = crates().into_iter().flat_map(|(name, used)| used.into_iter().map(move |other| (name.clone(), other)));
+    assert_eq!(drawn.collect::<BTreeSet<_>>(), used.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn the_documents_name_files_that_exist() {
+    let path = Regex::new(r"`((?:src|profiles|tests)/[^`*]+)`").unwrap();
+    for document in ["docs/architecture.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        for found in path.captures_iter(&text) {
+            assert!(root().join(&found[1]).exists(), "{document}: {}", &found[1]);
+        }
+    }
+}
+
 /// The source files of a crate by room; the crates in folders below it are none of its rooms.
 fn rooms(folder: &Path) -> BTreeMap<String, Vec<PathBuf>> {
     fn walk(path: PathBuf, into: &mut Vec<PathBuf>) {
