@@ -107,7 +107,7 @@ impl Doom {
             }
             What::JournalFull(flood) => Some(Self::Flooded(flood.why.clone())),
             What::NetworkBroken(broken) => Some(Self::NetworkBroken(broken.why.clone())),
-            What::KvmInternalError => Some(Self::KvmBroken),
+            What::KvmInternalError(_) => Some(Self::KvmBroken),
             What::GuestPanicked(_) => Some(Self::Panicked),
             // One of QEMU's own (asked to quit, by QMP or by a signal) is followed by its end, which says so.
             What::Shutdown(cause) if cause.guest => Some(Self::PoweredOff),

@@ -3,6 +3,7 @@
 use super::{Clock, Fault, FaultError, Switch, clock};
 use crate::machine::VmDir;
 use crate::monitor::Client;
+use crate::monitor::events::{Asked, What};
 use crate::network::{Egress, Network};
 use crate::ssh::Ssh;
 use serde::Serialize;
@@ -51,11 +52,8 @@ pub async fn bring(fault: Fault, site: &mut Site<'_>) -> Result<Brought, FaultEr
             json!({})
         }
     };
-    let mut data = json!({ "fault": fault });
-    if let (Value::Object(data), Value::Object(more)) = (&mut data, &more) {
-        data.extend(more.clone());
-    }
-    let seq = client.note("fault", data).await?;
+    let told = more.as_object().cloned().unwrap_or_default();
+    let seq = client.note(&What::Fault(Asked { fault, more: told })).await?;
     Ok(Brought { fault, since, seq, more })
 }
 

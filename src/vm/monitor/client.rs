@@ -2,6 +2,7 @@
 //! leaves nothing behind, and several may run at once. No call can hang: each has a limit.
 
 use super::guest::StartError;
+use super::what::What;
 use super::wire::{Ask, Refusal, Reply, Request, Status};
 use crate::machine::VmDir;
 use crate::qmp::lines::{Line, Lines};
@@ -156,8 +157,14 @@ impl Client {
     }
 
     /// Write into the journal what a command did to the VM beside QMP; the event's number.
-    pub async fn note(&self, kind: &str, data: Value) -> Result<u64, ClientError> {
-        self.ask("a note", Ask::Note { kind: kind.into(), data }, OWN_LIMIT).await
+    pub async fn note(&self, what: &What) -> Result<u64, ClientError> {
+        const NOTE: &str = "a note";
+        let written = what.written().map_err(|source| ClientError::Malformed { what: NOTE, source })?;
+        let Some((kind, data)) = written else {
+            let why = "only QEMU says what this program does not know".into();
+            return Err(ClientError::Refused(Refusal::Request { why }));
+        };
+        self.ask(NOTE, Ask::Note { kind: kind.into(), data }, OWN_LIMIT).await
     }
 
     /// Kill QEMU if it runs, and start it again as it was when the snapshot was taken; then it runs, and its

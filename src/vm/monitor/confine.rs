@@ -44,7 +44,7 @@ const FILES: u64 = 256;
 
 /// What of the confinement is in force; it goes into the journal with the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Confinement {
+pub struct Confinement {
     /// The user that it runs as.
     pub user: u32,
     /// Whether it has a network of its own, with nothing in it.

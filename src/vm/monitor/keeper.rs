@@ -5,6 +5,7 @@ use super::control::Order;
 use super::events::Source;
 use super::guest::{FromGuest, Guest, StartError, told};
 use super::journal::Journal;
+use super::what::{Boot, Command, Exited, Gap, Garbage, Kept, Lost, Restored, RuleMatch, Started, Stderr, What, Why};
 use super::wire::{Ask, QemuStatus, Refusal, Status};
 use crate::console::allow::Allowed;
 use crate::drive::Drive;
@@ -18,7 +19,7 @@ use host::presence::ignore;
 use host::print;
 use host::process::ProcessId;
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -89,9 +90,10 @@ impl Keeper {
         let Parts { dir, tap, alive, .. } = &self.parts;
         match Guest::start(dir, tap.as_ref().map(OwnedFd::as_fd), alive.file().as_fd(), snapshot).await {
             Ok(guest) => {
-                let data = json!({"pid": guest.process.pid, "accel": guest.accel, "confined": guest.confinement});
+                let (pid, accel) = (guest.process.pid.into(), Some(guest.accel));
+                let started = Started { pid, accel, confined: Some(guest.confinement.clone()) };
                 self.guest = Some(guest);
-                self.note(Source::Process, "qemu-started", data);
+                self.note(Source::Process, What::QemuStarted(started));
                 match snapshot {
                     None => self.cut(),
                     Some(tag) => self.restored(tag),
@@ -100,7 +102,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.ended = error.to_string();
-                self.note(Source::Process, "qemu-start-failed", json!({"why": self.ended}));
+                self.note(Source::Process, What::QemuStartFailed(Why { why: self.ended.clone() }));
                 Err(error)
             }
         }
@@ -133,7 +135,7 @@ impl Keeper {
                     print::err(&format!("the VM's folder {} is gone: it ends", self.parts.dir.path()));
                     return self.stop().await;
                 }
-                Next::NetworkBroken(why) => self.note(Source::Monitor, "network-broken", json!({"why": why})),
+                Next::NetworkBroken(why) => self.note(Source::Monitor, What::NetworkBroken(Why { why })),
                 Next::Terminated => return self.stop().await,
             }
             // All share one thread: while QEMU floods, whoever asks would wait until it pauses.
@@ -161,15 +163,15 @@ impl Keeper {
                     self.console(&bytes);
                     there = there.saturating_sub(bytes.len() as u64);
                 }
-                self.note(Source::Qmp, &event.name, event.data);
+                self.note_qmp(&event.name, event.data);
                 match event.name.as_str() {
                     "RESET" => self.cut(),
                     "STOP" => self.ask_state(),
                     _ => {}
                 }
             }
-            Incoming::Garbage(line) => self.note(Source::Monitor, "qmp-garbage", json!({"line": line})),
-            Incoming::Lost(why) => self.note(Source::Monitor, "qmp-lost", json!({"why": why})),
+            Incoming::Garbage(line) => self.note(Source::Monitor, What::QmpGarbage(Garbage { line })),
+            Incoming::Lost(why) => self.note(Source::Monitor, What::QmpLost(Why { why })),
         }
     }
 
@@ -182,37 +184,34 @@ impl Keeper {
         let (notes, boot) = self.console.cut();
         self.tell(notes);
         if let Some(n) = boot {
-            self.note(Source::Monitor, "boot", json!({"n": n, "offset": self.console.length()}));
+            let boot = Boot { n: Some(n), offset: self.console.length(), kernel: false };
+            self.note(Source::Monitor, What::Boot(boot));
         }
     }
 
     fn restored(&mut self, snapshot: &str) {
         let notes = self.console.restore();
         self.tell(notes);
-        let data = json!({"snapshot": snapshot, "offset": self.console.length()});
-        self.note(Source::Monitor, "restore", data);
+        let restored = Restored { snapshot: snapshot.into(), offset: self.console.length() };
+        self.note(Source::Monitor, What::Restore(restored));
     }
 
     fn tell(&mut self, notes: Vec<Note>) {
         for note in notes {
             match note {
-                Note::Full(why) => self.note(Source::Monitor, "console-full", json!({"why": why})),
+                Note::Full(why) => self.note(Source::Monitor, What::ConsoleFull(Why { why })),
                 Note::Gap { head, tail } => {
-                    let data = json!({"head": head, "tail": tail, "why": "the guest floods its console"});
+                    let gap = Gap { head, tail, why: "the guest floods its console".into() };
                     print::err(&format!(
                         "the console is flooded: only its first {head} and last {tail} bytes are kept"
                     ));
-                    self.note(Source::Monitor, "console-gap", data);
+                    self.note(Source::Monitor, What::ConsoleGap(gap));
                 }
                 Note::Kernel { n, offset } => {
-                    self.note(Source::Monitor, "boot", json!({"n": n, "offset": offset, "kernel": true}));
+                    self.note(Source::Monitor, What::Boot(Boot { n: Some(n), offset, kernel: true }));
                 }
                 Note::Rule { finding, last } => {
-                    let mut data = serde_json::to_value(&finding).unwrap_or_default();
-                    if last {
-                        data["last"] = json!("further matches in this boot are not told");
-                    }
-                    self.note(Source::Console, "console-rule", data);
+                    self.note(Source::Console, What::ConsoleRule(RuleMatch::of(finding, last)));
                 }
             }
         }
@@ -232,7 +231,7 @@ impl Keeper {
 
     fn kvm_failed(&mut self) {
         let stderr = self.guest.as_ref().map(Guest::stderr);
-        self.note(Source::Monitor, "kvm-internal-error", json!({"stderr": stderr}));
+        self.note(Source::Monitor, What::KvmInternalError(Stderr { stderr }));
     }
 
     async fn obey(&mut self, order: Order) {
@@ -243,7 +242,7 @@ impl Keeper {
             Ask::PowerCycle {} => {
                 // What the drive was given is kept: it writes it out when its client is gone.
                 let kept = self.guest.as_ref().and_then(|guest| guest.drive.as_ref()).map(Drive::unflushed);
-                self.note(Source::Monitor, "power-cycle", json!({"kept_bytes": kept}));
+                self.note(Source::Monitor, What::PowerCycle(Kept { kept_bytes: kept }));
                 self.start_again(None).await
             }
             Ask::PowerLoss {} if self.guest.as_ref().is_some_and(|guest| guest.drive.is_none()) => {
@@ -254,7 +253,7 @@ impl Keeper {
                 self.start_again(None).await
             }
             Ask::Restore { snapshot } => self.start_again(Some(&snapshot)).await,
-            Ask::Note { kind, data } => match self.journal.note(&kind, self.console.length(), data) {
+            Ask::Note { kind, data } => match self.journal.note(&kind, self.console.length(), &data) {
                 Ok(Some(seq)) => Ok(seq.into()),
                 Ok(None) => Err(Refusal::Request { why: format!("{kind} with this data is no note of a command's") }),
                 Err(error) => Err(Refusal::Request { why: format!("{kind} cannot be written down: {error}") }),
@@ -283,7 +282,7 @@ impl Keeper {
         let asks = command.starts_with("query-")
             || arguments["command-line"].as_str().is_some_and(|line| line.starts_with("info "));
         if qmp.is_ok() && !asks {
-            self.note(Source::Monitor, "qmp-command", json!({"command": command}));
+            self.note(Source::Monitor, What::QmpCommand(Command { command: command.clone() }));
         }
         tokio::spawn(async move {
             let outcome = match qmp {
@@ -328,8 +327,8 @@ impl Keeper {
             guest.signal(Signal::STOP);
             guest.drive.as_ref().map(Drive::lose_power)
         });
-        let data = json!({"lost_bytes": lost.map(|lost| lost.bytes), "early_bytes": lost.map(|lost| lost.early)});
-        self.note(Source::Monitor, "power-loss", data);
+        let (lost_bytes, early_bytes) = (lost.map(|lost| lost.bytes), lost.map(|lost| lost.early));
+        self.note(Source::Monitor, What::PowerLoss(Lost { lost_bytes, early_bytes }));
     }
 
     async fn start_again(&mut self, snapshot: Option<&str>) -> Result<Value, Refusal> {
@@ -343,7 +342,7 @@ impl Keeper {
 
     /// Ask, then demand, then kill.
     async fn stop(&mut self) {
-        self.note(Source::Monitor, "stop", Value::Null);
+        self.note(Source::Monitor, What::Stop);
         if let Some(guest) = &self.guest {
             let qmp = guest.qmp.clone();
             // It answers by ending.
@@ -387,23 +386,30 @@ impl Keeper {
         let (process, accel, stderr) = (guest.process, guest.accel, guest.stderr());
         // If it was asked to end, its last stop has said so already.
         if !asked && accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
-            self.note(Source::Process, "kvm-internal-error", json!({"stderr": stderr}));
+            self.note(Source::Process, What::KvmInternalError(Stderr { stderr: Some(stderr.clone()) }));
         }
         self.ended = told(&status);
-        let data = json!({"pid": process.pid, "status": self.ended, "asked": asked, "stderr": stderr});
-        self.note(Source::Process, "qemu-exited", data);
+        let exited = Exited { pid: Some(process.pid.into()), status: self.ended.clone(), asked, stderr };
+        self.note(Source::Process, What::QemuExited(exited));
         // Before anybody opens the image again.
         if let Some(drive) = guest.into_drive()
             && let Err(error) = drive.ended().await
         {
-            self.note(Source::Monitor, "drive-failed", json!({"why": error.to_string()}));
+            self.note(Source::Monitor, What::DriveFailed(Why { why: error.to_string() }));
         }
     }
 
     /// Write an event. If that fails (a full disk) the monitor's log says so, and the VM goes on.
-    fn note(&mut self, source: Source, kind: &str, data: Value) {
-        if let Err(error) = self.journal.append(source, kind, self.console.length(), data) {
-            print::err(&format!("event {kind} is lost: {error}"));
+    fn note(&mut self, source: Source, what: What) {
+        if let Err(error) = self.journal.append(source, &what, self.console.length()) {
+            print::err(&format!("an event is lost: {error}: {what:?}"));
+        }
+    }
+
+    /// The same of what QEMU says.
+    fn note_qmp(&mut self, name: &str, data: Value) {
+        if let Err(error) = self.journal.append_qmp(name, self.console.length(), data) {
+            print::err(&format!("event {name} is lost: {error}"));
         }
     }
 }

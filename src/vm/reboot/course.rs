@@ -6,7 +6,7 @@ use super::row::{Evidence, Seen, Surprise};
 use super::since::is_a_restart_of_its_own;
 use crate::machine::VmDir;
 use crate::monitor::Client;
-use crate::monitor::events::{Event, What, console_cut, read_all};
+use crate::monitor::events::{Event, Terms, What, console_cut, read_all};
 use crate::ssh::{Session, SshError};
 use crate::wait::{WaitError, Watch};
 use host::deadline::Deadline;
@@ -17,8 +17,6 @@ use std::time::Duration;
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// The time that one QMP command has.
 const QMP_LIMIT: Duration = Duration::from_secs(10);
-/// The journal's own mark for the beginning of a restart.
-const ASKED: &str = "restart-asked";
 
 /// The course of one restart.
 pub(super) struct Course<'a> {
@@ -39,7 +37,7 @@ pub(super) struct Course<'a> {
 impl<'a> Course<'a> {
     /// Begin: what is in the journal by now can never count.
     pub(super) async fn begin(vm: &'a VmDir, mode: Mode, limit: Duration) -> Result<Self, RebootError> {
-        let (client, asked) = (Client::new(vm), mark(vm, ASKED, json!({ "mode": mode })).await?);
+        let (client, asked) = (Client::new(vm), mark(vm, &What::RestartAsked(terms(json!({ "mode": mode })))).await?);
         let (seq, watch) = (asked.seq, Watch::since(vm, asked.seq)?);
         let (deadline, evidence) = (Deadline::after(limit), Evidence::of(mode));
         Ok(Self { vm, mode, client, watch, deadline, asked, evidence, at: seq, cut: None })
@@ -158,11 +156,16 @@ impl<'a> Course<'a> {
 }
 
 /// Write a mark into the journal, and read it back: where it stands, when it was, and where the console stood.
-pub(super) async fn mark(vm: &VmDir, kind: &str, data: Value) -> Result<Event, RebootError> {
-    let noted = Client::new(vm).note(kind, data).await;
+pub(super) async fn mark(vm: &VmDir, what: &What) -> Result<Event, RebootError> {
+    let noted = Client::new(vm).note(what).await;
     let seq = noted.map_err(|source| RebootError::Monitor { what: "write into the journal", source })?;
     let found = events_since(vm, seq - 1)?.into_iter().next();
-    found.ok_or_else(|| other(format!("its mark {kind}"), "a journal without it".into()))
+    found.ok_or_else(|| other(format!("its mark {what:?}"), "a journal without it".into()))
+}
+
+/// What a mark says of a restart.
+pub(super) fn terms(said: Value) -> Terms {
+    Terms(said.as_object().cloned().unwrap_or_default())
 }
 
 pub(super) fn other(asked: String, saw: String) -> RebootError {

@@ -1,6 +1,6 @@
 //! Waiting for the moment of the act.
 
-use super::course::{Course, mark};
+use super::course::{Course, mark, terms};
 use super::error::RebootError;
 use super::mode::Mode;
 use super::needs::prepare;
@@ -9,14 +9,12 @@ use super::restart::Triggered;
 use super::row::Seen;
 use crate::console::follow::Follow;
 use crate::machine::VmDir;
+use crate::monitor::events::What;
 use crate::ssh::Session;
 use crate::wait::{WaitError, Watch};
 use host::deadline::Deadline;
 use serde_json::json;
 use std::time::Duration;
-
-/// The journal's mark for the moment from which an act is waited for.
-const ARMED: &str = "restart-armed";
 
 /// Where waiting begins: when, and where the console stood.
 struct Begin {
@@ -68,7 +66,7 @@ pub(super) async fn moment(
 /// Say in the journal that from now on the moment is waited for, so that a script can wait for that before it sets
 /// off what the act is to hit.
 async fn arm(vm: &VmDir, request: &Request, limit: Duration) -> Result<Begin, RebootError> {
-    let armed = mark(vm, ARMED, json!({ "request": request })).await?;
+    let armed = mark(vm, &What::RestartArmed(terms(json!({ "request": request })))).await?;
     let watch = Watch::since(vm, armed.seq)?;
     Ok(Begin { at: Deadline::after(limit), console: armed.console, watch, during: None, evidence: Vec::new() })
 }
