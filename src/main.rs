@@ -3,13 +3,12 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 use boma_qemu::{cli, jobs};
-use host::{print, programs};
+use host::{print, programs, sys};
 use std::process::ExitCode;
 use vm::{forward, monitor, network};
 
 fn main() -> ExitCode {
-    // SAFETY: there is no other thread yet that could be reading the environment.
-    unsafe { std::env::set_var("PATH", programs::widened(&programs::path())) };
+    sys::set_path(&programs::widened(&programs::path()));
     print::tell_panics();
     let args: Vec<String> = std::env::args().skip(1).collect();
     // Hidden subcommands run before anything else: they join namespaces, which needs a single thread.

@@ -22,8 +22,8 @@ const HOUSE: [(&str, &str, &str); 5] = [
     (
         "boma-host",
         "src/host",
-        "ledger turn lock dirs shell cmd memory child print stop names process secrets failure stop_at tail programs \
-         lookup visible deadline presence",
+        "ledger turn lock dirs shell cmd memory child print stop names process tail secrets failure stop_at programs sys lookup \
+         visible deadline presence",
     ),
 ];
 
@@ -130,4 +130,25 @@ fn a_room_uses_only_rooms_below_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where the program may be `unsafe`: the door to the system's calls, and what confines a process for good.
+const UNSAFE: [&str; 3] = ["src/host/sys.rs", "src/vm/monitor/confine.rs", "src/vm/network/confine/filter.rs"];
+
+#[test]
+fn what_is_unsafe_is_in_one_place_and_in_the_confinements() {
+    let mut blocks = 0;
+    for file in rooms(&root().join("src"))
+        .into_values()
+        .flatten()
+        .chain(HOUSE[1..].iter().flat_map(|(_, folder, _)| rooms(&root().join(folder)).into_values().flatten()))
+    {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let count =
+            text.lines().filter(|line| !line.trim_start().starts_with("//") && line.contains("unsafe {")).count();
+        let is_a_place = UNSAFE.iter().any(|place| file == root().join(place));
+        assert!(count == 0 || is_a_place, "{} is unsafe", file.display());
+        blocks += count;
+    }
+    assert!((1..=12).contains(&blocks), "{blocks} blocks are unsafe");
 }

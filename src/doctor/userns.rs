@@ -4,7 +4,6 @@ use super::{Finding, Site};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
 use std::fs::OpenOptions;
 
 /// Set in the child's exit code if the namespaces could be made but not used. The rest is the errno;
@@ -28,21 +27,16 @@ pub(super) fn check(_: &Site) -> Finding {
 /// As the keeper of a network does it: unshare, then switch forwarding on. AppArmor, as Ubuntu sets it
 /// up, allows the first and takes away the capabilities for the second.
 fn attempt() -> Found {
-    // SAFETY: the child only makes system calls (unshare, open, write, _exit) on constants: nothing that
-    // could need a lock which another thread held at the fork.
-    match unsafe { fork() } {
-        Err(errno) => Found::NotMade(errno),
-        Ok(ForkResult::Child) => {
-            let code = in_child();
-            // SAFETY: ends the child at once, without running anything of the parent's.
-            unsafe { nix::libc::_exit(code) }
-        }
-        Ok(ForkResult::Parent { child }) => match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, 0)) => Found::Works,
-            Ok(WaitStatus::Exited(_, code)) if code & USED != 0 => Found::NotUsable(Errno::from_raw(code & !USED)),
-            Ok(WaitStatus::Exited(_, code)) => Found::NotMade(Errno::from_raw(code)),
-            _ => Found::Lost,
-        },
+    // The child only makes system calls (unshare, open, write) on constants.
+    let child = match host::sys::in_a_child(in_child) {
+        Ok(child) => child,
+        Err(errno) => return Found::NotMade(errno),
+    };
+    match waitpid(child, None) {
+        Ok(WaitStatus::Exited(_, 0)) => Found::Works,
+        Ok(WaitStatus::Exited(_, code)) if code & USED != 0 => Found::NotUsable(Errno::from_raw(code & !USED)),
+        Ok(WaitStatus::Exited(_, code)) => Found::NotMade(Errno::from_raw(code)),
+        _ => Found::Lost,
     }
 }
 

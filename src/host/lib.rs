@@ -4,7 +4,7 @@
 //! whole.
 
 // What fails is handled, or let go of with a reason (`presence::ignore`).
-#![cfg_attr(not(test), warn(clippy::let_underscore_must_use, clippy::unused_result_ok))]
+#![cfg_attr(not(test), deny(clippy::let_underscore_must_use, clippy::unused_result_ok))]
 // Nothing is printed but through `print`; `clippy.toml` names every other way.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_macros, clippy::print_stderr))]
 
@@ -26,6 +26,7 @@ pub mod secrets;
 pub mod shell;
 pub mod stop;
 pub mod stop_at;
+pub mod sys;
 pub mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -3,18 +3,15 @@
 use super::deadline::Deadline;
 use super::presence::{Presence, ignore};
 use super::stop_at;
+use super::sys::{self, BeforeExec, before_exec};
 use nix::errno::Errno;
-use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::signal::kill;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
@@ -173,30 +170,20 @@ pub fn inherit_little(command: &mut Command) {
 /// Let a command have one more descriptor, under its own number, which is open until it has been started. After
 /// [`inherit_little`].
 pub fn inherit_also(command: &mut Command, fd: &OwnedFd) {
-    let fd = fd.as_raw_fd();
-    let before_exec = move || {
-        // SAFETY: the caller keeps the descriptor open until the spawn has returned.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
-    };
-    // SAFETY: one system call between fork and exec.
-    unsafe { command.pre_exec(before_exec) };
+    before_exec(command, BeforeExec::Keep(fd.as_raw_fd()));
 }
 
 /// Let a command be killed when the thread that starts it ends: a short command is of no use to anybody then, and would
 /// go on writing where somebody else clears up.
 pub fn die_with_us(command: &mut Command) {
-    let parent = std::process::id().cast_signed();
-    // SAFETY: two system calls between fork and exec, which need no memory but for an error's.
-    unsafe { command.pre_exec(move || die_with(parent)) };
+    before_exec(command, BeforeExec::DieWith(std::process::id().cast_signed()));
 }
 
 /// Give a command a session of its own, without the terminal of this process: it can neither ask there, nor put words
 /// into the mouth of the shell behind it (TIOCSTI, ioctl_tty(2)), nor does the terminal's Ctrl-C reach it. Whoever waits
 /// for the command ends it.
 pub fn leave_terminal(command: &mut Command) {
-    // SAFETY: one system call between fork and exec.
-    unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+    before_exec(command, BeforeExec::LeaveTerminal);
 }
 
 /// Into a user namespace with nobody else in it, where the own user and group are themselves, and into these other
@@ -215,16 +202,6 @@ pub fn leave_user_namespace(others: CloneFlags) -> io::Result<()> {
         io::Write::write_all(&mut std::fs::File::options().write(true).open(file)?, text.as_bytes())?;
     }
     Ok(())
-}
-
-/// Be killed when the parent, or its thread that has started us, dies; and at once, if it is another one already. A later
-/// change of credentials can clear it (prctl(2)).
-pub fn die_with(parent: i32) -> std::io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    match getppid() {
-        Some(now) if now.as_raw_nonzero().get() == parent => Ok(()),
-        _ => Err(std::io::Error::other("the parent died first")),
-    }
 }
 
 /// Start time of a live process; none if there is no such process. The command name may hold spaces and parentheses, so
@@ -270,17 +247,13 @@ fn read_stat(pid: i32) -> Result<Option<String>, String> {
 /// Mark everything but the standard streams as not to be inherited: a descriptor is a way out, too, and whoever started
 /// us may have left some open.
 pub fn inherit_nothing() {
-    // SAFETY: the call reads nothing of ours, and closes nothing yet.
-    let marked = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if marked == 0 {
+    if sys::close_on_exec() {
         return;
     }
     // A kernel before 5.11. Nothing is opened to find out what is open: there may be no descriptor left for it.
     let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(1 << 20);
     for fd in 3..i32::try_from(most).unwrap_or(1 << 20) {
-        // SAFETY: borrowed for one call, which fails harmlessly if the descriptor is closed.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        ignore(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC), "only a closed one cannot be marked");
+        ignore(sys::set_inherited(fd, false), "only a closed one cannot be marked");
     }
 }
 

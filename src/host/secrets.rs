@@ -103,9 +103,7 @@ pub fn leave_the_process_list() {
     }
     let clean = masked(&line);
     if clean.len() == line.len() {
-        // SAFETY: the kernel has put the arguments there and says so; they are this process's own memory, writable,
-        // mapped for its whole life, and nobody else looks at them now. The length is the same.
-        unsafe { std::ptr::copy_nonoverlapping(clean.as_ptr(), start as *mut u8, line.len()) };
+        super::sys::set_command_line(start, &clean);
     }
 }
 

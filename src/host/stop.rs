@@ -4,6 +4,7 @@
 //! What we start has a session of its own, so a terminal's Ctrl-C reaches this process alone, and ending the
 //! others is for whoever waits for them.
 
+use super::sys;
 use crate::failure::Exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::SignalKind;
@@ -18,14 +19,7 @@ pub fn asked() -> bool {
 /// Listen for the signals from now on.
 pub fn listen() -> std::io::Result<()> {
     for number in [SignalKind::interrupt().as_raw_value(), SignalKind::terminate().as_raw_value()] {
-        let act = move || {
-            if ASKED.swap(true, Ordering::Relaxed) {
-                // SAFETY: _exit is async-signal-safe.
-                unsafe { nix::libc::_exit(i32::from(Exit::Interrupted.code())) };
-            }
-        };
-        // SAFETY: the action only touches an atomic and calls _exit, both async-signal-safe.
-        unsafe { signal_hook_registry::register(number, act)? };
+        sys::at_signal(number, Exit::Interrupted.code(), || ASKED.swap(true, Ordering::Relaxed))?;
     }
     Ok(())
 }

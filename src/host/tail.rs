@@ -58,8 +58,7 @@ pub fn end_of(path: impl AsRef<Path>, most: u64) -> std::io::Result<String> {
 
 /// A descriptor whose readability can be awaited (inotify, a pidfd). Needs a running tokio reactor.
 pub fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an OwnedFd is open, is the same one at each look, and is closed only when the AsyncFd drops it.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(std::io::Error::from)
+    super::sys::watched(fd, Interest::READABLE)
 }
 
 /// Take what the descriptor has to read, and forget it.

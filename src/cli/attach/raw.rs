@@ -11,11 +11,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-nix::ioctl_read_bad! {
-    /// `TIOCGWINSZ` (ioctl_tty(2)): a terminal's size.
-    get_window, libc::TIOCGWINSZ, libc::winsize
-}
-
 /// What a guest may have switched, switched back: colours, the cursor, the marks around what is pasted.
 const PLAIN: &[u8] = b"\x1b[m\x1b[?25h\x1b[?2004l";
 
@@ -46,10 +41,8 @@ impl Drop for Raw {
 
 /// The size of the terminal behind standard output: rows and columns.
 pub(super) fn window() -> Option<(u16, u16)> {
-    // SAFETY: winsize is plain data, for which all zeroes is a value; the call writes one.
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    let asked = unsafe { get_window(rustix::stdio::stdout().as_raw_fd(), &raw mut size) };
-    asked.ok().filter(|_| size.ws_row > 0).map(|_| (size.ws_row, size.ws_col))
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_row > 0).then_some((size.ws_row, size.ws_col))
 }
 
 /// One end of the terminal, never waited for by the whole program.
@@ -64,9 +57,7 @@ impl End {
     /// Where text goes. Needs a running tokio reactor.
     pub(super) fn screen() -> std::io::Result<Self> {
         let fd = opened_anew(rustix::stdio::stdout(), OpenOptions::new().write(true))?;
-        // SAFETY: an OwnedFd is open, is the same one at each look, and is closed only when the AsyncFd drops it.
-        let end = unsafe { AsyncFd::register_with_interest(fd, Interest::WRITABLE) };
-        end.map(Self).map_err(std::io::Error::from)
+        host::sys::watched(fd, Interest::WRITABLE).map(Self)
     }
 
     /// What is typed next; nothing once the terminal has gone.

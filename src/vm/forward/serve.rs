@@ -14,7 +14,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,8 +122,8 @@ impl Door {
     fn of(order: &Order) -> Result<Self, Failure> {
         let only = match (order.asks(), order.admits, order.owners) {
             (true, Admits::User(uid), Some(fd)) => {
-                // SAFETY: the starter has left this descriptor open for us, and nobody else here knows it.
-                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                // The starter has left this descriptor open for us.
+                let fd = host::sys::inherited(fd).map_err(io("ask whose a connection is"))?;
                 Some((uid, Owners::of(fd).map_err(io("ask whose a connection is"))?))
             }
             (false, ..) => None,

@@ -12,7 +12,8 @@
 
 use crate::qemu::{Accel, Machine, PROGRAM};
 use host::names::MiB;
-use host::process::{die_with, leave_user_namespace};
+use host::process::leave_user_namespace;
+use host::sys::{die_with, set_inherited};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
@@ -22,7 +23,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -106,8 +107,7 @@ impl Confine {
         let mut command = std::process::Command::new("true");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let user = self.user.clone();
-        // SAFETY: as in `command` below.
-        unsafe { command.pre_exec(move || become_user(user.as_ref()).and_then(|()| leave_network())) };
+        before_exec(&mut command, move || become_user(user.as_ref()).and_then(|()| leave_network()));
         match command.status()? {
             status if status.success() => Ok(()),
             status => Err(std::io::Error::other(format!("the program that tried it ended with {status}"))),
@@ -123,7 +123,7 @@ impl Confine {
             command.stdout(out).stderr(err);
         }
         let parent = std::process::id().cast_signed();
-        let before_exec = move || {
+        before_exec(command.as_std_mut(), move || {
             limit(self.memory, self.user.is_some())?;
             become_user(self.user.as_ref())?;
             if self.own_network {
@@ -135,17 +135,22 @@ impl Confine {
             // After the last change of credentials, which clears it.
             die_with(parent)?;
             for fd in &fds {
-                // SAFETY: the parent keeps these descriptors open until the spawn has returned.
-                let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
-                rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+                // The parent keeps them open until the spawn has returned.
+                set_inherited(*fd, true)?;
             }
             Ok(())
-        };
-        // SAFETY: between fork and exec there are only system calls; what they need was allocated before, but for
-        // two short strings, which glibc's allocator allows after a fork.
-        unsafe { command.pre_exec(before_exec) };
+        });
         command
     }
+}
+
+fn before_exec(
+    command: &mut std::process::Command,
+    steps: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: between fork and exec there are only system calls; what they need was allocated before, but for two short
+    // strings, which glibc's allocator allows after a fork.
+    unsafe { command.pre_exec(steps) };
 }
 
 /// The groups that a user of its own needs: the one that may use KVM.

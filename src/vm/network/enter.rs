@@ -9,7 +9,7 @@ use super::caps::Keep;
 use camino::Utf8Path;
 use host::failure::Failure;
 use host::print;
-use host::process::{self, ProcessId};
+use host::process::ProcessId;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -101,9 +101,9 @@ fn link(process: &str, kind: &str) -> Option<std::path::PathBuf> {
     std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok()
 }
 
-/// Be killed when the parent dies ([`process::die_with`]).
+/// Be killed when the parent dies ([`host::sys::die_with`]).
 pub(crate) fn die_with(parent: i32) -> Result<(), NetError> {
-    process::die_with(parent)
+    host::sys::die_with(parent)
         .map_err(|source| NetError::Start { program: "a process bound to its parent".into(), source })
 }
 

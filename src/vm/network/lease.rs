@@ -106,8 +106,7 @@ fn watch(path: &Utf8Path) -> std::io::Result<AsyncFd<OwnedFd>> {
     let dir = path.parent().unwrap_or(Utf8Path::new("/"));
     let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     inotify::add_watch(&fd, dir.as_std_path(), WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
-    // SAFETY: an OwnedFd is always the same open descriptor, until it is dropped with the AsyncFd.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) }?)
+    host::tail::watched(fd)
 }
 
 #[cfg(test)]
