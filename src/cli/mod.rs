@@ -5,6 +5,7 @@
 mod args;
 mod attach;
 mod audit;
+mod change;
 mod check;
 mod dispatch;
 mod experiment;

@@ -9,6 +9,7 @@ use crate::ssh::{Answer, Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use host::deadline::Deadline;
 use host::failure::{Blame, Exit};
+use host::shell::quoted;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -220,7 +221,7 @@ impl Units {
 
     /// The question for what starts the services that are starting.
     fn who_starts(&self) -> String {
-        let quoted = self.starting.iter().map(|unit| format!(" '{}'", unit.replace('\'', r"'\''")));
+        let quoted = self.starting.iter().map(|unit| format!(" {}", quoted(unit)));
         match self.starting.is_empty() {
             true => "true".into(),
             false => format!("systemctl show -p Id -p TriggeredBy --{}", quoted.collect::<String>()),

@@ -1,0 +1,290 @@
+//! The commands that change something: each takes its lock, resolves what it needs, and runs its job.
+
+use super::args::{CheckModeArgs, FindingsArgs, RunArgs, SecondArgs, ViaArgs};
+use super::dispatch::{options, parse_all, resolve, wait_on, warn};
+use super::say::Say;
+use super::verdict;
+use crate::jobs::cycle::{self, Choices, Outcome};
+use crate::jobs::down::{self, Removed};
+use crate::jobs::prove::prove;
+use crate::jobs::run::Run;
+use crate::jobs::{Context, guards, snapshot};
+use crate::plan::options::Options;
+use evidence::page::headline;
+use evidence::record::Asked;
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use vm::reboot::{Choice, Mode};
+
+/// Bring a VM up.
+pub(super) fn up(ctx: Context<'_>, host: &HostName, run: RunArgs, say: &Say) -> Result<u8, Failure> {
+    let what = format!("up {host}");
+    let plan = resolve(ctx.dirs, host, options(ctx.dirs, run, Choice::default())?)?;
+    let _lock = guards::lock(&ctx, &what)?;
+    warn(&ctx, &plan);
+    wait_on(async {
+        let mut run = Run::begin(ctx, plan, &what)?;
+        let done = run.up().await;
+        step(run, done, Asked::Step, say).await
+    })
+}
+
+/// Run the playbooks anew.
+pub(super) fn apply(
+    ctx: Context<'_>,
+    host: &HostName,
+    more: &[String],
+    no_snapshot: bool,
+    second: SecondArgs,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let more = parse_all(ctx.dirs, more)?;
+    stage(ctx, host, "apply", Asked::Step, say, async |run| {
+        run.plan.options.extra_vars.extend(more);
+        run.apply_anew().await?;
+        if second.wanted() {
+            run.second_run().await?;
+        }
+        match no_snapshot {
+            true => run.discard_snapshot().await?,
+            false => run.snapshot().await?,
+        }
+        run.judge_idempotence()
+    })
+}
+
+/// Bring the VM back to its snapshot.
+pub(super) fn reset(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
+    snapshot::wanted(ctx.dirs, host)?;
+    stage(ctx, host, "reset", Asked::Step, say, async |run| {
+        let restore = run.restore().await?;
+        say.object(&serde_json::json!({"event": "restore", "restore": restore}));
+        say.text(verdict::restore(&run.plan.host, &restore));
+        Ok(())
+    })
+}
+
+/// Restart the VM, and compare what was there before with what is there after.
+pub(super) fn reboot(
+    ctx: Context<'_>,
+    host: &HostName,
+    via: ViaArgs,
+    timeout: Option<u64>,
+    findings: FindingsArgs,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let choice = Choice::from(via);
+    // What can be refused without the VM is: the mode that `up` resolved matters only where none is given.
+    choice.request(Mode::Reset)?;
+    stage(ctx, host, "reboot", Asked::Step, say, async |run| {
+        run.plan.restart = choice.request(run.plan.restart.mode)?;
+        run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
+        run.record.findings = findings.into();
+        run.watch_for = findings.watch_for();
+        let before = run.observe().await?;
+        let restart = run.reboot().await?;
+        let since = run.judged_until(Some(&restart))?;
+        run.undisturbed(since, Some(&restart), async |run| {
+            let compared = run.compare(before).await?;
+            run.seen_alive(&restart, compared).await
+        })
+        .await?;
+        run.judge_state()?;
+        say.text(verdict::state(&run.record));
+        run.judge_way()
+    })
+}
+
+/// Run the checks and come to a verdict.
+pub(super) fn assert(ctx: Context<'_>, host: &HostName, findings: FindingsArgs, say: &Say) -> Result<u8, Failure> {
+    stage(ctx, host, "assert", Asked::Verdict, say, async |run| {
+        run.record.findings = findings.into();
+        run.watch_for = findings.watch_for();
+        checks(run).await
+    })
+}
+
+/// What a whole run leaves out, keeps and judges.
+pub(super) struct CycleArgs {
+    pub(super) keep: bool,
+    pub(super) no_reboot: bool,
+    pub(super) no_snapshot: bool,
+    pub(super) findings: FindingsArgs,
+    pub(super) second: SecondArgs,
+    pub(super) check_mode: CheckModeArgs,
+}
+
+/// The whole run.
+pub(super) fn whole(
+    ctx: Context<'_>,
+    host: &HostName,
+    run: RunArgs,
+    via: ViaArgs,
+    asked: CycleArgs,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let what = format!("cycle {host}");
+    let plan = resolve(ctx.dirs, host, options(ctx.dirs, run, via.into())?)?;
+    let _lock = guards::lock(&ctx, &what)?;
+    warn(&ctx, &plan);
+    let CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode } = asked;
+    let (watch_for, findings, check_mode) = (findings.watch_for(), findings.into(), check_mode.into());
+    let idempotence = second.wanted();
+    let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for, idempotence, check_mode };
+    let outcome = wait_on(cycle::cycle(ctx, plan, choices, &what))?;
+    Ok(tell_outcome(&outcome, say))
+}
+
+/// Remove the VM.
+pub(super) fn down(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
+    let _lock = guards::lock(&ctx, &format!("down {host}"))?;
+    tell_removed(&wait_on(down::down(&ctx, host))?, say)
+}
+
+/// Remove what nobody owns any more, or everything.
+pub(super) fn prune(ctx: Context<'_>, all: bool, say: &Say) -> Result<u8, Failure> {
+    let _lock = guards::lock(&ctx, "prune")?;
+    tell_removed(&wait_on(down::prune(&ctx, all))?, say)
+}
+
+/// Remove the networks alone.
+pub(super) fn net_down(ctx: Context<'_>, say: &Say) -> Result<u8, Failure> {
+    let _lock = guards::lock(&ctx, "net down")?;
+    tell_removed(&down::networks_only(&ctx)?, say)
+}
+
+/// Prove that a red case fails after the reboot and only there, and that the green one passes.
+pub(super) fn prove_case(
+    ctx: Context<'_>,
+    host: &HostName,
+    run: RunArgs,
+    via: ViaArgs,
+    keep: bool,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let options = options(ctx.dirs, run, via.into())?;
+    let _lock = guards::lock(&ctx, &format!("prove {host}"))?;
+    let plan = |more: Vec<crate::ansible::UserVars>| {
+        let mut options = options.clone();
+        options.extra_vars.extend(more);
+        resolve(ctx.dirs, host, options)
+    };
+    let told = |case: &str, outcome: &Outcome| {
+        say.text(format!("\n== the {case} case{}", verdict::text(&outcome.record)));
+        say.object(&serde_json::json!({"event": "case", "case": case, "result": outcome.record}));
+    };
+    let proof = wait_on(prove(ctx, host, keep, plan, told))?;
+    if let Some(failure) = proof.failure {
+        if let Some(kept) = proof.green.as_ref().and_then(|o| o.kept.as_ref()).or(proof.red.kept.as_ref()) {
+            how_to_look(kept, say);
+        }
+        return Err(failure);
+    }
+    say.text(format!(
+        "\nPROVED: red failed after the reboot, and only there; green passed. A green cycle of {host} means something."
+    ));
+    Ok(0)
+}
+
+/// The checks, of what runs now: where that is what came back from the last reboot, they are part of its proof.
+async fn checks(run: &mut Run<'_>) -> Result<(), Failure> {
+    let since = run.still_proved().await?;
+    let restart = run.record.reboot.clone();
+    let when = if restart.is_some() { "after the reboot" } else { "before the reboot" };
+    run.undisturbed(since, restart.as_ref(), async |run| {
+        run.check("assert", when).await?;
+        match &restart {
+            Some(restart) => run.seen_alive(restart, None).await,
+            None => Ok(()),
+        }
+    })
+    .await?;
+    run.judge()?;
+    run.judge_state()?;
+    run.judge_check_mode()?;
+    run.judge_idempotence()
+}
+
+/// One stage of a VM that is up.
+fn stage(
+    ctx: Context<'_>,
+    host: &HostName,
+    name: &str,
+    asked: Asked,
+    say: &Say,
+    work: impl AsyncFnOnce(&mut Run<'_>) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let _lock = guards::lock(&ctx, &format!("{name} {host}"))?;
+    wait_on(async {
+        let mut run = Run::resume(ctx, host)?;
+        run.network_is_whole()?;
+        run.record.begin_command();
+        let done = work(&mut run).await;
+        step(run, done, asked, say).await
+    })
+}
+
+/// The end of a stage that is run alone: the evidence is kept, and so is the VM.
+async fn step(mut run: Run<'_>, done: Result<(), Failure>, asked: Asked, say: &Say) -> Result<u8, Failure> {
+    if let Err(failure) = &done {
+        run.record.fail(failure);
+    }
+    let outcome = run.close(done.is_err(), true, asked).await?;
+    if done.is_err() {
+        return Ok(tell_outcome(&outcome, say));
+    }
+    say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));
+    if asked == Asked::Verdict {
+        say.result(headline(&outcome.record));
+    }
+    say.result(format!("evidence: {}", outcome.record.run));
+    Ok(outcome.record.code())
+}
+
+/// The verdict, and how to look at what was kept.
+fn tell_outcome(outcome: &Outcome, say: &Say) -> u8 {
+    say.text(verdict::text(&outcome.record));
+    say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));
+    if let Some(failure) = &outcome.record.failure {
+        super::tell(say, failure);
+    }
+    if let Some(host) = &outcome.kept {
+        how_to_look(host, say);
+    }
+    outcome.record.code()
+}
+
+fn how_to_look(host: &HostName, say: &Say) {
+    say.text(format!(
+        "\nThe VM is still there. Look at it:\n  \
+         boma-qemu ssh {host}\n  \
+         boma-qemu console {host} --follow\n  \
+         boma-qemu qmp {host} query-status\n\
+         and remove it:\n  \
+         boma-qemu down {host}"
+    ));
+}
+
+fn tell_removed(removed: &Removed, say: &Say) -> Result<u8, Failure> {
+    say.object(&serde_json::json!({"event": "removed", "removed": removed}));
+    let names: Vec<_> = removed
+        .vms
+        .iter()
+        .map(|h| format!("VM of {h}"))
+        .chain(removed.networks.iter().map(|n| format!("network {n}")))
+        .chain(removed.leftovers.iter().map(|path| format!("{path}, left by a command that was killed")))
+        .collect();
+    say.result(match (names.is_empty(), removed.leaks.is_empty()) {
+        (true, true) => "nothing was there".to_owned(),
+        (true, false) => "nothing was removed".to_owned(),
+        (false, _) => format!("removed: {}", names.join(", ")),
+    });
+    match removed.leaks.is_empty() {
+        true => Ok(0),
+        false => {
+            let named: Vec<_> = removed.leaks.iter().map(|l| format!("{} ({})", l.what, l.why)).collect();
+            Err(Failure::new(Exit::Leaked, format!("still there: {}", named.join("; ")))
+                .next("remove by hand what is named, as it says there; `boma-qemu prune` tells whether that was all"))
+        }
+    }
+}
