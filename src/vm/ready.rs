@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_a_timer_started_is_not_waited_for() {
         let mut units = Units { restarting: Vec::new(), ..Units::parse(BETWEEN) };
-        assert_eq!(units.who_starts(), "systemctl show -p Id -p TriggeredBy -- 'apt-daily.service' 'slow.service'");
+        assert_eq!(units.who_starts(), "systemctl show -p Id -p TriggeredBy -- apt-daily.service slow.service");
         units.by_timer(
             "Id=apt-daily.service\nTriggeredBy=apt-daily.timer\n\nId=slow.service\nTriggeredBy=slow.socket\n",
         );
