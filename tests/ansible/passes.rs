@@ -85,7 +85,7 @@ fn check_mode_names_what_was_lost_with_its_difference_and_nothing_that_was_not()
         &controller,
         "cd /root && for f in settings two made plain hidden reloaded; do test ! -e $f || exit 1; done",
     );
-    let Compared { judged, undone, allowed: _, again, unjudged, ran, unseen } =
+    let Compared { judged, undone, allowed: _, again, unjudged, ran, unseen, unused } =
         tried::compare(&[before], &[after], &[]);
     assert_eq!(names(&undone), ["base Settings", "base Eachtwo", "base Program", "base Hidden"]);
     assert!(
@@ -96,7 +96,7 @@ fn check_mode_names_what_was_lost_with_its_difference_and_nothing_that_was_not()
     assert_eq!(names(&again), ["base Never done"]);
     assert_eq!(names(&unjudged), ["base Plain command"]);
     assert_eq!((names(&ran), ran[0].said.as_str()), (vec!["base Reads".into()], "it ran and changed nothing"));
-    assert_eq!((judged, unseen), (8, Vec::<String>::new()));
+    assert_eq!((judged, unseen, unused), (8, Vec::<String>::new(), Vec::<String>::new()));
 }
 
 #[test]
