@@ -2,7 +2,7 @@
 
 use super::{Files, is_random_veth, there};
 use crate::observe::state::{Fact, Facts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files in `/etc` that programs write while the machine runs, or that are seen elsewhere: they say nothing about how it
 /// is set up.
@@ -66,10 +66,12 @@ pub(super) fn runtime(text: &str) -> Facts {
     found.into_iter().map(|(path, lines)| (name(path), Fact::One(lines.join("\n")))).collect()
 }
 
-/// Modes, owners and access lists below `/run` and `/dev`, and below `/sys` where they are not the kernel's own.
-pub(super) fn permissions(text: &str, acls: &str) -> Facts {
+/// Modes, owners and access lists below `/run` and `/dev`, and below `/sys` where they are not the kernel's own. A terminal
+/// on which a getty asks belongs to whoever has logged in there last.
+pub(super) fn permissions(text: &str, acls: &str, units: &str) -> Facts {
     let mut facts = Facts::new();
     let lists = access_lists(acls);
+    let terminals = terminals(units);
     for line in text.lines() {
         let mut words = line.splitn(4, ' ');
         let (Some(kind), Some(mode), Some(owner), Some(path)) =
@@ -80,7 +82,7 @@ pub(super) fn permissions(text: &str, acls: &str) -> Facts {
         // The kernel's names are not drawn, though some of them are numbers.
         let of_one_boot = match path.strip_prefix("/sys/") {
             Some(path) => path.split('/').any(is_random_veth),
-            None => is_drawn(path),
+            None => is_drawn(path) || path.strip_prefix("/dev/").is_some_and(|name| terminals.contains(name)),
         };
         if of_one_boot {
             continue;
@@ -96,6 +98,12 @@ pub(super) fn permissions(text: &str, acls: &str) -> Facts {
         there(&mut facts, path, format!("{kind} {mode} {owner}{list}"));
     }
     facts
+}
+
+/// The terminals that a getty has, by its unit: `getty@tty1.service`, `serial-getty@ttyS0.service`.
+fn terminals(units: &str) -> BTreeSet<&str> {
+    let names = units.lines().filter_map(|line| line.split(' ').next()?.strip_suffix(".service"));
+    names.filter_map(|unit| unit.split_once("getty@")).map(|(_, terminal)| terminal).collect()
 }
 
 /// The entries of each access list beyond the mode, from `getfacl -s`.
@@ -215,7 +223,7 @@ mod tests {
         let acls = "# file: /run/docker.sock\n# owner: root\n# group: docker\nuser::rw-\nuser:metrics:rw-\ngroup::rw-\n\
                     mask::rw-\nother::---\n\n";
         assert_eq!(
-            seen(permissions(text, acls)),
+            seen(permissions(text, acls, "")),
             [
                 "/run/app = folder 755 root:root",
                 "/run/docker.sock = socket 660 root:docker user:metrics:rw-",
@@ -223,6 +231,14 @@ mod tests {
                 "/sys/devices/pci0000:00/0000:00:1f.2/led = file 666 root:root",
             ]
         );
+    }
+
+    #[test]
+    fn a_terminal_on_which_a_getty_asks_belongs_to_whoever_logged_in_last() {
+        let text = "c 600 ansible:tty /dev/ttyS0\nc 620 root:tty /dev/tty1\nc 666 root:dialout /dev/ttyUSB0\n";
+        let units = "getty@tty1.service loaded active running Getty on tty1\n\
+                     serial-getty@ttyS0.service loaded active running Serial Getty on ttyS0\n";
+        assert_eq!(seen(permissions(text, "", units)), ["/dev/ttyUSB0 = device 666 root:dialout"]);
     }
 
     #[test]

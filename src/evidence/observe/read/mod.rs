@@ -38,7 +38,7 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
             Section::Cron => &["cron-log", "written"],
             Section::Sockets => &["unix-sockets", "sockets-again"],
             Section::Qdiscs => &["offloads"],
-            Section::Permissions => &["acls"],
+            Section::Permissions => &["acls", "units"],
             Section::Etc => &["files"],
             _ => &[],
         }
@@ -64,7 +64,8 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     put(Section::Neighbours, "neighbours", &kernel_network::neighbours);
     put(Section::Qdiscs, "qdiscs", &|t| Ok(kernel_network::qdiscs(t, text(answers, "offloads"))));
     put(Section::Ipsets, "ipsets", &|t| Ok(kernel_network::ipsets(t)));
-    put(Section::Permissions, "permissions", &|t| Ok(files::permissions(t, text(answers, "acls"))));
+    let units = text(answers, "units");
+    put(Section::Permissions, "permissions", &|t| Ok(files::permissions(t, text(answers, "acls"), units)));
     put(Section::Etc, "etc", &|t| Ok(files::etc(t, &files)));
     put(Section::Sys, "sys", &|t| Ok(files::sys(t)));
     put(Section::BlockDevices, "sys", &|t| Ok(files::block_devices(t)));
