@@ -9,7 +9,6 @@ use crate::jobs::down::{self, Removed};
 use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
 use crate::jobs::{Context, guards, snapshot};
-use crate::plan::options::Options;
 use evidence::page::headline;
 use evidence::record::Asked;
 use host::failure::{Exit, Failure};

@@ -40,6 +40,8 @@ struct Lost<'a> {
     settings: BTreeMap<&'a str, usize>,
     volumes: BTreeMap<&'a str, usize>,
     loops: Vec<usize>,
+    /// Consoles that the kernel's command line named, by their terminal.
+    consoles: BTreeMap<&'a str, usize>,
     /// An interface of WireGuard's.
     wireguard: Option<usize>,
     /// IPv6 as a whole.
@@ -104,6 +106,9 @@ impl<'a> Lost<'a> {
             loops: of(Section::BlockDevices, &|change| whole(change).filter(|_| is_loop(change)))
                 .into_values()
                 .collect(),
+            consoles: of(Section::Kernel, &|change| {
+                whole(change)?.strip_prefix("command-line/console=").map(|console| first(console, ','))
+            }),
             ipv6: changes.iter().position(|change| change.loss.is_some() && ipv6(change)),
         }
     }
@@ -145,12 +150,16 @@ impl<'a> Lost<'a> {
         self.unit(DOCKER)
     }
 
-    /// A socket or a path unit goes with its service, and so does what systemd had to start again.
+    /// A socket or a path unit goes with its service, and so does what systemd had to start again; a serial getty goes
+    /// with its console (systemd-getty-generator(8)).
     fn of_unit(&self, change: &Change) -> Option<usize> {
         if let Some(unit) = change.name("/restarted") {
             return self.unit(unit);
         }
         let unit = change.name("/active")?;
+        if let Some(terminal) = unit.strip_prefix("serial-getty@").and_then(|name| name.strip_suffix(".service")) {
+            return self.consoles.get(terminal).copied();
+        }
         let (stem, kind) = unit.rsplit_once('.')?;
         matches!(kind, "socket" | "path").then(|| self.unit(&format!("{stem}.service"))).flatten()
     }

@@ -118,3 +118,14 @@ fn a_finding_holds_what_comes_of_it_and_weighs_as_much_as_the_heaviest() {
     assert_eq!(findings.len(), 1);
     assert_eq!((findings[0].severity, findings[0].consequences.len()), (Severity::Serious, 1));
 }
+
+#[test]
+fn a_console_that_the_command_line_no_longer_names_takes_its_getty_with_it() {
+    let changes = vec![
+        lost(Section::Kernel, "command-line/console=ttyS0,115200", "console=ttyS0,115200", None),
+        lost(Section::Units, "serial-getty@ttyS0.service/active", "active (running)", Some("inactive")),
+        lost(Section::Units, "serial-getty@ttyS1.service/active", "active (running)", Some("inactive")),
+    ];
+    let left = ["kernel/command-line/console=ttyS0,115200", "units/serial-getty@ttyS1.service/active"];
+    assert_eq!(roots(changes, &state(&[])), left);
+}
