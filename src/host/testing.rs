@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use std::time::Duration;
 
 /// A folder of a test's own, which goes with the first part.
-#[expect(clippy::unwrap_used, reason = "a test ends where it has no scratch folder")]
+#[allow(clippy::unwrap_used, reason = "a test ends where it has no scratch folder")]
 pub fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();

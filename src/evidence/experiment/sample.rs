@@ -31,6 +31,7 @@ fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3], marks: Vec<Mar
 }
 
 /// Three of four runs: a good reset, a power-loss that lost nothing, and a reset after which a check failed.
+#[allow(clippy::unwrap_used, reason = "literals, and a fixture")]
 pub fn experiment() -> Experiment {
     use Fate::{Lost, Survived};
     let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();

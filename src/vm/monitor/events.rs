@@ -220,7 +220,7 @@ impl Follow {
 #[cfg(any(test, feature = "testing"))]
 impl Event {
     /// An event of a test's: what its data does not have is as QEMU or the monitor would say it.
-    #[expect(clippy::unwrap_used, reason = "a test ends where its event cannot be read")]
+    #[allow(clippy::unwrap_used, reason = "a test ends where its event cannot be read")]
     pub fn sample(seq: u64, mono: f64, kind: &str, data: &Value) -> Self {
         let mut all = match kind {
             "RESET" => serde_json::json!({"guest": true, "reason": "guest-reset"}),
