@@ -13,6 +13,8 @@ pub mod cmd;
 pub mod deadline;
 pub mod dirs;
 pub mod failure;
+pub mod handshake;
+pub mod helper;
 pub mod ledger;
 pub mod lock;
 pub mod lookup;

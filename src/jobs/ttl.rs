@@ -13,6 +13,7 @@ use evidence::record::Record;
 use host::deadline::{boottime, sleep_until_boottime};
 use host::dirs::{DirError, Dirs, write_private};
 use host::failure::{Exit, Failure};
+use host::helper::Helper;
 use host::ledger::{Change, Ledger};
 use host::lock::Lock;
 use host::names::{HostName, VmName};
@@ -21,7 +22,7 @@ use host::print;
 use host::process::{self, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -107,26 +108,15 @@ pub fn start(exe: &Utf8Path, dirs: &Dirs, host: &HostName, vm: &VmName, after: D
         keeper: None,
     };
     let failed = |e: std::io::Error| Failure::new(Exit::Host, format!("cannot start the keeper of --ttl: {e}"));
-    let mut command = Command::new(exe);
-    process::inherit_little(&mut command);
-    command.args([NAME, place.path().as_str()]).current_dir("/");
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(place.path().join("ttl.log"));
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.map_err(failed)?);
-    let mut child = command.spawn().map_err(failed)?;
+    let argv = [exe.to_string(), NAME.into(), place.path().to_string()];
+    let helper = Helper::new(&argv, place.path().join("ttl.log")).reading(Stdio::piped()).at_the_root();
     // Until it is told to go on it ends with us, so it never lives without being in the ledger.
-    let begun = ProcessId::of(child.id().cast_signed()).map_err(failed);
-    let begun = begun.and_then(|id| {
-        Ledger::open(&place.ledger())?.adopt(Change::Process { role: "keeper of --ttl".into(), id })?;
-        expiry.keeper = Some(id);
-        write_private(&place.expiry(), serde_json::to_vec_pretty(&expiry).unwrap_or_default())?;
-        let mut pipe = child.stdin.take();
-        pipe.as_mut().map_or(Ok(()), |pipe| pipe.write_all(b"\n")).map_err(failed)
-    });
-    if begun.is_err() {
-        ignore(child.kill(), "it may have ended by itself");
-        ignore(child.wait(), "only the start's own error is of use");
-    }
-    begun
+    let started = helper.start().map_err(failed)?;
+    let id = started.id().map_err(failed)?;
+    Ledger::open(&place.ledger())?.adopt(Change::Process { role: "keeper of --ttl".into(), id })?;
+    expiry.keeper = Some(id);
+    write_private(&place.expiry(), serde_json::to_vec_pretty(&expiry).unwrap_or_default())?;
+    started.go_on().map_err(failed)
 }
 
 /// The hidden subcommand: `@ttl FOLDER` waits, `@ttl FOLDER VM` removes.

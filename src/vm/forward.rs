@@ -21,26 +21,23 @@ pub use serve::main;
 pub use spec::{Admits, Listen, Spec};
 
 use crate::machine::VmDir;
-use crate::network::handshake::{self, Silence};
 use camino::{Utf8Path, Utf8PathBuf};
-use host::deadline::Deadline;
 use host::dirs::{DirError, make_private, names_in};
 use host::failure::Failure;
+use host::handshake::Silence;
+use host::helper::{Helper, NotReady};
 use host::ledger::{Change, Ledger};
 use host::presence::{Presence, ignore};
-use host::process::{ProcessId, inherit_also, inherit_little};
+use host::process::ProcessId;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 use owner::Owners;
 use serde::{Deserialize, Serialize};
 use serve::Order;
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The hidden subcommand's name.
@@ -127,7 +124,6 @@ fn start_with(
 ) -> Result<Forwarded, Failure> {
     let listen = order.listen.clone();
     let start = |why: String| ForwardError::Start { listen: listen.clone(), why };
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(vm.path().join("forward.log"));
     let owners = match order.asks() {
         true => Some(Owners::open().map_err(|source| ForwardError::Owners { source })?.into_inner()),
         false => None,
@@ -135,30 +131,17 @@ fn start_with(
     order.owners = owners.as_ref().map(AsRawFd::as_raw_fd);
     let mut argv = enter.to_vec();
     argv.extend([exe.to_string(), NAME.into(), vm.path().to_string(), order.text()]);
-    let mut command = Command::new(&argv[0]);
-    inherit_little(&mut command);
-    if let Some(owners) = &owners {
-        inherit_also(&mut command, owners);
-    }
-    let mut child = command
-        .args(&argv[1..])
-        .current_dir("/")
-        .stdin(Stdio::from(listener))
-        .stdout(Stdio::piped())
-        .stderr(log.map_err(|e| start(e.to_string()))?)
-        .spawn()
-        .map_err(|e| start(e.to_string()))?;
-    let heard = child.stdout.as_mut().map(|pipe| handshake::listen::<Forwarded>(pipe, &Deadline::after(READY_LIMIT)));
-    let why = match heard {
-        Some(Ok(forwarded)) => return Ok(forwarded),
-        Some(Err(Silence::Failed(failure))) => failure.to_string(),
-        Some(Err(Silence::Late)) => format!("it was not ready within {READY_LIMIT:?}"),
-        Some(Err(Silence::Closed)) | None => format!("it ended; see {}", vm.path().join("forward.log")),
-    };
-    // It is not left behind.
-    ignore(child.kill(), "it may have ended by itself");
-    ignore(child.wait(), "only the start's own error is of use");
-    Err(start(why).into())
+    let helper = Helper::new(&argv, vm.path().join("forward.log")).reading(listener).heard().at_the_root();
+    let helper = owners.iter().fold(helper, Helper::keeping);
+    let started = helper.start().map_err(|e| start(e.to_string()))?;
+    started.ready(READY_LIMIT).map_err(|NotReady { silence, log, .. }| {
+        let why = match silence {
+            Silence::Failed(failure) => failure.to_string(),
+            Silence::Late => format!("it was not ready within {READY_LIMIT:?}"),
+            Silence::Closed => format!("it ended; see {log}"),
+        };
+        start(why).into()
+    })
 }
 
 /// Listen on the host, and say where that is.

@@ -3,9 +3,9 @@
 use super::owner::{OwnerError, Owners};
 use super::{Admits, Forwarded, Listen, NAME, file, remove};
 use crate::machine::VmDir;
-use crate::network::handshake;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure, with_causes};
+use host::handshake;
 use host::ledger::{Change, Ledger};
 use host::presence::ignore;
 use host::print;

@@ -6,10 +6,10 @@ use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::{Cable, Machine};
 use host::failure::{Blame, Exit, Failure};
+use host::handshake;
 use host::ledger::{Change, Ledger};
 use host::lock::Lock;
 use host::presence::ignore;
-use host::print;
 use host::process::ProcessId;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -20,14 +20,11 @@ use tokio::sync::mpsc;
 /// The hidden subcommand's name.
 pub const NAME: &str = "@monitor";
 
-/// What it tells its starter, as one line of JSON on standard output.
+/// What it tells its starter once it is up; if QEMU is not, why.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Report {
-    /// It is up; if QEMU is not, why.
-    Ready { monitor: ProcessId, start: Option<StartError> },
-    /// It cannot run.
-    Failed(Failure),
+pub(crate) struct Ready {
+    pub(crate) monitor: ProcessId,
+    pub(crate) start: Option<StartError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,15 +53,7 @@ impl Blame for Trouble {
 
 /// The hidden subcommand. It ends when it is stopped, and takes QEMU with it.
 pub fn main(args: &[String]) -> ExitCode {
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            print::err(&format!("{NAME}: {failure}"));
-            let exit = failure.exit;
-            ignore(tell(&Report::Failed(failure)), "it is in the log, too");
-            ExitCode::from(exit.code())
-        }
-    }
+    handshake::end(NAME, run(args))
 }
 
 fn run(args: &[String]) -> Result<(), Failure> {
@@ -76,7 +65,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let bind = |signal| set_parent_process_death_signal(signal).map_err(|e| io("be bound to the starter")(e.into()));
     bind(Some(Signal::KILL))?;
-    if network::handshake::abandoned() {
+    if handshake::abandoned() {
         return Err(Trouble::Abandoned.into());
     }
     // 2. One monitor per VM; the lock is also what says that the VM is alive.
@@ -101,7 +90,11 @@ fn run(args: &[String]) -> Result<(), Failure> {
         let (orders, queue) = mpsc::channel(64);
         let mut keeper = Keeper::new(Parts { dir, tap, alive, queue }).map_err(io("open its logs"))?;
         let start = keeper.start(None).await.err();
-        tell(&Report::Ready { monitor: me, start }).map_err(io("tell that it is ready"))?;
+        // Then it lets go of the pipe, so that whoever reads that to its end does not wait for it.
+        let ready = handshake::ready(&Ready { monitor: me, start });
+        ready
+            .and_then(|()| Ok(rustix::stdio::dup2_stdout(rustix::stdio::stderr())?))
+            .map_err(io("tell that it is ready"))?;
         let serving = tokio::spawn(super::control::serve(listener, orders));
         keeper.run().await;
         serving.abort();
@@ -109,11 +102,4 @@ fn run(args: &[String]) -> Result<(), Failure> {
         ignore(std::fs::remove_file(control), "nobody listens there, and the folder goes with the VM");
         Ok(())
     })
-}
-
-/// Write the report, then let go of the pipe, so that whoever reads it to its end does not wait for us.
-fn tell(report: &Report) -> std::io::Result<()> {
-    print::exact(report)?;
-    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
-    Ok(())
 }

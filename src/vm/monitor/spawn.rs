@@ -1,18 +1,13 @@
 //! Starting a monitor, from the command's side.
 
 use super::guest::StartError;
-use super::process::{NAME, Report};
+use super::process::{NAME, Ready};
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
-use host::deadline::Deadline;
 use host::failure::{Blame, Exit, Failure};
-use host::presence::ignore;
-use host::process::{ProcessId, inherit_little};
-use rustix::event::{PollFd, PollFlags, poll};
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use host::handshake::Silence;
+use host::helper::{Helper, NotReady};
+use host::process::ProcessId;
 use std::time::Duration;
 
 /// The time that a monitor has to come up and start QEMU.
@@ -82,61 +77,17 @@ impl Blame for MonitorError {
 pub fn spawn(exe: &Utf8Path, prefix: &[String], dir: &VmDir) -> Result<ProcessId, MonitorError> {
     let mut argv = prefix.to_vec();
     argv.extend([exe.to_string(), NAME.to_owned(), dir.path().to_string()]);
-    let failed = |source| MonitorError::Spawn { source };
-    let log = dir.monitor_log();
-    let stderr = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(failed)?;
-    let mut command = Command::new(&argv[0]);
-    inherit_little(&mut command);
-    let mut child =
-        command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().map_err(failed)?;
-    match report(&mut child, &log) {
-        Ok(Report::Ready { monitor, start: None }) => Ok(monitor),
-        Ok(Report::Ready { start: Some(error), .. }) => Err(MonitorError::Start(error)),
-        Ok(Report::Failed(failure)) => {
-            ignore(child.wait(), "it has said why it ends");
-            Err(MonitorError::Failed(failure))
-        }
-        Err(error) => {
-            // It is not left behind.
-            ignore(child.kill(), "it may have ended by itself");
-            ignore(child.wait(), "only the start's own error is of use");
-            Err(error)
-        }
+    let started =
+        Helper::new(&argv, dir.monitor_log()).heard().start().map_err(|source| MonitorError::Spawn { source })?;
+    let word = started.ready(READY_LIMIT).map_err(|NotReady { silence, status, log }| match silence {
+        Silence::Failed(failure) => MonitorError::Failed(failure),
+        Silence::Closed => MonitorError::Died { status, log: tail(&log) },
+        Silence::Late => MonitorError::TimedOut { limit: READY_LIMIT, log },
+    })?;
+    match word {
+        Ready { monitor, start: None } => Ok(monitor),
+        Ready { start: Some(error), .. } => Err(MonitorError::Start(error)),
     }
-}
-
-/// The one line that it writes to the pipe.
-fn report(child: &mut Child, log: &Utf8Path) -> Result<Report, MonitorError> {
-    let deadline = Deadline::after(READY_LIMIT);
-    let mut pipe = child.stdout.take();
-    let mut text = Vec::new();
-    loop {
-        match read_some(&mut pipe, &deadline, &mut text) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(e) if e.kind() == std::io::ErrorKind::TimedOut => {
-                return Err(MonitorError::TimedOut { limit: READY_LIMIT, log: log.to_owned() });
-            }
-            Err(source) => return Err(MonitorError::Spawn { source }),
-        }
-        if let Some(report) = text.split(|b| *b == b'\n').find_map(|line| serde_json::from_slice(line).ok()) {
-            return Ok(report);
-        }
-    }
-    let status = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-    Err(MonitorError::Died { status, log: tail(log) })
-}
-
-fn read_some(pipe: &mut Option<ChildStdout>, deadline: &Deadline, into: &mut Vec<u8>) -> std::io::Result<bool> {
-    let Some(pipe) = pipe else { return Ok(false) };
-    let left = rustix::event::Timespec::try_from(deadline.left()).unwrap_or_default();
-    if poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left))? == 0 {
-        return Err(std::io::ErrorKind::TimedOut.into());
-    }
-    let mut buffer = [0; 4096];
-    let n = pipe.read(&mut buffer)?;
-    into.extend_from_slice(&buffer[..n]);
-    Ok(n > 0)
 }
 
 fn tail(log: &Utf8Path) -> String {

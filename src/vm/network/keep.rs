@@ -4,9 +4,10 @@
 //! The parent writes the identity maps, since only it may map more than one's own user.
 
 use super::caps::Keep;
-use super::{NetError, enter, handshake};
+use super::{NetError, enter};
 use camino::Utf8Path;
 use host::deadline::Deadline;
+use host::handshake;
 use host::presence::ignore;
 use host::process::ProcessId;
 use nix::sched::CloneFlags;

@@ -14,7 +14,6 @@ pub mod dnsmasq;
 mod egress;
 pub mod enter;
 mod error;
-pub(crate) mod handshake;
 pub mod holder;
 pub mod host_facts;
 pub mod keep;
@@ -34,17 +33,16 @@ pub use plan::{Egress, Mode, NetFile, NetPlan};
 use camino::{Utf8Path, Utf8PathBuf};
 use caps::Keep;
 use enter::Enter;
-use host::deadline::Deadline;
 use host::dirs::{Dirs, make_private, write_private};
+use host::handshake::Silence;
+use host::helper::{Helper, NotReady};
 use host::ledger::{Change, Leak, Ledger, LedgerError, folder};
 use host::lock::Lock;
 use host::names::IfName;
 use host::presence::{Presence, ignore};
 use host::process::{self, ProcessId};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::ErrorKind;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long a network may take to be up; measured: 0.1 s.
@@ -214,32 +212,15 @@ fn end_holder(dir: &NetDir) -> Result<(), LedgerError> {
 }
 
 fn start_holder(exe: &Utf8Path, dir: &NetDir) -> Result<(), NetError> {
-    let log = dir.holder_log();
-    let to = File::create(&log).map_err(|source| NetError::File { path: log.clone(), source })?;
-    let mut command = Command::new(exe);
-    process::inherit_little(&mut command);
-    let mut child = command
-        .args([holder::NAME, dir.path().as_str()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(to)
-        .spawn()
-        .map_err(|source| NetError::Start { program: exe.to_string(), source })?;
-    let said = || part::last_lines(&log);
-    let heard = match &mut child.stdout {
-        Some(pipe) => handshake::listen::<()>(pipe, &Deadline::after(LIMIT)),
-        None => Err(handshake::Silence::Closed),
-    };
-    let error = match heard {
-        Ok(()) => return Ok(()),
-        Err(handshake::Silence::Failed(failure)) => NetError::Child { failure },
-        Err(handshake::Silence::Closed) => NetError::Holder { what: "ended without a word", said: said() },
-        Err(handshake::Silence::Late) => NetError::Holder { what: "was not ready in time", said: said() },
-    };
-    // Its children die with it.
-    ignore(child.kill(), "it may have ended by itself");
-    ignore(child.wait(), "only the start's own error is of use");
-    Err(error)
+    let argv = [exe.to_string(), holder::NAME.into(), dir.path().to_string()];
+    let started = Helper::new(&argv, dir.holder_log()).heard().start();
+    let started = started.map_err(|source| NetError::Start { program: exe.to_string(), source })?;
+    // Its children die with it, where it is not ready.
+    started.ready::<()>(LIMIT).map_err(|NotReady { silence, log, .. }| match silence {
+        Silence::Failed(failure) => NetError::Child { failure },
+        Silence::Closed => NetError::Holder { what: "ended without a word", said: part::last_lines(&log) },
+        Silence::Late => NetError::Holder { what: "was not ready in time", said: part::last_lines(&log) },
+    })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Utf8Path) -> Result<T, NetError> {

@@ -1,9 +1,9 @@
 //! One JSON line on a pipe: a process of ours says that it is ready, or why it never will be.
 
-use host::deadline::Deadline;
-use host::failure::{Exit, Failure};
-use host::presence::ignore;
-use host::print;
+use crate::deadline::Deadline;
+use crate::failure::{Exit, Failure};
+use crate::presence::ignore;
+use crate::print;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::Read;
@@ -19,7 +19,7 @@ enum Word<T> {
 
 /// Why there was no good word.
 #[derive(Debug)]
-pub(crate) enum Silence {
+pub enum Silence {
     /// It said why it failed.
     Failed(Failure),
     /// It closed the pipe without a word, or broke it.
@@ -29,7 +29,7 @@ pub(crate) enum Silence {
 }
 
 /// Say "ready" on standard output.
-pub(crate) fn ready(value: &impl Serialize) -> std::io::Result<()> {
+pub fn ready(value: &impl Serialize) -> std::io::Result<()> {
     print::exact(&Word::Ready(value))
 }
 
@@ -40,7 +40,7 @@ fn failed(failure: Failure) {
 
 /// Whether nobody holds the other end of standard output any more, so the starter is gone. Asked by a process that is bound to
 /// the starter already, it leaves no moment in between.
-pub(crate) fn abandoned() -> bool {
+pub fn abandoned() -> bool {
     let stdout = rustix::stdio::stdout();
     loop {
         let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
@@ -54,7 +54,7 @@ pub(crate) fn abandoned() -> bool {
 }
 
 /// A hidden subcommand's end: what failed goes to its log, and to whoever still listens.
-pub(crate) fn end(name: &str, result: Result<(), impl Into<Failure>>) -> ExitCode {
+pub fn end(name: &str, result: Result<(), impl Into<Failure>>) -> ExitCode {
     let Err(failure) = result.map_err(Into::into) else { return ExitCode::SUCCESS };
     print::err(&format!("{name}: {failure}"));
     let code = failure.exit.code();
@@ -63,7 +63,7 @@ pub(crate) fn end(name: &str, result: Result<(), impl Into<Failure>>) -> ExitCod
 }
 
 /// Wait for one line.
-pub(crate) fn listen<T: DeserializeOwned>(pipe: &mut (impl Read + AsFd), deadline: &Deadline) -> Result<T, Silence> {
+pub fn listen<T: DeserializeOwned>(pipe: &mut (impl Read + AsFd), deadline: &Deadline) -> Result<T, Silence> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let left = Timespec::try_from(deadline.left()).unwrap_or_default();
