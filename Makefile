@@ -48,13 +48,14 @@ $(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt
 # do, and give way to them.
 test: deps venv unit
 	$(CARGO) test --no-run
-	@$(MAKE) --no-print-directory --jobs=2 BESIDE='nice -n 15' netns vm
+	@$(MAKE) --no-print-directory --jobs=2 BESIDE=--beside netns vm
+	@.ci/lane --table
 
 unit:
 	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers
 
 netns: venv
-	$(BESIDE) $(CARGO) test --test cli --test terminal --test flood --test looks --test own --test doctor --test audit --test serial --test page --test ansible --test netns
+	.ci/lane netns $(BESIDE) cli terminal flood looks own doctor audit serial page ansible netns
 
 # A golden image for the tests that boot without the whole cycle.
 image:
@@ -62,7 +63,7 @@ image:
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image
-	$(CARGO) test --test image_build --test vm_iso --test vm_media --test vm_attach --test vm_audit --test vm_seed --test vm_tiny --test vm_monitor --test vm_applied --test vm -- --test-threads=1 --nocapture
+	.ci/lane vm image_build vm_iso vm_media vm_attach vm_audit vm_seed vm_tiny vm_monitor vm_applied vm -- --test-threads=1 --nocapture
 
 check:
 	$(CARGO) fmt --all --check
