@@ -16,6 +16,7 @@ pub mod failure;
 pub mod handshake;
 pub mod helper;
 pub mod ledger;
+pub mod links;
 pub mod lock;
 pub mod lookup;
 pub mod memory;

@@ -3,16 +3,15 @@
 //! mode and all that is in it: it is taken as it is, or refused.
 
 use super::DirError;
+use crate::links::{self, Stopped};
 use crate::shell::quoted;
-use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
-use std::collections::VecDeque;
+use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt;
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 
-/// What links a path may go through; the kernel's own limit (path_resolution(7)).
-const MOST_LINKS: usize = 40;
 /// The mode bits that let the group or anybody write.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -126,56 +125,24 @@ fn way_out(path: &Utf8Path, meta: &Metadata, role: Use) -> String {
 
 /// No link on the way that others can make lead elsewhere: one that lies where they can write.
 fn no_strange_link(path: &Utf8Path, role: Use) -> Result<(), DirError> {
-    let look = |path: &Utf8Path, source| DirError::Look { path: path.to_owned(), source };
-    let mut left: VecDeque<String> = parts(path);
-    let (mut at, mut links) = (Utf8PathBuf::from("/"), 0);
-    while let Some(name) = left.pop_front() {
-        if name == ".." {
-            at.pop();
-            continue;
+    let named = |path: &Path| Utf8PathBuf::from(path.to_string_lossy().into_owned());
+    let look = |path: &Path, source| DirError::Look { path: named(path), source };
+    let is_ours = |link: &Path, _: &Path| {
+        let folder = link.parent().unwrap_or(link);
+        if only_ours_to_write(&folder.metadata().map_err(|e| look(folder, e))?) {
+            return Ok(());
         }
-        let next = at.join(&name);
-        let meta = match next.symlink_metadata() {
-            Ok(meta) => meta,
-            // From here on it is yet to be made.
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(look(&next, e)),
-        };
-        if !meta.is_symlink() {
-            at = next;
-            continue;
-        }
-        let folder = at.metadata().map_err(|e| look(&at, e))?;
-        let target = next.read_link_utf8().map_err(|e| look(&next, e))?;
-        if !only_ours_to_write(&folder) {
-            let why = format!("the link {next} lies in {at}, where others can write");
-            let next = format!("name the folder without it, as `{}` does", readlink(path));
-            return Err(DirError::Unfit { path: path.to_owned(), role, why, next });
-        }
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(look(&next, std::io::Error::from(nix::errno::Errno::ELOOP)));
-        }
-        if target.is_absolute() {
-            at = "/".into();
-        }
-        parts(&target).into_iter().rev().for_each(|part| left.push_front(part));
+        let why = format!("the link {} lies in {}, where others can write", link.display(), folder.display());
+        let next = format!("name the folder without it, as `readlink -f {}` does", quoted(path.as_str()));
+        Err(DirError::Unfit { path: path.to_owned(), role, why, next })
+    };
+    match links::follow(path.as_std_path(), is_ours) {
+        Ok(_) => Ok(()),
+        // From there on it is yet to be made.
+        Err(Stopped::Look { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        Err(Stopped::Look { path, source }) => Err(look(&path, source)),
+        Err(Stopped::Link(error)) => Err(error),
     }
-    Ok(())
-}
-
-fn readlink(path: &Utf8Path) -> String {
-    format!("readlink -f {}", quoted(path.as_str()))
-}
-
-/// The names in a path, and its `..`, from its beginning.
-fn parts(path: &Utf8Path) -> VecDeque<String> {
-    let named = path.components().filter_map(|part| match part {
-        Utf8Component::Normal(name) => Some(name.to_owned()),
-        Utf8Component::ParentDir => Some("..".to_owned()),
-        _ => None,
-    });
-    named.collect()
 }
 
 #[cfg(test)]

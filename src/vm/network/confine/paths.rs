@@ -2,7 +2,7 @@
 
 use super::Spec;
 use std::fs::read_link;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// What the command asks for: its folder, where its programs are, and what it was said to read.
 pub(super) fn asked(spec: &Spec, cwd: &Path, homes: &[PathBuf]) -> Vec<PathBuf> {
@@ -20,12 +20,6 @@ pub(super) fn homes() -> Vec<PathBuf> {
     let named = std::env::var_os("HOME").map(PathBuf::from).into_iter().chain(account.map(|user| user.dir));
     // An account without a home has / there, and that is shown already.
     named.filter_map(|home| home.canonicalize().ok()).filter(|home| home.parent().is_some()).collect()
-}
-
-/// The parts of a path, the last one first.
-pub(super) fn parts(path: &Path) -> Vec<PathBuf> {
-    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
-    parts.rev().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
 /// Whether it is a folder, and no link to another.

@@ -6,12 +6,14 @@
 //! below it, is shown entry by entry.
 
 use super::mounts::Mounts;
-use super::paths::{asked, final_name, homes, is_itself, parts};
+use super::paths::{asked, final_name, homes, is_itself};
 use super::place::{self, make_file, make_folder, make_link, name, open_path};
 use super::survey::Survey;
 use super::{Spec, kernel, probe};
-use crate::network::NetError;
+use host::links::{self, Stopped};
 use host::presence::ignore;
+use crate::network::NetError;
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 use rustix::fs::{Gid, Uid};
 use std::fs::{FileType, read_dir, read_link};
@@ -29,9 +31,6 @@ const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// What no command does without. Elsewhere a folder that cannot be shown is left out.
 const NEEDED: [&str; 2] = ["/usr", "/etc"];
-
-/// How many links may lead from one to the next, as for the kernel (path_resolution(7)).
-const LINKS: usize = 40;
 
 /// What happens to writes.
 #[derive(Clone, Copy, PartialEq)]
@@ -287,40 +286,24 @@ impl Root {
 
     /// Where a path leads, if it leads anywhere; the links on the way are made where they are not shown.
     fn follow(&self, path: &Path) -> Result<Option<PathBuf>, NetError> {
-        let mut rest: Vec<PathBuf> = parts(path);
-        let (mut at, mut links) = (PathBuf::from("/"), 0);
-        while let Some(part) = rest.pop() {
-            if part == Path::new("..") {
-                at.pop();
-                continue;
+        let make = |link: &Path, to: &Path| match self.is_shown(link) {
+            true => Ok(()),
+            false => make_link(&self.inside(link), to),
+        };
+        match links::follow(path, make) {
+            Ok(real) => Ok(Some(real)),
+            Err(Stopped::Link(error)) => Err(error),
+            // It leads nowhere, to this user.
+            Err(Stopped::Look { source, .. })
+                if matches!(
+                    Errno::from_raw(source.raw_os_error().unwrap_or_default()),
+                    Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP
+                ) =>
+            {
+                Ok(None)
             }
-            let next = at.join(&part);
-            match read_link(&next) {
-                Ok(_) if links == LINKS => return Ok(None),
-                Ok(to) => {
-                    links += 1;
-                    if !self.is_shown(&next) {
-                        make_link(&self.inside(&next), &to)?;
-                    }
-                    if to.is_absolute() {
-                        at = "/".into();
-                    }
-                    rest.extend(parts(&to));
-                }
-                // It is no link.
-                Err(e) if e.kind() == ErrorKind::InvalidInput => at = next,
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied
-                    ) =>
-                {
-                    return Ok(None);
-                }
-                Err(source) => return Err(NetError::File { path: name(&next), source }),
-            }
+            Err(Stopped::Look { path, source }) => Err(NetError::File { path: name(&path), source }),
         }
-        Ok(Some(at))
     }
 
     /// Look through a folder that is to be written to, but for what is covered there.
