@@ -29,10 +29,10 @@ const CONSOLE_LIMIT: Duration = Duration::from_secs(90);
 /// What a VM's monitor has written, kept in an evidence folder.
 pub(super) fn of_monitor(run: &RunFolder, vm: &VmDir) -> Vec<Result<(), ReportError>> {
     vec![
-        run.copy_console(&vm.console(), "console.log"),
+        run.copy_bounded(&vm.console(), "console.log"),
         run.copy(&vm.console_times(), "console.times"),
         run.copy(&vm.events(), "events.ndjson"),
-        run.copy(&vm.qemu_err(), "qemu-stderr.txt"),
+        run.copy_bounded(&vm.qemu_err(), "qemu-stderr.txt"),
         run.copy(&vm.monitor_log(), "monitor.log"),
     ]
 }

@@ -102,8 +102,8 @@ impl RunFolder {
         }
     }
 
-    /// Copy a console's log into the folder, which can have a gap; one that is not there is left out.
-    pub fn copy_console(&self, from: &Utf8Path, name: &str) -> Result<(), ReportError> {
+    /// Copy a file that can have a gap into the folder: a console's log, QEMU's words. One that is not there is left out.
+    pub fn copy_bounded(&self, from: &Utf8Path, name: &str) -> Result<(), ReportError> {
         let path = self.path.join(name);
         let temporary = path.with_extension("part");
         match gap::copy(from, &temporary).and_then(|()| std::fs::rename(&temporary, &path)) {

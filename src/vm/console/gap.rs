@@ -66,7 +66,7 @@ pub fn lines(path: &Utf8Path, range: Range<u64>) -> std::io::Result<Vec<Line>> {
 pub fn mark(bytes: u64) -> Vec<u8> {
     match bytes {
         0 => Vec::new(),
-        bytes => format!("\r\n[boma-qemu: {bytes} bytes were not kept here; the console was flooded]\r\n").into(),
+        bytes => format!("\r\n[boma-qemu: {bytes} bytes were not kept here: there were too many]\r\n").into(),
     }
 }
 

@@ -22,8 +22,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -67,6 +66,14 @@ pub(crate) struct Confine {
     memory: MiB,
     /// Why there is no network of its own, or no rules.
     missing: Vec<String>,
+}
+
+/// Why QEMU could not be confined on this host as far as it should be, for whoever looks before it is started; nothing if it
+/// can.
+pub(crate) fn not_in_force() -> Vec<String> {
+    let user =
+        "boma-it-doctor".parse().ok().and_then(|name: host::names::VmName| crate::qemu::user::of_its_own(&name));
+    Confine::with(user.map(|uid| (Uid::from_raw(uid), Vec::new())), rules(), BEYOND_GUEST).missing
 }
 
 impl Confine {
@@ -114,14 +121,10 @@ impl Confine {
         }
     }
 
-    /// QEMU's process, not started yet. It inherits `fds` and nothing else, and dies with the calling thread.
-    pub(crate) fn command(self, argv: &[String], fds: Vec<RawFd>, stderr: &File) -> Command {
+    /// QEMU's process, not started yet. It inherits `fds` and its two streams and nothing else, and dies with the calling thread.
+    pub(crate) fn command(self, argv: &[String], fds: Vec<RawFd>, [out, err]: [OwnedFd; 2]) -> Command {
         let mut command = Command::new(&argv[0]);
-        command.args(&argv[1..]).stdin(Stdio::null()).kill_on_drop(true);
-        // Where the file cannot be duplicated, QEMU's words go to the monitor's own log.
-        if let (Ok(out), Ok(err)) = (stderr.try_clone(), stderr.try_clone()) {
-            command.stdout(out).stderr(err);
-        }
+        command.args(&argv[1..]).stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true);
         let parent = std::process::id().cast_signed();
         before_exec(command.as_std_mut(), move || {
             limit(self.memory, self.user.is_some())?;
@@ -225,9 +228,9 @@ mod tests {
         let user = user.map(|uid| (Uid::from_raw(uid), Vec::new()));
         let confine = Confine::with(user, rules(), MiB(256));
         let in_force = confine.in_force();
-        let stderr = tempfile::tempfile().unwrap();
+        let null = || std::fs::File::options().write(true).open("/dev/null").unwrap().into();
         let argv = ["sh", "-c", script].map(str::to_owned);
-        let mut command = confine.command(&argv, Vec::new(), &stderr);
+        let mut command = confine.command(&argv, Vec::new(), [null(), null()]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let out = runtime.block_on(async { command.stdout(Stdio::piped()).output().await.unwrap() });
         (String::from_utf8(out.stdout).unwrap(), in_force)

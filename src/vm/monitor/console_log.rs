@@ -1,29 +1,16 @@
 //! The console as the monitor keeps it: every byte in one file, cut by boot, watched by the rules.
 
 use super::events::monotonic;
+use super::kept::{Cut, Kept, Limits};
 use crate::console::allow::Allowed;
-use crate::console::gap;
 use crate::console::rules::{Finding, Watcher};
 use crate::console::times::PERIOD_S;
-use camino::{Utf8Path, Utf8PathBuf};
 use host::print;
+use camino::Utf8Path;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-
-/// How much of a log is kept, in bytes. A guest that floods its console must not fill the host's disk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// From its beginning on.
-    head: u64,
-    /// Up to its end.
-    tail: u64,
-    /// How much more there may be before the oldest of it goes; whole blocks of every file system.
-    step: u64,
-    /// Where it ends on a file system that cannot have a gap.
-    most: u64,
-}
 
 /// A boot says some 100 KiB.
 const LIMITS: Limits = Limits { head: 16 << 20, tail: 16 << 20, step: 1 << 20, most: 64 << 20 };
@@ -33,10 +20,8 @@ const EVENTS_PER_RULE: u32 = 20;
 /// The console log.
 #[derive(Debug)]
 pub(crate) struct ConsoleLog {
-    path: Utf8PathBuf,
-    file: File,
+    kept: Kept,
     times: TimesFile,
-    at: u64,
     watcher: Watcher,
     counts: HashMap<&'static str, u32>,
     boots: u64,
@@ -44,10 +29,6 @@ pub(crate) struct ConsoleLog {
     boot_at: Option<u64>,
     /// Whether a kernel has spoken in this part. One that speaks after it was started by it.
     kernel: bool,
-    full: bool,
-    limits: Limits,
-    /// Where the gap ends; it begins behind the head.
-    gap_end: u64,
 }
 
 /// What is worth an event.
@@ -66,30 +47,16 @@ pub(crate) enum Note {
 impl ConsoleLog {
     /// Open the log and the file of its times, made if they are not there, and append to them.
     pub(crate) fn open(path: &Utf8Path, times: &Utf8Path, allowed: Allowed) -> std::io::Result<Self> {
-        let append = |path| OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-        let file = append(path)?;
-        let times = TimesFile { file: append(times)?, last: f64::NEG_INFINITY, count: 0 };
-        let at = file.metadata()?.len();
-        let (path, watcher, counts) = (path.to_owned(), Watcher::new(at, allowed), HashMap::new());
-        Ok(Self {
-            path,
-            file,
-            times,
-            at,
-            watcher,
-            counts,
-            boots: 0,
-            boot_at: None,
-            kernel: false,
-            full: false,
-            limits: LIMITS,
-            gap_end: LIMITS.head,
-        })
+        let kept = Kept::open(path, LIMITS)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(times)?;
+        let times = TimesFile { file, last: f64::NEG_INFINITY, count: 0 };
+        let watcher = Watcher::new(kept.length(), allowed);
+        Ok(Self { kept, times, watcher, counts: HashMap::new(), boots: 0, boot_at: None, kernel: false })
     }
 
     /// Bytes in the log.
     pub(crate) fn length(&self) -> u64 {
-        self.at
+        self.kept.length()
     }
 
     /// Boots so far.
@@ -100,18 +67,13 @@ impl ConsoleLog {
     /// Take the console's next bytes. The rules go on when the file cannot.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Note> {
         let mut notes = Vec::new();
-        if !self.full {
-            match self.file.write_all(bytes).map_err(|e| format!("cannot write {}: {e}", self.path)) {
-                Ok(()) => {
-                    self.times.note(self.at);
-                    self.at += bytes.len() as u64;
-                    notes.extend(self.bound());
-                }
-                Err(why) => {
-                    self.full = true;
-                    notes.push(Note::Full(why));
-                }
-            }
+        let at = self.length();
+        notes.extend(self.kept.take(bytes).map(|cut| match cut {
+            Cut::Gap { head, tail } => Note::Gap { head, tail },
+            Cut::Full(why) => Note::Full(why),
+        }));
+        if self.length() > at {
+            self.times.note(at);
         }
         let found = self.watcher.feed(bytes);
         notes.extend(self.tell(found));
@@ -119,26 +81,6 @@ impl ConsoleLog {
             notes.extend(self.kernel(offset));
         }
         notes
-    }
-
-    /// Let go of what is neither the head nor the tail.
-    fn bound(&mut self) -> Option<Note> {
-        let Limits { head, tail, step, most } = self.limits;
-        if self.at < self.gap_end + tail + step {
-            return None;
-        }
-        let end = (self.at - tail) / step * step;
-        match gap::punch(&self.file, &(self.gap_end..end)) {
-            Ok(()) => {
-                let first = std::mem::replace(&mut self.gap_end, end) == head;
-                first.then_some(Note::Gap { head, tail })
-            }
-            Err(_) if self.at < most => None,
-            Err(e) => {
-                self.full = true;
-                Some(Note::Full(format!("{} has reached {most} bytes, and cannot have a gap: {e}", self.path)))
-            }
-        }
     }
 
     /// A kernel has said its first line at `offset`. After a reset that is the boot that began there; otherwise the
@@ -156,11 +98,11 @@ impl ConsoleLog {
     /// The machine begins anew here. A reset that comes before the machine has said a word since the
     /// last one is the same boot (a guest's reboot gives two): then there is no number.
     pub(crate) fn cut(&mut self) -> (Vec<Note>, Option<u64>) {
-        if self.boot_at == Some(self.at) && !self.full {
+        if self.boot_at == Some(self.length()) && !self.kept.is_full() {
             return (Vec::new(), None);
         }
         let notes = self.part();
-        self.boot_at = Some(self.at);
+        self.boot_at = Some(self.length());
         self.kernel = false;
         self.boots += 1;
         (notes, Some(self.boots))
@@ -221,6 +163,8 @@ impl TimesFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::gap;
+    use camino::Utf8PathBuf;
 
     fn scratch() -> (tempfile::TempDir, ConsoleLog) {
         let dir = tempfile::tempdir().unwrap();
@@ -229,27 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_leaves_the_head_and_the_tail_where_they_came() {
+    fn a_boot_after_a_flood_is_where_its_event_says() {
         let (keep, mut log) = scratch();
-        log.limits = Limits { head: 1 << 20, tail: 1 << 20, step: 65536, most: 4 << 20 };
-        log.gap_end = log.limits.head;
         let path = Utf8PathBuf::from_path_buf(keep.path().join("console.log")).unwrap();
+        log.kept = Kept::open(&path, Limits { head: 1 << 20, tail: 1 << 20, step: 65536, most: 4 << 20 }).unwrap();
         log.cut();
         let chunk = b"0123456789abcde\n".repeat(1024);
-        let mut notes: Vec<_> = (0..2048).flat_map(|_| log.take(&chunk)).collect();
+        let notes: Vec<_> = (0..512).flat_map(|_| log.take(&chunk)).collect();
         assert_eq!(notes, [Note::Gap { head: 1 << 20, tail: 1 << 20 }], "said once");
-        notes.clear();
         let end = log.length();
-        assert_eq!((log.cut().1, end), (Some(2), 32 << 20));
+        assert_eq!((log.cut().1, end), (Some(2), 8 << 20));
         log.take(b"the new boot\r\n");
-        let meta = std::fs::metadata(&path).unwrap();
-        assert_eq!(meta.len(), log.length());
-        let blocks = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
-        assert!(blocks <= (2 << 20) + 4 * 65536, "{blocks} bytes on the disk");
-        let pieces = gap::pieces(&path, 0..u64::MAX).unwrap();
-        assert_eq!((pieces.len(), pieces[0].offset, pieces[0].bytes.len()), (2, 0, 1 << 20));
-        assert!(pieces[1].bytes.len() >= 1 << 20 && pieces[1].bytes.ends_with(b"the new boot\r\n"));
-        assert_eq!(gap::text(&path, end..u64::MAX).unwrap(), b"the new boot\r\n", "the boot is where its event says");
+        assert_eq!(gap::text(&path, end..u64::MAX).unwrap(), b"the new boot\r\n");
     }
 
     #[test]

@@ -2,24 +2,17 @@
 
 use super::confine::{Confine, Confinement};
 use super::files::Files;
+use super::stderr::Stderr;
 use crate::drive::Drive;
 use crate::machine::VmDir;
 use crate::qemu::media::{CD_DEVICE, First, LAST};
 use crate::qemu::{Accel, Machine, Storage, accel, argv};
 use crate::qmp::job::{self, JobError};
 use crate::qmp::{Incoming, Qmp, QmpError};
-use camino::Utf8Path;
-use host::failure::{Blame, Exit, with_causes};
-use host::presence::ignore;
-use host::print;
-use host::process::ProcessId;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +27,6 @@ const GREETING_LIMIT: Duration = Duration::from_secs(30);
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// The time that a snapshot has to be loaded. One of a 3 GiB guest takes 0.6 s on an idle machine.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
-/// How much of QEMU's standard error is kept in errors and events, in bytes.
-const STDERR_TAIL: u64 = 4096;
 
 /// Why QEMU did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -130,7 +121,7 @@ pub(crate) struct Guest {
     incoming: mpsc::Receiver<Incoming>,
     console: OwnedReadHalf,
     console_open: bool,
-    stderr: StderrFile,
+    stderr: Stderr,
 }
 
 impl Guest {
@@ -150,14 +141,14 @@ impl Guest {
         let spawn = |e: std::io::Error| StartError::Spawn { why: e.to_string() };
         let (qmp, qmp_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let (console, console_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
-        let stderr = StderrFile::open(&dir.qemu_err()).map_err(spawn)?;
+        let (stderr, streams) = Stderr::open(&dir.qemu_err()).map_err(spawn)?;
         let mut files = Files::open(&machine)?;
         let drive = files.drive.take();
         let fds = files.fds(qmp_theirs.as_raw_fd(), console_theirs.as_raw_fd(), tap.map_or(-1, |tap| tap.as_raw_fd()));
         let inherited = fds.all().into_iter().chain([alive.as_raw_fd()]).collect();
         let confine = Confine::of(&machine);
         let confinement = confine.in_force();
-        let mut child = confine.command(&argv(&machine, &fds), inherited, &stderr.file).spawn().map_err(spawn)?;
+        let mut child = confine.command(&argv(&machine, &fds), inherited, streams).spawn().map_err(spawn)?;
         // Our copies of QEMU's ends must go, or its death would not be an end of file; and those of the files, whose
         // locks are QEMU's.
         drop((qmp_theirs, console_theirs, files));
@@ -252,9 +243,14 @@ impl Guest {
         self.drive
     }
 
-    /// The end of what it wrote to standard error since its start.
+    /// The end of what it has written to standard error since its start.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.tail()
+    }
+
+    /// The same of a QEMU that has ended: nothing more comes.
+    pub(crate) fn last_words(&self) -> String {
+        self.stderr.last_words()
     }
 }
 
@@ -315,7 +311,7 @@ async fn begin(
 }
 
 /// Whether it ended, or is alive and silent; the latter is killed. Nothing writes to the disk any more then.
-async fn why_not(child: &mut Child, drive: Option<Drive>, stderr: &StderrFile, error: StartError) -> StartError {
+async fn why_not(child: &mut Child, drive: Option<Drive>, stderr: &Stderr, error: StartError) -> StartError {
     let error = how_it_ended(child, stderr, error).await;
     if let Some(drive) = drive {
         ignore(drive.ended().await, "what it wrote before it failed is of no interest, as long as no more comes");
@@ -323,43 +319,15 @@ async fn why_not(child: &mut Child, drive: Option<Drive>, stderr: &StderrFile, e
     error
 }
 
-async fn how_it_ended(child: &mut Child, stderr: &StderrFile, error: StartError) -> StartError {
+async fn how_it_ended(child: &mut Child, stderr: &Stderr, error: StartError) -> StartError {
     const END_LIMIT: Duration = Duration::from_secs(5);
     if matches!(error, StartError::Qmp(QmpError::Lost { .. }))
         && let Ok(status) = tokio::time::timeout(END_LIMIT, child.wait()).await
     {
-        let stderr = Some(stderr.tail()).filter(|said| !said.is_empty()).unwrap_or_else(|| "it said nothing".into());
+        let stderr =
+            Some(stderr.last_words()).filter(|said| !said.is_empty()).unwrap_or_else(|| "it said nothing".into());
         return StartError::Died { status: told(&status), stderr };
     }
     ignore(child.kill().await, "it can only have ended meanwhile");
     error
-}
-
-/// QEMU's standard error: one file for all starts, and where this start's words begin.
-struct StderrFile {
-    file: File,
-    from: u64,
-}
-
-impl StderrFile {
-    fn open(path: &Utf8Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
-        let from = file.metadata()?.len();
-        Ok(Self { file, from })
-    }
-
-    fn tail(&self) -> String {
-        let read = || -> std::io::Result<String> {
-            let mut file = &self.file;
-            let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.from.max(end.saturating_sub(STDERR_TAIL))))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-        };
-        match read() {
-            Ok(text) => text,
-            Err(e) => format!("its words cannot be read ({e})"),
-        }
-    }
 }

@@ -383,7 +383,7 @@ impl Keeper {
             }
         }
         let Some(guest) = self.guest.take() else { return };
-        let (process, accel, stderr) = (guest.process, guest.accel, guest.stderr());
+        let (process, accel, stderr) = (guest.process, guest.accel, guest.last_words());
         // If it was asked to end, its last stop has said so already.
         if !asked && accel == Accel::Kvm && accel::died_of_kvm(&stderr).is_some() {
             self.note(Source::Process, What::KvmInternalError(Stderr { stderr: Some(stderr.clone()) }));

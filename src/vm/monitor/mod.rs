@@ -18,13 +18,16 @@ mod files;
 mod guest;
 mod journal;
 mod keeper;
+mod kept;
 mod network;
 mod process;
 mod spawn;
+mod stderr;
 mod what;
 mod wire;
 
 pub use client::{Client, ClientError};
+pub(crate) use confine::not_in_force;
 pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};
