@@ -1,6 +1,7 @@
 //! The command lines of the playbook side and the environment that they run in: pure, so that `plan` can print them.
 
 use super::folder::Folder;
+use super::inventory::vars_base;
 use super::user_vars::UserVars;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -120,8 +121,8 @@ impl Controller {
         Invocation { argv, env, cwd: self.repo.clone() }
     }
 
-    /// What its commands read and may lie anywhere: the repository, its programs, the overlays, the user's files,
-    /// and what ansible.cfg and the environment name.
+    /// What its commands read and may lie anywhere: the repository, the inventory with what lies beside it, the programs, the
+    /// overlays, the user's files, and what ansible.cfg and the environment name.
     pub fn reads(&self) -> Vec<Utf8PathBuf> {
         // What cannot be read here cannot be read there either, and there it is told.
         let config = std::fs::read_to_string(self.repo.join("ansible.cfg")).unwrap_or_default();
@@ -131,7 +132,8 @@ impl Controller {
             .filter_map(|line| Some(line.split_once('=')?.1))
             .chain(kept.map(|(_, value)| value.as_str()));
         let named: Vec<_> = values.flat_map(|value| self.paths_in(value)).collect();
-        [self.repo.clone()].into_iter().chain(self.bin.clone()).chain(self.extra_vars()).chain(named).collect()
+        let own = [self.repo.clone(), vars_base(&self.inventory).to_owned()];
+        own.into_iter().chain(self.bin.clone()).chain(self.extra_vars()).chain(named).collect()
     }
 
     /// The paths in a setting: of several, with a label (`prod@~/.vault`), of the home, or relative to the repository.

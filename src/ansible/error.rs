@@ -1,6 +1,8 @@
 //! What can go wrong on the playbook side.
 
 use super::Stage;
+use host::failure::{Blame, Exit};
+use vm::network::confine::NotRun;
 use camino::Utf8PathBuf;
 use host::failure::{Blame, Exit};
 use std::time::Duration;
@@ -124,11 +126,8 @@ pub enum AnsibleError {
         expected: String,
     },
     /// The confinement could not be made, so the command was not run.
-    #[error("{said}")]
-    NotConfined {
-        /// What the confinement said.
-        said: String,
-    },
+    #[error("what is not ours could not be confined, so it was not run: {}", .0.why)]
+    NotConfined(NotRun),
     /// Ansible gave up before it ran a task, or without naming one.
     #[error("`{command}` ended with {status}: {said}")]
     Refused {
@@ -251,6 +250,9 @@ pub enum AnsibleError {
     /// The folder of our own files cannot be written.
     #[error(transparent)]
     Folder(#[from] host::dirs::DirError),
+    /// What confines a command could not be written down.
+    #[error(transparent)]
+    Confinement(#[from] vm::network::NetError),
     /// The ledger of that folder cannot be written.
     #[error(transparent)]
     Ledger(#[from] host::ledger::LedgerError),
@@ -265,14 +267,18 @@ pub enum AnsibleError {
     },
 }
 
+/// How a program of the repository gets at a socket of this host.
+const ALLOW: &str = r#"if it asks an agent, name the agent's socket in the profile's `allow` ({"for": "controller", "socket": …, "why": …})"#;
+
 impl Blame for AnsibleError {
     fn exit(&self) -> Exit {
         match self {
             Self::Missing { .. }
             | Self::TooOld { .. }
-            | Self::NotConfined { .. }
+            | Self::NotConfined(_)
             | Self::Folder(_)
             | Self::Ledger(_)
+            | Self::Confinement(_)
             | Self::Io { .. } => Exit::Host,
             Self::NoFile { .. }
             | Self::BadOverlay { .. }
@@ -301,14 +307,17 @@ impl Blame for AnsibleError {
             Self::Missing { .. } | Self::TooOld { .. } => {
                 "install it into the playbook repository: python3 -m venv .venv && .venv/bin/pip install 'ansible-core>=2.18'".into()
             }
-            Self::NotConfined { .. } => "run `boma-qemu doctor`".into(),
+            Self::NotConfined(not_run) => not_run.next.clone().unwrap_or_else(|| "run `boma-qemu doctor`".into()),
             Self::NoFile { .. } => "correct the path in the profile or on the command line".into(),
             Self::BadOverlay { .. } => "correct the file: it must be one YAML mapping of variables".into(),
-            Self::VaultLocked { .. } => {
-                "unlock it as for a real run (ansible.cfg's vault_password_file, or ANSIBLE_VAULT_PASSWORD_FILE); if that asks an agent, \
-                 name the agent's socket in the profile's `allow`"
-                    .into()
-            }
+            Self::VaultLocked { .. } => format!(
+                "unlock it as for a real run (ansible.cfg's vault_password_file, or ANSIBLE_VAULT_PASSWORD_FILE). A program that says the \
+                 password has no network and no terminal here, and reaches no socket of this host: {ALLOW}, or keep the password in a file"
+            ),
+            Self::Inventory { .. } => format!(
+                "correct the inventory. A script or a plugin in it has no network here, and reaches no socket of this host: {ALLOW}; or \
+                 write what it says into a file (`ansible-inventory --list --yaml`), and name that as the profile's `inventory`"
+            ),
             Self::NotInInventory { .. } => "correct the profile's `inventory`, or the host's name".into(),
             Self::NoWay { .. } => "write ansible_port and ansible_user into the inventory without a template, or set the variables that they use".into(),
             Self::NoHost { .. } => "correct the profile's `groups` or the playbook's `hosts`".into(),
@@ -335,8 +344,8 @@ impl Blame for AnsibleError {
             }
             Self::Folder(error) => return error.next(),
             Self::Ledger(error) => return error.next(),
-            Self::Inventory { .. }
-            | Self::OtherHosts { .. }
+            Self::Confinement(error) => return error.next(),
+            Self::OtherHosts { .. }
             | Self::WrongWay { .. }
             | Self::BadChecks { .. }
             | Self::Io { .. } => return None,

@@ -4,6 +4,7 @@
 use super::command::Invocation;
 use super::error::AnsibleError;
 use host::cmd::{Cmd, CmdError, Output};
+use vm::network::confine::NotRun;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -35,18 +36,16 @@ pub(super) fn run(
             stage: super::Stage::Apply,
         },
     })?;
-    match not_confined(prefix, done.0.code(), &done.1.stderr) {
+    match not_confined(done.0.code(), &done.1.stderr) {
         Some(error) => Err(error),
         None => Ok(done),
     }
 }
 
 /// The error that a command was not run at all because the prefix could not do its part.
-pub(super) fn not_confined(prefix: &[String], code: Option<i32>, stderr: &str) -> Option<AnsibleError> {
-    let failed = !prefix.is_empty() && code == Some(i32::from(vm::network::confine::NOT_RUN));
+pub(super) fn not_confined(code: Option<i32>, stderr: &str) -> Option<AnsibleError> {
     // These are our own words, and no file's.
-    let words = || stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("next: "));
-    failed.then(|| AnsibleError::NotConfined { said: words().collect::<Vec<_>>().join(" | ") })
+    NotRun::told(code, stderr).map(AnsibleError::NotConfined)
 }
 
 /// What Ansible says is the error. The lines around it may show a file's contents, and are left out.
@@ -93,10 +92,11 @@ mod tests {
     #[test]
     fn a_prefix_that_could_not_confine_is_no_failure_of_the_playbook() {
         use host::failure::Blame;
-        let stderr = "boma-qemu @confine: the command was not run: cannot make a mount namespace: EPERM\nnext: run x\n";
-        let error = not_confined(&["boma-qemu".into()], Some(125), stderr).unwrap();
+        let stderr =
+            "boma-qemu @confine: the command was not run: cannot make a mount namespace: EPERM\n  next: run x\n";
+        let error = not_confined(Some(125), stderr).unwrap();
         assert!(error.exit().code() == 3 && error.to_string().ends_with("EPERM"), "{error}");
-        assert!(not_confined(&["boma-qemu".into()], Some(2), stderr).is_none());
-        assert!(not_confined(&[], Some(125), stderr).is_none());
+        assert_eq!(error.next().as_deref(), Some("run x"));
+        assert!(not_confined(Some(2), stderr).is_none());
     }
 }

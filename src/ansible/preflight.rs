@@ -9,6 +9,11 @@ use super::overlay::{self, Overlay};
 use super::real::{self, Listing, RealWay};
 use super::user_vars::UserVars;
 use super::{Stage, local};
+use host::deadline::{Deadline, PROBE_PERIOD};
+use host::dirs::{DirError, make_private, names_in};
+use host::ledger::{Leak, folder};
+use host::secrets::values_of;
+use vm::network::confine::{Confinement, without_a_network};
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::playbook::events::{self, Event, Status};
 use host::deadline::{Deadline, PROBE_PERIOD};
@@ -97,13 +102,16 @@ fn remove(path: &Utf8Path) -> Vec<Leak> {
 }
 
 /// Look at all inputs. `playbooks` are those of the profile and the verify playbook, absolute; `scratch` is a folder
-/// in which a temporary one can be made; `prefix` confines Ansible's programs, which may run plugins and scripts of
-/// the repository (inventory scripts, the vault's password program).
+/// in which a temporary one can be made.
+///
+/// Ansible's programs run plugins and scripts of the repository (inventory scripts, the vault's password program): they are
+/// confined as the playbooks are, by `exe`, which is this program, with what is `allowed`, and without a network.
 pub fn check(
     controller: &Controller,
     playbooks: &[Utf8PathBuf],
     scratch: &Utf8Path,
-    prefix: &[String],
+    exe: &Utf8Path,
+    allowed: &Confinement,
 ) -> Result<Preflight, AnsibleError> {
     let encrypted = look_at_files(controller, playbooks)?;
     make_private(scratch)?;
@@ -112,6 +120,7 @@ pub fn check(
     let dir = Scratch::new(scratch)?;
     let controller = Controller { folder: Folder::at(dir.path.clone()), ..controller.clone() };
     controller.folder.create()?;
+    let prefix = &without_a_network(exe, &dir.path, allowed)?;
 
     // Each of these costs a Python start, and none needs another.
     let (version, whole, hosts, bare) = std::thread::scope(|scope| {

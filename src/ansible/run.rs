@@ -177,7 +177,7 @@ impl Runner<'_> {
         let start = Instant::now();
         let ended = process::run(invocation, self.prefix, self.limit, self.log, on_line).await?;
         let code = ended.status.and_then(|status| status.code());
-        if let Some(error) = local::not_confined(self.prefix, code, &ended.stderr) {
+        if let Some(error) = local::not_confined(code, &ended.stderr) {
             return Err(error);
         }
         let seconds = start.elapsed().as_secs_f64();

@@ -1,7 +1,11 @@
 //! Programs: whether they are there, and new enough.
 
 use super::version::Version;
-use super::{Finding, Site};
+use super::{Finding, Site, confine};
+use host::cmd::Cmd;
+use host::programs::find;
+use vm::network::confine::{Confinement, NotRun};
+use crate::qemu;
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::programs::find;
@@ -130,7 +134,11 @@ pub(super) fn ansible(site: &Site) -> Finding {
         return no_ansible(repo, install());
     };
     match ansible_version(&file, repo) {
-        Err(why) => broken(&file, why, install()),
+        Err(NotAsked::Broken(why)) => broken(&file, why, install()),
+        Err(NotAsked::Confinement(why)) => Finding::warn(
+            format!("{file} could not be asked, for it is not run unconfined: {why}"),
+            "as for confinement",
+        ),
         Ok(Some(found)) if found >= OLDEST_ANSIBLE => Finding::ok(format!("ansible-core {found} ({file})")),
         Ok(Some(found)) => {
             let why = format!("{file} is {found}; the guest's Python 3.13 takes {OLDEST_ANSIBLE}");
@@ -140,14 +148,34 @@ pub(super) fn ansible(site: &Site) -> Finding {
     }
 }
 
-/// Its version, asked in the repository, so that an ansible.cfg that does not load shows here. Even for
-/// that it makes folders, in HOME unless it is given another place.
-fn ansible_version(file: &Utf8Path, repo: Option<&Utf8Path>) -> Result<Option<Version>, String> {
+/// Its version, asked in the repository, so that an ansible.cfg that does not load shows here. It is the repository's own
+/// program: it runs confined, as it does in a run.
+fn ansible_version(file: &Utf8Path, repo: Option<&Utf8Path>) -> Result<Option<Version>, NotAsked> {
     let dir = repo.filter(|dir| dir.is_dir()).unwrap_or(Utf8Path::new("/"));
-    let scratch = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    let asked = Cmd::new(file).arg("--version").current_dir(dir);
+    let broken = NotAsked::Broken;
+    let scratch = tempfile::tempdir().map_err(|error| broken(format!("cannot make a temporary folder: {error}")))?;
+    let visible = [Some(dir), file.parent()].into_iter().flatten().filter(|path| path.parent().is_some());
+    let allowed = Confinement { visible: visible.map(Utf8Path::to_owned).collect(), ..Confinement::default() };
+    let asked = confine::behind(scratch.path(), &allowed).map_err(|not_run| NotAsked::Confinement(not_run.why))?;
+    let asked = asked.args([file.as_str(), "--version"]).current_dir(dir).limit(ANSIBLE_LIMIT);
+    // Even for that it makes folders, in HOME unless it is given another place.
     let asked = asked.env("ANSIBLE_HOME", scratch.path()).env("ANSIBLE_LOCAL_TEMP", scratch.path());
-    Ok(said(asked, ANSIBLE_LIMIT)?.lines().next().and_then(Version::find))
+    let (status, out) = asked.status().map_err(|error| broken(describe(&error)))?;
+    match NotRun::told(status.code(), &out.stderr) {
+        // Where others can be confined, it is this program that cannot be started.
+        Some(not_run) if confine::attempt().is_ok() => Err(broken(not_run.why)),
+        Some(not_run) => Err(NotAsked::Confinement(not_run.why)),
+        None if status.success() => Ok(out.stdout.lines().next().and_then(Version::find)),
+        None => Err(broken(format!("{file} --version ended with {status}: {}", out.stderr.trim()))),
+    }
+}
+
+/// Why Ansible did not say its version.
+enum NotAsked {
+    /// It does not run.
+    Broken(String),
+    /// Nothing can be confined here.
+    Confinement(String),
 }
 
 /// Without a repository there may still be one in its `.venv`: that is no proof that it is missing.

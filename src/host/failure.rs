@@ -91,6 +91,9 @@ impl<E: Blame> From<E> for Failure {
     }
 }
 
+/// What stands before the next step where a failure is shown.
+pub(crate) const NEXT: &str = "\n  next: ";
+
 /// An error's own words, then each cause's.
 fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
@@ -115,7 +118,7 @@ impl fmt::Display for Failure {
         let indented = |text: &str| block(text).replace('\n', "\n  ");
         f.write_str(&indented(&self.chain.join(": ")))?;
         match &self.next {
-            Some(next) => write!(f, "\n  next: {}", indented(next)),
+            Some(next) => write!(f, "{NEXT}{}", indented(next)),
             None => Ok(()),
         }
     }

@@ -87,14 +87,17 @@ impl Run<'_> {
         let controller = self.plan.controller(self.ctx.dirs);
         // What the user gives with a later `apply -e` comes on top of what the VM was made with.
         controller.write_user_vars()?;
+        let prefix = self.network()?.confine(controller.folder.path(), &self.allowed(&controller))?;
+        Ok((controller, prefix))
+    }
+
+    /// What the repository's code may see of this host, before there is a VM and with one.
+    pub(super) fn allowed(&self, controller: &Controller) -> Confinement {
         let keep_sockets = self.plan.profile.allow.iter().filter_map(|allow| allow.socket.clone()).collect();
         // What the playbooks and their plugins read, wherever it lies.
         let mut visible = controller.reads();
         visible.push(self.ctx.dirs.root.clone());
-        let writable = vec![controller.repo.clone()];
-        let allowed = Confinement { keep_sockets, visible, writable };
-        let prefix = self.network()?.confine(controller.folder.path(), &allowed)?;
-        Ok((controller, prefix))
+        Confinement { keep_sockets, visible, writable: vec![controller.repo.clone()] }
     }
 
     /// Run Ansible on a playbook, unless the machine is lost meanwhile.

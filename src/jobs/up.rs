@@ -46,7 +46,10 @@ impl Run<'_> {
         self.record.made_of.qemu = qemu.lines().next().unwrap_or_default().to_owned();
         let controller = self.plan.controller(self.ctx.dirs);
         let playbooks = self.plan.playbooks(self.ctx.dirs);
-        let preflight = crate::ansible::preflight::check(&controller, &playbooks, &self.ctx.dirs.state, &offline())?;
+        let exe = process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("no own program: {e}")))?;
+        let allowed = self.allowed(&controller);
+        let state = &self.ctx.dirs.state;
+        let preflight = crate::ansible::preflight::check(&controller, &playbooks, state, &exe, &allowed)?;
         secrets::know(preflight.secrets.clone());
         for note in &preflight.notes {
             self.ctx.progress.note(note);
@@ -168,12 +171,6 @@ fn overlay(golden: &Golden, overlay: &Overlay, gib: u64) -> Result<(), Failure> 
     }
     let made = qemu::disk::make(overlay, &golden.path, golden.format.name(), &format!("{gib}G"));
     made.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", overlay.disk)))
-}
-
-/// Before there is a network, Ansible gets none: an inventory plugin or script of the repository could
-/// otherwise ask the real world.
-fn offline() -> Vec<String> {
-    ["unshare", "--user", "--map-current-user", "--net", "--"].map(str::to_owned).to_vec()
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {

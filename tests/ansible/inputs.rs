@@ -2,14 +2,14 @@
 
 use crate::at_hand::fixtures;
 use crate::world::World;
-use boma_qemu::ansible::preflight::{self, Preflight};
+use boma_qemu::ansible::preflight::Preflight;
 use boma_qemu::ansible::{AnsibleError, Controller};
 use host::failure::Blame;
 use std::os::unix::fs::PermissionsExt;
 
 fn check(world: &World, controller: &Controller, playbooks: &[&str]) -> Result<Preflight, AnsibleError> {
     let playbooks: Vec<_> = playbooks.iter().map(|name| controller.repo.join(name)).collect();
-    preflight::check(controller, &playbooks, world.path("").as_path(), &[])
+    world.look(controller, &playbooks)
 }
 
 /// The error, told as the user sees it.

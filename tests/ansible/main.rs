@@ -9,6 +9,7 @@ mod applied;
 mod at_hand;
 mod deeds;
 mod inputs;
+mod foreign;
 mod inside;
 mod looking;
 mod mirror;

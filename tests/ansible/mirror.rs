@@ -2,7 +2,7 @@
 
 use crate::world::{World, run};
 use boma_qemu::ansible::Controller;
-use boma_qemu::ansible::{connection, preflight};
+use boma_qemu::ansible::connection;
 use serde_json::{Map, Value};
 
 /// Each variable is set on two or more levels, so that a wrong order shows.
@@ -66,7 +66,7 @@ fn every_variable_has_the_value_that_it_has_for_the_real_host() {
     repository(&world);
     let mut controller = world.controller_of(&world.path("repo"), "inv/hosts.yml", "web");
     controller.groups.extend(["zeta".into(), "alpha".into()]);
-    let found = preflight::check(&controller, &[], world.path("").as_path(), &[]).unwrap();
+    let found = world.look(&controller, &[]).unwrap();
     assert_eq!(found.notes, Vec::<String>::new());
     let connection = boma_qemu::ansible::Connection {
         host: "askari".parse().unwrap(),

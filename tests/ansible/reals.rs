@@ -3,8 +3,9 @@
 use crate::at_hand::{ansible, fixtures};
 use crate::project::Project;
 use crate::world::World;
+use boma_qemu::ansible::Controller;
 use boma_qemu::ansible::hosts::RealHosts;
-use boma_qemu::ansible::{Controller, preflight};
+use host::secrets;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::secrets;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +27,7 @@ fn controller(world: &World) -> Controller {
 }
 
 fn look(world: &World, controller: &Controller, playbooks: &[Utf8PathBuf]) -> RealHosts {
-    preflight::check(controller, playbooks, world.path("").as_path(), &[]).unwrap().real
+    world.look(controller, playbooks).unwrap().real
 }
 
 fn of(world: &World) -> RealHosts {
@@ -56,7 +57,7 @@ fn an_address_in_the_vault_is_opened_and_is_a_secret() {
     let inside = vaulted(&world, "p", "203.0.113.21");
     world.write("inventories/real/group_vars/web.yml", &format!("vault_address: {inside}"));
     let controller = controller(&world);
-    let found = preflight::check(&controller, &[], world.path("").as_path(), &[]).unwrap();
+    let found = world.look(&controller, &[]).unwrap();
     assert_eq!(found.real.hosts["askari"], ["203.0.113.20"]);
     assert_eq!(found.real.hosts["ubongo"], ["203.0.113.21"]);
     assert_eq!(found.real.unknown, [].into());

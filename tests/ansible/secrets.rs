@@ -4,7 +4,8 @@
 use crate::at_hand::{ansible, block_on};
 use crate::world::{VM, World, run};
 use boma_qemu::ansible::run::{Applied, Runner};
-use boma_qemu::ansible::{Controller, UserVars, preflight};
+use boma_qemu::ansible::{Controller, UserVars};
+use host::secrets;
 use boma_qemu::profile::Apply;
 use camino::Utf8Path;
 use host::secrets;
@@ -87,7 +88,7 @@ fn planted_tokens_are_in_no_process_no_output_no_log_no_event_and_no_error() {
     let controller = planted(&world);
     // As `up` and `apply` do it.
     secrets::know(controller.user.iter().flat_map(UserVars::secrets));
-    let found = preflight::check(&controller, &[world.path("repo/site.yml")], &world.path(""), &[]).unwrap();
+    let found = world.look(&controller, &[world.path("repo/site.yml")]).unwrap();
     secrets::know(found.secrets);
     controller.write_folder(&world.connection(), &found.inline).unwrap();
     let (prefix, log) = (world.prefix(), world.path("ansible.log"));

@@ -2,8 +2,10 @@
 
 use crate::at_hand::{ansible, block_on};
 use boma_qemu::ansible::inventory::Inline;
+use boma_qemu::ansible::preflight::{self, Preflight};
 use boma_qemu::ansible::run::{Applied, Outcome, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, guard};
+use vm::network::confine::Confinement;
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::playbook::checks::Check;
@@ -161,6 +163,25 @@ impl World {
         let args: Vec<_> = argv[1..].iter().map(String::as_str).collect();
         let said = run(&argv[0], &args);
         said.split("packets ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Look at all inputs, as `up` does.
+    pub(crate) fn look(&self, controller: &Controller, playbooks: &[Utf8PathBuf]) -> Result<Preflight, AnsibleError> {
+        self.look_with(controller, playbooks, &[])
+    }
+
+    /// The same, with sockets of this host in reach.
+    pub(crate) fn look_with(
+        &self,
+        controller: &Controller,
+        playbooks: &[Utf8PathBuf],
+        sockets: &[Utf8PathBuf],
+    ) -> Result<Preflight, AnsibleError> {
+        let mut allowed = Confinement { writable: vec![controller.repo.clone()], ..Confinement::default() };
+        allowed.keep_sockets.extend_from_slice(sockets);
+        allowed.visible = controller.reads();
+        let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
+        preflight::check(controller, playbooks, &self.path(""), exe, &allowed)
     }
 
     /// Write the folder, ask the guard, run the playbook.

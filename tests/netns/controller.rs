@@ -18,19 +18,25 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(who: Who, mode: Mode, keep_sockets: &[&str]) -> Self {
+        Self::of(who, Some(mode), keep_sockets)
+    }
+
+    /// Without a mode: before there is a network.
+    pub(crate) fn of(who: Who, mode: Option<Mode>, keep_sockets: &[&str]) -> Self {
         let world = World::new(who);
-        let plan = world.plan(mode);
-        world.ensure(&plan).unwrap();
+        let plan = world.plan(mode.unwrap_or(Mode::Namespace));
         let folder = world.path("state/vms/askari/ansible");
         let keep = keep_sockets.iter().map(|name| world.path(name)).collect();
         world.root(&format!("mkdir -m 777 {}", world.path("repo")));
         let make = world.command(&["mkdir".into(), "-p".into(), folder.join("cp").into()]);
         assert!(make.status.success());
-        let job = Job::Confine {
-            state: world.path("state"),
-            name: plan.name.clone(),
-            folder,
-            allowed: Confinement { keep_sockets: keep, writable: vec![world.path("repo")], ..Confinement::default() },
+        let allowed = Confinement { keep_sockets: keep, writable: vec![world.path("repo")], ..Confinement::default() };
+        let job = match mode {
+            None => Job::ConfineAlone { exe: world.path("boma-qemu"), folder, allowed },
+            Some(_) => {
+                world.ensure(&plan).unwrap();
+                Job::Confine { state: world.path("state"), name: plan.name.clone(), folder, allowed }
+            }
         };
         let prefix = world.job(&job);
         Self { world, plan, prefix }

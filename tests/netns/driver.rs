@@ -7,6 +7,10 @@ use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
 use boma_qemu::jobs::ttl;
+use vm::machine::VmDir;
+use host::names::IfName;
+use vm::network::confine::{Confinement, without_a_network};
+use vm::network::{self, Egress, NetPlan};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::sleep_until_boottime;
@@ -41,8 +45,10 @@ pub(crate) enum Job {
     Release { state: Utf8PathBuf, name: IfName },
     /// Cut the guest off, or give back what it had.
     Egress { state: Utf8PathBuf, name: IfName, egress: Egress },
-    /// Say the prefix that confines a command.
+    /// Say the prefix that confines a command to a network that is up.
     Confine { state: Utf8PathBuf, name: IfName, folder: Utf8PathBuf, allowed: Confinement },
+    /// Say the one that confines a command before there is a network.
+    ConfineAlone { exe: Utf8PathBuf, folder: Utf8PathBuf, allowed: Confinement },
     /// Open the tap, drop everything, hold it until standard input ends.
     Tap { tap: IfName, bridge: IfName },
     /// Answer "hello" on a TCP port of every address until killed.
@@ -162,6 +168,9 @@ pub(crate) fn main(job: Job) {
         Job::Confine { state, name, folder, allowed } => {
             let network = network::open(&dirs(state), &name).unwrap().unwrap();
             answer(&network.confine(&folder, &allowed).unwrap());
+        }
+        Job::ConfineAlone { exe, folder, allowed } => {
+            answer(&without_a_network(&exe, &folder, &allowed).unwrap());
         }
         Job::Tap { tap, bridge } => {
             let _tap = network::tap::open(&tap, &bridge).unwrap();

@@ -107,8 +107,8 @@ struct Reach {
 }
 
 impl Reach {
-    fn new(who: Who, mode: Mode) -> Self {
-        let site = Site::new(who, mode, &[]);
+    fn new(who: Who, mode: Option<Mode>) -> Self {
+        let site = Site::of(who, mode, &[]);
         let world = &site.world;
         for (name, text) in [("try.py", TRY), ("serve.py", SERVE)] {
             std::fs::write(world.path(name), text).unwrap();
@@ -142,10 +142,12 @@ impl Reach {
 }
 
 #[rstest]
-#[case::namespace_as_root(Who::Root, Mode::Namespace)]
-#[case::namespace_as_a_user(Who::User, Mode::Namespace)]
-#[case::host(Who::Root, Mode::Host)]
-fn a_confined_command_finds_nobody_to_talk_to(#[case] who: Who, #[case] mode: Mode) {
+#[case::namespace_as_root(Who::Root, Some(Mode::Namespace))]
+#[case::namespace_as_a_user(Who::User, Some(Mode::Namespace))]
+#[case::host(Who::Root, Some(Mode::Host))]
+#[case::before_a_network_as_root(Who::Root, None)]
+#[case::before_a_network_as_a_user(Who::User, None)]
+fn a_confined_command_finds_nobody_to_talk_to(#[case] who: Who, #[case] mode: Option<Mode>) {
     let reach = Reach::new(who, mode);
     for (name, without, attempt) in ATTEMPTS {
         let control = reach.attempt(&[], attempt);
@@ -165,10 +167,15 @@ fn a_confined_command_finds_nobody_to_talk_to(#[case] who: Who, #[case] mode: Mo
 
 /// From Linux 6.2 on a host may forbid it to everybody but root (`dev.tty.legacy_tiocsti`).
 #[rstest]
-#[case::namespace_as_root(Who::Root, Mode::Namespace)]
-#[case::namespace_as_a_user(Who::User, Mode::Namespace)]
-#[case::host(Who::Root, Mode::Host)]
-fn a_confined_command_types_nothing_into_the_terminal_that_it_was_started_from(#[case] who: Who, #[case] mode: Mode) {
+#[case::namespace_as_root(Who::Root, Some(Mode::Namespace))]
+#[case::namespace_as_a_user(Who::User, Some(Mode::Namespace))]
+#[case::host(Who::Root, Some(Mode::Host))]
+#[case::before_a_network_as_root(Who::Root, None)]
+#[case::before_a_network_as_a_user(Who::User, None)]
+fn a_confined_command_types_nothing_into_the_terminal_that_it_was_started_from(
+    #[case] who: Who,
+    #[case] mode: Option<Mode>,
+) {
     let reach = Reach::new(who, mode);
     let forbidden = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|text| text.trim() == "0");
     let control = reach.attempt(&[], "types");
@@ -179,11 +186,13 @@ fn a_confined_command_types_nothing_into_the_terminal_that_it_was_started_from(#
 }
 
 #[rstest]
-#[case::namespace_as_root(Who::Root, Mode::Namespace)]
-#[case::namespace_as_a_user(Who::User, Mode::Namespace)]
-#[case::host(Who::Root, Mode::Host)]
-fn what_playbooks_need_is_there_and_only_the_repository_is_changed(#[case] who: Who, #[case] mode: Mode) {
-    let site = Site::new(who, mode, &[]);
+#[case::namespace_as_root(Who::Root, Some(Mode::Namespace))]
+#[case::namespace_as_a_user(Who::User, Some(Mode::Namespace))]
+#[case::host(Who::Root, Some(Mode::Host))]
+#[case::before_a_network_as_root(Who::Root, None)]
+#[case::before_a_network_as_a_user(Who::User, None)]
+fn what_playbooks_need_is_there_and_only_the_repository_is_changed(#[case] who: Who, #[case] mode: Option<Mode>) {
+    let site = Site::of(who, mode, &[]);
     let world = &site.world;
     world.run_as_who(
         "/usr/bin/python3 -m venv --without-pip $HOME/venv; /usr/bin/python3 -m venv --without-pip repo/.venv

@@ -3,7 +3,7 @@
 //! kernel ends everything else in the namespace.
 
 use super::root::Root;
-use super::{NOT_RUN, ROOT, Spec, filter, kernel, place};
+use super::{NotRun, ROOT, Spec, filter, kernel, place};
 use crate::network::NetError;
 use crate::network::caps::Keep;
 use camino::Utf8Path;
@@ -32,10 +32,7 @@ pub(super) fn start(spec: &str, command: &[String]) -> Result<u8, NetError> {
 pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            print::err(&format!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error)));
-            ExitCode::from(NOT_RUN)
-        }
+        Err(error) => NotRun::tell(NAME, error),
     }
 }
 

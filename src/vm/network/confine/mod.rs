@@ -101,8 +101,41 @@ impl Network {
 
 /// Argv prefix that runs a command confined as if there were a VM, whose network is empty; `exe` is this program, and what
 /// the prefix needs is written into `folder`. It takes user namespaces.
-pub fn without_a_network(exe: &Utf8Path, folder: &Utf8Path) -> Result<Vec<String>, NetError> {
-    prefix(exe, folder, None, Confinement::default())
+pub fn without_a_network(exe: &Utf8Path, folder: &Utf8Path, allowed: &Confinement) -> Result<Vec<String>, NetError> {
+    prefix(exe, folder, None, allowed.clone())
+}
+
+/// Why a command was not run at all: the prefix could not do its part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRun {
+    /// What could not be done, and why.
+    pub why: String,
+    /// What to do about it.
+    pub next: Option<String>,
+}
+
+/// How the words of a prefix that ran nothing begin, after the hidden subcommand's name.
+const SAYS: &str = ": the command was not run: ";
+
+impl NotRun {
+    /// From the exit code and the standard error of a command that was started behind a prefix; none if it was run.
+    pub fn told(code: Option<i32>, stderr: &str) -> Option<Self> {
+        if code != Some(i32::from(NOT_RUN)) {
+            return None;
+        }
+        let (why, next) = match stderr.split_once(host::failure::NEXT) {
+            Some((why, next)) => (why, Some(next.trim().to_owned())),
+            None => (stderr, None),
+        };
+        let why = why.split_once(SAYS).map_or(why, |(_, why)| why);
+        Some(Self { why: why.split_whitespace().collect::<Vec<_>>().join(" "), next })
+    }
+
+    /// Say that the command was not run, for whoever started it behind the prefix. The exit code for it.
+    fn tell(name: &str, error: NetError) -> ExitCode {
+        print::err(&format!("boma-qemu {name}{SAYS}{}", Failure::from(error)));
+        ExitCode::from(NOT_RUN)
+    }
 }
 
 fn prefix(
@@ -122,10 +155,7 @@ fn prefix(
 pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            print::err(&format!("boma-qemu {NAME}: the command was not run: {}", Failure::from(error)));
-            ExitCode::from(NOT_RUN)
-        }
+        Err(error) => NotRun::tell(NAME, error),
     }
 }
 
@@ -151,4 +181,19 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     nix::sched::unshare(own)
         .map_err(|errno| NetError::Namespace { what: "mount, pid and IPC namespaces", source: errno.into() })?;
     init::start(path, command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_and_the_way_out_of_a_command_that_was_not_run_are_those_of_the_confinement() {
+        let said = "boma-qemu @confined: the command was not run: cannot show /usr through overlayfs: No such device\n  next: modprobe overlay\n";
+        let told = NotRun::told(Some(125), said).unwrap();
+        assert_eq!(told.why, "cannot show /usr through overlayfs: No such device");
+        assert_eq!(told.next.as_deref(), Some("modprobe overlay"));
+        assert_eq!(NotRun::told(Some(1), said), None);
+        assert_eq!(NotRun::told(Some(125), "what?\n").unwrap().why, "what?", "whoever said it, it was not run");
+    }
 }
