@@ -73,10 +73,12 @@ impl Folder {
 }
 
 /// The plugins and playbooks that we bring along: folder, name, text.
-const SHIPPED: [(&str, &str); 6] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("plugins/callback/boma_events.py", include_str!("plugins/boma_events.py")),
     ("plugins/action/boma_resolved.py", include_str!("plugins/boma_resolved.py")),
     ("plugins/action/boma_hosts.py", include_str!("plugins/boma_hosts.py")),
+    ("plugins/action/boma_ways.py", include_str!("plugins/boma_ways.py")),
+    ("plugins/action/boma_written.py", include_str!("plugins/boma_written.py")),
     ("guard.yml", include_str!("plugins/guard.yml")),
     ("addresses.yml", include_str!("plugins/addresses.yml")),
     ("way.yml", include_str!("plugins/way.yml")),

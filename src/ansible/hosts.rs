@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The real hosts of the profile's inventory, of the files beside it, and of the list in ansible.cfg.
+/// The real hosts of the profile's inventory, of the files beside it, and of the list in ansible.cfg; the bastions on the way
+/// to them; and those that playbooks and roles name themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RealHosts {
@@ -35,7 +36,10 @@ pub(super) fn ask(
     let folder = controller.folder.path();
     let (playbook, vars) = (folder.join("addresses.yml"), folder.join("addresses.json"));
     let beside: BTreeSet<_> = playbooks.iter().filter_map(|path| path.parent()).chain([&*controller.repo]).collect();
-    let asked = json!({ "boma_inventory": controller.inventory, "boma_repo": controller.repo, "boma_folders": beside });
+    let asked = json!({
+        "boma_inventory": controller.inventory, "boma_repo": controller.repo, "boma_folders": beside,
+        "boma_host": controller.host, "boma_playbooks": playbooks,
+    });
     write_private(&vars, asked.to_string())?;
     let vars = format!("@{vars}");
     let args = ["--inventory", controller.inventory.as_str(), "--extra-vars", &vars, playbook.as_str()];

@@ -7,9 +7,10 @@
 
 mod applied;
 mod at_hand;
+mod bastions;
 mod deeds;
-mod inputs;
 mod foreign;
+mod inputs;
 mod inside;
 mod looking;
 mod mirror;

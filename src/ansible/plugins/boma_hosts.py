@@ -2,8 +2,10 @@
 by Ansible. Contacts no host.
 
 Each inventory file is read by itself as well as all together: where two files name one host, the later one hides the
-earlier one's address, and that is a real address all the same."""
+earlier one's address, and that is a real address all the same. Bastions that ssh goes by, and hosts that playbooks name
+themselves, are real hosts, too."""
 
+import importlib.util
 import os
 import re
 
@@ -15,8 +17,19 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
-# `ansible-doc -t connection ssh paramiko_ssh winrm psrp`, option host, ansible-core 2.19.
-ADDRESSES = ("ansible_host", "ansible_ssh_host", "ansible_paramiko_host", "ansible_winrm_host", "ansible_psrp_host")
+
+
+def beside_this(name):
+    """A module that lies beside this plugin: a plugin cannot import it by its name."""
+    spec = importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(__file__), name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Ways = beside_this("boma_ways").Ways
+written = beside_this("boma_written")
+ADDRESSES = written.ADDRESSES
 # What a file that is an inventory has in it: a plugin's name, groups, a vault around it all, or a line for `sh`.
 INVENTORY = re.compile(r"\A(#!|\$ANSIBLE_VAULT)|^\s*[\"']?(plugin|hosts|children)[\"']?\s*:|^\[", re.MULTILINE)
 # A playbook, or a list of requirements.
@@ -72,6 +85,7 @@ class ActionModule(ActionBase):
         inventory = asked["inventory"]
         self.folders = asked["folders"]
         self.hosts, self.secret, self.unknown, self.skipped = {}, set(), {}, []
+        self.ways = Ways()
         listed, origin = C.config.get_config_value_and_origin("DEFAULT_HOST_LIST")
         # Ansible's own default, where nothing is configured, need not be there.
         listed = [source for source in listed if origin != "default" or os.path.exists(source)]
@@ -82,6 +96,7 @@ class ActionModule(ActionBase):
         for path in beside(inventory, asked["repo"]):
             if os.path.realpath(path) not in read:
                 self.read_beside(inventory, path)
+        self.read_playbooks(inventory, asked["host"], asked["playbooks"])
         told = {"hosts": self.hosts, "secret": sorted(self.secret), "unknown": self.unknown, "skipped": self.skipped}
         return {"changed": False, "boma_resolved": told}
 
@@ -99,7 +114,8 @@ class ActionModule(ActionBase):
     def read_beside(self, inventory, path):
         # Ansible would run it as an inventory, but nobody has asked for that.
         if os.access(path, os.X_OK) and is_program(path):
-            self.unknown[path] = "it is a program beside the inventory, and is not run"
+            self.unknown[path] = ("it is a program beside the inventory, and nobody has named it as one, so it is not run: name it in "
+                                  "ansible.cfg's `inventory` if it is one, or move it out of that folder")
             return
         alone, _ = self.add([path])
         broken, unknown = self.add([inventory, path])
@@ -123,28 +139,72 @@ class ActionModule(ActionBase):
                 inventory = InventoryManager(loader=loader, sources=sources)
                 variables = VariableManager(loader=loader, inventory=inventory)
                 for host in inventory.get_hosts("all", ignore_limits=True):
-                    found = self.hosts.setdefault(host.name, [])
+                    self.hosts.setdefault(host.name, [])
                     try:
-                        for address in self.addresses(loader, variables, host):
-                            if address not in found:
-                                found.append(address)
+                        of_host = variables.get_vars(host=host, include_hostvars=True)
+                        self.host(host.name, of_host, Templar(loader=loader, variables=of_host))
                     except Exception as error:
                         unknown[host.name] = why(error)
         except Exception as error:
             return why(error), unknown
         return None, unknown
 
-    def addresses(self, loader, variables, host):
-        of_host = variables.get_vars(host=host, include_hostvars=True)
-        templar = Templar(loader=loader, variables=of_host)
-        for name in ADDRESSES:
-            written = of_host.get(name)
-            if written is None or written == "":
-                continue
-            address = str(templar.template(written)).strip()
-            if "{{" in address or "{%" in address:
-                raise ValueError("the template in %s was not resolved" % name)
-            if hasattr(written, "_ciphertext"):
+    def note(self, name, addresses, secret=False):
+        found = self.hosts.setdefault(name, [])
+        found.extend(address for address in sorted(addresses) if address not in found)
+        if secret:
+            self.secret.update({name, *addresses})
+
+    def host(self, name, variables, templar):
+        """Where a host is, and by which others ssh goes to it."""
+        addresses = list(self.addresses(variables, templar))
+        # Some addresses are known, whatever comes of the rest.
+        for address, secret in addresses:
+            self.note(name, [address])
+            if secret:
                 self.secret.add(address)
+        secret = any(hasattr(variables.get(argument), "_ciphertext") for argument in written.ARGUMENTS)
+        for address in [address for address, _ in addresses] or [name]:
+            itself, bastions = self.ways.of(name, address, variables, templar)
+            self.note(name, itself)
+            for bastion, at in bastions.items():
+                self.note(bastion, at, secret)
+
+    def addresses(self, variables, templar):
+        for name in ADDRESSES:
+            value = variables.get(name)
+            if value is None or value == "":
+                continue
+            address = str(templar.template(value)).strip()
+            if written.is_template(address):
+                raise ValueError("the template in %s was not resolved" % name)
             if address:
-                yield address
+                yield address, hasattr(value, "_ciphertext")
+
+    def read_playbooks(self, inventory, mirrored, playbooks):
+        """The hosts that playbooks name, with a template as the mirrored host would resolve it."""
+        loader = DataLoader()
+        loader.set_vault_secrets(self._loader._vault.secrets)
+        manager = InventoryManager(loader=loader, sources=[inventory])
+        host = manager.get_host(mirrored)
+        variables = VariableManager(loader=loader, inventory=manager).get_vars(host=host, include_hostvars=True)
+        for name, value, path in written.Written(self._loader._vault.secrets, self.folders, playbooks).all():
+            # The words of a task that is delegated may come from anywhere: where it goes is seen when it is run.
+            if name == "delegate_to" and (written.is_template(str(value)) or str(value) in written.HERE):
+                continue
+            try:
+                of_file = dict(variables, **{name: value})
+                templar = Templar(loader=loader, variables=of_file)
+                if name == "delegate_to":
+                    if str(value) not in self.hosts:
+                        self.host(str(value), {}, templar)
+                elif name in ADDRESSES:
+                    for address, secret in self.addresses({name: value}, templar):
+                        if address not in written.HERE:
+                            self.note(address, [], secret)
+                else:
+                    _, bastions = self.ways.of(mirrored, mirrored, of_file, templar)
+                    for bastion, at in bastions.items():
+                        self.note(bastion, at, hasattr(value, "_ciphertext"))
+            except Exception as error:
+                self.unknown["%s in %s" % (name, path)] = why(error)
