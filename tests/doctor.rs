@@ -118,26 +118,70 @@ fn a_host_that_forbids_user_namespaces_is_told_apart() {
     });
 }
 
-/// What `doctor` says of the confinement of playbooks, which it tries with the program itself.
-fn confinement() -> serde_json::Value {
+/// What the program says where a script has changed the host: in namespaces of its own, where it is root.
+fn doctor_after(change: &str) -> Vec<serde_json::Value> {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
-    command.args(["doctor", "--json"]).current_dir(dir.path()).env("BOMA_ROOT", env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--"]);
+    let script = format!("set -e\n{change}\nexec \"$0\" doctor --json");
+    command.args(["sh", "-c", &script, env!("CARGO_BIN_EXE_boma-qemu")]);
+    command.current_dir(dir.path()).env("BOMA_ROOT", env!("CARGO_MANIFEST_DIR")).env("PATH", widened(&path()));
     command.envs(["BOMA_STATE", "BOMA_RUNS", "BOMA_IT_CACHE"].map(|name| (name, dir.path().join(name))));
-    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    let mut lines = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let found = lines.find(|line| line["check"]["id"] == "confinement").unwrap_or_else(|| panic!("{said}"));
-    found["check"].clone()
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    let lines = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let checks: Vec<_> = lines.map(|line| line["check"].clone()).filter(|check| !check.is_null()).collect();
+    assert!(checks.len() > 10, "{change}: {said}{}", String::from_utf8_lossy(&out.stderr));
+    checks
 }
 
+fn found(checks: &[serde_json::Value], id: &str) -> serde_json::Value {
+    checks.iter().find(|check| check["id"] == id).unwrap().clone()
+}
+
+/// Becomes the program as on a kernel without Landlock: a filter (seccomp(2)) answers its three calls with ENOSYS.
+const WITHOUT_LANDLOCK: &str = r#"exec python3 -c "
+import ctypes, os, struct, sys
+steps = [(0x20, 0, 0, 0), (0x15, 2, 0, 444), (0x15, 1, 0, 445), (0x15, 0, 1, 446), (6, 0, 0, 0x50000 | 38), (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+class Program(ctypes.Structure): _fields_ = [('length', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(len(steps), ctypes.addressof(code)))) == 0
+os.execv(sys.argv[1], [sys.argv[1], 'doctor', '--json'])" "$0""#;
+
+/// What is in the way, how it comes there, which check finds it, how bad it is, and a word of the fix.
+const OBSTACLES: [[&str; 5]; 6] = [
+    // As Docker, Podman and LXC do it.
+    [
+        "a covered part of /proc",
+        "mount --bind /dev/null /proc/version",
+        "confinement",
+        "fail",
+        "systempaths=unconfined",
+    ],
+    [
+        "settings that cannot be written",
+        "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
+        "user-namespaces",
+        "fail",
+        "read-write",
+    ],
+    ["no /dev/net/tun", "mount -t tmpfs tmpfs /dev/net", "tun", "fail", "--device /dev/net/tun"],
+    ["no user namespaces", "echo 0 > /proc/sys/user/max_user_namespaces", "confinement", "fail", "max_user_namespaces"],
+    ["no Landlock", WITHOUT_LANDLOCK, "qemu-confinement", "warn", "lsm=landlock"],
+    ["no firmware", "mount -t tmpfs tmpfs /usr/share/OVMF", "uefi", "warn", "ovmf"],
+];
+
 #[test]
-fn the_confinement_is_tried_and_its_own_error_says_what_is_missing() {
-    let check = confinement();
-    assert_eq!(check["result"], "ok", "{check}");
-    on_a_fresh_host("the_confinement_is_tried_and_its_own_error_says_what_is_missing", || {
-        std::fs::write("/proc/sys/user/max_user_namespaces", "0").unwrap();
-        let check = confinement();
-        assert_eq!(check["result"], "fail", "{check}");
-        assert!(check["fix"].as_str().unwrap().contains("max_user_namespaces"), "{check}");
-    });
+fn what_a_container_or_a_kernel_forbids_is_found_by_trying_it_and_told_with_the_fix() {
+    let nothing = doctor_after("");
+    for [what, change, id, result, fix] in OBSTACLES {
+        assert_eq!(found(&nothing, id)["result"], "ok", "{what}: the test would prove nothing");
+        let check = found(&doctor_after(change), id);
+        assert_eq!(check["result"], result, "{what}: {check}");
+        assert!(check["fix"].as_str().unwrap_or_default().contains(fix), "{what}: {check}");
+    }
+    let place = found(&nothing, "place");
+    assert!(place["probed"].as_str().unwrap().contains("a user namespace"), "{place}");
 }

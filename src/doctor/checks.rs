@@ -1,7 +1,7 @@
 //! The checks as data.
 
 use super::NeededFor::{self, Both, Host, Namespace, Nice};
-use super::{Finding, Site, confine, folders, forward, listeners, machine, programs, reach, userns};
+use super::{Finding, Site, confine, folders, forward, listeners, machine, place, programs, reach, userns};
 use std::time::Duration;
 
 /// One check: what it is called, what needs it, how it is made.
@@ -26,10 +26,13 @@ impl Entry {
 
 /// All checks: the machine, the network, the programs of a run, the image.
 pub(super) const CHECKS: &[Entry] = &[
+    Entry::new("place", Nice, place::check),
     Entry::new("qemu", Both, |site| programs::check(site, &programs::QEMU)),
     Entry::new("qemu-devices", Both, programs::qemu_devices),
     Entry::new("qemu-img", Both, |site| programs::check(site, &programs::QEMU_IMG)),
     Entry::new("kvm", Nice, machine::kvm),
+    Entry::new("uefi", Nice, machine::uefi),
+    Entry::new("qemu-confinement", Nice, confine::qemu),
     Entry::new("memory", Both, machine::memory),
     Entry::new("state", Both, folders::state),
     Entry::new("cache", Both, folders::cache),

@@ -2,8 +2,7 @@
 
 use super::{Finding, Site};
 use crate::image;
-use host::failure::Blame;
-use host::memory::available;
+use crate::qemu;
 use vm::qemu::Accel;
 use vm::qemu::accel::{Facts, Wanted, choose, facts};
 
@@ -33,6 +32,23 @@ fn judge_kvm(facts: &Facts) -> Finding {
         Some(_) => "modprobe kvm_intel",
     };
     Finding::warn(format!("TCG, which is slower: {why}"), fix)
+}
+
+/// Whether a machine that boots by UEFI finds its firmware: both files are opened, as its start opens them. Secure Boot is
+/// not used, so no keys are needed.
+pub(super) fn uefi(site: &Site) -> Finding {
+    let fix = || site.os.install("OVMF", "ovmf");
+    let files = match qemu::boot::ovmf() {
+        Ok((code, vars)) => [code, vars],
+        Err(error) => return Finding::warn(format!("only BIOS can be booted: {error}"), fix()),
+    };
+    let closed = files.iter().find_map(|path| Some((path, std::fs::File::open(path).err()?)));
+    match closed {
+        Some((path, error)) => {
+            Finding::warn(format!("only BIOS can be booted: {path}: {error}"), format!("chmod a+r {path}"))
+        }
+        None => Finding::ok(format!("UEFI without Secure Boot: {}", files[0])),
+    }
 }
 
 /// Whether there is memory for a VM.

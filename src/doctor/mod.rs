@@ -6,6 +6,7 @@
 //! Not fuzzed: what is read here is what this host's kernel and tools say.
 
 mod checks;
+mod child;
 mod confine;
 mod early;
 mod folders;
@@ -13,6 +14,7 @@ mod forward;
 mod listeners;
 mod machine;
 mod packages;
+mod place;
 mod programs;
 mod reach;
 mod table;

@@ -1,23 +1,51 @@
 //! What the kernel lets this user do with networks, and whether the VM's subnet is free.
 
-use super::{Finding, Site};
-use std::io::ErrorKind;
-use vm::network::NetDir;
+use super::{Finding, Site, child};
 use vm::network::host_facts::{HostNetwork, gather};
+use vm::network::{NetDir, tap};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
 
 /// Where taps come from.
 const TUN: &str = "/dev/net/tun";
 
-/// Whether this user can open the device that taps are made with.
+/// The child's answer where it has no network of its own to try it in.
+const NOWHERE: u8 = 0x80;
+
+/// Whether a tap can be made: in a network of its own, which goes with the attempt. Where none can be had, whether the
+/// device opens is all that can be told; user-namespaces says why.
 pub(super) fn tun(_: &Site) -> Finding {
-    let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open(TUN) else {
-        return Finding::ok(format!("{TUN} opens"));
+    match child::answer(make_tap) {
+        Ok(Some(0)) => Finding::ok(format!("made a tap with {TUN}")),
+        Ok(Some(code)) if code != NOWHERE => judge_tap(Errno::from_raw(code.into())),
+        _ => match std::fs::OpenOptions::new().read(true).write(true).open(TUN) {
+            Ok(_) => Finding::ok(format!("{TUN} opens")),
+            Err(error) => judge_tap(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+        },
+    }
+}
+
+/// As the network's holder does it: with the power over a network of its own, and none over the host's.
+fn make_tap() -> u8 {
+    if unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).is_err() {
+        return NOWHERE;
+    }
+    let made = nix::fcntl::open(TUN, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(|device| tap::stand_for(&device, "boma-doctor"));
+    made.map_or_else(child::told, |()| 0)
+}
+
+fn judge_tap(errno: Errno) -> Finding {
+    let fix = match errno {
+        Errno::EACCES => "chmod 0666 /dev/net/tun, the usual mode: a tap still takes CAP_NET_ADMIN",
+        Errno::EPERM => "let the container that this runs in use the device (docker, podman: --device /dev/net/tun)",
+        _ => {
+            "modprobe tun; in a container, hand the device in (docker, podman: --device /dev/net/tun; LXC: lxc.mount.entry)"
+        }
     };
-    let fix = match error.kind() {
-        ErrorKind::PermissionDenied => "chmod 0666 /dev/net/tun, the usual mode: a tap still takes CAP_NET_ADMIN",
-        _ => "modprobe tun; in a container, hand the device in",
-    };
-    Finding::fail(format!("{TUN}: {error}"), fix)
+    Finding::fail(format!("{TUN}: {}", errno.desc()), fix)
 }
 
 /// Whether this process may change the host's network.

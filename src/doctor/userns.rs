@@ -1,14 +1,13 @@
 //! User and network namespaces: made for real, in a child process that takes them with it.
 
-use super::{Finding, Site};
+use super::{Finding, Site, child};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::{WaitStatus, waitpid};
 use std::fs::OpenOptions;
 
 /// Set in the child's exit code if the namespaces could be made but not used. The rest is the errno;
 /// those that can come here are below it.
-const USED: i32 = 0x80;
+const USED: u8 = 0x80;
 
 /// What the child found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,28 +26,24 @@ pub(super) fn check(_: &Site) -> Finding {
 /// As the keeper of a network does it: unshare, then switch forwarding on. AppArmor, as Ubuntu sets it
 /// up, allows the first and takes away the capabilities for the second.
 fn attempt() -> Found {
-    // The child only makes system calls (unshare, open, write) on constants.
-    let child = match host::sys::in_a_child(in_child) {
-        Ok(child) => child,
-        Err(errno) => return Found::NotMade(errno),
-    };
-    match waitpid(child, None) {
-        Ok(WaitStatus::Exited(_, 0)) => Found::Works,
-        Ok(WaitStatus::Exited(_, code)) if code & USED != 0 => Found::NotUsable(Errno::from_raw(code & !USED)),
-        Ok(WaitStatus::Exited(_, code)) => Found::NotMade(Errno::from_raw(code)),
-        _ => Found::Lost,
+    match child::answer(in_child) {
+        Err(errno) => Found::NotMade(errno),
+        Ok(Some(0)) => Found::Works,
+        Ok(Some(code)) if code & USED != 0 => Found::NotUsable(Errno::from_raw((code & !USED).into())),
+        Ok(Some(code)) => Found::NotMade(Errno::from_raw(code.into())),
+        Ok(None) => Found::Lost,
     }
 }
 
-fn in_child() -> i32 {
+fn in_child() -> u8 {
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
-        return errno as i32;
+        return child::told(errno);
     }
     let key = OpenOptions::new().write(true).open("/proc/sys/net/ipv4/ip_forward");
     let written = key.and_then(|mut key| std::io::Write::write_all(&mut key, b"1"));
     match written {
         Ok(()) => 0,
-        Err(error) => USED | (error.raw_os_error().unwrap_or(0) & !USED),
+        Err(error) => USED | child::told(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
     }
 }
 
@@ -59,7 +54,8 @@ fn judge(found: Found) -> Finding {
             let fix = match errno {
                 Errno::ENOSPC => "sysctl -w user.max_user_namespaces=10000 user.max_net_namespaces=10000",
                 Errno::EPERM | Errno::EACCES => {
-                    "sysctl -w kernel.unprivileged_userns_clone=1; in a container, its seccomp profile must allow unshare"
+                    "sysctl -w kernel.unprivileged_userns_clone=1; in a container, its seccomp profile must allow unshare \
+                     (docker: --security-opt seccomp=unconfined)"
                 }
                 _ => "the kernel needs CONFIG_USER_NS and CONFIG_NET_NS",
             };
@@ -67,7 +63,10 @@ fn judge(found: Found) -> Finding {
         }
         Found::NotUsable(errno) => {
             let fix = match errno {
-                Errno::EROFS => "mount /proc/sys read-write in the container that this runs in",
+                Errno::EROFS => {
+                    "mount /proc/sys read-write in the container that this runs in (docker: --security-opt \
+                     systempaths=unconfined; podman: --security-opt unmask=ALL)"
+                }
                 _ => "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (AppArmor takes their power away)",
             };
             Finding::fail(format!("namespaces can be made but not used: {}", errno.desc()), fix)

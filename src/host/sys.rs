@@ -42,11 +42,11 @@ pub fn attach_tun(device: impl AsFd, name: &str, flags: i32) -> nix::Result<()> 
 
 /// Do something in a child of this process, which ends with the code that it returns. What is done there may make system
 /// calls only: another thread's locks stay taken in it for ever.
-pub fn in_a_child(work: fn() -> i32) -> nix::Result<nix::unistd::Pid> {
+pub fn in_a_child(work: fn() -> u8) -> nix::Result<nix::unistd::Pid> {
     // SAFETY: the child makes system calls and ends at once, without running anything of the parent's.
     unsafe {
         match nix::unistd::fork()? {
-            nix::unistd::ForkResult::Child => libc::_exit(work()),
+            nix::unistd::ForkResult::Child => libc::_exit(work().into()),
             nix::unistd::ForkResult::Parent { child } => Ok(child),
         }
     }

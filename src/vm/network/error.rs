@@ -275,7 +275,8 @@ impl Blame for NetError {
             }
             Self::Namespace { .. } => {
                 "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
-                 kernel.apparmor_restrict_unprivileged_userns), or use --net host as root"
+                 kernel.apparmor_restrict_unprivileged_userns); in a container its seccomp profile has to allow them, too \
+                 (docker: --security-opt seccomp=unconfined)"
             }
             Self::Overlay { source, .. } => return Some(without_overlay(source)),
             Self::Reached => {
@@ -286,7 +287,9 @@ impl Blame for NetError {
                 "the kernel needs CONFIG_SECCOMP_FILTER, and the processor has to be x86_64 or aarch64, running 64-bit programs"
             }
             Self::Mount { path, .. } if path == "/proc" => {
-                "the host's /proc is covered in part, as in a container without privileges; run outside of it"
+                "/proc is covered in part, as in a container without privileges: let the container's manager leave it as it is \
+                 (docker: --security-opt systempaths=unconfined; podman: --security-opt unmask=ALL; LXC: \
+                 lxc.mount.auto = proc:rw sys:rw, and nesting.conf), or run outside of it"
             }
             Self::Mount { .. } => {
                 "mounting is forbidden here, by a container, AppArmor or SELinux (`dmesg` says by which): run it outside of it, or allow it"
