@@ -3,12 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+use host::ledger::Ledger;
+use host::process::ProcessId;
+use host::tail::end_of;
+use vm::machine::VmDir;
+use vm::monitor::events::read_all;
+use vm::monitor::{self, Client, ClientError, QemuStatus, Refusal};
+use host::names::MiB;
+use vm::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
 use host::names::MiB;
 use host::process::ProcessId;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use vm::machine::VmDir;
@@ -16,14 +24,21 @@ use vm::monitor::events::read_all;
 use vm::monitor::{self, Client, ClientError, QemuStatus};
 use vm::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 
-/// Speaks QMP until the machine runs, then floods QMP, the console and its drive at once, and ends. What it sends is
-/// counted in `ROUNDS`.
+/// Speaks QMP until the machine runs, then floods QMP, the console, its drive and its standard error at once, and ends. What
+/// it sends is counted in `ROUNDS`, and goes on for `SECONDS`.
 const QEMU: &str = include_str!("flood/qemu.py");
 /// How long it may take to send it all.
 const LIMIT: Duration = Duration::from_secs(400);
 /// The most memory that the monitor may ever have had, in KiB: the drive's cache is 256 MiB of it, requests and their
 /// answers 128 MiB.
 const MOST_KIB: u64 = 480 << 10;
+
+/// How long a flood is: at least both.
+#[derive(Clone, Copy)]
+struct Length {
+    rounds: u32,
+    time: Duration,
+}
 
 struct Vm {
     dir: VmDir,
@@ -40,14 +55,16 @@ impl Drop for Vm {
 }
 
 impl Vm {
-    fn start(rounds: u32) -> Self {
+    fn start(length: Length) -> Self {
         let state = tempfile::tempdir().unwrap();
         let at = Utf8PathBuf::from_path_buf(state.path().to_owned()).unwrap();
         let dir = VmDir::at(at.join("vms/flood"));
         std::fs::create_dir_all(dir.path()).unwrap();
         let program = at.join("bin").join(PROGRAM);
         std::fs::create_dir(at.join("bin")).unwrap();
-        std::fs::write(&program, QEMU.replace("ROUNDS = 1", &format!("ROUNDS = {rounds}"))).unwrap();
+        let text = QEMU.replace("ROUNDS = 1", &format!("ROUNDS = {}", length.rounds));
+        let text = text.replace("SECONDS = 0", &format!("SECONDS = {}", length.time.as_secs()));
+        std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let machine = machine(&dir);
         for file in [dir.disk(), dir.memory(), dir.seed()] {
@@ -84,27 +101,49 @@ fn machine(dir: &VmDir) -> Machine {
     }
 }
 
-/// Garbage for the control socket, for as long as it takes it.
+/// Garbage for the control socket, for as long as it takes it; and clients that ask and never read.
 fn pester(vm: &Vm) {
     if let Ok(mut control) = UnixStream::connect(vm.dir.control()) {
         control.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
         let line = [vec![b'['; 100_000], vec![b'\n']].concat();
         while control.write_all(&line).is_ok() {}
     }
+    // The second one waits: QEMU answers nothing.
+    let status = "{\"id\": 1, \"ask\": {\"status\": {}}}\n".repeat(200);
+    let asks = status
+        + r#"{"id": 2, "ask": {"qmp": {"command": "x", "arguments": {}, "limit": {"secs": 1, "nanos": 0}}}}"#
+        + "\n";
+    let deaf = (0..20).filter_map(|_| UnixStream::connect(vm.dir.control()).ok());
+    for mut client in deaf.collect::<Vec<_>>() {
+        client.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+        // Whoever is one too many is let go.
+        let _ = client.write_all(asks.as_bytes());
+    }
 }
 
-/// Everything at once, `rounds` times; the most memory that it took, in KiB.
-fn flood(rounds: u32) -> u64 {
-    let vm = Vm::start(rounds);
+/// What a flood took, in KiB.
+struct Taken {
+    /// The most that it ever had.
+    most: u64,
+    /// What it had, from time to time.
+    series: Vec<u64>,
+}
+
+/// Everything at once.
+fn flood(length: Length) -> Taken {
+    let vm = Vm::start(length);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let start = Instant::now();
     let client = Client::new(&vm.dir);
+    let (mut series, period) = (Vec::new(), (length.time / 240).max(Duration::from_secs(1)));
     loop {
         let status = runtime.block_on(client.status());
-        assert!(start.elapsed() < LIMIT, "the flood does not end");
+        assert!(start.elapsed() < length.time + LIMIT, "the flood does not end");
         let status = match status {
             // A slow machine may take more than the few seconds that a command waits.
             Err(ClientError::TimedOut { .. }) => continue,
+            // The deaf clients have all places until they are let go.
+            Err(ClientError::Refused(Refusal::Crowded { .. })) => continue,
             answered => answered.unwrap(),
         };
         if let QemuStatus::Ended { why } = status.qemu {
@@ -112,6 +151,12 @@ fn flood(rounds: u32) -> u64 {
             break;
         }
         pester(&vm);
+        if start.elapsed() > period * u32::try_from(series.len()).unwrap() {
+            series.push(vm.kib("VmRSS:"));
+            if length.time > Duration::ZERO {
+                println!("{:>5} s  {:>7} KiB", start.elapsed().as_secs(), series[series.len() - 1]);
+            }
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
     let most = vm.kib("VmHWM:");
@@ -119,21 +164,37 @@ fn flood(rounds: u32) -> u64 {
     let kinds = |kind: &str| events.iter().filter(|event| event.kind() == kind).count();
     let seen = ["STOP", "qmp-garbage", "console-gap"].map(kinds);
     assert!(seen[0] > 1000 && seen[1] > 10 && seen[2] == 1, "it was no flood: {seen:?}");
-    for (file, most) in [(vm.dir.events(), 80 << 20), (vm.dir.monitor_log(), 1 << 20)] {
-        let length = std::fs::metadata(&file).unwrap().len();
-        assert!(length < most, "{file} has {length} bytes");
+    for (file, most) in [(vm.dir.events(), 80 << 20), (vm.dir.monitor_log(), 1 << 20), (vm.dir.qemu_err(), 3 << 20)] {
+        let on_the_disk = std::fs::metadata(&file).unwrap().blocks() * 512;
+        assert!(on_the_disk < most, "{file} takes {on_the_disk} bytes");
     }
+    let words = std::fs::metadata(vm.dir.qemu_err()).unwrap().len();
+    assert!(words > 30 << 20, "it was no flood: {words} bytes on its standard error");
     assert!(most < MOST_KIB, "{most} KiB");
-    most
+    Taken { most, series }
 }
 
 fn said(vm: &Vm) -> String {
-    std::fs::read_to_string(vm.dir.qemu_err()).unwrap_or_default()
+    end_of(vm.dir.qemu_err(), 2000).unwrap_or_default()
 }
 
 #[test]
 fn a_qemu_that_floods_takes_no_more_memory_the_longer_it_does() {
-    let once = flood(1);
-    let more = flood(3);
+    let of = |rounds| flood(Length { rounds, time: Duration::ZERO }).most;
+    let (once, more) = (of(1), of(3));
     assert!(more < once + once / 4 + (32 << 10), "{once} KiB, and {more} KiB for three times as much");
+}
+
+/// `BOMA_FLOOD_SECONDS` is another time than an hour.
+#[test]
+#[ignore = "takes an hour"]
+fn an_hour_of_it_takes_no_more_memory_than_its_first_quarter() {
+    let seconds = std::env::var("BOMA_FLOOD_SECONDS").map_or(3600, |text| text.parse().unwrap());
+    let Taken { most, series } = flood(Length { rounds: 1, time: Duration::from_secs(seconds) });
+    assert!(series.len() >= 8, "too short to tell: {series:?}");
+    // It goes up and down with what is being served: the highest of a part is what tells.
+    let quarters: Vec<_> = series.chunks(series.len().div_ceil(4)).map(|part| part.iter().max().unwrap()).collect();
+    println!("highest of each quarter: {quarters:?} KiB; ever: {most} KiB");
+    let [first, .., last] = quarters[..] else { panic!("{quarters:?}") };
+    assert!(*last < first + first / 20 + (16 << 10), "{quarters:?} KiB");
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """QEMU, as far as its monitor sees it, gone wrong."""
-import json, os, re, socket, struct, sys, threading
+import json, os, re, socket, struct, sys, threading, time
 
 ROUNDS = 1
+SECONDS = 0
 
 args = " ".join(sys.argv)
 
@@ -34,6 +35,21 @@ def event(name, data):
     return line({"event": name, "data": data, "timestamp": {"seconds": 1, "microseconds": 2}})
 
 
+def rounds():
+    """So many, and more until the time is over."""
+    began, n = time.monotonic(), 0
+    while n < ROUNDS or time.monotonic() - began < SECONDS:
+        yield n
+        n += 1
+
+
+def flood_stderr():
+    """Words that nobody asked for."""
+    for _ in rounds():
+        for _ in range(40):
+            os.write(2, b"qemu: warning: w\n" * 60_000)
+
+
 def flood_qmp():
     """Events small and large, lines that mean nothing, lines that do not end. Nothing is ever read."""
     small = event("STOP", {}) * 500 + event("RESET", {"guest": True, "reason": "guest-reset"}) * 20
@@ -42,7 +58,7 @@ def flood_qmp():
     garbage = b"\xff\x00{[\n" * 2000
     endless = b"x" * (4 << 20) + b"\n"
     deep = b"[" * 500_000 + b"\n"
-    for _ in range(ROUNDS):
+    for _ in rounds():
         for _ in range(6):
             for piece in (small, large, larger, garbage, endless, deep):
                 qmp.sendall(piece)
@@ -52,8 +68,9 @@ def flood_console():
     """Lines long and short, kernels that begin and panic, escape sequences that do not end."""
     words = b"Kernel panic - not syncing: x\r\n[    0.000000] Linux version 6.12 (x)\r\nYou are in emergency mode\r\n"
     piece = words * 300 + b"y" * 200_000 + b"\x1b]0;" + b"z" * 200_000 + b"\xff\x80\r\n"
-    for _ in range(ROUNDS * 90):
-        console.sendall(piece)
+    for _ in rounds():
+        for _ in range(90):
+            console.sendall(piece)
 
 
 def flood_drive():
@@ -65,7 +82,9 @@ def flood_drive():
     def ask(command, offset, length, data=b""):
         drive.sendall(struct.pack(">IHHQQI", 0x25609513, 0, command, 1, offset, length) + data)
 
-    for n in range(ROUNDS):
+    for n in rounds():
+        # A file has no place above 16 TiB.
+        n %= 4
         for gib in range(0, 1 << 14, 4):
             ask(6, gib << 30, 0xFFFF_F000)
         for place in range(80_000):
@@ -81,7 +100,7 @@ def flood_drive():
 
 
 until_it_runs()
-floods = [threading.Thread(target=flood) for flood in (flood_qmp, flood_console, flood_drive)]
+floods = [threading.Thread(target=flood) for flood in (flood_qmp, flood_console, flood_drive, flood_stderr)]
 for thread in floods:
     thread.start()
 for thread in floods:
