@@ -27,7 +27,7 @@ const SHARE: &str = "-o ControlMaster=auto -o ControlPersist=yes -o TCPKeepAlive
 
 pub(crate) struct Site {
     // In the order in which they are dropped: with the servers end the masters.
-    _servers: Vec<Held>,
+    servers: Vec<Held>,
     _lures: Held,
     _guest: Guest,
     pub(crate) world: World,
@@ -56,7 +56,7 @@ impl Site {
         let target = format!("{REAL}:22").parse().unwrap();
         let lures = world.held(&world.onto_host(), &Job::Lure { names, target });
         let mut site = Self {
-            _servers: servers.into(),
+            servers: servers.into(),
             _lures: lures,
             _guest: guest,
             world,
@@ -95,23 +95,44 @@ impl Site {
 
     /// Run one of the playbooks as a cycle does, after the guard has seen some.
     pub(crate) fn play(&self, playbook: &str, guarded: &[&str], user: Vec<UserVars>) -> Result<usize, String> {
-        let path = |name: &str| self.world.path(name);
         let adversarial = |name: &&str| Utf8PathBuf::from(format!("adversarial/{name}"));
-        let play = Play {
+        let guarded = guarded.iter().map(adversarial).collect();
+        self.run(Play { user, guarded, ..self.described(self.world.path("bin"), adversarial(&playbook)) })
+    }
+
+    /// The same of any playbook, by the Ansible in a folder.
+    pub(crate) fn play_by(&self, bin: Utf8PathBuf, playbook: Utf8PathBuf) -> Result<usize, String> {
+        self.run(Play { guarded: vec![playbook.clone()], ..self.described(bin, playbook) })
+    }
+
+    fn described(&self, bin: Utf8PathBuf, playbook: Utf8PathBuf) -> Play {
+        let path = |name: &str| self.world.path(name);
+        Play {
             state: path("state"),
             name: self.plan.name.clone(),
             vm: self.plan.vm.ip,
             keys: path("home/.ssh"),
             repo: path("repo"),
-            bin: Some(path("bin")),
+            bin: Some(bin),
             visible: vec![path("bin"), path("venv")],
-            playbook: adversarial(&playbook),
-            user,
-            guarded: guarded.iter().map(adversarial).collect(),
+            playbook,
+            user: Vec::new(),
+            guarded: Vec::new(),
             log: path("state/ansible.log"),
-        };
+        }
+    }
+
+    fn run(&self, play: Play) -> Result<usize, String> {
         let env = ["env".to_owned()].into_iter().chain(self.environment());
         self.world.ask(&self.world.onto_host().into_iter().chain(env).collect::<Vec<_>>(), &Job::Play(Box::new(play)))
+    }
+
+    /// The prefix to where the VM's ssh server has its files.
+    pub(crate) fn on_the_vm(&self) -> Vec<String> {
+        let unshare = self.servers[1].pid();
+        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+        let server = children.split_whitespace().next().unwrap().to_owned();
+        ["nsenter".into(), "-t".into(), server, "-m".into()].into()
     }
 
     /// The caller's environment has more in it than Ansible may see.

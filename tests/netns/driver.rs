@@ -128,7 +128,7 @@ impl Play {
             let playbooks: Vec<_> = self.guarded.iter().map(|playbook| controller.repo.join(playbook)).collect();
             guard::check(&controller, &connection, &playbooks, &prefix).map_err(failed)?;
         }
-        let limit = Duration::from_secs(120);
+        let limit = Duration::from_secs(600);
         let runner = Runner { controller: &controller, address: self.vm, prefix: &prefix, log: &self.log, limit };
         let apply = Apply { playbook: self.playbook, tags: Vec::new() };
         block_on(runner.apply(&apply, &mut |_| {}))

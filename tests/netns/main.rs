@@ -19,6 +19,7 @@ mod guest;
 mod kill;
 mod never;
 mod orphan;
+mod public;
 mod reach;
 #[path = "../vm/stop.rs"]
 mod stop;
