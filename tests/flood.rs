@@ -3,25 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
-use host::ledger::Ledger;
-use host::process::ProcessId;
-use host::tail::end_of;
-use vm::machine::VmDir;
-use vm::monitor::events::read_all;
-use vm::monitor::{self, Client, ClientError, QemuStatus, Refusal};
-use host::names::MiB;
-use vm::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
 use host::names::MiB;
 use host::process::ProcessId;
+use host::tail::end_of;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use vm::machine::VmDir;
 use vm::monitor::events::read_all;
-use vm::monitor::{self, Client, ClientError, QemuStatus};
+use vm::monitor::{self, Client, ClientError, QemuStatus, Refusal};
 use vm::qemu::{Accel, Cable, Machine, Overlay, PROGRAM, Storage};
 
 /// Speaks QMP until the machine runs, then floods QMP, the console, its drive and its standard error at once, and ends. What

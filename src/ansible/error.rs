@@ -1,11 +1,10 @@
 //! What can go wrong on the playbook side.
 
 use super::Stage;
-use host::failure::{Blame, Exit};
-use vm::network::confine::NotRun;
 use camino::Utf8PathBuf;
 use host::failure::{Blame, Exit};
 use std::time::Duration;
+use vm::network::confine::NotRun;
 
 /// The task that ended a playbook.
 #[derive(Clone, Debug, thiserror::Error)]

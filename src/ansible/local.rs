@@ -4,9 +4,9 @@
 use super::command::Invocation;
 use super::error::AnsibleError;
 use host::cmd::{Cmd, CmdError, Output};
-use vm::network::confine::NotRun;
 use std::process::ExitStatus;
 use std::time::Duration;
+use vm::network::confine::NotRun;
 
 /// How long one of these may take; a vault's password program may ask its owner.
 const LIMIT: Duration = Duration::from_secs(60);

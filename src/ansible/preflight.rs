@@ -9,11 +9,6 @@ use super::overlay::{self, Overlay};
 use super::real::{self, Listing, RealWay};
 use super::user_vars::UserVars;
 use super::{Stage, local};
-use host::deadline::{Deadline, PROBE_PERIOD};
-use host::dirs::{DirError, make_private, names_in};
-use host::ledger::{Leak, folder};
-use host::secrets::values_of;
-use vm::network::confine::{Confinement, without_a_network};
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::playbook::events::{self, Event, Status};
 use host::deadline::{Deadline, PROBE_PERIOD};
@@ -24,6 +19,7 @@ use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
+use vm::network::confine::{Confinement, without_a_network};
 
 /// The oldest ansible-core that manages Debian 13: its support matrix names Python 3.13 from 2.18 on.
 const OLDEST: (u32, u32) = (2, 18);

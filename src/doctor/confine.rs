@@ -1,12 +1,12 @@
 //! The confinements: a command is run in that of the playbooks, as a run does it; that of QEMU is made.
 
 use super::{Finding, Site};
-use host::failure::{Failure, with_causes};
-use host::cmd::Cmd;
-use host::process::own_exe;
-use vm::network::confine::{Confinement, NotRun, without_a_network};
 use camino::Utf8Path;
+use host::cmd::Cmd;
+use host::failure::{Failure, with_causes};
+use host::process::own_exe;
 use std::path::Path;
+use vm::network::confine::{Confinement, NotRun, without_a_network};
 
 /// What the command says.
 const SAID: &str = "confined";

@@ -2,7 +2,9 @@
 
 use super::{Finding, Site};
 use crate::image;
-use crate::qemu;
+use host::failure::Blame;
+use host::memory::available;
+use vm::qemu;
 use vm::qemu::Accel;
 use vm::qemu::accel::{Facts, Wanted, choose, facts};
 

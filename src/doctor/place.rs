@@ -66,7 +66,7 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::dirs::scratch;
+    use host::testing::scratch;
 
     fn of(files: &[(&str, &str)], variables: &[&str]) -> String {
         let (_keep, dir) = scratch();

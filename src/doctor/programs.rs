@@ -2,14 +2,11 @@
 
 use super::version::Version;
 use super::{Finding, Site, confine};
-use host::cmd::Cmd;
-use host::programs::find;
-use vm::network::confine::{Confinement, NotRun};
-use crate::qemu;
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::programs::find;
 use std::time::Duration;
+use vm::network::confine::{Confinement, NotRun};
 use vm::qemu;
 
 /// A program that a run starts.

@@ -1,12 +1,12 @@
 //! What the kernel lets this user do with networks, and whether the VM's subnet is free.
 
 use super::{Finding, Site, child};
-use vm::network::host_facts::{HostNetwork, gather};
-use vm::network::{NetDir, tap};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
+use vm::network::host_facts::{HostNetwork, gather};
+use vm::network::{NetDir, tap};
 
 /// Where taps come from.
 const TUN: &str = "/dev/net/tun";

@@ -92,7 +92,7 @@ impl<E: Blame> From<E> for Failure {
 }
 
 /// What stands before the next step where a failure is shown.
-pub(crate) const NEXT: &str = "\n  next: ";
+pub const NEXT: &str = "\n  next: ";
 
 /// An error's own words, then each cause's.
 fn causes(error: &dyn std::error::Error) -> Vec<String> {

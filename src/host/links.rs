@@ -11,7 +11,7 @@ const MOST: usize = 40;
 
 /// Why a path was not followed to its end.
 #[derive(Debug)]
-pub(crate) enum Stopped<E> {
+pub enum Stopped<E> {
     /// A part of it is not there, or cannot be looked at.
     Look {
         /// Which one.
@@ -24,10 +24,7 @@ pub(crate) enum Stopped<E> {
 }
 
 /// Where an absolute path leads: a path without links. Each link on the way is told, with what it says.
-pub(crate) fn follow<E>(
-    path: &Path,
-    mut on_link: impl FnMut(&Path, &Path) -> Result<(), E>,
-) -> Result<PathBuf, Stopped<E>> {
+pub fn follow<E>(path: &Path, mut on_link: impl FnMut(&Path, &Path) -> Result<(), E>) -> Result<PathBuf, Stopped<E>> {
     let mut rest = parts(path);
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     while let Some(part) = rest.pop() {

@@ -4,8 +4,8 @@
 use crate::world::World;
 use boma_qemu::ansible::preflight::Preflight;
 use boma_qemu::ansible::{AnsibleError, Controller};
-use host::failure::Failure;
 use camino::Utf8PathBuf;
+use host::failure::Failure;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;

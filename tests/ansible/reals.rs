@@ -5,7 +5,6 @@ use crate::project::Project;
 use crate::world::World;
 use boma_qemu::ansible::Controller;
 use boma_qemu::ansible::hosts::RealHosts;
-use host::secrets;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::secrets;
 use std::os::unix::fs::PermissionsExt;

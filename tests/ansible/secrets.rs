@@ -5,7 +5,6 @@ use crate::at_hand::{ansible, block_on};
 use crate::world::{VM, World, run};
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{Controller, UserVars};
-use host::secrets;
 use boma_qemu::profile::Apply;
 use camino::Utf8Path;
 use host::secrets;

@@ -5,7 +5,6 @@ use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::preflight::{self, Preflight};
 use boma_qemu::ansible::run::{Applied, Outcome, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, guard};
-use vm::network::confine::Confinement;
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::playbook::checks::Check;
@@ -13,6 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use vm::network::confine::Confinement;
 
 /// The VM's address.
 pub(crate) const VM: Ipv4Addr = Ipv4Addr::new(10, 99, 7, 2);

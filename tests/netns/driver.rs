@@ -7,10 +7,6 @@ use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::{Applied, Runner};
 use boma_qemu::ansible::{AnsibleError, Connection, Controller, Folder, UserVars, guard};
 use boma_qemu::jobs::ttl;
-use vm::machine::VmDir;
-use host::names::IfName;
-use vm::network::confine::{Confinement, without_a_network};
-use vm::network::{self, Egress, NetPlan};
 use boma_qemu::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::sleep_until_boottime;
@@ -31,7 +27,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use vm::forward;
 use vm::machine::VmDir;
-use vm::network::{self, Egress, NetPlan, confine::Confinement};
+use vm::network::confine::{Confinement, without_a_network};
+use vm::network::{self, Egress, NetPlan};
 
 /// Where a job is, as JSON.
 pub(crate) const JOB: &str = "BOMA_NETNS_JOB";

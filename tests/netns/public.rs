@@ -4,8 +4,8 @@
 use crate::askari::Site;
 use crate::at_hand::fixtures;
 use crate::world::{Who, must};
-use boma_qemu::network::Mode;
 use rstest::rstest;
+use vm::network::Mode;
 
 /// What is unpacked on the host.
 const PROGRAM: &str = "#!/bin/sh\necho fake 1.0\n";

@@ -22,7 +22,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -70,9 +70,8 @@ pub(crate) struct Confine {
 
 /// Why QEMU could not be confined on this host as far as it should be, for whoever looks before it is started; nothing if it
 /// can.
-pub(crate) fn not_in_force() -> Vec<String> {
-    let user =
-        "boma-it-doctor".parse().ok().and_then(|name: host::names::VmName| crate::qemu::user::of_its_own(&name));
+pub fn not_in_force() -> Vec<String> {
+    let user = "boma-it-doctor".parse().ok().and_then(|name: host::names::VmName| crate::qemu::user::of_its_own(&name));
     Confine::with(user.map(|uid| (Uid::from_raw(uid), Vec::new())), rules(), BEYOND_GUEST).missing
 }
 

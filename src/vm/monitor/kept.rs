@@ -96,7 +96,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::dirs::scratch;
+    use host::testing::scratch;
 
     const LIMITS: Limits = Limits { head: 1 << 20, tail: 1 << 20, step: 65536, most: 4 << 20 };
 

@@ -27,7 +27,7 @@ mod what;
 mod wire;
 
 pub use client::{Client, ClientError};
-pub(crate) use confine::not_in_force;
+pub use confine::not_in_force;
 pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};

@@ -3,9 +3,9 @@
 
 use super::kept::{Cut, Kept, Limits};
 use crate::console::gap;
+use camino::{Utf8Path, Utf8PathBuf};
 use host::presence::ignore;
 use host::print;
-use camino::{Utf8Path, Utf8PathBuf};
 use std::io::{PipeReader, Read, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, channel};
@@ -80,7 +80,7 @@ fn read(mut from: PipeReader, mut kept: Kept) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::dirs::scratch;
+    use host::testing::scratch;
     use std::process::{Command, Stdio};
 
     /// Let a shell speak as QEMU does.

@@ -7,8 +7,6 @@ use super::{NotRun, ROOT, Spec, filter, kernel, place};
 use crate::network::NetError;
 use crate::network::caps::Keep;
 use camino::Utf8Path;
-use host::failure::Failure;
-use host::print;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
