@@ -1,7 +1,7 @@
 //! A QEMU that has become hostile, as far as it can flood: its monitor answers all the same, and what it takes in memory
 //! has an end. The QEMU is a program of the test's; no guest boots.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
 use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
