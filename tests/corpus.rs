@@ -92,7 +92,9 @@ fn sources() -> BTreeMap<PathBuf, String> {
     walk(&src, &mut files);
     let is_code = |path: &PathBuf| {
         let name = path.file_stem().unwrap().to_str().unwrap();
-        path.extension().is_some_and(|end| end == "rs") && name != "tests" && !name.ends_with("_tests")
+        path.extension().is_some_and(|end| end == "rs")
+            && !["tests", "testing"].contains(&name)
+            && !name.ends_with("_tests")
     };
     let below = |path: PathBuf| (path.strip_prefix(&src).unwrap().to_owned(), std::fs::read_to_string(path).unwrap());
     files.into_iter().filter(is_code).map(below).collect()

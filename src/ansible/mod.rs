@@ -3,7 +3,8 @@
 //! In order: [`preflight`] before anything boots, [`folder`] written, [`guard`] before the first task, [`run`] for
 //! each playbook, [`checks`] from the verify playbook. [`inventory`], [`connection`] and [`command`] are pure.
 //!
-//! Fuzzed as `ansible`.
+//! Not fuzzed: what is read here is the user's repository, and what this program's own plugins say of it; what tasks answered
+//! is read by `evidence::playbook`.
 
 pub mod command;
 pub mod connection;

@@ -1,6 +1,6 @@
 //! The jobs: what the commands do, as straight-line code over the rooms below.
 //!
-//! Fuzzed as `observe`.
+//! Not fuzzed: what is read here is this program's own; what others wrote is read in the rooms below.
 
 pub mod apply;
 pub mod audit;

@@ -1,6 +1,8 @@
 //! From the record of a run, and the evidence beside it, to what its page shows.
 //!
 //! All of it can be done again at any time: nothing is asked but the run's own folder.
+//!
+//! Not fuzzed: what is read here is this program's own evidence.
 
 pub(crate) mod cases;
 mod console;

@@ -1,5 +1,7 @@
 //! The record of one run: what was done and seen so far. It lies in the VM's folder, so that each
 //! command adds to it, and goes into the evidence as `result.json`.
+//!
+//! Not fuzzed: what is read here is this program's own evidence.
 
 mod parts;
 
