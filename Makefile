@@ -74,7 +74,7 @@ bench: build
 
 # A program that is used has no points to be stopped at: those are for the tests' build.
 soak: venv image build fuzz
-	! grep --quiet --text BOMA_STOP $(BOMA)
+	! grep --quiet --text BOMA_FAILPOINT $(BOMA)
 	$(CARGO) test --test ansible --test netns --test flood -- --test-threads=1 --nocapture --ignored
 	$(CARGO) test --test image_build --test vm_audit --test vm_tiny --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
 

@@ -23,7 +23,7 @@ pub(super) fn check(_: &Site) -> Finding {
     judge(attempt())
 }
 
-/// As the keeper of a network does it: unshare, then switch forwarding on. AppArmor, as Ubuntu sets it
+/// As the process that holds the namespaces of a network does it: unshare, then switch forwarding on. AppArmor, as Ubuntu sets it
 /// up, allows the first and takes away the capabilities for the second.
 fn attempt() -> Found {
     match child::answer(in_child) {

@@ -12,6 +12,7 @@ pub mod child;
 pub mod cmd;
 pub mod deadline;
 pub mod dirs;
+pub mod failpoint;
 pub mod failure;
 pub mod handshake;
 pub mod helper;
@@ -28,7 +29,6 @@ pub mod programs;
 pub mod secrets;
 pub mod shell;
 pub mod stop;
-pub mod stop_at;
 pub mod sys;
 pub mod tail;
 #[cfg(any(test, feature = "testing"))]

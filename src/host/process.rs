@@ -1,8 +1,8 @@
 //! Processes that outlive a command: their identity, and ending them without ever hitting a stranger.
 
 use super::deadline::Deadline;
+use super::failpoint;
 use super::presence::{Presence, ignore};
-use super::stop_at;
 use super::sys::{self, BeforeExec, before_exec};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -161,7 +161,7 @@ const KNOWN: [&str; 17] = [
 /// Leave a command nothing of this process's environment but what it can need, and no descriptor but the standard
 /// streams: what lives on would hold a lock of the caller's as long.
 pub fn inherit_little(command: &mut Command) {
-    let names = KNOWN.into_iter().chain(stop_at::VARIABLE);
+    let names = KNOWN.into_iter().chain(failpoint::VARIABLE);
     let known = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(known);
     inherit_nothing();

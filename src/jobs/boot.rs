@@ -3,8 +3,8 @@
 use super::run::Run;
 use host::deadline::Deadline;
 use host::dirs::write_private;
+use host::failpoint;
 use host::failure::{Blame, Exit, Failure};
-use host::stop_at;
 use std::time::Duration;
 use vm::access::{self, When};
 use vm::monitor::{self, Client, MonitorError};
@@ -27,7 +27,7 @@ impl Run<'_> {
             Err(MonitorError::Start(error)) if self.may_fall_back() => self.fall_back(&error.to_string()).await?,
             other => drop(other?),
         }
-        stop_at::reached(stop_at::Point::Phase("switched on"));
+        failpoint::reached(failpoint::Point::Phase("switched on"));
         let deadline = Deadline::after(Duration::from_secs(self.plan.options.timeout_s));
         let mut watch = Watch::since(&self.vm, 0)?;
         let lease = match self.lease(&mut watch, &deadline).await {

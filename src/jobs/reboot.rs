@@ -30,7 +30,7 @@ impl Run<'_> {
 
 /// A restart in one line.
 fn said(restart: &Restart) -> String {
-    let signs: Vec<_> = restart.evidence.iter().filter(|seen| !seen.firmware).map(ToString::to_string).collect();
+    let expected: Vec<_> = restart.evidence.iter().filter(|seen| !seen.firmware).map(ToString::to_string).collect();
     let proof = match &restart.proof {
         Proof::Reboot(proof) => {
             format!("boot id {} -> {}", &proof.before().as_str()[..8], &proof.after().as_str()[..8])
@@ -39,7 +39,7 @@ fn said(restart: &Restart) -> String {
             format!("no reboot: boot id still {}, soft reboots {}", &proof.boot_id().as_str()[..8], proof.count())
         }
     };
-    let signs = if signs.is_empty() { "no RESET".to_owned() } else { signs.join(", ") };
+    let expected = if expected.is_empty() { "no RESET".to_owned() } else { expected.join(", ") };
     let settled = &restart.settled;
-    format!("{}: {signs}, {proof}, settled: {}, {}", restart.mode, settled.system, settled.units())
+    format!("{}: {expected}, {proof}, settled: {}, {}", restart.mode, settled.system, settled.units())
 }

@@ -6,11 +6,11 @@ use crate::plan::Plan;
 use evidence::record::{MadeOf, Phase, Record};
 use evidence::report::RunFolder;
 use evidence::verdict::ALIVE;
+use host::failpoint;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::presence::Presence;
 use host::secrets;
-use host::stop_at;
 use std::time::{Duration, Instant};
 use vm::machine::VmDir;
 use vm::network::{self, Egress, Mode, Network};
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
         // A failure is printed whole at the end of the run; here its first line is enough.
         self.ctx.progress.end(name, seconds, outcome.lines().next().unwrap_or_default(), ok);
         self.record.phases.push(Phase { name: name.to_owned(), seconds, ok, outcome });
-        stop_at::reached(stop_at::Point::Phase(name));
+        failpoint::reached(failpoint::Point::Phase(name));
         done.map(|(made, _)| made)
     }
 

@@ -22,7 +22,7 @@ use vm::wait::{WaitError, Watch};
 
 /// A login that takes longer than this is tried again.
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
-/// The console's own words for a doom are written before the doom is: this long they may take to be read.
+/// The console's own words for a fatal are written before the fatal is: this long they may take to be read.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// What was waited for.
@@ -141,9 +141,9 @@ impl Waiter<'_, '_> {
         let fits = |text: &str| pattern.is_match(text);
         let line = self.vigil.race(|| "no such line".into(), console.line(fits)).await;
         let line = match line {
-            Err(doom @ WaitError::Doomed { .. }) => match tokio::time::timeout(GRACE, console.line(fits)).await {
+            Err(fatal @ WaitError::Fatal { .. }) => match tokio::time::timeout(GRACE, console.line(fits)).await {
                 Ok(line) => line,
-                Err(_) => return Err(doom.into()),
+                Err(_) => return Err(fatal.into()),
             },
             other => other?,
         }

@@ -24,7 +24,7 @@ const CONSOLE_LINES: usize = 12;
 pub struct Watch {
     vm: VmDir,
     follow: Follow,
-    /// What stands before it in the console is no doom any more.
+    /// What stands before it in the console is no fatal any more.
     console_from: u64,
     /// Whether nothing that the console says is one.
     deaf: bool,
@@ -47,12 +47,12 @@ pub enum WaitError {
         console: String,
     },
     /// It can no longer come.
-    #[error("{what}: impossible since {doom} (after {waited:.1?}){console}")]
-    Doomed {
+    #[error("{what}: impossible since {fatal} (after {waited:.1?}){console}")]
+    Fatal {
         /// What was waited for.
         what: String,
         /// What makes it impossible.
-        doom: Doom,
+        fatal: FatalCondition,
         /// How long it was waited for.
         waited: Duration,
         /// The console's last lines, as the end of the message.
@@ -65,7 +65,7 @@ pub enum WaitError {
 
 /// What makes a wait pointless.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Doom {
+pub enum FatalCondition {
     /// QEMU has ended.
     #[error("QEMU has ended: {0}")]
     QemuGone(String),
@@ -97,7 +97,7 @@ pub enum Doom {
     },
 }
 
-impl Doom {
+impl FatalCondition {
     /// What an event means for a wait.
     fn of(event: &Event) -> Option<Self> {
         match &event.what {
@@ -117,7 +117,7 @@ impl Doom {
     }
 }
 
-impl Doom {
+impl FatalCondition {
     /// Whose fault it is: the guest's or the harness's.
     pub fn exit(&self) -> Exit {
         match self {
@@ -130,7 +130,7 @@ impl Doom {
 impl Blame for WaitError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Doomed { doom, .. } => doom.exit(),
+            Self::Fatal { fatal, .. } => fatal.exit(),
             _ => Exit::Lost,
         }
     }
@@ -140,7 +140,10 @@ impl WaitError {
     /// Whether the accelerator may be to blame for a boot that came to nothing, so that the same VM is
     /// worth a try without it. Where KVM only half works, a guest can also sit in its boot loader for ever.
     pub fn may_be_kvm(&self) -> bool {
-        matches!(self, Self::TimedOut { .. } | Self::Doomed { doom: Doom::KvmBroken | Doom::QemuGone(_), .. })
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Fatal { fatal: FatalCondition::KvmBroken | FatalCondition::QemuGone(_), .. }
+        )
     }
 }
 
@@ -163,7 +166,7 @@ impl Watch {
     }
 
     /// What an event means for the boot that is waited for.
-    fn doom(&mut self, event: &Event) -> Option<Doom> {
+    fn fatal(&mut self, event: &Event) -> Option<FatalCondition> {
         match &event.what {
             What::ConsoleRule(matched) => {
                 if matched.fatal && !self.deaf && matched.offset >= self.console_from {
@@ -171,7 +174,7 @@ impl Watch {
                 }
                 None
             }
-            what => self.suspects.take(what).or_else(|| Doom::of(event)),
+            what => self.suspects.take(what).or_else(|| FatalCondition::of(event)),
         }
     }
 
@@ -186,7 +189,7 @@ impl Watch {
         loop {
             let failed = tokio::select! {
                 biased;
-                doom = self.follow_to_doom() => return Err(self.doomed(what, doom?, deadline)),
+                fatal = self.follow_to_fatal() => return Err(self.ended_by(what, fatal?, deadline)),
                 () = tokio::time::sleep(deadline.left()) => return Err(self.timed_out(what, last, deadline)),
                 answer = probe() => match answer {
                     Ok(found) => return Ok(found),
@@ -196,7 +199,7 @@ impl Watch {
             last = failed;
             tokio::select! {
                 biased;
-                doom = self.follow_to_doom() => return Err(self.doomed(what, doom?, deadline)),
+                fatal = self.follow_to_fatal() => return Err(self.ended_by(what, fatal?, deadline)),
                 () = tokio::time::sleep(PROBE_PERIOD.min(deadline.left())) => {}
             }
             if deadline.passed() {
@@ -214,12 +217,12 @@ impl Watch {
         let start = Deadline::after(Duration::MAX);
         tokio::select! {
             biased;
-            doom = self.follow_to_doom() => Err(self.doomed(what, doom?, &start).into()),
+            fatal = self.follow_to_fatal() => Err(self.ended_by(what, fatal?, &start).into()),
             done = work => done,
         }
     }
 
-    /// Wait for an event of the journal; any doom before it ends the wait.
+    /// Wait for an event of the journal; any fatal before it ends the wait.
     pub async fn event(
         &mut self,
         what: &str,
@@ -230,8 +233,8 @@ impl Watch {
             let event = tokio::select! {
                 biased;
                 event = self.follow.next() => event.map_err(WaitError::Journal)?,
-                doom = self.suspects.confirmed(&self.vm) => return Err(self.doomed(what, doom, deadline)),
-                () = monitor_gone(&self.vm) => return Err(self.doomed(what, Doom::MonitorGone, deadline)),
+                fatal = self.suspects.confirmed(&self.vm) => return Err(self.ended_by(what, fatal, deadline)),
+                () = monitor_gone(&self.vm) => return Err(self.ended_by(what, FatalCondition::MonitorGone, deadline)),
                 () = tokio::time::sleep(deadline.left()) => {
                     return Err(self.timed_out(what, "no such event".into(), deadline));
                 }
@@ -241,23 +244,23 @@ impl Watch {
                 self.suspects.take(&event.what);
                 return Ok(event);
             }
-            if let Some(doom) = self.doom(&event) {
-                return Err(self.doomed(what, doom, deadline));
+            if let Some(fatal) = self.fatal(&event) {
+                return Err(self.ended_by(what, fatal, deadline));
             }
         }
     }
 
     /// The next thing that makes every wait pointless.
-    async fn follow_to_doom(&mut self) -> Result<Doom, WaitError> {
+    async fn follow_to_fatal(&mut self) -> Result<FatalCondition, WaitError> {
         loop {
             let event = tokio::select! {
                 biased;
                 event = self.follow.next() => event.map_err(WaitError::Journal)?,
-                doom = self.suspects.confirmed(&self.vm) => return Ok(doom),
-                () = monitor_gone(&self.vm) => return Ok(Doom::MonitorGone),
+                fatal = self.suspects.confirmed(&self.vm) => return Ok(fatal),
+                () = monitor_gone(&self.vm) => return Ok(FatalCondition::MonitorGone),
             };
-            if let Some(doom) = self.doom(&event) {
-                return Ok(doom);
+            if let Some(fatal) = self.fatal(&event) {
+                return Ok(fatal);
             }
         }
     }
@@ -266,8 +269,8 @@ impl Watch {
         timed_out(&self.vm, what, last, deadline)
     }
 
-    fn doomed(&self, what: &str, doom: Doom, deadline: &Deadline) -> WaitError {
-        lost(&self.vm, what, doom, deadline)
+    fn ended_by(&self, what: &str, fatal: FatalCondition, deadline: &Deadline) -> WaitError {
+        lost(&self.vm, what, fatal, deadline)
     }
 }
 
@@ -276,8 +279,8 @@ fn timed_out(vm: &VmDir, what: &str, last: String, deadline: &Deadline) -> WaitE
     WaitError::TimedOut { what: what.to_owned(), waited: deadline.waited(), last, console: console(vm) }
 }
 
-fn lost(vm: &VmDir, what: &str, doom: Doom, deadline: &Deadline) -> WaitError {
-    WaitError::Doomed { what: what.to_owned(), doom, waited: deadline.waited(), console: console(vm) }
+fn lost(vm: &VmDir, what: &str, fatal: FatalCondition, deadline: &Deadline) -> WaitError {
+    WaitError::Fatal { what: what.to_owned(), fatal, waited: deadline.waited(), console: console(vm) }
 }
 
 fn console(vm: &VmDir) -> String {
@@ -300,18 +303,18 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn doom(kind: &str, data: Value) -> Option<Doom> {
-        Doom::of(&Event::sample(1, 0.0, kind, &data))
+    fn fatal(kind: &str, data: Value) -> Option<FatalCondition> {
+        FatalCondition::of(&Event::sample(1, 0.0, kind, &data))
     }
 
     #[test]
     fn who_switched_the_machine_off_is_told_apart() {
         let by_guest = json!({"guest": true, "reason": "guest-shutdown"});
-        assert_eq!(doom("SHUTDOWN", by_guest), Some(Doom::PoweredOff));
-        assert_eq!(doom("SHUTDOWN", json!({"guest": false, "reason": "host-qmp-quit"})), None);
+        assert_eq!(fatal("SHUTDOWN", by_guest), Some(FatalCondition::PoweredOff));
+        assert_eq!(fatal("SHUTDOWN", json!({"guest": false, "reason": "host-qmp-quit"})), None);
         // A playbook may restart the machine.
-        assert_eq!(doom("RESET", json!({"guest": true, "reason": "guest-reset"})), None);
-        let end = doom("qemu-exited", json!({"status": "exit status: 0", "stderr": ""})).unwrap();
+        assert_eq!(fatal("RESET", json!({"guest": true, "reason": "guest-reset"})), None);
+        let end = fatal("qemu-exited", json!({"status": "exit status: 0", "stderr": ""})).unwrap();
         assert_eq!((end.to_string().as_str(), end.exit()), ("QEMU has ended: exit status: 0", Exit::Lost));
     }
 }

@@ -168,7 +168,7 @@ impl Site {
 
     fn start(&self, job: &Job, stop: &Stop) -> std::process::Child {
         let mut command = self.world.driver(&self.world.onto_host(), job);
-        command.env("BOMA_STOP", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        command.env("BOMA_FAILPOINT", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 }
 

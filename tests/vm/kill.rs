@@ -133,7 +133,7 @@ impl Site<'_> {
     fn start(&self, point: &str, args: &[&str]) -> (Stop, Child) {
         let stop = Stop::at(self.lane.dir.join("stop"), point);
         let mut command = self.lane.command(args);
-        command.env("BOMA_STOP", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("BOMA_FAILPOINT", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         (stop, child)
     }
@@ -190,7 +190,7 @@ fn commands_that_come_while_a_run_is_at_work_are_refused_and_harm_nothing() {
     let stop = Stop::at(lane.dir.join("stop"), "phase:network");
     let mut both = [(); 2].map(|()| {
         let mut command = lane.command(&["cycle", "askari"]);
-        command.env("BOMA_STOP", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command.env("BOMA_FAILPOINT", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     });
     let stopped = stop.wait(LIMIT, || false).unwrap();
     let loser = usize::from(both[0].id().cast_signed() == stopped);

@@ -121,7 +121,7 @@ impl Site {
 
     fn start(&self, args: &[&str], stop: &Stop) -> Child {
         let mut command = self.lane.command(args);
-        command.env("BOMA_STOP", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command.env("BOMA_FAILPOINT", &stop.folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// A run whose playbook speaks to the guest, and who lives then.

@@ -1,4 +1,4 @@
-//! A run that stops at a point (`src/host/stop_at.rs`), and who lives there.
+//! A run that stops at a point (`src/host/failpoint.rs`), and who lives there.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use host::process::ProcessId;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Where a run is to stop.
 pub(crate) struct Stop {
-    /// What `BOMA_STOP` is set to.
+    /// What `BOMA_FAILPOINT` is set to.
     pub(crate) folder: Utf8PathBuf,
 }
 
@@ -75,7 +75,7 @@ impl Stop {
     /// Who lives: the command, then every other process that has our folder in its command line or environment.
     pub(crate) fn victims(&self, dir: &Utf8Path, command: i32) -> Vec<Victim> {
         let mut found = vec![Victim { name: "the command".into(), pid: command }];
-        let ours = format!("BOMA_STOP={}\0", self.folder);
+        let ours = format!("BOMA_FAILPOINT={}\0", self.folder);
         let mut pids: Vec<i32> = std::fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_string_lossy().parse().ok())

@@ -48,7 +48,7 @@ fn lengths(vm: &Applied, stop: &AtomicBool) -> Vec<(f64, u64)> {
 
 /// Reset the machine and wait for what cannot come; how the waits ended, and the fatal events with the time from
 /// their line's end in the log to each.
-fn doomed(vm: &Applied, waits: &[&str]) -> (Vec<Ended>, Vec<(serde_json::Value, f64)>) {
+fn ended_by(vm: &Applied, waits: &[&str]) -> (Vec<Ended>, Vec<(serde_json::Value, f64)>) {
     let since = vm.last_event();
     let stop = AtomicBool::new(false);
     let (ended, lengths) = std::thread::scope(|scope| {
@@ -77,7 +77,7 @@ fn a_guest_in_emergency_mode_is_told_within_two_seconds_of_its_line() {
     let old = vm.root("cat /proc/sys/kernel/random/boot_id");
     // A mount that fails at once; a device that does not exist would be waited for.
     vm.root("echo 'tmpfs /srv/broken tmpfs size=nonsense 0 0' >>/etc/fstab; sync");
-    let (ended, fatal) = doomed(&vm, &["ssh", &format!("boot-id-changed={old}"), "settled", "console=login: $"]);
+    let (ended, fatal) = ended_by(&vm, &["ssh", &format!("boot-id-changed={old}"), "settled", "console=login: $"]);
     let (first, late) = &fatal[0];
     eprintln!(
         "{late:.3} s from the line to the event, {:.3} s to the wait's end: {first}",
@@ -110,7 +110,7 @@ fn a_guest_that_panics_at_boot_and_stays_so_is_told_at_once() {
     let old = vm.root("cat /proc/sys/kernel/random/boot_id");
     let unit = PANICS.replace('\n', "\\n").replace('\'', "\"");
     vm.root(&format!("printf '{unit}' >/etc/systemd/system/panics.service; systemctl enable panics; sync"));
-    let (ended, fatal) = doomed(&vm, &["ssh", &format!("boot-id-changed={old}")]);
+    let (ended, fatal) = ended_by(&vm, &["ssh", &format!("boot-id-changed={old}")]);
     let ids: Vec<_> = fatal.iter().map(|(event, _)| event["data"]["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["kernel-panic", "panic-halt"]);
     assert!(fatal.iter().all(|(_, late)| *late < 2.0), "{fatal:?}");

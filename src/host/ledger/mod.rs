@@ -13,9 +13,9 @@ pub use change::{Change, Kind, Netns, Step};
 pub use point::classes;
 
 use super::dirs::DirError;
+use super::failpoint;
 use super::presence::{Presence, ignore};
 use super::process::ProcessId;
-use super::stop_at;
 use super::turn;
 use crate::failure::{Blame, Exit};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -233,7 +233,7 @@ impl Ledger {
             if !group.contains(&n) {
                 group = n..n + ask_together(&newest_first[n..]);
             }
-            stop_at::reached(stop_at::Point::Ledger(&point::Point(Step::Undoing, change)));
+            failpoint::reached(failpoint::Point::Ledger(&point::Point(Step::Undoing, change)));
             words.push(change.undo(&self.path).err().unwrap_or_default());
         }
         // Probing comes after all undoing: a link can need its keeper's end to be gone.
@@ -279,7 +279,7 @@ impl Ledger {
         if let Line::Intent { .. } = line {
             self.file.sync_data().map_err(io)?;
         }
-        stop_at::reached(stop_at::Point::Ledger(&point::Point(line.step(), change)));
+        failpoint::reached(failpoint::Point::Ledger(&point::Point(line.step(), change)));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The points of a ledger at which a test can stop a process of this program ([`crate::stop_at`]).
+//! The points of a ledger at which a test can stop a process of this program ([`crate::failpoint`]).
 
 use super::{Change, Kind, Step};
 use std::fmt;

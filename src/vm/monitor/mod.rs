@@ -17,12 +17,12 @@ pub mod fault;
 mod files;
 mod guest;
 mod journal;
-mod keeper;
 mod kept;
 mod network;
 mod process;
 mod spawn;
 mod stderr;
+mod supervisor;
 mod what;
 mod wire;
 

@@ -1,7 +1,7 @@
 //! The monitor's process: `@monitor <folder of the VM>`.
 
 use super::guest::StartError;
-use super::keeper::{Keeper, Parts};
+use super::supervisor::{Parts, Supervisor};
 use crate::machine::VmDir;
 use crate::network;
 use crate::qemu::{Cable, Machine};
@@ -88,15 +88,15 @@ fn run(args: &[String]) -> Result<(), Failure> {
         let control = dir.control();
         let listener = UnixListener::bind(&control).map_err(io("open its control socket"))?;
         let (orders, queue) = mpsc::channel(64);
-        let mut keeper = Keeper::new(Parts { dir, tap, alive, queue }).map_err(io("open its logs"))?;
-        let start = keeper.start(None).await.err();
+        let mut supervisor = Supervisor::new(Parts { dir, tap, alive, queue }).map_err(io("open its logs"))?;
+        let start = supervisor.start(None).await.err();
         // Then it lets go of the pipe, so that whoever reads that to its end does not wait for it.
         let ready = handshake::ready(&Ready { monitor: me, start });
         ready
             .and_then(|()| Ok(rustix::stdio::dup2_stdout(rustix::stdio::stderr())?))
             .map_err(io("tell that it is ready"))?;
         let serving = tokio::spawn(super::control::serve(listener, orders));
-        keeper.run().await;
+        supervisor.run().await;
         serving.abort();
         // So that the next one who asks is told at once that nobody is there.
         ignore(std::fs::remove_file(control), "nobody listens there, and the folder goes with the VM");

@@ -3,8 +3,8 @@
 use super::caps::Keep;
 use super::dir::NetDir;
 use super::enter::Enter;
-use super::keep::{Keeper, Space};
-use super::part::{Part, Sign};
+use super::keep::{NetnsHolder, Space};
+use super::part::{Part, Readiness};
 use super::plan::{Egress, Mode, NetPlan};
 use super::{NetError, dnsmasq, host_facts, nft};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,10 +19,10 @@ use std::fmt::Write;
 /// All that the holder holds.
 #[derive(Debug)]
 pub(crate) struct Built {
-    /// The keeper of the guest side; none in host mode.
-    pub guest: Option<Keeper>,
-    /// The keeper of the controller side.
-    pub controller: Keeper,
+    /// The namespace holder of the guest side; none in host mode.
+    pub guest: Option<NetnsHolder>,
+    /// The namespace holder of the controller side.
+    pub controller: NetnsHolder,
     /// dnsmasq, and pasta where there is a way out.
     pub parts: Vec<Part>,
 }
@@ -52,10 +52,10 @@ pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &m
     plan.host_networks = host.into_iter().map(|network| network.to).collect();
     let mut site = Site { exe, dir, plan, ledger };
     let guest = match site.plan.mode {
-        Mode::Namespace => Some(site.keeper("network keeper", &[], Space::UserAndRouter)?),
+        Mode::Namespace => Some(site.holder("namespace holder", &[], Space::UserAndRouter)?),
         Mode::Host => None,
     };
-    let at = guest.as_ref().map(|keeper| keeper.id);
+    let at = guest.as_ref().map(|netns| netns.id);
     let mut parts = Vec::new();
     if let Some(guest) = at
         && site.plan.has_way_out()
@@ -78,23 +78,23 @@ pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &m
 }
 
 impl Built {
-    /// The end of a part or a keeper, if one has ended: then the network no longer works.
+    /// The end of a part or a namespace holder, if one has ended: then the network no longer works.
     pub(crate) fn dead(&mut self) -> Option<NetError> {
         for part in &mut self.parts {
             if let Some(status) = part.ended() {
                 return Some(NetError::Ended { program: part.name, status, said: part.last_words() });
             }
         }
-        let mut keepers = self.guest.iter().chain([&self.controller]);
-        keepers.find(|keeper| !keeper.id.is_alive()).map(|keeper| NetError::KeeperGone { pid: keeper.id.pid })
+        let mut holders = self.guest.iter().chain([&self.controller]);
+        holders.find(|netns| !netns.id.is_alive()).map(|netns| NetError::NetnsGone { pid: netns.id.pid })
     }
 }
 
 impl Site<'_> {
-    fn keeper(&mut self, role: &str, prefix: &[String], space: Space) -> Result<Keeper, NetError> {
-        let keeper = Keeper::start(self.exe, prefix, space)?;
-        self.process(role, keeper.id)?;
-        Ok(keeper)
+    fn holder(&mut self, role: &str, prefix: &[String], space: Space) -> Result<NetnsHolder, NetError> {
+        let netns = NetnsHolder::start(self.exe, prefix, space)?;
+        self.process(role, netns.id)?;
+        Ok(netns)
     }
 
     /// Into the ledger with a child. It cannot be there before it has a pid, but it dies with the
@@ -128,7 +128,7 @@ impl Site<'_> {
 
     /// A short command with `CAP_NET_ADMIN` in the namespaces of `at`.
     fn admin(&self, at: Option<ProcessId>, program: &str) -> Cmd {
-        let prefix = Enter { keeper: at, keep: Keep::NetAdmin, bound: true }.prefix(self.exe);
+        let prefix = Enter { netns: at, keep: Keep::NetAdmin, bound: true }.prefix(self.exe);
         Cmd::new(&prefix[0]).args(&prefix[1..]).arg(program)
     }
 
@@ -142,11 +142,11 @@ impl Site<'_> {
 
     fn pasta(&mut self, guest: ProcessId) -> Result<Part, NetError> {
         // It joins the namespaces by itself, from outside, and then drops what it had.
-        let mut argv = Enter { keeper: None, keep: Keep::All, bound: true }.prefix(self.exe);
+        let mut argv = Enter { netns: None, keep: Keep::All, bound: true }.prefix(self.exe);
         argv.extend(pasta_argv(self.plan, guest.pid, is_superuser()));
         // No pid file: where AppArmor holds pasta, it may write in few places.
-        let sign = Sign::Route { of: guest, through: self.plan.uplink.interface.clone() };
-        let part = Part::start("pasta", self.dir.path(), &argv, sign)?;
+        let readiness = Readiness::Route { of: guest, through: self.plan.uplink.interface.clone() };
+        let part = Part::start("pasta", self.dir.path(), &argv, readiness)?;
         self.part("pasta", &part)?;
         Ok(part)
     }
@@ -177,7 +177,7 @@ impl Site<'_> {
         self.claim(Change::Link { name: bridge.to_string(), netns: netns(at) })?;
         self.ip(at, lines)?;
         match mode {
-            // The keeper has switched it on in its own.
+            // The namespace holder has switched it on in its own.
             Mode::Namespace => Ok(()),
             Mode::Host => self.forwarding(),
         }
@@ -201,13 +201,13 @@ impl Site<'_> {
         std::fs::write(&path, "1").map_err(file)
     }
 
-    fn controller(&mut self, at: Option<ProcessId>) -> Result<Keeper, NetError> {
+    fn controller(&mut self, at: Option<ProcessId>) -> Result<NetnsHolder, NetError> {
         let NetPlan { bridge, controller, subnet, gateway, .. } = self.plan;
         let (prefix, space) = match at {
-            Some(_) => (Enter { keeper: at, keep: Keep::All, bound: false }.prefix(self.exe), Space::Net),
+            Some(_) => (Enter { netns: at, keep: Keep::All, bound: false }.prefix(self.exe), Space::Net),
             None => (Vec::new(), Space::UserAndNet),
         };
-        let keeper = self.keeper("controller keeper", &prefix, space)?;
+        let held = self.holder("namespace holder of the controller", &prefix, space)?;
         let port = self.plan.controller_port();
         self.claim(Change::Link { name: port.clone(), netns: netns(at) })?;
         self.ip(
@@ -215,10 +215,10 @@ impl Site<'_> {
             format!(
                 "link add name {port} type veth peer name eth0 netns {}\n\
                  link set dev {port} addrgenmode none\nlink set dev {port} master {bridge} up\n",
-                keeper.id.pid
+                held.id.pid
             ),
         )?;
-        let inside = Some(keeper.id);
+        let inside = Some(held.id);
         self.nft(inside, nft::controller(self.plan))?;
         let mut lines = format!(
             "link set dev lo up\nlink set dev eth0 addrgenmode none\n\
@@ -232,7 +232,7 @@ impl Site<'_> {
             );
         }
         self.ip(inside, lines)?;
-        Ok(keeper)
+        Ok(held)
     }
 
     fn dnsmasq(&mut self, at: Option<ProcessId>) -> Result<Part, NetError> {
@@ -241,14 +241,14 @@ impl Site<'_> {
         write_private(&config, dnsmasq::config(self.plan, self.dir.path()))?;
         write_private(&self.dir.resolv_conf(), format!("nameserver {}\n", self.plan.gateway))?;
         write_private(&self.dir.hosts(), format!("127.0.0.1 localhost {own}\n::1 localhost\n"))?;
-        let mut argv = Enter { keeper: at, keep: Keep::Dnsmasq, bound: true }.prefix(self.exe);
+        let mut argv = Enter { netns: at, keep: Keep::Dnsmasq, bound: true }.prefix(self.exe);
         argv.extend(["dnsmasq".into(), "--keep-in-foreground".into(), format!("--conf-file={config}")]);
         if is_superuser() {
             // It would change to a user of its own, for which it lacks the capability here.
             argv.extend(["--user=root".into(), "--group=".into()]);
         }
-        let sign = Sign::PidFile(self.dir.path().join("dnsmasq.pid"));
-        let part = Part::start("dnsmasq", self.dir.path(), &argv, sign)?;
+        let readiness = Readiness::PidFile(self.dir.path().join("dnsmasq.pid"));
+        let part = Part::start("dnsmasq", self.dir.path(), &argv, readiness)?;
         self.part("dnsmasq", &part)?;
         Ok(part)
     }

@@ -21,8 +21,8 @@ pub const NAME: &str = "@enter";
 /// What to join and what to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Enter {
-    /// The keeper whose user and network namespaces are joined; none: stay where we are.
-    pub keeper: Option<ProcessId>,
+    /// The namespace holder whose user and network namespaces are joined; none: stay where we are.
+    pub netns: Option<ProcessId>,
     /// The capabilities that the command keeps.
     pub keep: Keep,
     /// Whether the command dies with the process that started it.
@@ -33,7 +33,7 @@ impl Enter {
     /// The argv prefix; the command's own argv follows it.
     pub(crate) fn prefix(self, exe: &Utf8Path) -> Vec<String> {
         let mut argv = vec![exe.to_string(), NAME.to_owned()];
-        if let Some(id) = self.keeper {
+        if let Some(id) = self.netns {
             argv.extend(["--keeper".into(), format!("{}:{}", id.pid, id.start_time)]);
         }
         if self.bound {
@@ -44,7 +44,7 @@ impl Enter {
     }
 }
 
-/// The hidden subcommand: `@enter [--keeper PID:START] [--dies-with PPID] --keep WORD -- COMMAND…`.
+/// The hidden subcommand: `@enter [--namespace holder PID:START] [--dies-with PPID] --keep WORD -- COMMAND…`.
 /// Only returns if it could not become the command; the exit code is then the failure's class.
 pub fn main(args: &[String]) -> ExitCode {
     let failure = match run(args) {
@@ -58,12 +58,12 @@ pub fn main(args: &[String]) -> ExitCode {
 
 fn run(args: &[String]) -> Result<std::convert::Infallible, NetError> {
     let bad = |why: &str| NetError::Arguments { command: NAME, why: why.into() };
-    let (mut enter, mut parent) = (Enter { keeper: None, keep: Keep::None, bound: false }, None);
+    let (mut enter, mut parent) = (Enter { netns: None, keep: Keep::None, bound: false }, None);
     let mut rest = args.iter();
     loop {
         let mut value = || rest.next().ok_or_else(|| bad("an option without a value"));
         match value()?.as_str() {
-            "--keeper" => enter.keeper = Some(parse_id(value()?).ok_or_else(|| bad("--keeper takes PID:START"))?),
+            "--keeper" => enter.netns = Some(parse_id(value()?).ok_or_else(|| bad("--keeper takes PID:START"))?),
             "--dies-with" => parent = Some(value()?.parse::<i32>().map_err(|_| bad("--dies-with takes a pid"))?),
             "--keep" => enter.keep = Keep::parse(value()?).ok_or_else(|| bad("--keep takes a word"))?,
             "--" => break,
@@ -72,8 +72,8 @@ fn run(args: &[String]) -> Result<std::convert::Infallible, NetError> {
     }
     let command: Vec<_> = rest.collect();
     let (program, arguments) = command.split_first().ok_or_else(|| bad("no command"))?;
-    if let Some(keeper) = enter.keeper {
-        join(&keeper)?;
+    if let Some(netns) = enter.netns {
+        join(&netns)?;
     }
     enter.keep.apply()?;
     // After the last change of credentials, which can clear it.
@@ -86,9 +86,9 @@ fn run(args: &[String]) -> Result<std::convert::Infallible, NetError> {
 
 /// Join the user and network namespaces of a process, both or neither. The pidfd makes sure that it is
 /// that process and not a later one with its number.
-pub(crate) fn join(keeper: &ProcessId) -> Result<(), NetError> {
-    let pid = keeper.pid;
-    let fd = keeper.open().map_err(|source| NetError::Enter { pid, source })?.ok_or(NetError::KeeperGone { pid })?;
+pub(crate) fn join(netns: &ProcessId) -> Result<(), NetError> {
+    let pid = netns.pid;
+    let fd = netns.open().map_err(|source| NetError::Enter { pid, source })?.ok_or(NetError::NetnsGone { pid })?;
     let mut which = ThreadNameSpaceType::NETWORK;
     // Joining the user namespace that one is in already is an error.
     if link("self", "user") != link(&pid.to_string(), "user") {

@@ -130,16 +130,16 @@ pub enum NetError {
     /// A namespace could not be entered.
     #[error("cannot enter the namespaces of process {pid}, which keeps the network")]
     Enter {
-        /// The keeper's pid.
+        /// The namespace holder's pid.
         pid: i32,
         /// The operating system's reason.
         #[source]
         source: std::io::Error,
     },
     /// The process that keeps the network is gone.
-    #[error("the network is gone: its keeper, process {pid}, has ended")]
-    KeeperGone {
-        /// The keeper's pid.
+    #[error("the network is gone: process {pid}, which held its namespaces, has ended")]
+    NetnsGone {
+        /// The namespace holder's pid.
         pid: i32,
     },
     /// A hidden subcommand was called with arguments that it does not know.
@@ -258,7 +258,7 @@ impl Blame for NetError {
             Self::Arguments { .. } => Exit::Bug,
             Self::Child { failure } => failure.exit,
             Self::Busy { .. } | Self::NoWayOut { .. } => Exit::Usage,
-            Self::KeeperGone { .. } | Self::Broken { .. } => Exit::Lost,
+            Self::NetnsGone { .. } | Self::Broken { .. } => Exit::Lost,
             Self::Lock(error) => error.exit(),
             _ => Exit::Host,
         }
@@ -270,7 +270,7 @@ impl Blame for NetError {
                 "load the module `tun`, and let this user open the device (`chmod 0666 /dev/net/tun`, which is the usual mode)"
             }
             Self::Start { .. } | Self::NotReady { .. } => "run `boma-qemu doctor`; it names the package to install",
-            Self::KeeperGone { .. } | Self::Broken { .. } => {
+            Self::NetnsGone { .. } | Self::Broken { .. } => {
                 "`boma-qemu down` removes the VM with what is left of it; then `up` again"
             }
             Self::Namespace { .. } => {

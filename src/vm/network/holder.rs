@@ -60,7 +60,7 @@ fn hold(dir: &NetDir, alive: &Lock, ledger: &mut Ledger) -> Result<(), NetError>
         exe,
         dir: dir.path().to_owned(),
         holder: ProcessId::own(),
-        guest: built.guest.as_ref().map(|keeper| keeper.id),
+        guest: built.guest.as_ref().map(|netns| netns.id),
         controller: built.controller.id,
         plan,
         cut: false,

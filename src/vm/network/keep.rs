@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The hidden subcommand's name.
 pub const NAME: &str = "@keep";
 
-/// Which namespaces a keeper makes.
+/// Which namespaces a namespace holder makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
     /// A user namespace with an identity map, and a network namespace in it that forwards packets.
@@ -51,9 +51,9 @@ impl Space {
     }
 }
 
-/// A keeper that runs. Dropping it closes its standard input, which ends it.
+/// A namespace holder that runs. Dropping it closes its standard input, which ends it.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct NetnsHolder {
     /// The process.
     pub id: ProcessId,
     /// Held for its standard input.
@@ -63,8 +63,8 @@ pub(crate) struct Keeper {
 /// How long making namespaces may take; it is a matter of milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
-impl Keeper {
-    /// Start a keeper; `prefix` says in which namespaces.
+impl NetnsHolder {
+    /// Start a namespace holder; `prefix` says in which namespaces.
     pub(crate) fn start(exe: &Utf8Path, prefix: &[String], space: Space) -> Result<Self, NetError> {
         let own = std::process::id().to_string();
         let argv: Vec<_> = prefix.iter().map(String::as_str).chain([exe.as_str(), NAME, &own, space.word()]).collect();
@@ -77,18 +77,18 @@ impl Keeper {
         let pid = child.id().cast_signed();
         let made = (|| {
             let (Some(stdin), Some(stdout)) = (&mut child.stdin, &mut child.stdout) else {
-                return Err(NetError::KeeperGone { pid });
+                return Err(NetError::NetnsGone { pid });
             };
             let deadline = Deadline::after(LIMIT);
             listen(stdout, pid, &deadline)?;
             if space != Space::Net {
                 write_maps(pid).map_err(|source| NetError::Namespace { what: "the identity map", source })?;
             }
-            stdin.write_all(b"\n").map_err(|_| NetError::KeeperGone { pid })?;
+            stdin.write_all(b"\n").map_err(|_| NetError::NetnsGone { pid })?;
             listen(stdout, pid, &deadline)?;
             ProcessId::of(pid).map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => NetError::KeeperGone { pid },
-                _ => NetError::Unknown { why: format!("cannot write the network's keeper down: {e}") },
+                std::io::ErrorKind::NotFound => NetError::NetnsGone { pid },
+                _ => NetError::Unknown { why: format!("cannot record the network's namespace holder: {e}") },
             })
         })();
         match made {
@@ -105,7 +105,7 @@ impl Keeper {
 fn listen(pipe: &mut std::process::ChildStdout, pid: i32, deadline: &Deadline) -> Result<(), NetError> {
     handshake::listen::<()>(pipe, deadline).map_err(|silence| match silence {
         handshake::Silence::Failed(failure) => NetError::Child { failure },
-        handshake::Silence::Closed => NetError::KeeperGone { pid },
+        handshake::Silence::Closed => NetError::NetnsGone { pid },
         handshake::Silence::Late => NetError::NotReady { program: NAME, limit: LIMIT, said: "nothing".into() },
     })
 }
@@ -145,7 +145,7 @@ fn run(args: &[String]) -> Result<(), NetError> {
     let [parent, space] = args else { return Err(bad()) };
     let parent: i32 = parent.parse().map_err(|_| bad())?;
     let space = Space::parse(space).ok_or_else(bad)?;
-    let io = |source| NetError::Namespace { what: "a keeper that its parent can talk to", source };
+    let io = |source| NetError::Namespace { what: "a namespace holder that its parent can talk to", source };
     let wait = || {
         let mut byte = [0];
         std::io::stdin().lock().read(&mut byte).map(|n| n == 1).map_err(io)

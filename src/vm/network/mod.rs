@@ -59,9 +59,9 @@ pub struct Network {
     dir: Utf8PathBuf,
     /// The process that holds it.
     holder: ProcessId,
-    /// The keeper of the guest side's namespaces; none where that is the host's own network.
+    /// The namespace holder of the guest side's namespaces; none where that is the host's own network.
     guest: Option<ProcessId>,
-    /// The keeper of the controller side's network namespace.
+    /// The namespace holder of the controller side's network namespace.
     controller: ProcessId,
     /// What it was made from.
     plan: NetPlan,
@@ -74,24 +74,24 @@ impl Network {
     /// Argv prefix that runs a command in the network, without capabilities; empty in host mode.
     pub fn enter(&self) -> Vec<String> {
         match self.guest {
-            Some(_) => Enter { keeper: self.guest, keep: Keep::None, bound: false }.prefix(&self.exe),
+            Some(_) => Enter { netns: self.guest, keep: Keep::None, bound: false }.prefix(&self.exe),
             None => Vec::new(),
         }
     }
 
     /// Argv prefix that runs a command in the network with `CAP_NET_ADMIN` over it and nothing else.
     pub fn enter_net_admin(&self) -> Vec<String> {
-        Enter { keeper: self.guest, keep: Keep::NetAdmin, bound: false }.prefix(&self.exe)
+        Enter { netns: self.guest, keep: Keep::NetAdmin, bound: false }.prefix(&self.exe)
     }
 
     /// The same with what a VM's monitor needs besides.
     pub fn enter_as_monitor(&self) -> Vec<String> {
-        Enter { keeper: self.guest, keep: Keep::Monitor, bound: false }.prefix(&self.exe)
+        Enter { netns: self.guest, keep: Keep::Monitor, bound: false }.prefix(&self.exe)
     }
 
     /// As [`Network::enter`], for a child of this process that must die with it. Never empty.
     pub fn enter_bound(&self) -> Vec<String> {
-        Enter { keeper: self.guest, keep: Keep::None, bound: true }.prefix(&self.exe)
+        Enter { netns: self.guest, keep: Keep::None, bound: true }.prefix(&self.exe)
     }
 
     /// A line that enters the network from a shell, to look around; none in host mode.
@@ -102,8 +102,8 @@ impl Network {
 
     /// The network namespace that it is in, as the kernel names it (`net:[4026532600]`); the host's in host mode.
     pub fn namespace(&self) -> Option<String> {
-        let keeper = self.guest.unwrap_or(self.holder).pid;
-        std::fs::read_link(format!("/proc/{keeper}/ns/net")).ok()?.into_os_string().into_string().ok()
+        let netns = self.guest.unwrap_or(self.holder).pid;
+        std::fs::read_link(format!("/proc/{netns}/ns/net")).ok()?.into_os_string().into_string().ok()
     }
 
     /// The network of this name, if it is up; the same as [`open`].

@@ -15,7 +15,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// What shows that a part is ready.
 #[derive(Debug)]
-pub(crate) enum Sign {
+pub(crate) enum Readiness {
     /// It writes this file.
     PidFile(Utf8PathBuf),
     /// The network namespace of this process has a default route through this interface.
@@ -27,7 +27,7 @@ pub(crate) enum Sign {
     },
 }
 
-impl Sign {
+impl Readiness {
     fn shows(&self) -> bool {
         match self {
             Self::PidFile(path) => std::fs::metadata(path).is_ok_and(|file| file.len() > 0),
@@ -38,7 +38,7 @@ impl Sign {
     }
 }
 
-/// How often a sign is looked for: a part takes a few tens of milliseconds in all.
+/// How often a readiness is looked for: a part takes a few tens of milliseconds in all.
 const PERIOD: Duration = Duration::from_millis(4);
 
 /// A long-running child.
@@ -49,12 +49,17 @@ pub(crate) struct Part {
     /// The process.
     pub child: Child,
     log: Utf8PathBuf,
-    sign: Sign,
+    readiness: Readiness,
 }
 
 impl Part {
     /// Start it; its words go to `<dir>/<name>.log`.
-    pub(crate) fn start(name: &'static str, dir: &Utf8Path, argv: &[String], sign: Sign) -> Result<Self, NetError> {
+    pub(crate) fn start(
+        name: &'static str,
+        dir: &Utf8Path,
+        argv: &[String],
+        readiness: Readiness,
+    ) -> Result<Self, NetError> {
         let log = dir.join(format!("{name}.log"));
         let file = |source| NetError::File { path: log.clone(), source };
         let to = File::create(&log).map_err(file)?;
@@ -65,20 +70,20 @@ impl Part {
             .stderr(to)
             .spawn()
             .map_err(|source| NetError::Start { program: name.into(), source })?;
-        Ok(Self { name, child, log, sign })
+        Ok(Self { name, child, log, readiness })
     }
 
-    /// Wait until its sign shows, or it has ended, or the time is up.
+    /// Wait until its readiness shows, or it has ended, or the time is up.
     pub(crate) fn await_ready(&mut self) -> Result<(), NetError> {
         let deadline = Deadline::after(LIMIT);
-        while !self.sign.shows() {
+        while !self.readiness.shows() {
             if let Some(status) = self.ended() {
                 return Err(NetError::Ended { program: self.name, status, said: self.last_words() });
             }
-            if let Sign::Route { of, .. } = &self.sign
+            if let Readiness::Route { of, .. } = &self.readiness
                 && !of.is_alive()
             {
-                return Err(NetError::KeeperGone { pid: of.pid });
+                return Err(NetError::NetnsGone { pid: of.pid });
             }
             if deadline.passed() {
                 // A part that spins would go on doing so.

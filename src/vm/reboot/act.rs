@@ -16,12 +16,12 @@ const BUTTON_LIMIT: Duration = Duration::from_secs(60);
 
 impl Course<'_> {
     /// Do it, and see all that the mode's row demands of the journal. `session` is a login on the old boot, where
-    /// there can be one; it is left only where the row has no sign that this boot is over.
+    /// there can be one; it is left only where the row has no event that shows that this boot is over.
     pub(super) async fn act(&mut self, session: &mut Option<Session>) -> Result<(), RebootError> {
-        let signs = self.mode.row().signs.len();
+        let expected = self.mode.row().expected.len();
         let guest = || session.as_ref().ok_or_else(|| other("a guest to be asked".into(), "no login".into()));
         match self.mode {
-            Mode::Guest => self.order(guest()?, "sudo -n systemctl reboot", signs).await?,
+            Mode::Guest => self.order(guest()?, "sudo -n systemctl reboot", expected).await?,
             Mode::Acpi => self.press_the_power_button(guest()?).await?,
             Mode::Reset => self.qmp("reset the machine", "system_reset", Value::Null).await?,
             Mode::PowerCycle => {
@@ -33,13 +33,13 @@ impl Course<'_> {
                 done.map_err(|source| RebootError::Monitor { what: "cut the power of machine and drive", source })?;
             }
             // Nothing is synced first: what a crash loses is what this mode is there to show.
-            Mode::Panic => self.order(guest()?, "sudo -n sh -c 'echo c >/proc/sysrq-trigger'", signs).await?,
+            Mode::Panic => self.order(guest()?, "sudo -n sh -c 'echo c >/proc/sysrq-trigger'", expected).await?,
             Mode::Watchdog => self.starve_the_watchdog(guest()?).await?,
             Mode::Kexec => self.start_the_loaded_kernel(guest()?).await?,
-            Mode::SoftReboot => self.order(guest()?, "sudo -n systemctl soft-reboot", signs).await?,
+            Mode::SoftReboot => self.order(guest()?, "sudo -n systemctl soft-reboot", expected).await?,
         }
-        self.signs(signs).await?;
-        if signs > 0 {
+        self.expect(expected).await?;
+        if expected > 0 {
             *session = None;
         }
         Ok(())
@@ -51,7 +51,7 @@ impl Course<'_> {
         // POWERDOWN, then SHUTDOWN; QEMU keeps the machine paused.
         tokio::select! {
             biased;
-            down = self.signs(2) => down?,
+            down = self.expect(2) => down?,
             ignored = ignored(guest) => return Err(ignored),
         }
         self.qmp("reset the machine", "system_reset", Value::Null).await?;
@@ -70,10 +70,10 @@ impl Course<'_> {
     /// The machine's watchdog resets it, as a real one does: if QEMU only told us and we did it, the guest would
     /// run on for a while after its time was up. Afterwards a watchdog of the guest's own is again only told.
     async fn starve_the_watchdog(&mut self, guest: &Session) -> Result<(), RebootError> {
-        let signs = self.mode.row().signs.len();
+        let expected = self.mode.row().expected.len();
         let what = "choose what the watchdog does";
         self.qmp(what, "set-action", json!({"watchdog": "reset"})).await?;
-        let starved = self.order(guest, &starve_watchdog(), signs).await;
+        let starved = self.order(guest, &starve_watchdog(), expected).await;
         let put_back = self.qmp(what, "set-action", json!({"watchdog": "none"})).await;
         starved.and(put_back)
     }

@@ -2,7 +2,7 @@
 
 use super::error::RebootError;
 use super::mode::Mode;
-use super::row::{Evidence, Seen, Surprise};
+use super::row::{Evidence, Seen, UnexpectedEvent};
 use super::since::is_a_restart_of_its_own;
 use crate::machine::VmDir;
 use crate::monitor::Client;
@@ -30,7 +30,7 @@ pub(super) struct Course<'a> {
     evidence: Evidence,
     /// The last event that was looked at.
     at: u64,
-    /// Where the console stood at the last sign so far.
+    /// Where the console stood at the last expected event so far.
     cut: Option<u64>,
 }
 
@@ -43,28 +43,28 @@ impl<'a> Course<'a> {
         Ok(Self { vm, mode, client, watch, deadline, asked, evidence, at: seq, cut: None })
     }
 
-    /// Wait until the first `wanted` signs of the row were seen. Whatever else happens to the machine ends
-    /// the wait at once; so does what makes every wait pointless, unless it is the very sign.
-    pub(super) async fn signs(&mut self, wanted: usize) -> Result<(), RebootError> {
+    /// Wait until the first `wanted` events of the row were seen. Whatever else happens to the machine ends
+    /// the wait at once; so does what makes every wait pointless, unless it is the very event.
+    pub(super) async fn expect(&mut self, wanted: usize) -> Result<(), RebootError> {
         let row = self.mode.row();
         let what = format!("{row} after asking for {}", self.mode);
-        while self.evidence.signs() < wanted {
-            let (evidence, mut surprise) = (&mut self.evidence, None);
-            let before = evidence.signs();
+        while self.evidence.found() < wanted {
+            let (evidence, mut unexpected) = (&mut self.evidence, None);
+            let before = evidence.found();
             let event = self.watch.event(&what, &self.deadline, |event| match evidence.take(event) {
-                Ok(()) => evidence.signs() > before || is_rule(event, row.excused),
-                Err(_) if is_doom(event) => false,
-                Err(Surprise(seen)) => {
-                    surprise = Some(seen);
+                Ok(()) => evidence.found() > before || is_rule(event, row.excused),
+                Err(_) if is_fatal(event) => false,
+                Err(UnexpectedEvent(seen)) => {
+                    unexpected = Some(seen);
                     true
                 }
             });
             let event = event.await.map_err(RebootError::NotDown)?;
             self.at = event.seq;
-            if let Some(seen) = surprise {
+            if let Some(seen) = unexpected {
                 return Err(other(row.to_string(), seen.to_string()));
             }
-            if self.evidence.signs() > before {
+            if self.evidence.found() > before {
                 self.cut = Some(event.console);
             }
         }
@@ -75,12 +75,12 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Give the guest an order, and wait for the first `signs` of the row meanwhile: the connection can die with
+    /// Give the guest an order, and wait for the first `expected` events of the row meanwhile: the connection can die with
     /// the machine, so that no answer comes, or long after.
-    pub(super) async fn order(&mut self, session: &Session, command: &str, signs: usize) -> Result<(), RebootError> {
+    pub(super) async fn order(&mut self, session: &Session, command: &str, expected: usize) -> Result<(), RebootError> {
         let answer = tokio::select! {
             biased;
-            seen = self.signs(signs), if signs > 0 => return seen,
+            seen = self.expect(expected), if expected > 0 => return seen,
             answer = session.ask(command, ASK_LIMIT) => answer,
         };
         match answer {
@@ -92,7 +92,7 @@ impl<'a> Course<'a> {
             Ok(_) | Err(SshError::Login { .. } | SshError::TimedOut { .. }) => {}
             Err(error) => return Err(RebootError::Before(error)),
         }
-        self.signs(signs).await
+        self.expect(expected).await
     }
 
     /// Run a QMP command.
@@ -101,7 +101,7 @@ impl<'a> Course<'a> {
         done.map(drop).map_err(|source| RebootError::Monitor { what, source })
     }
 
-    /// Do what comes after the last sign, while nothing else may happen to the machine.
+    /// Do what comes after the last expected event, while nothing else may happen to the machine.
     pub(super) async fn undisturbed<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Watch, &Deadline) -> Result<T, RebootError>,
@@ -110,22 +110,22 @@ impl<'a> Course<'a> {
         let mut others = Watch::since(self.vm, self.at)?.deaf_to_the_console();
         let row = self.mode.row();
         let mut evidence = self.evidence.clone();
-        let surprise = async {
-            let mut surprise = None;
+        let unexpected = async {
+            let mut unexpected = None;
             let endless = Deadline::after(Duration::MAX);
             let next = others.event("nothing else", &endless, |event| {
-                surprise = evidence.take(event).err().filter(|_| !is_doom(event));
-                surprise.is_some()
+                unexpected = evidence.take(event).err().filter(|_| !is_fatal(event));
+                unexpected.is_some()
             });
-            match (next.await, surprise) {
-                (Ok(_), Some(Surprise(seen))) => other(row.to_string(), again(&evidence, &self.asked, &seen)),
+            match (next.await, unexpected) {
+                (Ok(_), Some(UnexpectedEvent(seen))) => other(row.to_string(), again(&evidence, &self.asked, &seen)),
                 // What makes waiting pointless is told by the work's own wait, which knows what it waits for.
                 _ => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            surprise = surprise => Err(surprise),
+            unexpected = unexpected => Err(unexpected),
             done = work(&mut self.watch, &self.deadline) => done,
         }
     }
@@ -135,7 +135,7 @@ impl<'a> Course<'a> {
         let row = self.mode.row();
         let mut evidence = Evidence::of(self.mode);
         for event in events_since(self.vm, self.asked.seq)? {
-            evidence.take(&event).map_err(|Surprise(seen)| other(row.to_string(), seen.to_string()))?;
+            evidence.take(&event).map_err(|UnexpectedEvent(seen)| other(row.to_string(), seen.to_string()))?;
         }
         match evidence.complete() {
             true => Ok(evidence.concluded()),
@@ -217,7 +217,7 @@ fn is_rule(event: &Event, rule: Option<&str>) -> bool {
 }
 
 /// Events that a wait ends by itself, with an exit class of its own: the machine is lost, whatever was asked.
-fn is_doom(event: &Event) -> bool {
+fn is_fatal(event: &Event) -> bool {
     matches!(event.what, What::GuestPanicked(_) | What::QemuExited(_))
 }
 

@@ -198,7 +198,7 @@ async fn come_back(
         };
         let now = identity(&open).await.map_err(|e| e.to_string())?;
         session = Some(open);
-        match mode.row().signs.is_empty() && now.as_ref() == Ok(before) {
+        match mode.row().expected.is_empty() && now.as_ref() == Ok(before) {
             true => Err(format!("the old boot still answers ({})", before.boot_id)),
             false => Ok(now),
         }

@@ -189,7 +189,7 @@ pub struct Restart {
     pub evidence: Vec<Seen>,
     /// The old boot's own words that it ended in order.
     pub last_words: LastWords,
-    /// Seconds from asking to the end of the old boot, where that left a sign.
+    /// Seconds from asking to the end of the old boot, where that left an event.
     pub down_s: Option<f64>,
     /// Seconds from asking to the first login after it.
     pub ssh_s: f64,

@@ -1,7 +1,7 @@
 //! What each mode must show, as data, and the judge who compares it with the journal.
 //!
-//! Every event that says something about a restart has to be the next sign of the mode's row. One that is
-//! missing keeps the row open; one that is another, or one too many, is a surprise: asked for X, saw Y.
+//! Every event that says something about a restart has to be the next expected event of the mode's row. One that is
+//! missing keeps the row open; one that is another, or one too many, is an unexpected event: asked for X, saw Y.
 
 use super::mode::Mode;
 use crate::monitor::events::{Event, What};
@@ -10,7 +10,7 @@ use std::fmt;
 
 /// One event that a mode must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sign {
+pub struct ExpectedEvent {
     /// The event's name.
     pub kind: &'static str,
     /// The reason in its data, where it has one that tells it from others.
@@ -60,10 +60,10 @@ pub struct Row {
     /// The mode.
     pub mode: Mode,
     /// The events that it must show, in this order, and no others.
-    pub signs: &'static [Sign],
+    pub expected: &'static [ExpectedEvent],
     /// Which of them says that the old boot is over.
     pub over: usize,
-    /// A fatal console rule that must not end the wait before the last sign, because the mode brings it about.
+    /// A fatal console rule that must not end the wait before the last expected event, because the mode brings it about.
     pub excused: Option<&'static str>,
     /// How the old boot ends.
     pub ending: Ending,
@@ -71,12 +71,12 @@ pub struct Row {
     pub done_to: bool,
 }
 
-const fn sign(kind: &'static str, reason: &'static str) -> Sign {
-    Sign { kind, reason: Some(reason) }
+const fn because(kind: &'static str, reason: &'static str) -> ExpectedEvent {
+    ExpectedEvent { kind, reason: Some(reason) }
 }
 
-const fn any(kind: &'static str) -> Sign {
-    Sign { kind, reason: None }
+const fn any(kind: &'static str) -> ExpectedEvent {
+    ExpectedEvent { kind, reason: None }
 }
 
 const fn orderly(journal: &'static str, console: Reached) -> Ending {
@@ -98,17 +98,17 @@ pub(super) const KEXEC: Reached = Reached {
 const SOFT_REBOOT: Reached =
     Reached { target: "soft-reboot.target", description: "Reboot System Userspace", kernel: None };
 
-pub(super) const BY_THE_GUEST: Sign = sign("RESET", "guest-reset");
+pub(super) const BY_THE_GUEST: ExpectedEvent = because("RESET", "guest-reset");
 /// How long after the machine has begun to run its firmware may reset it once more, in seconds.
 pub(super) const FIRMWARE_S: f64 = 2.0;
-const BY_US: Sign = sign("RESET", "host-qmp-system-reset");
+const BY_US: ExpectedEvent = because("RESET", "host-qmp-system-reset");
 
 /// The table, in the order of [`Mode::ALL`]. The events are QEMU 10.0's as measured; the words are those of
 /// systemd 257 and Linux 6.12.
 pub const ROWS: [Row; 9] = [
     Row {
         mode: Mode::Guest,
-        signs: &[BY_THE_GUEST],
+        expected: &[BY_THE_GUEST],
         over: 0,
         excused: None,
         ending: orderly("Reached target reboot.target", REBOOT),
@@ -116,16 +116,16 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::Acpi,
-        signs: &[any("POWERDOWN"), sign("SHUTDOWN", "guest-shutdown"), BY_US],
+        expected: &[any("POWERDOWN"), because("SHUTDOWN", "guest-shutdown"), BY_US],
         over: 1,
         excused: None,
         ending: orderly("Reached target poweroff.target", POWEROFF),
         done_to: false,
     },
-    Row { mode: Mode::Reset, signs: &[BY_US], over: 0, excused: None, ending: Ending::Abrupt, done_to: true },
+    Row { mode: Mode::Reset, expected: &[BY_US], over: 0, excused: None, ending: Ending::Abrupt, done_to: true },
     Row {
         mode: Mode::PowerCycle,
-        signs: &[any("power-cycle"), sign("qemu-exited", "asked"), any("qemu-started")],
+        expected: &[any("power-cycle"), because("qemu-exited", "asked"), any("qemu-started")],
         over: 1,
         excused: None,
         ending: Ending::Abrupt,
@@ -133,7 +133,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::PowerLoss,
-        signs: &[any("power-loss"), sign("qemu-exited", "asked"), any("qemu-started")],
+        expected: &[any("power-loss"), because("qemu-exited", "asked"), any("qemu-started")],
         over: 1,
         excused: None,
         ending: Ending::Abrupt,
@@ -141,7 +141,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::Panic,
-        signs: &[any("GUEST_PANICKED"), BY_THE_GUEST],
+        expected: &[any("GUEST_PANICKED"), BY_THE_GUEST],
         over: 0,
         excused: Some("kernel-panic"),
         ending: Ending::Abrupt,
@@ -149,7 +149,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::Watchdog,
-        signs: &[sign("WATCHDOG", "reset"), BY_THE_GUEST],
+        expected: &[because("WATCHDOG", "reset"), BY_THE_GUEST],
         over: 1,
         excused: None,
         ending: Ending::Abrupt,
@@ -157,7 +157,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::Kexec,
-        signs: &[],
+        expected: &[],
         over: 0,
         excused: None,
         ending: orderly("Reached target kexec.target", KEXEC),
@@ -165,7 +165,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         mode: Mode::SoftReboot,
-        signs: &[],
+        expected: &[],
         over: 0,
         excused: None,
         // The journal ends before soft-reboot.target is reached; the new userspace tells it.
@@ -182,7 +182,7 @@ impl Mode {
     }
 }
 
-impl fmt::Display for Sign {
+impl fmt::Display for ExpectedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;
         self.reason.map_or(Ok(()), |reason| write!(f, " {reason}"))
@@ -191,8 +191,8 @@ impl fmt::Display for Sign {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, sign) in self.signs.iter().enumerate() {
-            write!(f, "{}{sign}", if n == 0 { "" } else { ", " })?;
+        for (n, event) in self.expected.iter().enumerate() {
+            write!(f, "{}{event}", if n == 0 { "" } else { ", " })?;
         }
         match self.mode {
             Mode::Kexec => f.write_str("no RESET, a new boot id"),
@@ -215,7 +215,7 @@ pub struct Seen {
     /// The reason that it gives, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether it is no sign but the reset that SeaBIOS makes after one, before it lets anything boot.
+    /// Whether it is not an expected event but the reset that SeaBIOS makes after one, before it lets anything boot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub firmware: bool,
 }
@@ -245,7 +245,7 @@ pub(super) fn telling(event: &Event) -> Option<Seen> {
     Some(Seen { seq: event.seq, mono: event.mono, kind: event.kind().to_owned(), reason, firmware: false })
 }
 
-impl Sign {
+impl ExpectedEvent {
     pub(super) fn is(&self, seen: &Seen) -> bool {
         self.kind == seen.kind && self.reason.is_none_or(|reason| seen.reason.as_deref() == Some(reason))
     }
@@ -255,7 +255,7 @@ impl Sign {
 #[derive(Clone, Debug)]
 pub struct Evidence {
     row: &'static Row,
-    signs: usize,
+    found: usize,
     seen: Vec<Seen>,
     /// A further RESET that can be the firmware's: what comes next tells.
     maybe: Option<Seen>,
@@ -265,22 +265,22 @@ pub struct Evidence {
 
 /// Something else than what was asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Surprise(pub Seen);
+pub struct UnexpectedEvent(pub Seen);
 
 impl Evidence {
     /// Nothing seen yet.
     pub fn of(mode: Mode) -> Self {
-        Self { row: mode.row(), signs: 0, seen: Vec::new(), maybe: None, ran: f64::NEG_INFINITY }
+        Self { row: mode.row(), found: 0, seen: Vec::new(), maybe: None, ran: f64::NEG_INFINITY }
     }
 
-    /// How many signs were seen.
-    pub fn signs(&self) -> usize {
-        self.signs
+    /// How many of the expected events were seen.
+    pub fn found(&self) -> usize {
+        self.found
     }
 
     /// Whether all were.
     pub fn complete(&self) -> bool {
-        self.signs == self.row.signs.len()
+        self.found == self.row.expected.len()
     }
 
     /// What was seen, the firmware's resets included.
@@ -288,17 +288,17 @@ impl Evidence {
         &self.seen
     }
 
-    /// The sign that the old boot is over, once it was seen.
+    /// The event that shows that the old boot is over, once it was seen.
     pub fn over(&self) -> Option<&Seen> {
-        self.sign(self.row.over)
+        self.nth(self.row.over)
     }
 
-    /// The last sign, once all were seen.
+    /// The last expected event, once all were seen.
     pub fn last(&self) -> Option<&Seen> {
-        self.sign(self.row.signs.len().checked_sub(1)?)
+        self.nth(self.row.expected.len().checked_sub(1)?)
     }
 
-    fn sign(&self, n: usize) -> Option<&Seen> {
+    fn nth(&self, n: usize) -> Option<&Seen> {
         self.seen.iter().filter(|seen| !seen.firmware).nth(n)
     }
 
@@ -320,10 +320,10 @@ impl Evidence {
     /// over QMP as well as after the guest's own). That one is told from a second restart by the console: nothing was said
     /// in between, so the monitor cuts no new boot after it. At most one per RESET is let pass, and only within
     /// [`FIRMWARE_S`]: a guest that resets itself before its console says a word is later than that.
-    pub fn take(&mut self, event: &Event) -> Result<(), Surprise> {
+    pub fn take(&mut self, event: &Event) -> Result<(), UnexpectedEvent> {
         let cut = matches!(&event.what, What::Boot(boot) if !boot.kernel);
         if let Some(maybe) = self.maybe.take_if(|_| cut) {
-            return Err(Surprise(maybe));
+            return Err(UnexpectedEvent(maybe));
         }
         self.firmware();
         let soon = event.mono - self.ran <= FIRMWARE_S;
@@ -331,8 +331,8 @@ impl Evidence {
             self.ran = event.mono;
         }
         let Some(seen) = telling(event) else { return Ok(()) };
-        if self.row.signs.get(self.signs).is_some_and(|next| next.is(&seen)) {
-            self.signs += 1;
+        if self.row.expected.get(self.found).is_some_and(|next| next.is(&seen)) {
+            self.found += 1;
             self.seen.push(seen);
             return Ok(());
         }
@@ -344,16 +344,16 @@ impl Evidence {
             self.maybe = Some(seen);
             return Ok(());
         }
-        Err(Surprise(seen))
+        Err(UnexpectedEvent(seen))
     }
 
     /// The kernel's first line came without a reset of the machine: that is a kexec. Once the old boot is over
     /// it tells nothing: a kernel with two consoles on one line can say its first line twice.
-    fn new_kernel(&mut self, seen: Seen) -> Result<(), Surprise> {
+    fn new_kernel(&mut self, seen: Seen) -> Result<(), UnexpectedEvent> {
         match self.row.mode {
             Mode::Kexec if self.seen.is_empty() => self.seen.push(seen),
             Mode::Kexec => {}
-            _ if self.row.signs.is_empty() || self.signs <= self.row.over => return Err(Surprise(seen)),
+            _ if self.row.expected.is_empty() || self.found <= self.row.over => return Err(UnexpectedEvent(seen)),
             _ => {}
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::monitor::events::{Event, console_cut, read_all};
 use crate::wait::vigil::{Panic, Standing};
-use crate::wait::{Doom, WaitError, Watch};
+use crate::wait::{FatalCondition, WaitError, Watch};
 use host::deadline::Deadline;
 use host::failure::{Blame, Exit};
 use std::future::Future;
@@ -56,20 +56,21 @@ impl VmPort {
         let events = read_all(&vm.events()).map_err(|error| lost(WaitError::Journal(error)))?;
         let mut standing = Standing::new(Panic::Ends);
         events.iter().for_each(|event| standing.take(event));
-        let doom = standing.doom().filter(|doom| !matches!(doom, Doom::Console { .. }) && is_of_the_line(doom));
+        let fatal =
+            standing.fatal().filter(|fatal| !matches!(fatal, FatalCondition::Console { .. }) && is_of_the_line(fatal));
         // Whoever types on the line judges what it says by itself.
         let watch = Watch::since(vm, events.last().map_or(0, |event| event.seq)).map_err(lost)?.deaf_to_the_console();
-        Ok(Self { client: Client::new(vm), watch, lost: doom.map(of) })
+        Ok(Self { client: Client::new(vm), watch, lost: fatal.map(of) })
     }
 }
 
 /// Whether the serial line needs what is lost. It needs no network.
-fn is_of_the_line(doom: &Doom) -> bool {
-    !matches!(doom, Doom::NetworkBroken(_) | Doom::Flooded(_))
+fn is_of_the_line(fatal: &FatalCondition) -> bool {
+    !matches!(fatal, FatalCondition::NetworkBroken(_) | FatalCondition::Flooded(_))
 }
 
-fn of(doom: &Doom) -> Interruption {
-    Interruption::Lost { why: doom.to_string(), exit: doom.exit() }
+fn of(fatal: &FatalCondition) -> Interruption {
+    Interruption::Lost { why: fatal.to_string(), exit: fatal.exit() }
 }
 
 impl Port for VmPort {
@@ -88,8 +89,8 @@ impl Port for VmPort {
                     let offset = console_cut(&event).map_or(event.console, |Cut { offset, .. }| offset);
                     return Interruption::NewBoot { offset };
                 }
-                Err(WaitError::Doomed { doom, .. }) if !is_of_the_line(&doom) => continue,
-                Err(WaitError::Doomed { doom, .. }) => of(&doom),
+                Err(WaitError::Fatal { fatal, .. }) if !is_of_the_line(&fatal) => continue,
+                Err(WaitError::Fatal { fatal, .. }) => of(&fatal),
                 Err(error) => Interruption::Lost { why: error.to_string(), exit: error.exit() },
             };
             self.lost = Some(lost.clone());

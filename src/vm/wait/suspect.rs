@@ -13,7 +13,7 @@
 //!
 //! A guest that resets itself before that is found out has meant it. What cannot be confirmed, or asked, ends no wait.
 
-use super::Doom;
+use super::FatalCondition;
 use crate::console::engine::Engine;
 use crate::console::gap;
 use crate::console::rules::{Confirm, confirm};
@@ -83,17 +83,17 @@ impl Suspects {
 
     /// What happens to the machine ends a suspicion: of an earlier boot there is none. What comes of it, if the guest
     /// resets itself under it.
-    pub(super) fn take(&mut self, what: &What) -> Option<Doom> {
+    pub(super) fn take(&mut self, what: &What) -> Option<FatalCondition> {
         let by_guest = matches!(what, What::Reset(cause) if cause.guest);
         if by_guest || matches!(what, What::Reset(_) | What::Boot(_) | What::Restore(_) | What::QemuStarted(_)) {
             let first = std::mem::take(&mut self.0).into_iter().next();
-            return first.filter(|_| by_guest).map(|suspect| doom(&suspect.matched));
+            return first.filter(|_| by_guest).map(|suspect| fatal(&suspect.matched));
         }
         None
     }
 
-    /// The doom, once one is confirmed; never, if there is none. It may be dropped and called again.
-    pub(super) async fn confirmed(&mut self, vm: &VmDir) -> Doom {
+    /// The fatal, once one is confirmed; never, if there is none. It may be dropped and called again.
+    pub(super) async fn confirmed(&mut self, vm: &VmDir) -> FatalCondition {
         loop {
             let next = std::future::poll_fn(|context| {
                 for (n, suspect) in self.0.iter_mut().enumerate() {
@@ -107,7 +107,7 @@ impl Suspects {
             let (n, so) = next.await;
             let mut suspect = self.0.remove(n);
             if so {
-                return doom(&suspect.matched);
+                return fatal(&suspect.matched);
             }
             if std::mem::take(&mut suspect.again) {
                 suspect.check = begin(suspect.how, vm, &suspect.matched.line);
@@ -117,8 +117,8 @@ impl Suspects {
     }
 }
 
-pub(super) fn doom(matched: &RuleMatch) -> Doom {
-    Doom::Console { rule: matched.id.clone(), line: matched.line.clone() }
+pub(super) fn fatal(matched: &RuleMatch) -> FatalCondition {
+    FatalCondition::Console { rule: matched.id.clone(), line: matched.line.clone() }
 }
 
 fn begin(how: Confirm, vm: &VmDir, line: &str) -> JoinHandle<bool> {

@@ -1,10 +1,10 @@
 //! A wait of a script's, which begins in the middle of things: what the journal has said before counts, too.
 //!
-//! A doom of some time ago may have been cured since, by a reset, a power-cycle or a restore; so the journal is
+//! A fatal of some time ago may have been cured since, by a reset, a power-cycle or a restore; so the journal is
 //! read from its beginning, and only what still stands at its end makes a wait pointless.
 
 use super::suspect::Suspects;
-use super::{Doom, WaitError, lost, monitor_gone, timed_out};
+use super::{FatalCondition, WaitError, lost, monitor_gone, timed_out};
 use crate::console::rules::PANIC;
 use crate::machine::VmDir;
 use crate::monitor::events::{Event, Follow, RuleMatch, What, read_all};
@@ -24,7 +24,7 @@ pub enum Panic {
 #[derive(Clone, Debug)]
 pub struct Standing {
     panic: Panic,
-    doom: Option<Doom>,
+    fatal: Option<FatalCondition>,
     /// What the console said of this boot that would be one, if it is confirmed.
     suspected: Vec<RuleMatch>,
 }
@@ -32,7 +32,7 @@ pub struct Standing {
 impl Standing {
     /// Nothing yet.
     pub fn new(panic: Panic) -> Self {
-        Self { panic, doom: None, suspected: Vec::new() }
+        Self { panic, fatal: None, suspected: Vec::new() }
     }
 
     /// Take the next event.
@@ -41,21 +41,24 @@ impl Standing {
             // No restart of the machine brings its network back, or empties the journal.
             What::Reset(_) | What::Boot(_) | What::Restore(_) | What::QemuStarted(_) => {
                 self.suspected.clear();
-                self.doom = self.doom.take().filter(|doom| matches!(doom, Doom::NetworkBroken(_) | Doom::Flooded(_)));
+                self.fatal = self
+                    .fatal
+                    .take()
+                    .filter(|fatal| matches!(fatal, FatalCondition::NetworkBroken(_) | FatalCondition::Flooded(_)));
             }
             // On purpose: it is started again, or the monitor ends, too.
             What::QemuExited(exited) if exited.asked => {}
-            What::QemuStartFailed(failed) => self.doom = Some(Doom::QemuGone(failed.why.clone())),
+            What::QemuStartFailed(failed) => self.fatal = Some(FatalCondition::QemuGone(failed.why.clone())),
             What::GuestPanicked(_) if self.panic == Panic::MayRestart => {}
             What::ConsoleRule(matched) if self.panic == Panic::MayRestart && matched.id == PANIC => {}
             What::ConsoleRule(matched) if matched.fatal => self.suspected.push(matched.clone()),
-            _ => self.doom = self.doom.take().or_else(|| Doom::of(event)),
+            _ => self.fatal = self.fatal.take().or_else(|| FatalCondition::of(event)),
         }
     }
 
     /// It is so, and stays so until the machine begins anew.
-    fn confirmed(&mut self, doom: Doom) -> Doom {
-        self.doom.get_or_insert(doom).clone()
+    fn confirmed(&mut self, fatal: FatalCondition) -> FatalCondition {
+        self.fatal.get_or_insert(fatal).clone()
     }
 
     /// What the console said since the machine began that makes waiting pointless, if it is confirmed.
@@ -64,8 +67,8 @@ impl Standing {
     }
 
     /// What makes waiting pointless now.
-    pub fn doom(&self) -> Option<&Doom> {
-        self.doom.as_ref()
+    pub fn fatal(&self) -> Option<&FatalCondition> {
+        self.fatal.as_ref()
     }
 }
 
@@ -140,16 +143,16 @@ impl Vigil {
 
     /// The next event, unless the machine is lost or the time is up. It may be dropped and called again.
     async fn next(&mut self) -> Result<Event, WaitError> {
-        if let Some(doom) = self.standing.doom() {
-            return Err(lost(&self.vm, &self.what, doom.clone(), &self.deadline));
+        if let Some(fatal) = self.standing.fatal() {
+            return Err(lost(&self.vm, &self.what, fatal.clone(), &self.deadline));
         }
         let event = tokio::select! {
             biased;
             event = self.follow.next() => event.map_err(WaitError::Journal)?,
-            doom = self.suspects.confirmed(&self.vm) => {
-                return Err(lost(&self.vm, &self.what, self.standing.confirmed(doom), &self.deadline));
+            fatal = self.suspects.confirmed(&self.vm) => {
+                return Err(lost(&self.vm, &self.what, self.standing.confirmed(fatal), &self.deadline));
             }
-            () = monitor_gone(&self.vm) => return Err(lost(&self.vm, &self.what, Doom::MonitorGone, &self.deadline)),
+            () = monitor_gone(&self.vm) => return Err(lost(&self.vm, &self.what, FatalCondition::MonitorGone, &self.deadline)),
             () = tokio::time::sleep(self.deadline.left()) => {
                 return Err(timed_out(&self.vm, &self.what, self.told(), &self.deadline));
             }
@@ -181,16 +184,16 @@ impl Vigil {
 mod tests {
     use super::*;
     use crate::console::rules::PANIC_HALT;
-    use crate::wait::suspect::doom;
+    use crate::wait::suspect::fatal;
     use serde_json::{Value, json};
 
     /// What stands at the end of these events, a suspicion of the console's included.
-    fn standing(panic: Panic, events: &[(&str, Value)]) -> Option<Doom> {
+    fn standing(panic: Panic, events: &[(&str, Value)]) -> Option<FatalCondition> {
         let mut standing = Standing::new(panic);
         for (kind, data) in events {
             standing.take(&Event::sample(1, 0.0, kind, data));
         }
-        standing.doom().cloned().or_else(|| standing.suspected().first().map(doom))
+        standing.fatal().cloned().or_else(|| standing.suspected().first().map(fatal))
     }
 
     fn rule(id: &str) -> (&'static str, Value) {
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doom_stands_until_the_machine_begins_anew() {
+    fn a_fatal_condition_stands_until_the_machine_begins_anew() {
         let emergency = rule("emergency-mode");
         assert!(standing(Panic::Ends, &[emergency.clone(), ("RTC_CHANGE", Value::Null)]).is_some());
         for cure in ["RESET", "boot", "restore", "qemu-started"] {
@@ -209,23 +212,26 @@ mod tests {
     #[test]
     fn a_broken_network_is_named_and_no_restart_brings_it_back() {
         let broken = ("network-broken", json!({"why": "dnsmasq ended with signal: 9 (SIGKILL)"}));
-        let doom = standing(Panic::MayRestart, &[broken, ("RESET", Value::Null), ("boot", Value::Null)]);
-        assert_eq!(doom, Some(Doom::NetworkBroken("dnsmasq ended with signal: 9 (SIGKILL)".into())));
+        let fatal = standing(Panic::MayRestart, &[broken, ("RESET", Value::Null), ("boot", Value::Null)]);
+        assert_eq!(fatal, Some(FatalCondition::NetworkBroken("dnsmasq ended with signal: 9 (SIGKILL)".into())));
     }
 
     #[test]
-    fn the_first_doom_is_the_one_that_is_told() {
+    fn the_first_fatal_condition_is_the_one_reported() {
         let first = standing(Panic::Ends, &[rule("root-mount"), rule("initramfs-shell")]);
-        assert!(matches!(first, Some(Doom::Console { rule, .. }) if rule == "root-mount"));
+        assert!(matches!(first, Some(FatalCondition::Console { rule, .. }) if rule == "root-mount"));
     }
 
     #[test]
     fn a_power_cycle_is_no_end_and_a_start_that_failed_is() {
         let killed = |asked| ("qemu-exited", json!({"asked": asked, "status": "signal: 9 (SIGKILL)"}));
         assert_eq!(standing(Panic::Ends, &[killed(true)]), None);
-        assert!(matches!(standing(Panic::Ends, &[killed(false)]), Some(Doom::QemuGone(_))));
+        assert!(matches!(standing(Panic::Ends, &[killed(false)]), Some(FatalCondition::QemuGone(_))));
         let failed = ("qemu-start-failed", json!({"why": "no such disk"}));
-        assert_eq!(standing(Panic::Ends, &[killed(true), failed]), Some(Doom::QemuGone("no such disk".into())));
+        assert_eq!(
+            standing(Panic::Ends, &[killed(true), failed]),
+            Some(FatalCondition::QemuGone("no such disk".into()))
+        );
     }
 
     #[test]
@@ -234,7 +240,7 @@ mod tests {
         assert!(standing(Panic::Ends, &panicked).is_some());
         assert_eq!(standing(Panic::MayRestart, &panicked), None);
         let halted = standing(Panic::MayRestart, &[&panicked[..], &[rule(PANIC_HALT)]].concat());
-        assert!(matches!(halted, Some(Doom::Console { rule, .. }) if rule == PANIC_HALT));
+        assert!(matches!(halted, Some(FatalCondition::Console { rule, .. }) if rule == PANIC_HALT));
     }
 
     #[test]

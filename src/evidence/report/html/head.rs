@@ -50,7 +50,7 @@ fn class_of(mood: Option<bool>) -> &'static str {
 fn why(verdict: &Verdict) -> Markup {
     // What is the failure itself is not told twice.
     let failed = |sign: &&String| verdict.failure.iter().any(|cause| cause.contains(sign.as_str()));
-    let signs: Vec<_> = verdict.signs.iter().filter(|sign| !failed(sign)).collect();
+    let expected: Vec<_> = verdict.expected.iter().filter(|sign| !failed(sign)).collect();
     let place = verdict.failed_in.as_ref().map(|place| format!(", in {place}")).unwrap_or_default();
     html! {
         div.why {
@@ -58,9 +58,9 @@ fn why(verdict: &Verdict) -> Markup {
                 div {
                     h2 { "What failed first" (place) }
                     ol.causes { @for cause in &verdict.failure { li { (Told(cause)) } } }
-                    @if !signs.is_empty() {
+                    @if !expected.is_empty() {
                         h2.also { "What else was seen" }
-                        ul { @for sign in &signs { li { (Told(sign)) } } }
+                        ul { @for sign in &expected { li { (Told(sign)) } } }
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::AccessError;
-use crate::wait::Doom;
+use crate::wait::FatalCondition;
 use camino::Utf8PathBuf;
 use host::failure::{Blame, Exit};
 use host::lock::Lock;
@@ -80,44 +80,44 @@ fn panic_line(offset: u64) -> (&'static str, Value) {
     ("console-rule", json!({"line": "Kernel panic", "offset": offset}))
 }
 
-/// What comes of these events while all signs of a mode are waited for.
-async fn signs(mode: Mode, events: &[(&str, Value)]) -> Result<(), RebootError> {
+/// What comes of these events while all events of a mode are waited for.
+async fn expected(mode: Mode, events: &[(&str, Value)]) -> Result<(), RebootError> {
     let fake = Fake::new();
     let mut course = fake.begin(mode).await;
     for (kind, data) in events {
         fake.happens(kind, data.clone());
     }
-    course.signs(mode.row().signs.len()).await
+    course.expect(mode.row().expected.len()).await
 }
 
-fn doom(result: Result<(), RebootError>) -> Option<Doom> {
+fn fatal(result: Result<(), RebootError>) -> Option<FatalCondition> {
     match result {
-        Err(RebootError::NotDown(WaitError::Doomed { doom, .. })) => Some(doom),
+        Err(RebootError::NotDown(WaitError::Fatal { fatal, .. })) => Some(fatal),
         _ => None,
     }
 }
 
 #[tokio::test]
-async fn a_mode_awaits_its_own_signs_though_they_doom_every_other_wait() {
-    signs(Mode::Panic, &[panic_line(250), panicked(), panic_line(260), reset("guest-reset")]).await.unwrap();
-    signs(Mode::PowerCycle, &power("power-cycle")).await.unwrap();
-    signs(Mode::PowerLoss, &power("power-loss")).await.unwrap();
+async fn a_mode_awaits_its_own_events_though_they_end_every_other_wait() {
+    expected(Mode::Panic, &[panic_line(250), panicked(), panic_line(260), reset("guest-reset")]).await.unwrap();
+    expected(Mode::PowerCycle, &power("power-cycle")).await.unwrap();
+    expected(Mode::PowerLoss, &power("power-loss")).await.unwrap();
     let shutdown = ("SHUTDOWN", json!({"reason": "guest-shutdown"}));
     let acpi = [("POWERDOWN", Value::Null), shutdown, reset("host-qmp-system-reset")];
-    signs(Mode::Acpi, &acpi).await.unwrap();
+    expected(Mode::Acpi, &acpi).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_loses_the_machine_ends_the_wait_of_any_other_mode() {
     for mode in [Mode::Guest, Mode::Acpi, Mode::Reset, Mode::PowerCycle, Mode::Watchdog] {
-        assert_eq!(doom(signs(mode, &[panicked()]).await), Some(Doom::Panicked), "{mode}");
+        assert_eq!(fatal(expected(mode, &[panicked()]).await), Some(FatalCondition::Panicked), "{mode}");
         // The line alone can be anybody's; a machine that resets itself after it has meant it.
-        let line = doom(signs(mode, &[panic_line(250)]).await);
+        let line = fatal(expected(mode, &[panic_line(250)]).await);
         assert_eq!(line, None, "{mode}");
     }
     for mode in [Mode::Guest, Mode::Acpi, Mode::Reset, Mode::PowerCycle, Mode::Panic, Mode::Watchdog] {
-        let gone = signs(mode, &[("qemu-exited", json!({"asked": false, "status": "signal: 9"}))]).await;
-        assert!(matches!(doom(gone), Some(Doom::QemuGone(_))), "{mode}");
+        let gone = expected(mode, &[("qemu-exited", json!({"asked": false, "status": "signal: 9"}))]).await;
+        assert!(matches!(fatal(gone), Some(FatalCondition::QemuGone(_))), "{mode}");
     }
 }
 
@@ -133,7 +133,7 @@ async fn something_else_is_an_error_of_its_own_and_not_a_timeout() {
         (Mode::Guest, ("boot", json!({"n": 2, "offset": 1, "kernel": true}))),
         (Mode::Guest, ("restore", json!({"snapshot": "applied"}))),
     ] {
-        let error = signs(mode, &[event]).await.unwrap_err();
+        let error = expected(mode, &[event]).await.unwrap_err();
         assert!(matches!(error, RebootError::Other { .. }), "{mode}: {error}");
         assert_eq!(error.exit(), Exit::Verify);
     }
@@ -141,20 +141,20 @@ async fn something_else_is_an_error_of_its_own_and_not_a_timeout() {
 
 #[tokio::test]
 async fn a_machine_that_does_nothing_is_told_with_what_it_should_have_shown() {
-    let error = signs(Mode::Watchdog, &[]).await.unwrap_err();
+    let error = expected(Mode::Watchdog, &[]).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Verify);
     let said = host::failure::Failure::from(error).to_string();
     assert!(said.contains("WATCHDOG reset, RESET guest-reset") && said.contains("not within"), "{said}");
 }
 
-/// What comes of events after the last sign, while a login is waited for that never comes.
+/// What comes of events after the last expected event, while a login is waited for that never comes.
 async fn afterwards(mode: Mode, before: &[(&str, Value)], after: &[(&str, Value)]) -> RebootError {
     let fake = Fake::new();
     let mut course = fake.begin(mode).await;
     for (kind, data) in before {
         fake.happens(kind, data.clone());
     }
-    course.signs(mode.row().signs.len()).await.unwrap();
+    course.expect(mode.row().expected.len()).await.unwrap();
     for (kind, data) in after {
         fake.happens(kind, data.clone());
     }
@@ -176,13 +176,16 @@ async fn a_panic_or_a_death_after_the_restart_is_seen_at_once_also_by_the_modes_
     assert!(!matches!(error, RebootError::NotBack(AccessError::Wait(WaitError::TimedOut { .. }))), "{error}");
     let error = afterwards(Mode::PowerCycle, &power("power-cycle"), &[("qemu-exited", json!({"asked": false}))]).await;
     assert!(
-        matches!(error, RebootError::NotBack(AccessError::Wait(WaitError::Doomed { doom: Doom::QemuGone(_), .. }))),
+        matches!(
+            error,
+            RebootError::NotBack(AccessError::Wait(WaitError::Fatal { fatal: FatalCondition::QemuGone(_), .. }))
+        ),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn the_old_boots_last_line_is_no_doom_for_the_new_one() {
+async fn the_old_boots_last_line_does_not_end_the_wait_for_the_new_one() {
     // Judged only when the reset cut it off, so it stands after the RESET in the journal.
     let own = [panic_line(250), panicked(), reset("guest-reset")];
     let error = afterwards(Mode::Panic, &own, &[panic_line(300), ("boot", json!({"n": 2, "offset": 500}))]).await;

@@ -60,7 +60,7 @@ fn measured(mode: Mode) -> Vec<(&'static str, Value)> {
     }
 }
 
-fn judge(mode: Mode, kinds: &[(&str, Value)]) -> Result<Evidence, Surprise> {
+fn judge(mode: Mode, kinds: &[(&str, Value)]) -> Result<Evidence, UnexpectedEvent> {
     let mut evidence = Evidence::of(mode);
     journal(kinds).iter().try_for_each(|event| evidence.take(event))?;
     Ok(evidence)
@@ -71,7 +71,7 @@ fn the_table_has_one_row_for_each_mode_in_their_order() {
     assert_eq!(ROWS.map(|row| row.mode), Mode::ALL);
     for mode in Mode::ALL {
         assert_eq!(mode.row().mode, mode);
-        assert!(mode.row().over <= mode.row().signs.len().saturating_sub(1));
+        assert!(mode.row().over <= mode.row().expected.len().saturating_sub(1));
     }
 }
 
@@ -83,10 +83,10 @@ fn every_mode_accepts_its_own_evidence() {
     }
 }
 
-/// Every mode against the evidence of every other one: nothing but its own completes a row without surprise.
+/// Every mode against the evidence of every other one: nothing but its own completes a row without an unexpected event.
 #[test]
 fn no_mode_accepts_the_evidence_of_another() {
-    // A row without signs cannot be told by events from one that shows none: the boot id and the counter tell.
+    // A row without expected cannot be told by events from one that shows none: the boot id and the counter tell.
     let silent = |mode| matches!(mode, Mode::Kexec | Mode::SoftReboot);
     for asked in Mode::ALL {
         for saw in Mode::ALL.into_iter().filter(|saw| *saw != asked) {
@@ -105,16 +105,16 @@ fn no_mode_accepts_the_evidence_of_another() {
 fn a_missing_sign_leaves_the_row_open() {
     for mode in Mode::ALL {
         let row = mode.row();
-        for left_out in 0..row.signs.len() {
+        for left_out in 0..row.expected.len() {
             let mut kinds = measured(mode);
-            kinds.retain(|(kind, _)| *kind != row.signs[left_out].kind);
+            kinds.retain(|(kind, _)| *kind != row.expected[left_out].kind);
             assert!(!judge(mode, &kinds).is_ok_and(|evidence| evidence.complete()), "{mode} without {left_out}");
         }
     }
 }
 
 #[test]
-fn one_event_too_many_is_a_surprise_in_every_mode() {
+fn one_event_too_many_is_unexpected_in_every_mode() {
     let surplus = [
         ("SHUTDOWN", json!({"reason": "guest-shutdown"})),
         ("SHUTDOWN", json!({"reason": "host-qmp-quit"})),
@@ -131,7 +131,7 @@ fn one_event_too_many_is_a_surprise_in_every_mode() {
         for event in &surplus {
             let mut kinds = measured(mode);
             kinds.push(event.clone());
-            let Surprise(seen) = judge(mode, &kinds).expect_err(&format!("{mode} and then {event:?}"));
+            let UnexpectedEvent(seen) = judge(mode, &kinds).expect_err(&format!("{mode} and then {event:?}"));
             assert_eq!(seen.seq as usize, kinds.len(), "{mode}: {seen}");
         }
     }

@@ -46,8 +46,8 @@ pub(crate) struct Parts {
     pub(crate) queue: mpsc::Receiver<Order>,
 }
 
-/// The keeper of one VM.
-pub(crate) struct Keeper {
+/// The supervisor of one VM.
+pub(crate) struct Supervisor {
     parts: Parts,
     journal: Journal,
     console: ConsoleLog,
@@ -69,7 +69,7 @@ enum Next {
     Terminated,
 }
 
-impl Keeper {
+impl Supervisor {
     pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
         let journal = Journal::open(&parts.dir.events()).map_err(std::io::Error::other)?;
         let allowed = Allowed::read(&parts.dir.console_allowed())?;

@@ -1,6 +1,6 @@
 //! Points at which a test can stop a process of this program, to kill whom it likes and look at what is left.
 //!
-//! A test names a folder in `BOMA_STOP`. Every point that is reached is added to its file `reached`; the first time
+//! A test names a folder in `BOMA_FAILPOINT`. Every point that is reached is added to its file `reached`; the first time
 //! that it is the one in the file `at`, the process writes its pid to `stopped` and stops (SIGSTOP) until it is told to
 //! go on. The environment is inherited, so the points of every process of a run count.
 //!
@@ -11,7 +11,7 @@ use std::fmt;
 
 /// The variable that names the folder; none in a program that is used.
 #[cfg(debug_assertions)]
-pub(super) const VARIABLE: Option<&str> = Some("BOMA_STOP");
+pub(super) const VARIABLE: Option<&str> = Some("BOMA_FAILPOINT");
 #[cfg(not(debug_assertions))]
 pub(super) const VARIABLE: Option<&str> = None;
 
