@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// The crates with their folders, from the top to the bottom, and the rooms of each in the same order. A crate uses
 /// only crates below it; a room (a file or a folder right in the crate's folder) only rooms of its crate below it.
@@ -99,11 +100,15 @@ fn rooms(folder: &Path) -> BTreeMap<String, Vec<PathBuf>> {
     rooms
 }
 
+// Made once, and without Unicode's classes: in a test's build that costs as much as all else.
+static ON_TOP: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\b(?:crate|super)::([a-z_]+)").unwrap());
+static DEEPER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\bcrate::([a-z_]+)").unwrap());
+
 /// The rooms that a file names: after `crate::`, or after `super::` where that is the crate itself.
 fn named(folder: &Path, file: &Path) -> Vec<String> {
     let depth = file.strip_prefix(folder).unwrap().components().count();
     let is_on_top = depth == 1 || (depth == 2 && file.ends_with("mod.rs"));
-    let names = Regex::new(if is_on_top { r"\b(?:crate|super)::(\w+)" } else { r"\bcrate::(\w+)" }).unwrap();
+    let names = if is_on_top { &*ON_TOP } else { &*DEEPER };
     // What a test of its own lies a level deeper.
     let text = std::fs::read_to_string(file).unwrap();
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
