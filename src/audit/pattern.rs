@@ -25,6 +25,7 @@ impl TryFrom<String> for Pattern {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         match RegexBuilder::new(&text).multi_line(true).build() {
+            Ok(_) if never(&text) => Err(format!("the regular expression {text:?} can never match")),
             Ok(pattern) => Ok(Self(pattern)),
             // The library's message draws the place over several lines; its last one says what is wrong.
             Err(error) => {
@@ -34,6 +35,12 @@ impl TryFrom<String> for Pattern {
             }
         }
     }
+}
+
+/// Whether there is no text at all that it matches (an empty class, say).
+fn never(text: &str) -> bool {
+    let mut parser = regex_syntax::ParserBuilder::new().multi_line(true).build();
+    parser.parse(text).is_ok_and(|hir| hir.properties().minimum_len().is_none())
 }
 
 impl From<Pattern> for String {

@@ -2,6 +2,7 @@
 //!
 //! The tag stands outside the fields, so that a typo in either is refused with the line and column where it stands.
 
+use super::catalogue::meant;
 use super::condition::Phase;
 use super::pattern::Pattern;
 use camino::Utf8PathBuf;
@@ -105,6 +106,11 @@ pub enum Probe {
     FilesPresent { paths: Vec<String> },
     /// These are not.
     FilesAbsent { paths: Vec<String> },
+    /// Each file system that its /etc/fstab mounts is one of the disk's (UUID, LABEL, PARTUUID, PARTLABEL), of the kind that it
+    /// says, and `/` is the one that it lies on.
+    Fstab {},
+    /// Kernel and initial RAM disks of each Linux entry of its boot loaders are in it, and on a disk so is what `root=` names.
+    BootFiles {},
     /// The squashfs in it lists these files; without one in the image there is nothing to list.
     SquashfsLists {
         path: Option<String>,
@@ -285,6 +291,8 @@ impl Probe {
             | Self::FilesPresent { .. }
             | Self::FilesAbsent { .. }
             | Self::SquashfsLists { .. }
+            | Self::Fstab {}
+            | Self::BootFiles {}
             | Self::Checksum { .. } => Phase::Image,
             _ => Phase::Runtime,
         }
@@ -306,10 +314,19 @@ impl Probe {
             Self::NixFlakeShow { .. } | Self::NixEval { .. } | Self::NixRealises { .. } => 600,
             Self::ConsoleAlive { .. } => 600,
             Self::Login {} | Self::UnitState { .. } | Self::UnitSucceeds { .. } => 180,
-            Self::Interface { .. } | Self::Checksum { .. } | Self::SquashfsLists { .. } => 120,
+            Self::Interface { .. } | Self::Checksum { .. } | Self::SquashfsLists { .. } | Self::Whole {} => 120,
             Self::Accelerator { .. } => 90,
             _ => 60,
         })
+    }
+
+    /// What it may take by its own fields, in seconds, with the field's name: a shorter limit would end it in between.
+    pub(super) fn needs(&self) -> Option<(f64, &'static str)> {
+        match self {
+            Self::ConsoleSpeaks { within_s } => Some((*within_s as f64, "within-s")),
+            Self::ConsoleAlive { max_gap_s } if max_gap_s.is_finite() => Some((*max_gap_s, "max-gap-s")),
+            _ => None,
+        }
     }
 
     /// What cannot work about it, whatever the machine.
@@ -328,7 +345,7 @@ impl Probe {
             Self::FileContent { expect, path } => {
                 empty(expect, "expect").or_else(|| (!path.is_absolute()).then(|| format!("{path} is not absolute")))
             }
-            Self::UnitState { expect, .. } => empty(expect, "expect"),
+            Self::UnitState { expect, .. } => empty(expect, "expect").or_else(|| no_state(expect)),
             Self::Membership { groups } => empty(groups, "groups"),
             Self::UnitProperties { expect, .. } => expect.is_empty().then(|| "expect is empty".into()),
             Self::ElTorito { expect } => expect.is_empty().then(|| "expect is empty".into()),
@@ -351,6 +368,16 @@ impl Probe {
             _ => None,
         }
     }
+}
+
+/// The states of a unit, as systemd's basic/unit-def.c has them.
+const STATES: [&str; 8] =
+    ["active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing"];
+
+/// A state that no unit ever has.
+fn no_state(expect: &[String]) -> Option<String> {
+    let odd = expect.iter().find(|state| !STATES.contains(&state.as_str()))?;
+    Some(format!("{odd:?} is no state of a unit{}", meant(odd, &STATES)))
 }
 
 fn no_shell(shells: &[Shell]) -> Option<String> {

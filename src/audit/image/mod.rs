@@ -1,32 +1,69 @@
 //! The image's conditions: it is found, opened once, and read in this process, without mounting it.
 
+mod disk;
+mod paths;
 mod probes;
+mod pxe;
+
+pub use paths::{BootPath, BootStep};
+pub use pxe::PxeSet;
 
 use super::condition::Condition;
-use super::outcome::Seen;
+use super::outcome::{Seen, Verdict};
 use super::probe::Probe;
-use boot_media::medium::{Medium, MediumError, find_one};
+use boot_media::medium::{Form, Halt, Medium, MediumError, find_one};
 use camino::{Utf8Path, Utf8PathBuf};
+
+/// Why there is no image.
+pub const UNNAMED: &str = "neither the profile nor --image names an image";
 
 /// The image of an audit, as far as it has been looked at.
 #[derive(Debug, Default)]
 pub struct Image {
     /// The path or the glob that names it.
     named: Option<Utf8PathBuf>,
+    /// What stands for an image where there is none.
+    pxe: Option<PxeSet>,
     found: Option<Utf8PathBuf>,
     medium: Option<Medium>,
+    /// Ends the looking when nobody waits any more.
+    halt: Halt,
 }
 
 impl Image {
-    /// The image that a path or a glob names.
-    pub fn named(named: Option<Utf8PathBuf>) -> Self {
-        Self { named, ..Self::default() }
+    /// The image that a path or a glob names, looked at until it is halted.
+    pub fn named(named: Option<Utf8PathBuf>, halt: Halt) -> Self {
+        Self { named, halt, ..Self::default() }
+    }
+
+    /// What a machine gets over the network instead.
+    pub fn over_the_network(set: PxeSet) -> Self {
+        Self { pxe: Some(set), ..Self::default() }
+    }
+
+    /// What each firmware would boot, as far as the image has been opened.
+    pub fn boot_paths(&self) -> Vec<BootPath> {
+        self.medium.as_ref().map(paths::of).unwrap_or_default()
+    }
+
+    /// Why a machine here cannot boot it, as far as that can be told from it.
+    pub fn unbootable(&mut self) -> Option<String> {
+        if self.pxe.is_some() {
+            return Some("what comes over the network is not booted here".into());
+        }
+        self.path().ok()?;
+        match self.medium().ok()? {
+            medium if medium.form() != Form::Iso => {
+                Some(format!("it is a {}, and only an ISO is put into the machine's drive", medium.form()))
+            }
+            medium => medium.foreign(),
+        }
     }
 
     /// Which file it is, or why it is not one.
     pub fn path(&mut self) -> Result<&Utf8Path, String> {
         if self.found.is_none() {
-            let named = self.named.as_ref().ok_or("neither the profile nor --image names an image")?;
+            let named = self.named.as_ref().ok_or(UNNAMED)?;
             self.found = Some(find_one(named.as_str()).map_err(|error| told(&error))?);
         }
         self.found.as_deref().ok_or_else(|| "the image was not looked for".into())
@@ -37,7 +74,7 @@ impl Image {
             Some(ref medium) => Ok(medium),
             None => {
                 let path = self.found.clone().unwrap_or_default();
-                Ok(self.medium.insert(Medium::open(&path)?))
+                Ok(self.medium.insert(Medium::open_until(&path, &self.halt)?))
             }
         }
     }
@@ -45,6 +82,9 @@ impl Image {
 
 /// Look at one of the image's conditions.
 pub fn look(image: &mut Image, condition: &Condition) -> Seen {
+    if let Some(set) = &image.pxe {
+        return pxe::look(set, &condition.probe);
+    }
     let path = match image.path() {
         Ok(path) => path.to_owned(),
         Err(cause) => return Seen::fails("no single image", cause),
@@ -61,18 +101,41 @@ pub fn look(image: &mut Image, condition: &Condition) -> Seen {
     }
     let medium = match image.medium() {
         Ok(medium) => medium,
-        Err(error @ MediumError::Io { .. }) => return Seen::unknown(told(&error)),
-        Err(error) => return Seen::fails("no ISO 9660 image", told(&error)),
+        Err(error @ (MediumError::Io { .. } | MediumError::Unread { .. })) => return Seen::unknown(told(&error)),
+        Err(error) => return Seen::fails("no boot image", told(&error)),
     };
-    match &condition.probe {
-        Probe::Whole {} => probes::whole(medium),
+    let seen = look_into(medium, &path, &condition.probe);
+    hidden(medium, &condition.probe, seen)
+}
+
+/// Whatever lies where nobody here can look may be what was not found, or what must not be there.
+fn hidden(medium: &Medium, probe: &Probe, seen: Seen) -> Seen {
+    let Some(why) = medium.unread().next() else { return seen };
+    let open = match (probe, &seen.verdict) {
+        (Probe::FilesPresent { .. } | Probe::SquashfsLists { .. }, Verdict::Fails(_)) => true,
+        (Probe::FilesAbsent { .. } | Probe::Whole {}, Verdict::Holds) => true,
+        (Probe::LoaderArgs { .. }, Verdict::Fails(_)) => medium.loaders().entries.is_empty(),
+        _ => false,
+    };
+    if open { Seen::unknown(why).in_text(seen.evidence) } else { seen }
+}
+
+fn look_into(medium: &Medium, path: &Utf8Path, probe: &Probe) -> Seen {
+    match probe {
+        Probe::Whole {} => match medium.wrong_members() {
+            Ok(wrong) if wrong.is_empty() => probes::whole(medium),
+            Ok(wrong) => Seen::fails("not as it was packed", wrong[0].to_string()),
+            Err(error) => Seen::unknown(told(&error)),
+        },
+        Probe::Fstab {} => disk::fstab(medium),
+        Probe::BootFiles {} => disk::boot_files(medium),
         Probe::ElTorito { expect } => probes::el_torito(medium, expect),
         Probe::LoaderArgs { expect, entries } => probes::loader_args(medium, expect, *entries),
         Probe::FilesPresent { paths } => probes::present(medium, paths),
         Probe::FilesAbsent { paths } => probes::absent(medium, paths),
         Probe::SquashfsLists { path, files, required } => probes::squashfs(medium, path.as_deref(), files, *required),
         Probe::Checksum { sha256 } => match medium.sums() {
-            Ok(sums) => probes::checksum(&path, &sums.sha256, sha256.as_deref()),
+            Ok(sums) => probes::checksum(path, &sums.sha256, sha256.as_deref()),
             Err(error) => Seen::unknown(told(&error)),
         },
         other => Seen::unknown(format!("{} is no probe of the image's", other.name())),
@@ -80,7 +143,7 @@ pub fn look(image: &mut Image, condition: &Condition) -> Seen {
 }
 
 /// An error with its cause.
-fn told(error: &MediumError) -> String {
+pub fn told(error: &MediumError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

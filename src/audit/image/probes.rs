@@ -2,7 +2,7 @@
 
 use crate::audit::outcome::Seen;
 use crate::audit::probe::{Entries, Firmware};
-use boot_media::medium::{Damage, LoaderEntry, Medium, Platform};
+use boot_media::medium::{Damage, LoaderEntry, Medium, MediumError, Platform};
 use camino::Utf8Path;
 
 /// How many names a line shows.
@@ -92,10 +92,11 @@ fn has_arg(entry: &LoaderEntry, arg: &str) -> bool {
     }
 }
 
-/// The names of all files, those in EFI images too.
-fn names(medium: &Medium) -> Vec<String> {
+/// The names of all files, those in EFI images and in a disk's file systems too.
+fn names(medium: &Medium) -> Result<Vec<String>, MediumError> {
     let files = medium.files().map(|file| file.path.clone());
-    files.chain(medium.efi_files().map(|(name, _)| name)).collect()
+    let inside = medium.efi_files().map(|(name, _)| name).chain(medium.ext4_files()?);
+    Ok(files.chain(inside).collect())
 }
 
 /// The first name that a path means: whole, with `*` and `?` within a name and `**` for any folders, in any case. `a|b` is
@@ -111,17 +112,25 @@ fn find_one_of<'n>(names: &'n [String], path: &str) -> Option<&'n String> {
         require_literal_separator: true,
         require_literal_leading_dot: false,
     };
-    let same = |name: &&String| name.trim_end_matches('/').eq_ignore_ascii_case(&path);
-    let exact = names.iter().find(same);
+    // `partition 2:/etc/fstab` is meant by that, and by its path alone.
+    let inner = |name: &str| name.split_once(":/").map(|(_, inner)| format!("/{inner}"));
+    let is = |name: &str, test: &dyn Fn(&str) -> bool| {
+        let name = name.trim_end_matches('/');
+        test(name) || inner(name).is_some_and(|inner| test(&inner))
+    };
+    let exact = names.iter().find(|name| is(name, &|own| own.eq_ignore_ascii_case(&path)));
     exact.or_else(|| {
         let pattern = glob::Pattern::new(&path).ok()?;
-        names.iter().find(|name| pattern.matches_with(name.trim_end_matches('/'), options))
+        names.iter().find(|name| is(name, &|own| pattern.matches_with(own, options)))
     })
 }
 
 /// The files are there.
 pub(super) fn present(medium: &Medium, paths: &[String]) -> Seen {
-    let names = names(medium);
+    let names = match names(medium) {
+        Ok(names) => names,
+        Err(error) => return Seen::unknown(error.to_string()),
+    };
     let missing: Vec<_> = paths.iter().filter(|path| find(&names, path).is_none()).map(String::as_str).collect();
     let cause = (!missing.is_empty()).then(|| format!("not in the image: {}", missing.join(", ")));
     Seen::judged(format!("{} of {} are there", paths.len() - missing.len(), paths.len()), cause)
@@ -130,7 +139,10 @@ pub(super) fn present(medium: &Medium, paths: &[String]) -> Seen {
 
 /// The files are not there.
 pub(super) fn absent(medium: &Medium, paths: &[String]) -> Seen {
-    let names = names(medium);
+    let names = match names(medium) {
+        Ok(names) => names,
+        Err(error) => return Seen::unknown(error.to_string()),
+    };
     let there: Vec<_> = paths.iter().filter_map(|path| find(&names, path)).map(String::as_str).collect();
     let cause = (!there.is_empty()).then(|| format!("in the image, and must not be: {}", there.join(", ")));
     Seen::judged(format!("none of {} is there", paths.len() - there.len()), cause)

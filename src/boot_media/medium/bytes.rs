@@ -1,13 +1,42 @@
 //! Bytes that can be read at any place: the image's file, and the parts of it that are files and images in turn.
 //!
 //! A part knows its bounds, so a number in an image can lead nowhere but into that image; and nothing is allocated
-//! before it is known to be there.
+//! before it is known to be there. Whoever waits for what is read can end it ([`Halt`]): a checksum of a large image takes
+//! minutes, and nothing else in here ever waits.
 
 use super::error::Fault;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ends all reading of an image, from another thread: the next read is an error.
+#[derive(Clone, Debug, Default)]
+pub struct Halt(Arc<AtomicBool>);
+
+impl Halt {
+    /// Nobody waits any more.
+    pub fn halt(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        // Not `Interrupted`: the standard library tries that again, for ever.
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(io::Error::new(io::ErrorKind::TimedOut, "the reading was ended")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes that are made as they are read: the disk inside a disk image's format.
+pub(super) trait Unpacked: std::fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn len(&self) -> u64;
+    /// Fill the buffer with what lies at this place, which is there.
+    fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), Fault>;
+}
 
 /// A stretch of the image's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +57,9 @@ impl Piece {
 /// Where the bytes come from.
 #[derive(Debug)]
 enum Origin {
-    File(File),
+    File(File, Halt),
     Memory(Vec<u8>),
+    Unpacked(Box<dyn Unpacked>),
 }
 
 /// A run of bytes, in one or several pieces of the same origin.
@@ -41,10 +71,16 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// All of a file, as long as it is now.
-    pub(super) fn of_file(file: File) -> io::Result<Self> {
+    /// All of a file, as long as it is now, until it is halted.
+    pub(super) fn of_file(file: File, halt: Halt) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self { origin: Arc::new(Origin::File(file)), pieces: vec![Piece { at: 0, len }], len })
+        Ok(Self { origin: Arc::new(Origin::File(file, halt)), pieces: vec![Piece { at: 0, len }], len })
+    }
+
+    /// The disk inside a format.
+    pub(super) fn unpacked(disk: Box<dyn Unpacked>) -> Self {
+        let len = disk.len();
+        Self { origin: Arc::new(Origin::Unpacked(disk)), pieces: vec![Piece { at: 0, len }], len }
     }
 
     /// Bytes in memory.
@@ -102,7 +138,11 @@ impl Bytes {
             // A piece of a part is never longer than the buffer.
             let into = &mut buffer[filled..filled + piece.len as usize];
             match &*self.origin {
-                Origin::File(file) => file.read_exact_at(into, piece.at)?,
+                Origin::File(file, halt) => {
+                    halt.check()?;
+                    file.read_exact_at(into, piece.at)?;
+                }
+                Origin::Unpacked(disk) => disk.read(piece.at, into)?,
                 Origin::Memory(bytes) => into.copy_from_slice(&bytes[piece.at as usize..piece.end() as usize]),
             }
             filled += into.len();
@@ -144,6 +184,19 @@ impl Read for Reader {
     }
 }
 
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.bytes.len.checked_add_signed(by),
+        };
+        // There is nothing to be read beyond the end, and nothing before the beginning.
+        self.at = at.filter(|at| *at <= self.bytes.len).ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(self.at)
+    }
+}
+
 /// A little-endian number of two bytes; zero beyond the end.
 pub(super) fn u16_le(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(fixed(bytes, at))
@@ -159,7 +212,8 @@ pub(super) fn u64_le(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(fixed(bytes, at))
 }
 
-fn fixed<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+/// So many bytes at this place; zeros beyond the end.
+pub(super) fn fixed<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
@@ -177,6 +231,18 @@ mod tests {
         let mut read = Vec::new();
         inner.reader().read_to_end(&mut read).unwrap();
         assert_eq!(read, [14, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 0, 1]);
+    }
+
+    #[test]
+    fn what_was_halted_reads_no_more() {
+        let (mut file, halt) = (tempfile::tempfile().unwrap(), Halt::default());
+        io::Write::write_all(&mut file, &[7; 100]).unwrap();
+        let bytes = Bytes::of_file(file, halt.clone()).unwrap();
+        assert_eq!(bytes.take(90, 10).unwrap(), [7; 10]);
+        halt.halt();
+        assert!(matches!(bytes.take(0, 1), Err(Fault::Io(_))));
+        let mut read = Vec::new();
+        assert!(bytes.reader().read_to_end(&mut read).is_err(), "tried again for ever");
     }
 
     #[test]

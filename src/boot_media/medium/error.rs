@@ -17,6 +17,14 @@ pub(super) enum Fault {
     /// Its structure is wrong.
     #[error("{0}")]
     Bad(String),
+    /// It is whole as far as anybody can see, and nobody here can read it.
+    #[error("it is {what}, which is not read here")]
+    Unread {
+        /// What it is.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// The file could not be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -65,13 +73,25 @@ pub enum MediumError {
         #[source]
         source: std::io::Error,
     },
-    /// It is no ISO 9660 image.
-    #[error("{path} is not an ISO 9660 image: {why}")]
-    NotIso {
+    /// It is nothing that boots as it is.
+    #[error("{path} is no boot image: it is {what}")]
+    NoImage {
         /// The file.
         path: Utf8PathBuf,
-        /// What was found instead.
-        why: String,
+        /// What it is.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// It, or a part of it, is in a format that is not read here: nothing is known of it.
+    #[error("{path} is {what}, which is not read here: {next}")]
+    Unread {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What it is.
+        what: String,
+        /// What to do.
+        next: String,
     },
     /// A part of the image is not what it should be.
     #[error("{what} in {path} cannot be read: {why}")]
@@ -130,7 +150,7 @@ impl Blame for MediumError {
             Self::Several { .. } => "remove the old ones, or name one of them".into(),
             Self::Pattern { .. } => "correct the pattern in the profile".into(),
             Self::Io { path, .. } => format!("check {path} and who may read it"),
-            Self::NotIso { .. } => "name an ISO 9660 image".into(),
+            Self::NoImage { next, .. } | Self::Unread { next, .. } => next.clone(),
             Self::Broken { .. } | Self::CutOff { .. } => "build or copy the image again, and compare checksums".into(),
             Self::Missing { .. } | Self::TooLarge { .. } => return None,
         })

@@ -1,8 +1,10 @@
-//! A boot medium: an ISO 9660 image, read in this process and never mounted.
+//! A boot medium: an ISO 9660 image, a disk, an OVA, a unified kernel image or the files of a PXE set, read in this process and
+//! never mounted.
 //!
-//! `bytes` is the file and any part of it. Over it lie the volume: `volume` (descriptors), `tree` and `record` (folders
-//! and files), `damage`; what firmware boots: `eltorito`, `partition`; file systems inside: `fat`, `squashfs`; and what
-//! boot loaders do: `loader`. `find` picks the image.
+//! `bytes` is the file and any part of it, and `format` says what it is. Over it lie the volume: `volume` (descriptors), `tree`
+//! and `record` (folders and files), `damage`; or the disk: `qcow2`, `disk`, `superblock`; an `ova`; what firmware boots:
+//! `eltorito`, `partition`; file systems inside: `fat`, `ext4`, `squashfs`; and what boot loaders do: `loader`. `find` picks the
+//! image.
 //!
 //! Images come from builds that broke off, downloads that were cut and other people's tools. Every number in them is
 //! checked before it is used, folders that lead in circles end, and nothing is allocated that the file does not hold.
@@ -10,36 +12,47 @@
 //!
 //! *Why own code:* docs/decisions.md, "A boot image is read in process".
 //!
-//! Fuzzed as `medium`.
+//! Fuzzed as `medium`, `disk`.
 
 mod bytes;
 mod damage;
+mod disk;
 mod eltorito;
 mod error;
+mod ext4;
 mod fat;
 mod find;
+mod format;
+mod kernel;
 mod loader;
 mod open;
+mod ova;
 mod partition;
+mod qcow2;
 mod record;
 mod shelf;
 mod squashfs;
+mod superblock;
 mod tree;
 mod volume;
 
-pub use bytes::Reader;
+pub use bytes::{Halt, Reader};
 pub use damage::Damage;
+pub use disk::Volume;
 pub use eltorito::{BootEntry, Media, Platform};
 pub use error::MediumError;
 pub use find::find_one;
+pub use kernel::{KERNEL_HEAD, Kernel, initrd, kernel};
 pub use loader::{Config, Line, Loader, LoaderEntry, Loaders};
 pub use partition::{Partition, Table};
 pub use squashfs::{Compression, Squashfs};
+pub use superblock::Content;
 pub use tree::{File, Kind, Names};
 
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use error::Fault;
+use ext4::Ext4Volume;
 use fat::Fat;
 use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
@@ -48,10 +61,37 @@ use tree::Node;
 /// Symbolic links that are followed one after the other.
 const MOST_LINKS: usize = 8;
 
+/// What kind of image it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// ISO 9660, hybrid or not.
+    Iso,
+    /// A disk, byte by byte.
+    Raw,
+    /// A disk in QEMU's format.
+    Qcow2,
+    /// An OVA; its disk is looked into if it is in a format that is read here.
+    Ova,
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Iso => "ISO 9660 image",
+            Self::Raw => "raw disk image",
+            Self::Qcow2 => "qcow2 disk image",
+            Self::Ova => "OVA",
+        })
+    }
+}
+
 /// A boot medium that has been opened.
 #[derive(Debug)]
 pub struct Medium {
     path: Utf8PathBuf,
+    form: Form,
+    /// The file as it lies on this host; `image` is what is in it.
+    file: Bytes,
     image: Bytes,
     volume: volume::Volume,
     names: Names,
@@ -59,10 +99,14 @@ pub struct Medium {
     boot: Vec<BootEntry>,
     partitions: Vec<Partition>,
     efi: Vec<EfiImage>,
+    ext4: Vec<(String, Ext4Volume)>,
+    volumes: Vec<Volume>,
     damage: Vec<Damage>,
+    /// What of it is in a format that is not read here.
+    unread: Vec<String>,
 }
 
-/// A FAT file system that UEFI firmware boots from, inside the image.
+/// A FAT file system inside the image: one that UEFI firmware boots from, or any of a disk.
 #[derive(Debug)]
 struct EfiImage {
     /// The file that it is, or `El Torito entry 2`, or `partition 2`.
@@ -83,15 +127,25 @@ impl Medium {
     /// Open an image and read all of its structure, but no file's content.
     ///
     /// # Errors
-    /// [`MediumError::Io`] if the file cannot be read, [`MediumError::NotIso`] if it is something else.
+    /// [`MediumError::Io`] if the file cannot be read, [`MediumError::Unread`] if it is an image in a format that is not read
+    /// here, [`MediumError::NoImage`] if it is something else.
     pub fn open(path: &Utf8Path) -> Result<Self, MediumError> {
+        Self::open_until(path, &Halt::default())
+    }
+
+    /// The same, until it is halted: then each read of it is [`MediumError::Io`].
+    ///
+    /// # Errors
+    /// As [`Medium::open`].
+    pub fn open_until(path: &Utf8Path, halt: &Halt) -> Result<Self, MediumError> {
         let io = |source| MediumError::Io { path: path.to_owned(), source };
         // Opening a pipe would wait for somebody to write to it.
         if !std::fs::metadata(path).map_err(io)?.is_file() {
-            return Err(MediumError::NotIso { path: path.to_owned(), why: "it is not a file".into() });
+            let (what, next) = ("not a file".into(), "name an image".into());
+            return Err(MediumError::NoImage { path: path.to_owned(), what, next });
         }
         let file = std::fs::File::open(path).map_err(io)?;
-        open::medium(path, Bytes::of_file(file).map_err(io)?)
+        open::medium(path, Bytes::of_file(file, halt.clone()).map_err(io)?)
     }
 
     /// The same for an image in memory; the name stands in its errors.
@@ -104,9 +158,24 @@ impl Medium {
         &self.path
     }
 
-    /// The size of the file, bytes.
+    /// What kind of image it is.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The size of the image, bytes: of the file, or of the disk that is in it.
     pub fn size(&self) -> u64 {
         self.image.len()
+    }
+
+    /// What lies on a disk, partition by partition; empty for an ISO.
+    pub fn volumes(&self) -> &[Volume] {
+        &self.volumes
+    }
+
+    /// What of the image is in a format that is not read here, a sentence each: nothing is known of what lies there.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        self.unread.iter().map(String::as_str).chain(self.volumes.iter().filter_map(|one| one.unread.as_deref()))
     }
 
     /// The size that the volume says it has, bytes. A file may be longer: what follows is padding, or another partition.
@@ -134,6 +203,23 @@ impl Medium {
         &self.partitions
     }
 
+    /// Why this machine cannot boot it, if it is for another processor: its only EFI programs say so, and nothing is there for a BIOS.
+    pub fn foreign(&self) -> Option<String> {
+        let bios = self.boot.iter().any(|entry| entry.platform == Platform::Bios && entry.bootable);
+        let programs: Vec<_> = self.efi_files().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        let has = |name: &str| programs.iter().any(|path| path.ends_with(name));
+        let own = bios || has("/efi/boot/bootx64.efi") || has("/efi/boot/bootia32.efi");
+        let arm = has("/efi/boot/bootaa64.efi");
+        (arm && !own)
+            .then(|| "it is an arm64 image, and the machines here are x86-64: only its structure is audited".into())
+    }
+
+    /// Whether a BIOS finds something to start in the first sector.
+    pub fn has_boot_code(&self) -> bool {
+        let sector = self.image.take(0, 512).unwrap_or_default();
+        sector.ends_with(&[0x55, 0xaa]) && sector[..440].iter().any(|byte| *byte != 0)
+    }
+
     /// What is wrong with the image.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
@@ -152,6 +238,39 @@ impl Medium {
             .map(|(image, file)| (format!("{}:{}", image.name, file.path), file.bytes))
     }
 
+    /// The files in a disk's ext4 file systems, each as `partition 2:/etc/fstab`.
+    ///
+    /// # Errors
+    /// [`MediumError::Broken`] if one of them cannot be read to its end.
+    pub fn ext4_files(&self) -> Result<Vec<String>, MediumError> {
+        let mut all = Vec::new();
+        for (name, ext4) in &self.ext4 {
+            let files = ext4.files().map_err(|fault| self.broken(name, fault))?;
+            all.extend(files.iter().filter(|file| !file.folder).map(|file| format!("{name}:{}", file.path)));
+        }
+        Ok(all)
+    }
+
+    /// Whether there is a regular file of this name, links followed, without reading it.
+    ///
+    /// # Errors
+    /// That its file system cannot be read.
+    pub fn has(&self, path: &str) -> Result<bool, MediumError> {
+        match self.in_ext4(path) {
+            Some((ext4, inner)) => Ok(ext4.size(inner).map_err(|fault| self.broken(path, fault))?.is_some()),
+            None => match self.bytes(path) {
+                Ok(_) => Ok(true),
+                Err(MediumError::Missing { .. }) => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// The ext4 file system that a path names, and the path in it.
+    fn in_ext4<'p>(&self, path: &'p str) -> Option<(&Ext4Volume, &'p str)> {
+        self.ext4.iter().find_map(|(name, ext4)| Some((ext4, path.strip_prefix(name.as_str())?.strip_prefix(':')?)))
+    }
+
     /// A file by its path, links followed; where no file has exactly this name, its case does not count.
     pub fn file(&self, path: &str) -> Option<&File> {
         self.node(path).map(|node| &node.file)
@@ -162,7 +281,7 @@ impl Medium {
     /// # Errors
     /// That there is no such file, that it is larger, or that the image ends before it does.
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, MediumError> {
-        let bytes = self.bytes(path)?;
+        let bytes = self.bytes_within(path, limit)?;
         if bytes.len() > limit {
             let (path, file) = (self.path.clone(), path.to_owned());
             return Err(MediumError::TooLarge { path, file, bytes: bytes.len(), limit });
@@ -191,13 +310,24 @@ impl Medium {
         loader::read(self)
     }
 
+    /// The members of an OVA that are not what its own list of checksums says. This reads all of them.
+    ///
+    /// # Errors
+    /// That the archive cannot be read.
+    pub fn wrong_members(&self) -> Result<Vec<Damage>, MediumError> {
+        match self.form {
+            Form::Ova => ova::wrong_sums(&self.file, &self.nodes).map_err(|fault| self.broken("the archive", fault)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The checksums of the whole file. This reads all of it.
     ///
     /// # Errors
     /// [`MediumError::Io`].
     pub fn sums(&self) -> Result<Sums, MediumError> {
         let (mut sha256, mut sha512) = (Sha256::new(), Sha512::new());
-        let (mut reader, mut buffer) = (self.image.reader(), vec![0; 1 << 20]);
+        let (mut reader, mut buffer) = (self.file.reader(), vec![0; 1 << 20]);
         loop {
             let count =
                 reader.read(&mut buffer).map_err(|source| MediumError::Io { path: self.path.clone(), source })?;
@@ -228,8 +358,20 @@ impl Medium {
         None
     }
 
-    /// The bytes of a file, in the volume or in an EFI image.
+    /// The bytes of a file, in the volume, in an EFI image or in an ext4 file system.
     fn bytes(&self, path: &str) -> Result<Bytes, MediumError> {
+        self.bytes_within(path, u64::MAX)
+    }
+
+    /// The same, of which no more is read than the limit where it has to be read at once.
+    fn bytes_within(&self, path: &str, limit: u64) -> Result<Bytes, MediumError> {
+        if let Some((ext4, inner)) = self.in_ext4(path) {
+            return match ext4.size(inner).and_then(|size| size.map(|_| ext4.read(inner, limit)).transpose()) {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => Err(self.missing(path)),
+                Err(fault) => Err(self.broken(path, fault)),
+            };
+        }
         if let Some(node) = self.node(path) {
             return self.content(node).map_err(|fault| self.broken(path, fault));
         }
@@ -249,6 +391,8 @@ impl Medium {
             (Kind::Link(to), _) => Err(Fault::bad(format!("it is a link to {to}, which leads nowhere"))),
             (Kind::Special, _) => Err(Fault::bad("it is a device, a socket or a pipe")),
             (Kind::File, Some(why)) => Err(Fault::bad(why)),
+            // The members of an OVA lie in the file; what is in its disk has no names of its own here.
+            (Kind::File, None) if self.form == Form::Ova => self.file.parts(&node.pieces),
             (Kind::File, None) => self.image.parts(&node.pieces),
         }
     }
@@ -266,6 +410,7 @@ impl Medium {
         match fault {
             Fault::Short { end, has } => MediumError::CutOff { path, what, end, has },
             Fault::Bad(why) => MediumError::Broken { path, what, why },
+            Fault::Unread { what, next } => MediumError::Unread { path, what, next },
             Fault::Io(source) => MediumError::Io { path, source },
         }
     }

@@ -5,9 +5,12 @@ use super::damage::Damage;
 use super::eltorito::{self, BootEntry, Platform};
 use super::error::{Fault, MediumError};
 use super::fat::Fat;
+use super::format::{self, Format};
 use super::partition::{self, Partition};
-use super::tree::{self, Node};
-use super::{EfiImage, Medium, volume};
+use super::qcow2::Qcow2;
+use super::tree::{self, Names, Node};
+use super::volume::{self, Volume};
+use super::{EfiImage, Form, Medium, disk, ova};
 use camino::Utf8Path;
 use std::collections::HashMap;
 
@@ -15,13 +18,33 @@ use std::collections::HashMap;
 const MOST_EFI_IMAGES: usize = 8;
 
 /// Read the structure of an image.
-pub(super) fn medium(path: &Utf8Path, image: Bytes) -> Result<Medium, MediumError> {
-    let fatal = |fault| match fault {
-        Fault::Io(source) => MediumError::Io { path: path.to_owned(), source },
-        other => MediumError::NotIso { path: path.to_owned(), why: other.to_string() },
+pub(super) fn medium(path: &Utf8Path, file: Bytes) -> Result<Medium, MediumError> {
+    let opened = match format::of(&file) {
+        Ok(Format::Iso) => iso(path, file),
+        Ok(Format::Raw) => disk(path, Form::Raw, file.clone(), file),
+        Ok(Format::Qcow2) => Qcow2::open(file.clone())
+            .and_then(|disk| self::disk(path, Form::Qcow2, file, Bytes::unpacked(Box::new(disk)))),
+        Ok(Format::Tar) => ova(path, file),
+        Ok(Format::Efi) => Err(Fault::Unread { what: "an EFI program".into(), next: UKI.into() }),
+        Ok(Format::Unread(what, next)) => Err(Fault::Unread { what: what.into(), next: next.into() }),
+        Ok(Format::Other(what, next)) => {
+            let (what, next) = (what.into(), next.into());
+            return Err(MediumError::NoImage { path: path.to_owned(), what, next });
+        }
+        Err(fault) => Err(fault),
     };
-    let volume = volume::read(&image).map_err(fatal)?;
-    let tree = tree::read(&image, &volume).map_err(fatal)?;
+    opened.map_err(|fault| match fault {
+        Fault::Io(source) => MediumError::Io { path: path.to_owned(), source },
+        Fault::Unread { what, next } => MediumError::Unread { path: path.to_owned(), what, next },
+        other => MediumError::Broken { path: path.to_owned(), what: "the image".into(), why: other.to_string() },
+    })
+}
+
+const UKI: &str = "name a disk image with it in an EFI partition";
+
+fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
+    let volume = volume::read(&image)?;
+    let tree = tree::read(&image, &volume)?;
     let mut damage = Vec::new();
     if volume.size > image.len() {
         damage.push(Damage::Short { says: volume.size, has: image.len() });
@@ -35,6 +58,8 @@ pub(super) fn medium(path: &Utf8Path, image: Bytes) -> Result<Medium, MediumErro
     let efi = efi_images(&image, &boot, &partitions, &tree.nodes, &mut damage);
     Ok(Medium {
         path: path.to_owned(),
+        form: Form::Iso,
+        file: image.clone(),
         image,
         volume,
         names: tree.names,
@@ -42,8 +67,71 @@ pub(super) fn medium(path: &Utf8Path, image: Bytes) -> Result<Medium, MediumErro
         boot,
         partitions,
         efi,
+        ext4: Vec::new(),
+        volumes: Vec::new(),
         damage,
+        unread: Vec::new(),
     })
+}
+
+/// A disk, in the file as it is or in a format of its own.
+fn disk(path: &Utf8Path, form: Form, file: Bytes, image: Bytes) -> Result<Medium, Fault> {
+    let disk = disk::read(&image)?;
+    let says = partition::disk_size(&image, &disk.partitions);
+    let short = (says > image.len()).then(|| Damage::Short { says, has: image.len() });
+    Ok(Medium {
+        path: path.to_owned(),
+        form,
+        file,
+        volume: Volume::nameless(says.max(image.len())),
+        image,
+        names: Names::Plain,
+        nodes: Vec::new(),
+        boot: Vec::new(),
+        partitions: disk.partitions,
+        efi: disk.fats,
+        ext4: disk.ext4,
+        volumes: disk.volumes,
+        damage: short.into_iter().chain(disk.damage).collect(),
+        unread: Vec::new(),
+    })
+}
+
+/// An archive: an OVA if there is a description in it. Its disk is looked into if it is one that is read here.
+fn ova(path: &Utf8Path, file: Bytes) -> Result<Medium, Fault> {
+    let nodes = ova::members(&file)?;
+    if ova::ends(&nodes, &[".ovf"]).is_none() {
+        return Err(Fault::Unread {
+            what: "a tar archive without an OVF description".into(),
+            next: "unpack it first".into(),
+        });
+    }
+    let damage: Vec<_> = nodes.iter().filter_map(|node| cut_off(node, file.len())).collect();
+    let (inside, unread) = match ova::ends(&nodes, &[".vmdk", ".qcow2", ".img", ".raw", ".vhd", ".vhdx"]) {
+        None => (None, vec!["its archive holds no disk".to_owned()]),
+        Some(node) => match file.parts(&node.pieces).and_then(|bytes| disk_inside(path, bytes)) {
+            Ok(medium) => (Some(medium), Vec::new()),
+            Err(Fault::Io(error)) => return Err(Fault::Io(error)),
+            Err(fault) => (None, vec![format!("its disk, {}: {fault}", node.file.path)]),
+        },
+    };
+    let medium = match inside {
+        Some(medium) => medium,
+        None => disk(path, Form::Ova, file.clone(), file.part(0, 0)?)?,
+    };
+    let damage = damage.into_iter().chain(medium.damage).collect();
+    Ok(Medium { form: Form::Ova, file, nodes, damage, unread, ..medium })
+}
+
+fn disk_inside(path: &Utf8Path, bytes: Bytes) -> Result<Medium, Fault> {
+    match format::of(&bytes)? {
+        Format::Raw => disk(path, Form::Ova, bytes.clone(), bytes),
+        Format::Qcow2 => disk(path, Form::Ova, bytes.clone(), Bytes::unpacked(Box::new(Qcow2::open(bytes)?))),
+        Format::Unread(what, next) | Format::Other(what, next) => {
+            Err(Fault::Unread { what: what.into(), next: next.into() })
+        }
+        Format::Iso | Format::Tar | Format::Efi => Err(Fault::bad("it is no disk")),
+    }
 }
 
 fn catalogue(image: &Bytes, sector: Option<u64>) -> Result<Vec<BootEntry>, Fault> {

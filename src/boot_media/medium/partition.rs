@@ -1,6 +1,7 @@
-//! The partitions of a hybrid image: what firmware sees when the image lies on a disk or a USB stick.
+//! The partitions of a disk, or of a hybrid image: what firmware sees when that lies on a disk or a USB stick.
 //!
-//! Format: UEFI specification 2.10, chapter 5. Sectors have 512 bytes here, whatever the volume's have.
+//! Format: UEFI specification 2.10, chapter 5; logical partitions as Linux's block/partitions/msdos.c follows them. Sectors
+//! have 512 bytes here, whatever the volume's have.
 
 use super::bytes::{Bytes, u16_le, u32_le, u64_le};
 use super::error::Fault;
@@ -12,6 +13,11 @@ const MBR_EFI: u8 = 0xef;
 /// An EFI system partition in a GPT, C12A7328-F81F-11D2-BA4B-00A0C93EC93B, as it lies on disk.
 const GPT_EFI: [u8; 16] =
     [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
+
+/// An extended partition, which holds logical ones: for CHS, for LBA, and Linux's own.
+const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+/// Logical partitions that are followed; Linux names 60 at most.
+const MOST_LOGICAL: usize = 60;
 
 /// The table that a partition is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,10 @@ pub struct Partition {
     pub start: u64,
     /// Its size, bytes.
     pub bytes: u64,
+    /// Its identifier as udev and the kernel write it (`PARTUUID=`), if the table gives it one.
+    pub uuid: Option<String>,
+    /// Its name (`PARTLABEL=`; GPT only), if it has one.
+    pub label: Option<String>,
 }
 
 /// Read the tables; none is an empty list.
@@ -53,22 +63,72 @@ pub(super) fn read(image: &Bytes) -> Result<Vec<Partition>, Fault> {
 
 fn mbr(image: &Bytes) -> Result<Vec<Partition>, Fault> {
     let sector = image.take(0, SECTOR as usize)?;
+    let signature = u32_le(&sector, 440);
+    let uuid = |number: usize| (signature != 0).then(|| format!("{signature:08x}-{number:02x}"));
+    let mut found = Vec::new();
+    for (entry, number) in entries(&sector) {
+        let partition = Partition {
+            table: Table::Mbr,
+            number,
+            kind: format!("0x{:02x}", entry[4]),
+            efi: entry[4] == MBR_EFI,
+            active: entry[0] == 0x80,
+            start: u64::from(u32_le(entry, 8)) * SECTOR,
+            bytes: u64::from(u32_le(entry, 12)) * SECTOR,
+            uuid: uuid(number),
+            label: None,
+        };
+        found.push(partition);
+    }
+    if let Some(extended) = found.iter().find(|one| EXTENDED.iter().any(|kind| one.kind == format!("0x{kind:02x}"))) {
+        let logical = logical(image, extended.start, uuid)?;
+        found.extend(logical);
+    }
+    Ok(found)
+}
+
+/// The entries of a master boot record, or of the record before a logical partition, with their numbers.
+fn entries(sector: &[u8]) -> Vec<(&[u8], usize)> {
     if sector[510..] != [0x55, 0xaa] {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let entries = sector[446..510].chunks_exact(16).zip(1..);
     // Boot code without a table has anything here; an entry is marked active or not, and nothing else.
-    let real = entries.filter(|(entry, _)| matches!(entry[0], 0 | 0x80) && entry[4] != 0 && u32_le(entry, 12) != 0);
-    let partition = |(entry, number): (&[u8], usize)| Partition {
-        table: Table::Mbr,
-        number,
-        kind: format!("0x{:02x}", entry[4]),
-        efi: entry[4] == MBR_EFI,
-        active: entry[0] == 0x80,
-        start: u64::from(u32_le(entry, 8)) * SECTOR,
-        bytes: u64::from(u32_le(entry, 12)) * SECTOR,
-    };
-    Ok(real.map(partition).collect())
+    entries.filter(|(entry, _)| matches!(entry[0], 0 | 0x80) && entry[4] != 0 && u32_le(entry, 12) != 0).collect()
+}
+
+/// The logical partitions: each has a record before it, with itself from there and the next record from the first one.
+fn logical(image: &Bytes, extended: u64, uuid: impl Fn(usize) -> Option<String>) -> Result<Vec<Partition>, Fault> {
+    let (mut found, mut at) = (Vec::new(), extended);
+    for number in 5..5 + MOST_LOGICAL {
+        let sector = match image.take(at, SECTOR as usize) {
+            Ok(sector) => sector,
+            Err(Fault::Short { .. }) => {
+                return Err(Fault::bad(format!("logical partition {number} lies beyond the end")));
+            }
+            Err(other) => return Err(other),
+        };
+        let (next, own): (Vec<_>, Vec<_>) =
+            entries(&sector).into_iter().map(|(entry, _)| entry).partition(|entry| EXTENDED.contains(&entry[4]));
+        if let Some(entry) = own.first() {
+            found.push(Partition {
+                table: Table::Mbr,
+                number,
+                kind: format!("0x{:02x}", entry[4]),
+                efi: entry[4] == MBR_EFI,
+                active: entry[0] == 0x80,
+                start: at.saturating_add(u64::from(u32_le(entry, 8)) * SECTOR),
+                bytes: u64::from(u32_le(entry, 12)) * SECTOR,
+                uuid: uuid(number),
+                label: None,
+            });
+        }
+        match next.first() {
+            Some(entry) => at = extended.saturating_add(u64::from(u32_le(entry, 8)) * SECTOR),
+            None => return Ok(found),
+        }
+    }
+    Err(Fault::bad(format!("more than {MOST_LOGICAL} logical partitions, or a circle of them")))
 }
 
 fn gpt(image: &Bytes) -> Result<Vec<Partition>, Fault> {
@@ -92,9 +152,28 @@ fn gpt(image: &Bytes) -> Result<Vec<Partition>, Fault> {
             active: false,
             start: first.saturating_mul(SECTOR),
             bytes: (last.saturating_add(1).saturating_sub(first)).saturating_mul(SECTOR),
+            uuid: Some(guid(&entry[16..]).to_ascii_lowercase()),
+            label: label(&entry[56..128]),
         }
     };
     Ok(entries.map(partition).collect())
+}
+
+/// The name of a partition, in UTF-16.
+fn label(bytes: &[u8]) -> Option<String> {
+    let units = bytes.chunks_exact(2).map(|unit| u16_le(unit, 0)).take_while(|unit| *unit != 0);
+    let name: String = char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// How long the disk must be for its table, bytes: where the GPT's copy ends, or else the last partition.
+pub(super) fn disk_size(image: &Bytes, partitions: &[Partition]) -> u64 {
+    let header = image.take(SECTOR, SECTOR as usize).unwrap_or_default();
+    let copy = header.starts_with(b"EFI PART").then(|| u64_le(&header, 32).saturating_add(1).saturating_mul(SECTOR));
+    // A protective entry covers the whole disk, or as much of it as an MBR can say.
+    let real = partitions.iter().filter(|one| one.kind != "0xee");
+    let last = real.map(|one| one.start.saturating_add(one.bytes)).max().unwrap_or(0);
+    copy.unwrap_or(0).max(last)
 }
 
 /// A GUID as it is written; the first three groups lie little-endian on disk.

@@ -39,6 +39,14 @@ pub(super) struct Volume {
     pub(super) catalogue: Option<u64>,
 }
 
+impl Volume {
+    /// What stands for the volume where there is none: a disk.
+    pub(super) fn nameless(size: u64) -> Self {
+        let root = Extent { block: 0, len: 0 };
+        Self { id: String::new(), block: SECTOR, size, root, joliet: None, catalogue: None }
+    }
+}
+
 /// Read the descriptors.
 pub(super) fn read(image: &Bytes) -> Result<Volume, Fault> {
     let (mut primary, mut joliet, mut catalogue) = (None, None, None);
@@ -66,7 +74,7 @@ pub(super) fn read(image: &Bytes) -> Result<Volume, Fault> {
             _ => {}
         }
     }
-    let Some(primary) = primary else { return Err(Fault::bad(instead(image))) };
+    let Some(primary) = primary else { return Err(Fault::bad("it has no primary volume descriptor")) };
     let block = u64::from(u16_le(&primary, 128));
     if ![512, 1024, 2048].contains(&block) {
         return Err(Fault::bad(format!("its blocks have {block} bytes; 512, 1024 and 2048 are possible")));
@@ -84,21 +92,4 @@ fn root(sector: &[u8]) -> Extent {
 /// A text field: filled up with spaces, or with zeros by careless writers.
 fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(field).trim_end_matches([' ', '\0']).to_owned()
-}
-
-/// What there is in the place of a primary volume descriptor.
-fn instead(image: &Bytes) -> String {
-    let head = image.take(0, 8).unwrap_or_default();
-    let sector = image.take(FIRST * SECTOR, 8).unwrap_or_default();
-    let other = match (head.as_slice(), sector.as_slice()) {
-        ([b'Q', b'F', b'I', 0xfb, ..], _) => "it is a qcow2 disk image",
-        ([0xfd, b'7', b'z', b'X', b'Z', ..], _) => "it is compressed with xz",
-        ([0x28, 0xb5, 0x2f, 0xfd, ..], _) => "it is compressed with zstd",
-        ([0x1f, 0x8b, ..], _) => "it is compressed with gzip",
-        ([b'<', b'h' | b'!' | b'H', ..], _) => "it is an HTML page",
-        (_, [_, b'B', b'E', b'A', b'0', b'1', ..]) => "it has UDF only",
-        (_, [0, 0, 0, 0, 0, 0, 0, 0]) => "its first descriptor is all zeros",
-        _ => "it has no primary volume descriptor at byte 32768",
-    };
-    other.to_owned()
 }

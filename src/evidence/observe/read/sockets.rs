@@ -73,7 +73,7 @@ fn socket(line: &str, ephemeral: &Ephemeral) -> Option<(String, BTreeSet<String>
     if names.contains("systemd") {
         names = ["systemd".to_owned()].into();
     }
-    let random = port.parse().is_ok_and(|port| ephemeral.ports.contains(&port));
+    let random = port.parse::<u16>().is_ok_and(|port| ephemeral.ports.contains(&port));
     // A program that sends datagrams waits on such a port for the answer.
     if random && *protocol == "udp" && !names.is_empty() && ephemeral.waits(at, &names) {
         return None;
