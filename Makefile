@@ -92,7 +92,7 @@ fuzz:
 	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --target x86_64-unknown-linux-gnu
 	@mkdir -p fuzz/artifacts
 	@for kind in $(KINDS); do mkdir -p fuzz/found/$$kind; echo "== $$kind, $(FUZZ_SECONDS) s"; \
-	  case $$kind in lease|qmp|control|sums|nbd|visible) longest=512 ;; observe) longest=16384 ;; *) longest=4096 ;; esac; \
+	  case $$kind in lease|qmp|control|sums|nbd|visible) longest=512 ;; observe|disk) longest=16384 ;; *) longest=4096 ;; esac; \
 	  fuzz/target/x86_64-unknown-linux-gnu/debug/$$kind -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    -max_len=$$longest -timeout=10 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=fuzz/artifacts/$$kind- \
 	    fuzz/found/$$kind fuzz/corpus/$$kind || exit 1; done

@@ -15,7 +15,7 @@ pub(super) fn wrong(conditions: &[Condition]) -> Vec<String> {
     let mut wrong = twice(conditions);
     let by_id: BTreeMap<_, _> = conditions.iter().map(|one| (&one.id, one)).collect();
     for condition in conditions {
-        wrong.extend(alone(condition).map(|what| format!("{}: {what}", condition.id)));
+        wrong.extend(alone_said(condition));
         for id in &condition.after {
             match by_id.get(id) {
                 None => wrong.push(format!("{}: after names {id}, and there is no such condition", condition.id)),
@@ -41,7 +41,12 @@ fn twice(conditions: &[Condition]) -> Vec<String> {
     twice.map(|(id, times)| format!("{times} conditions are called {id}")).collect()
 }
 
-/// The first that is wrong about one condition, whatever the others are.
+/// The first that is wrong about one condition, whatever the others are, with its name.
+pub(super) fn alone_said(condition: &Condition) -> Option<String> {
+    alone(condition).map(|what| format!("{}: {what}", condition.id))
+}
+
+/// The same without its name.
 fn alone(condition: &Condition) -> Option<String> {
     let (phase, of_probe) = (condition.phase, condition.probe.phase());
     if phase != of_probe {
@@ -52,6 +57,12 @@ fn alone(condition: &Condition) -> Option<String> {
     }
     if condition.limit.is_some_and(|limit| !(1..=LONGEST).contains(&limit)) {
         return Some(format!("limit is not between 1 and {LONGEST} seconds"));
+    }
+    if let Some((needed, what)) =
+        condition.probe.needs().filter(|(needed, _)| condition.limit().as_secs_f64() < *needed)
+    {
+        let limit = condition.limit().as_secs();
+        return Some(format!("limit is {limit} s, and {what} alone may take {needed} s"));
     }
     condition.probe.wrong().map(|what| format!("{}: {what}", condition.probe.name()))
 }

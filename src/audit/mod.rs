@@ -6,10 +6,13 @@
 //! looking is in rooms of its own: [`host`] tries things on this machine, [`image`] reads the image,
 //! and [`runtime`] has a command and a reading of its answer for each question to the booted guest.
 //!
-//! Fuzzed as `guest`, `medium`.
+//! Fuzzed as `guest`, `medium`, `audit_profile`.
 
+pub mod catalogue;
 pub mod check;
 pub mod condition;
+pub mod draft;
+mod form;
 pub mod host;
 pub mod image;
 pub mod outcome;

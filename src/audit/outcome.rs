@@ -1,6 +1,10 @@
 //! What came of an audit: a result for each condition, and the whole as `audit.json`.
 
 use super::condition::{Condition, Phase, Severity};
+use super::image::BootPath;
+use host::failure::{Exit, Failure};
+use host::ledger::Leak;
+use host::names::{ConditionId, HostName};
 use camino::Utf8PathBuf;
 use host::failure::{Exit, Failure};
 use host::ledger::Leak;
@@ -190,6 +194,9 @@ pub struct Audit {
     pub image: Option<Utf8PathBuf>,
     /// What the machine was made of, once there was one.
     pub machine: Option<String>,
+    /// What each firmware would boot of the image, where it was opened.
+    #[serde(default)]
+    pub boot_paths: Vec<BootPath>,
     /// How long all of it took.
     pub seconds: f64,
     /// The exit class; none until the audit has come to its end.
@@ -215,6 +222,7 @@ impl Audit {
             run,
             image: None,
             machine: None,
+            boot_paths: Vec::new(),
             seconds: 0.0,
             exit: None,
             conditions: Vec::new(),

@@ -3,7 +3,7 @@
 mod audit;
 mod choices;
 
-pub(crate) use audit::AuditArgs;
+pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, SecondArgs, ViaArgs};
 
 use crate::plan::options::Ttl;
@@ -235,9 +235,6 @@ pub(crate) enum Command {
     /// Check what must hold for a boot image to come up right: on this host, in the image, and booted from it
     #[command(after_help = audit::EXAMPLES)]
     Audit {
-        /// The audit's profile, `profiles/NAME.json` with "kind": "audit"
-        #[arg(value_name = "NAME")]
-        name: HostName,
         #[command(flatten)]
         what: AuditArgs,
     },
@@ -262,9 +259,9 @@ pub(crate) enum Command {
     },
     /// What is running
     Status,
-    /// Write the report.html of a run or an experiment again from its evidence, and print where it is
+    /// Write the report.html of a run, an experiment or an audit again from its evidence, and print where it is
     Report {
-        /// The folder of the run or the experiment; the newest run otherwise
+        /// The folder of the run, the experiment or the audit; the newest run otherwise
         run: Option<Utf8PathBuf>,
     },
     /// A shell or a command in the guest, with its exit code

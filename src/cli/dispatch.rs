@@ -77,7 +77,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Experiment { host, what, run } => {
             changing(&dirs()?, say, |ctx| experiment::run(ctx, &host, what, run, say))
         }
-        Command::Audit { name, what } => changing(&dirs()?, say, |ctx| audit::run(ctx, name, what, say)),
+        Command::Audit { what } => changing(&dirs()?, say, |ctx| audit::run(ctx, what, say)),
         Command::Prove { host, run, via, keep } => {
             changing(&dirs()?, say, |ctx| change::prove_case(ctx, &host, run, via, keep, say))
         }

@@ -66,7 +66,11 @@ fn only_repo(dirs: &Dirs) -> Option<Utf8PathBuf> {
 
 /// `report`.
 pub(super) fn report(dirs: &Dirs, run: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
-    let page = evidence::page::again(&run.unwrap_or_else(|| dirs.runs.join("latest")))?;
+    let folder = run.unwrap_or_else(|| dirs.runs.join("latest"));
+    let page = match folder.join(crate::jobs::audit::page::FILE).exists() {
+        true => crate::jobs::audit::page::again(&folder)?,
+        false => evidence::page::again(&folder)?,
+    };
     say.object(&serde_json::json!({"event": "report", "page": page}));
     say.result(page);
     Ok(0)

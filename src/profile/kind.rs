@@ -135,7 +135,7 @@ pub(crate) fn read(dirs: &Dirs, kind: Kind, name: &HostName) -> Result<(Utf8Path
 }
 
 /// The text of a profile of a kind, parsed; `path` is for messages.
-pub(crate) fn parse<T: DeserializeOwned>(kind: Kind, path: &Utf8Path, text: &str) -> Result<T, ProfileError> {
+pub(crate) fn parse<'t, T: Deserialize<'t>>(kind: Kind, path: &Utf8Path, text: &'t str) -> Result<T, ProfileError> {
     // One that cannot be parsed at all is told so below, with its place.
     if let Some(is) = Kind::of(text).ok().filter(|is| *is != kind) {
         return Err(ProfileError::Other { path: path.to_owned(), is, asked: kind });

@@ -3,6 +3,7 @@
 //! They are called with random bytes by the fuzz targets in `fuzz/`, and with `fuzz/corpus/` by an ordinary test. None
 //! may panic but for a property that does not hold.
 
+mod disk;
 mod drive;
 mod guest;
 
@@ -11,6 +12,7 @@ use boma_qemu::profile::Profile;
 use boot_media::medium::{Damage, Medium};
 use boot_media::seed::iso;
 use camino::Utf8Path;
+pub use disk::{audit_profile, disk};
 pub use drive::nbd;
 use evidence::attribution::name_tasks;
 use evidence::observe::{self, Diff};
@@ -33,7 +35,7 @@ use vm::qmp::lines::{self, Lines};
 pub type Holds = fn(&[u8]);
 
 /// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
-pub const KINDS: [(&str, Holds); 13] = [
+pub const KINDS: [(&str, Holds); 15] = [
     ("lease", lease),
     ("qmp", qmp),
     ("console", console),
@@ -42,6 +44,8 @@ pub const KINDS: [(&str, Holds); 13] = [
     ("sums", sums),
     ("control", control),
     ("medium", medium),
+    ("disk", disk),
+    ("audit_profile", audit_profile),
     ("nbd", nbd),
     ("observe", observe),
     ("guest", guest),

@@ -1,23 +1,33 @@
 //! `audit`.
 
+mod init;
 mod table;
 
-use super::args::AuditArgs;
+use super::args::{AuditArgs, AuditCommand};
 use super::dispatch::wait_on;
 use super::say::Say;
 use crate::audit::schedule::in_order;
 use crate::audit::scope::Scope;
-use crate::audit::{AuditProfile, Judged};
+use crate::audit::{AuditProfile, Judged, Phase};
+use host::failure::{Exit, Failure};
 use crate::jobs::audit::{Wanted, audit};
 use crate::jobs::{Context, guards};
-use boot_media::medium;
+use crate::medium;
+use host::names::{BadName, HostName};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use std::time::Duration;
 
 /// Run it, or list what it would look at.
-pub(super) fn run(ctx: Context<'_>, name: HostName, args: AuditArgs, say: &Say) -> Result<u8, Failure> {
+pub(super) fn run(ctx: Context<'_>, mut args: AuditArgs, say: &Say) -> Result<u8, Failure> {
+    match args.command.take() {
+        Some(AuditCommand::Init { image, name, output }) => return init::init(&ctx, &image, name, output, say),
+        Some(AuditCommand::Lint { profile }) => return lint(&ctx, &profile, say),
+        None => {}
+    }
+    // The command line asks for a name where no subcommand is given.
+    let name = args.name.take().ok_or_else(|| Failure::new(Exit::Usage, "no profile is named"))?;
     let wanted = wanted(&ctx, name, &args)?;
     if args.list {
         return Ok(list(&wanted, say));
@@ -39,6 +49,26 @@ pub(super) fn run(ctx: Context<'_>, name: HostName, args: AuditArgs, say: &Say) 
         ));
     }
     Ok(audit.code())
+}
+
+/// All that is wrong with a profile is an error; of one that can be used it is said what is in it.
+fn lint(ctx: &Context<'_>, profile: &Utf8Path, say: &Say) -> Result<u8, Failure> {
+    let is_file = profile.as_str().contains('/') || profile.extension() == Some("json");
+    let read = match is_file {
+        true => AuditProfile::load_file(profile)?,
+        false => {
+            let name =
+                profile.as_str().parse().map_err(|error: BadName| Failure::new(Exit::Usage, error.to_string()))?;
+            AuditProfile::load(ctx.dirs, &name)?
+        }
+    };
+    let count = |phase| read.conditions.iter().filter(|one| one.phase == phase).count();
+    let [host, image, runtime] = Phase::ALL.map(count);
+    say.object(
+        &serde_json::json!({"event": "lint", "profile": profile, "host": host, "image": image, "runtime": runtime}),
+    );
+    say.result(format!("{profile}: nothing is wrong; conditions: {host} host, {image} image, {runtime} runtime"));
+    Ok(0)
 }
 
 fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted, Failure> {

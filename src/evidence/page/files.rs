@@ -4,7 +4,10 @@ use crate::report::html::parts::FileLink;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// What tells most, in the order in which it is worth reading.
-const KNOWN: [(&str, &str); 10] = [
+const KNOWN: [(&str, &str); 13] = [
+    ("audit.json", "everything on this page, for programs"),
+    ("report.md", "this page as text, for reviews"),
+    ("build.log", "what the build of the image said"),
     ("experiment.json", "everything on this page, for programs"),
     ("result.json", "everything on this page, for programs"),
     ("ansible.log", "every ansible-playbook command line and all of its output"),
@@ -12,21 +15,28 @@ const KNOWN: [(&str, &str); 10] = [
     ("events.ndjson", "what the monitor saw, with times: QMP events, boots, console rules"),
     ("net/nft.txt", "the filter around the guest, with its counters"),
     ("net/dnsmasq.log", "leases, and every name that was asked for"),
-    ("junit.xml", "phases, checks and leaks for a CI system"),
+    ("junit.xml", "what was checked and came of it, for a CI system"),
     ("qemu-argv.txt", "how QEMU was started"),
     ("started", "when this run began, and by which command"),
 ];
 
 /// All files of a run's folder but the page itself. An experiment in it has a page of its own, which stands for it.
-pub(super) fn all(folder: &Utf8Path) -> Vec<FileLink> {
+pub fn all(folder: &Utf8Path) -> Vec<FileLink> {
     let mut found = Vec::new();
     walk(folder, folder, &mut found);
     // It is written after the page, so that it is not there yet; the size of an earlier stage's would soon be wrong.
     links(folder, found, Some("result.json"))
 }
 
+/// All files of an audit's folder but the page itself; `audit.json` is written after it.
+pub fn of_audit(folder: &Utf8Path) -> Vec<FileLink> {
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    links(folder, found, Some("audit.json"))
+}
+
 /// The files of an experiment's folder; those of each run are a link away.
-pub(super) fn of_experiment(folder: &Utf8Path) -> Vec<FileLink> {
+pub fn of_experiment(folder: &Utf8Path) -> Vec<FileLink> {
     let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let names = files.map(|entry| Utf8PathBuf::from(entry.file_name()));
@@ -72,7 +82,7 @@ fn walk(root: &Utf8Path, folder: &Utf8Path, found: &mut Vec<Utf8PathBuf>) {
 }
 
 /// The command that the run was begun with.
-pub(super) fn command(folder: &Utf8Path) -> Option<String> {
+pub fn command(folder: &Utf8Path) -> Option<String> {
     let started = std::fs::read_to_string(folder.join("started")).ok()?;
     started.lines().nth(1).map(str::to_owned)
 }

@@ -7,7 +7,7 @@
 pub(crate) mod cases;
 mod console;
 pub mod experiment;
-mod files;
+pub mod files;
 mod passes;
 mod verdict;
 
@@ -33,20 +33,23 @@ const SLOWEST: usize = 12;
 
 /// Write the page of a run or of an experiment again from its evidence; where it is.
 pub fn again(folder: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
-    let (of_run, of_experiment) = (folder.join("result.json"), folder.join("experiment.json"));
-    let text = match of_experiment.exists() {
-        true => html::experiment(&experiment::of(&read::<Experiment>(&of_experiment)?, folder)),
-        false => html::cycle(&of(&read::<Record>(&of_run)?, folder)),
+    let file = |name: &str| folder.join(name);
+    let text = if file("experiment.json").exists() {
+        html::experiment(&experiment::of(&read::<Experiment>(&file("experiment.json"))?, folder))
+    } else {
+        html::cycle(&of(&read::<Record>(&file("result.json"))?, folder))
     };
     RunFolder::open(folder).write(PAGE, text)?;
     Ok(folder.join(PAGE))
 }
 
-fn read<T: DeserializeOwned>(file: &Utf8Path) -> Result<T, Failure> {
+/// A result as it was written into a run's folder.
+pub fn read<T: DeserializeOwned>(file: &Utf8Path) -> Result<T, Failure> {
     let bad = |why: String| Failure::new(Exit::Usage, format!("{file} is no result of a run: {why}"));
     let text = std::fs::read(file).map_err(|e| {
-        bad(e.to_string())
-            .next("name the folder of a run that has ended (`result.json` is its last file) or of an experiment")
+        bad(e.to_string()).next(
+            "name the folder of a run that has ended (`result.json` is its last file), of an experiment or of an audit",
+        )
     })?;
     serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))
 }

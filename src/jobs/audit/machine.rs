@@ -85,7 +85,7 @@ impl<'a> Machine<'a> {
     /// What it was made of, once it was.
     pub(super) fn described(&self) -> Option<String> {
         let State::On(on) = &self.state else { return None };
-        let (machine, boot) = (&on.booted.machine, &self.wanted.profile.machine);
+        let (machine, boot) = (&on.booted.machine, self.wanted.profile.machine.as_ref()?);
         let firmware = format!("{:?}", boot.firmware).to_uppercase();
         let net = format!("{:?}", boot.net).to_lowercase();
         Some(format!(
@@ -113,9 +113,12 @@ impl<'a> Machine<'a> {
 
     async fn switch_on(&self, image: &Utf8Path) -> Result<On, Failure> {
         let profile = &self.wanted.profile;
-        let mut boot = profile.machine.clone();
+        // A profile with conditions that boot has both, or it is refused.
+        let missing = |key: &str| Failure::new(Exit::Usage, format!("the profile has no `{key}`"));
+        let mut boot = profile.machine.clone().ok_or_else(|| missing("machine"))?;
         boot.iso = Some(image.to_owned());
-        let dialect = Dialect::named(&profile.guest.dialect).map_err(|why| Failure::new(Exit::Usage, why))?;
+        let guest = profile.guest.as_ref().ok_or_else(|| missing("guest"))?;
+        let dialect = Dialect::named(&guest.dialect).map_err(|why| Failure::new(Exit::Usage, why))?;
         let booted = boot_media(
             &self.ctx,
             &media::Wanted {
@@ -131,7 +134,7 @@ impl<'a> Machine<'a> {
         let begun = Instant::now();
         let blank = blank(&booted).await;
         let serial = Serial::over(&booted.vm).await?;
-        let who = Credentials { password: profile.guest.password.clone(), ..Credentials::user(&profile.guest.user) };
+        let who = Credentials { password: guest.password.clone(), ..Credentials::user(&guest.user) };
         Ok(On { booted, begun, serial, who, dialect, shell: Shell::None, blank })
     }
 

@@ -1,6 +1,8 @@
 //! The audit of a boot image: its conditions, one after the other, on this host, on the image and on a machine that is
 //! booted from it. What was seen is kept, whatever happens; the machine is removed, unless it is to be kept.
 
+mod aside;
+pub mod page;
 mod machine;
 mod markdown;
 #[cfg(test)]
@@ -12,6 +14,11 @@ use crate::audit::outcome::{Audit, Judged, MOST_TEXT, Outcome};
 use crate::audit::schedule::{self, Told};
 use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Condition, Phase};
+use host::failure::{Exit, Failure};
+use host::names::HostName;
+use evidence::report::junit::{self, Case};
+use evidence::report::{RunFolder, html};
+use host::visible;
 use camino::Utf8PathBuf;
 use evidence::report::RunFolder;
 use evidence::report::junit::{self, Case};
@@ -60,11 +67,15 @@ pub async fn audit(
                 Told::Begins(condition) => ctx.progress.begin(condition.id.as_str()),
                 Told::Ended(judged, _) => ended(&ctx, &folder, judged, &mut told),
             });
-        tokio::time::timeout(wanted.limit, all).await.map_err(|_| too_slow(wanted))
+        tokio::time::timeout(wanted.limit, all).await.map_err(|_| too_slow(wanted))?;
+        Ok(world.boot_paths().await)
     });
-    if let Err(failure) = done.await {
-        leave_out_the_rest(&mut audit, wanted, &failure);
-        audit.fail(failure);
+    match done.await {
+        Ok(paths) => audit.boot_paths = paths,
+        Err(failure) => {
+            leave_out_the_rest(&mut audit, wanted, &failure);
+            audit.fail(failure);
+        }
     }
     audit.image = world.image();
     audit.machine = world.machine();
@@ -141,12 +152,13 @@ pub fn verdict(audit: &Audit) -> String {
     }
 }
 
-/// Write `junit.xml`, `report.md` and, last of all, `audit.json`.
+/// Write `junit.xml`, `report.md`, `report.html` and, last of all, `audit.json`.
 fn publish(audit: &Audit, folder: &RunFolder) -> Result<(), Failure> {
     let cases: Vec<_> = audit.conditions.iter().map(case).chain(audit.leaks.iter().map(leak)).collect();
     folder
         .write("junit.xml", junit::text(&format!("boma-qemu audit {}", audit.profile), &cases).unwrap_or_default())?;
     folder.write("report.md", visible::block(&markdown::text(audit)).as_ref())?;
+    folder.write(evidence::page::PAGE, html::audit(&page::of(audit, folder.path())))?;
     // Plain data with string keys: serialising it cannot fail.
     Ok(folder.write("audit.json", visible::json_pretty(audit).unwrap_or_default())?)
 }

@@ -2,10 +2,11 @@
 //! condition asks for it.
 
 use super::Wanted;
+use super::aside::Aside;
 use super::machine::{Ended, Machine};
 use crate::audit::condition::{Condition, Phase};
 use crate::audit::host::{self, Site, User};
-use crate::audit::image::{self, Image};
+use crate::audit::image::BootPath;
 use crate::audit::outcome::Seen;
 use crate::audit::schedule::World;
 use crate::jobs::Context;
@@ -18,8 +19,10 @@ use evidence::report::RunFolder;
 pub(super) struct Real<'a> {
     ctx: Context<'a>,
     site: Site,
-    image: Image,
+    image: Aside,
     machine: Machine<'a>,
+    /// Why the image is not booted, once that was looked at.
+    unbootable: Option<Option<String>>,
 }
 
 impl<'a> Real<'a> {
@@ -35,13 +38,18 @@ impl<'a> Real<'a> {
             image: wanted.image.clone(),
             evidence: folder.path().to_owned(),
         };
-        let image = Image::named(wanted.image.clone());
-        Ok(Self { ctx, site, image, machine: Machine::new(ctx, wanted, folder.clone()) })
+        let image = Aside::of(wanted.image.clone(), wanted.profile.pxe_set(ctx.dirs));
+        Ok(Self { ctx, site, image, machine: Machine::new(ctx, wanted, folder.clone()), unbootable: None })
     }
 
     /// The image, if it is one.
     pub(super) fn image(&mut self) -> Option<Utf8PathBuf> {
-        self.image.path().ok().map(ToOwned::to_owned)
+        self.image.path().ok()
+    }
+
+    /// What each firmware would boot of it.
+    pub(super) async fn boot_paths(&mut self) -> Vec<BootPath> {
+        self.image.boot_paths().await
     }
 
     /// What the machine was made of, if there was one.
@@ -55,6 +63,16 @@ impl<'a> Real<'a> {
     }
 }
 
+impl Real<'_> {
+    /// Why the image is not booted at all; it is looked at once.
+    async fn unbootable(&mut self) -> Option<String> {
+        if self.unbootable.is_none() {
+            self.unbootable = Some(self.image.unbootable().await);
+        }
+        self.unbootable.clone().flatten()
+    }
+}
+
 impl World for Real<'_> {
     async fn look(&mut self, condition: &Condition) -> Seen {
         match condition.phase {
@@ -62,12 +80,12 @@ impl World for Real<'_> {
                 let progress = self.ctx.progress;
                 host::look(&self.site, condition, &mut |line| progress.output(line)).await
             }
-            Phase::Image => image::look(&mut self.image, condition),
+            Phase::Image => self.image.look(condition).await,
             Phase::Runtime => match self.image.path() {
-                Ok(image) => {
-                    let image = image.to_owned();
-                    self.machine.look(condition, &image).await
-                }
+                Ok(image) => match self.unbootable().await {
+                    None => self.machine.look(condition, &image).await,
+                    Some(why) => Seen::unknown(why),
+                },
                 Err(why) => Seen::unknown(why),
             },
         }

@@ -4,6 +4,7 @@
 //! A page asks nothing of a network and runs no script. Whatever came from the guest is escaped where it
 //! is written (maud does it) and made visible as a whole at the end ([`text::visible`]).
 
+pub mod audit;
 mod checks;
 pub mod cycle;
 pub mod experiment;
@@ -13,6 +14,7 @@ pub mod parts;
 mod scale;
 mod text;
 
+pub use audit::AuditPage;
 pub use cycle::CyclePage;
 pub use experiment::ExperimentPage;
 
@@ -28,6 +30,11 @@ pub fn cycle(page: &CyclePage) -> String {
 /// The page of an experiment.
 pub fn experiment(page: &ExperimentPage) -> String {
     document(&format!("experiment {} · boma-qemu", page.host), &experiment::body(page))
+}
+
+/// The page of an audit.
+pub fn audit(page: &AuditPage) -> String {
+    document(&format!("audit {} · boma-qemu", page.profile), &audit::body(page))
 }
 
 fn document(title: &str, body: &Markup) -> String {

@@ -1,4 +1,4 @@
-//! What both pages are made of: the verdict, facts, checks, state findings, links to evidence.
+//! What the pages are made of: the verdict, facts, checks, state findings, links to evidence.
 
 /// How a page ends up at a glance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
