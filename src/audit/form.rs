@@ -32,6 +32,11 @@ impl<'t> Form<'t> {
 
     /// The object that a value is, whose keys are known.
     pub(super) fn object(&mut self, raw: &'t RawValue, what: &str, known: &[&str]) -> Option<Object<'t>> {
+        self.object_of(raw, what, "field", known)
+    }
+
+    /// The same, with what its keys are called.
+    fn object_of(&mut self, raw: &'t RawValue, what: &str, noun: &str, known: &[&str]) -> Option<Object<'t>> {
         let mut members = match serde_json::from_str::<Members<'t>>(raw.get()) {
             Ok(Members(members)) => members,
             Err(_) => {
@@ -43,7 +48,7 @@ impl<'t> Form<'t> {
         let mut seen: Vec<String> = Vec::new();
         members.retain(|(key, value)| {
             let problem = match (known.contains(&key.as_str()), seen.contains(key)) {
-                (false, _) => Some(format!("{what}: unknown field `{key}`{}", meant(key, known))),
+                (false, _) => Some(format!("{what}: unknown {noun} `{key}`{}", meant(key, known))),
                 (true, true) => Some(format!("{what}: `{key}` is there twice")),
                 (true, false) => None,
             };
@@ -194,7 +199,7 @@ pub(super) fn condition<'t>(form: &mut Form<'t>, raw: &'t RawValue, number: usiz
 
 /// A probe: its name, and its fields below it.
 fn probe<'t>(form: &mut Form<'t>, raw: &'t RawValue, what: &str) -> Option<Probe> {
-    let object = form.object(raw, &format!("{what}: probe"), super::catalogue::probes())?;
+    let object = form.object_of(raw, what, "probe", super::catalogue::probes())?;
     let [(name, fields)] = object.members.as_slice() else {
         if object.members.len() > 1 {
             form.say(raw, format!("{what}: a condition has one probe"));

@@ -23,9 +23,12 @@ fn said(text: &str) -> String {
 fn a_typo_is_refused_where_it_stands() {
     let typo = with(&condition("a", "runtime", r#"{"unit-state": {"unit": "x", "expct": ["active"]}}"#, ""));
     let text = said(&typo);
-    assert!(text.contains("unknown field `expct`") && text.contains("line 3 column 103"), "{text}");
+    assert!(text.contains("line 3 column 97: a: unit-state: unknown field `expct`; did you mean `expect`?"), "{text}");
     let text = said(&with(&condition("a", "runtime", r#"{"unit-stat": {}}"#, "")));
-    assert!(text.contains("unknown variant `unit-stat`") && text.contains("line 3"), "{text}");
+    assert!(
+        text.contains("unknown probe `unit-stat`; did you mean `unit-state`?") && text.contains("line 3"),
+        "{text}"
+    );
     let text = said(&with(&condition("a", "host", r#"{"build": {}}"#, r#", "severty": "should""#)));
     assert!(text.contains("unknown field `severty`") && text.contains("line 3"), "{text}");
 }

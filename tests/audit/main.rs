@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
 mod host;
+mod image;
+mod lint;
 mod program;
 #[path = "../project/mod.rs"]
 mod project;
+mod stops;

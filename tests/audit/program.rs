@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 impl Project {
     /// A profile `own` with these conditions.
-    fn own(&self, conditions: Value, more: Value) {
+    pub(crate) fn own(&self, conditions: Value, more: Value) {
         let mut profile = json!({
             "kind": "audit", "guest": {"dialect": "debian", "user": "x"}, "machine": {"disks": []}, "conditions": conditions
         });
@@ -18,19 +18,49 @@ impl Project {
         std::fs::write(self.dir.join("profiles/own.json"), profile.to_string()).unwrap();
     }
 
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
+    pub(crate) fn run(&self, args: &[&str]) -> (i32, String, String) {
         let out = Command::from_std(self.command(args)).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
     }
 
-    fn audit(&self) -> Value {
+    pub(crate) fn audit(&self) -> Value {
         let text = std::fs::read(self.dir.join("runs/latest/audit.json")).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
 }
 
-fn condition(id: &str, phase: &str, probe: Value, after: &[&str]) -> Value {
+/// What an audit came to.
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    /// Both streams.
+    pub(crate) told: String,
+    /// Its `audit.json`; null where none was written.
+    pub(crate) audit: Value,
+}
+
+impl Run {
+    /// What came of each condition.
+    pub(crate) fn results(&self) -> Vec<&str> {
+        self.audit["conditions"].as_array().unwrap().iter().map(|one| one["result"].as_str().unwrap()).collect()
+    }
+
+    /// Why a condition failed.
+    pub(crate) fn cause(&self, number: usize) -> &str {
+        self.audit["conditions"][number]["cause"].as_str().unwrap_or_else(|| panic!("{number}: {}", self.told))
+    }
+}
+
+impl Project {
+    /// Run the program, and read what the newest audit came to.
+    pub(crate) fn audited(&self, args: &[&str]) -> Run {
+        let (code, out, err) = self.run(args);
+        let text = std::fs::read(self.dir.join("runs/latest/audit.json")).unwrap_or_default();
+        Run { code, told: out + &err, audit: serde_json::from_slice(&text).unwrap_or_default() }
+    }
+}
+
+pub(crate) fn condition(id: &str, phase: &str, probe: Value, after: &[&str]) -> Value {
     json!({"id": id, "phase": phase, "what": format!("{id} holds"), "hint": format!("mend {id}"), "probe": probe, "after": after})
 }
 
@@ -77,7 +107,7 @@ fn all_that_holds_is_exit_0_and_the_evidence_has_every_form() {
     assert_eq!(code, 0, "{out}");
     assert!(out.contains("PASSED: all that own must have holds") && !out.contains('\u{1b}'), "{out}");
     assert!(out.lines().take_while(|line| !line.contains("evidence")).all(|line| line.chars().count() <= 80), "{out}");
-    for file in ["started", "audit.json", "junit.xml", "report.md"] {
+    for file in ["started", "audit.json", "junit.xml", "report.md", "report.html"] {
         assert!(world.dir.join("runs/latest").join(file).exists(), "{file}");
     }
     assert_eq!(world.audit()["conditions"][1]["result"], "passed");

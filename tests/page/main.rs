@@ -84,3 +84,8 @@ fn fits_and_can_be_read(fixture: &str) {
 fn the_page_of_a_run_fits_a_telephone_can_be_read_and_loads_nothing() {
     fits_and_can_be_read("run");
 }
+
+#[test]
+fn the_page_of_an_audit_fits_a_telephone_can_be_read_and_loads_nothing() {
+    fits_and_can_be_read("audit");
+}

@@ -113,7 +113,7 @@ fn hidden(medium: &Medium, probe: &Probe, seen: Seen) -> Seen {
     let Some(why) = medium.unread().next() else { return seen };
     let open = match (probe, &seen.verdict) {
         (Probe::FilesPresent { .. } | Probe::SquashfsLists { .. }, Verdict::Fails(_)) => true,
-        (Probe::FilesAbsent { .. } | Probe::Whole {}, Verdict::Holds) => true,
+        (Probe::FilesAbsent { .. }, Verdict::Holds) => true,
         (Probe::LoaderArgs { .. }, Verdict::Fails(_)) => medium.loaders().entries.is_empty(),
         _ => false,
     };

@@ -1,14 +1,15 @@
 //! A disk: its partitions, and what lies in each. FAT and ext4 are read; of what is not, its name is kept, so that nobody takes
 //! what was not seen for what is not there.
 
-use super::EfiImage;
 use super::bytes::Bytes;
 use super::damage::Damage;
-use super::error::Fault;
+use super::eltorito::Platform;
+use super::error::{Fault, MediumError};
 use super::ext4::Ext4Volume;
 use super::fat::Fat;
 use super::partition::{self, Partition};
 use super::superblock::{self, Content, Found};
+use super::{EfiImage, Form, Medium};
 
 /// Partitions that are looked into.
 const MOST_VOLUMES: usize = 128;
@@ -126,5 +127,140 @@ impl Disk {
             }
         }
         self.volumes.push(volume);
+    }
+}
+
+impl Medium {
+    /// What lies on a disk, partition by partition; empty for an ISO.
+    pub fn volumes(&self) -> &[Volume] {
+        &self.volumes
+    }
+
+    /// What of the image is in a format that is not read here, a sentence each: nothing is known of what lies there.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        self.unread.iter().map(String::as_str).chain(self.volumes.iter().filter_map(|one| one.unread.as_deref()))
+    }
+
+    /// The files in a disk's ext4 file systems, each as `partition 2:/etc/fstab`.
+    ///
+    /// # Errors
+    /// [`MediumError::Broken`] if one of them cannot be read to its end.
+    pub fn ext4_files(&self) -> Result<Vec<String>, MediumError> {
+        let mut all = Vec::new();
+        for (name, ext4) in &self.ext4 {
+            let files = ext4.files().map_err(|fault| self.broken(name, fault))?;
+            all.extend(files.iter().filter(|file| !file.folder).map(|file| format!("{name}:{}", file.path)));
+        }
+        Ok(all)
+    }
+
+    /// Whether there is a regular file of this name, links followed, without reading it.
+    ///
+    /// # Errors
+    /// That its file system cannot be read.
+    pub fn has(&self, path: &str) -> Result<bool, MediumError> {
+        match self.in_ext4(path) {
+            Some((ext4, inner)) => Ok(ext4.size(inner).map_err(|fault| self.broken(path, fault))?.is_some()),
+            None => match self.bytes(path) {
+                Ok(_) => Ok(true),
+                Err(MediumError::Missing { .. }) => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// The ext4 file system that a path names, and the path in it.
+    pub(super) fn in_ext4<'p>(&self, path: &'p str) -> Option<(&Ext4Volume, &'p str)> {
+        self.ext4.iter().find_map(|(name, ext4)| Some((ext4, path.strip_prefix(name.as_str())?.strip_prefix(':')?)))
+    }
+
+    /// The members of an OVA that are not what its own list of checksums says. This reads all of them.
+    ///
+    /// # Errors
+    /// That the archive cannot be read.
+    pub fn wrong_members(&self) -> Result<Vec<Damage>, MediumError> {
+        match self.form {
+            Form::Ova => {
+                super::ova::wrong_sums(&self.file, &self.nodes).map_err(|fault| self.broken("the archive", fault))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Why this machine cannot boot it, if it is for another processor: its only EFI programs say so, and nothing is there for a BIOS.
+    pub fn foreign(&self) -> Option<String> {
+        let bios = self.boot.iter().any(|entry| entry.platform == Platform::Bios && entry.bootable);
+        let programs: Vec<_> = self.efi_files().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        let has = |name: &str| programs.iter().any(|path| path.ends_with(name));
+        let own = bios || has("/efi/boot/bootx64.efi") || has("/efi/boot/bootia32.efi");
+        let arm = has("/efi/boot/bootaa64.efi");
+        (arm && !own)
+            .then(|| "it is an arm64 image, and the machines here are x86-64: only its structure is audited".into())
+    }
+
+    /// Whether a BIOS finds something to start in the first sector.
+    pub fn has_boot_code(&self) -> bool {
+        let sector = self.image.take(0, 512).unwrap_or_default();
+        sector.ends_with(&[0x55, 0xaa]) && sector[..440].iter().any(|byte| *byte != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk of 64 KiB with an MBR, and in its only partition what is put there.
+    fn disk(at: usize, magic: &[u8]) -> Medium {
+        let mut bytes = vec![0; 64 << 10];
+        bytes[440..444].copy_from_slice(&[0x44, 0x33, 0x22, 0x11]);
+        bytes[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 8, 0, 0, 0, 120, 0, 0, 0]);
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+        bytes[4096 + at..4096 + at + magic.len()].copy_from_slice(magic);
+        Medium::of_memory("disk", bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_read_is_named_and_what_is_nothing_is_not() {
+        for (at, magic, content, unread) in [
+            (0, b"XFSB".as_slice(), Content::Xfs, true),
+            (0, b"LUKS\xba\xbe", Content::Luks, true),
+            (512, b"LABELONE", Content::Lvm, true),
+            (4096, b"\xfc\x4e\x2b\xa9", Content::Raid, true),
+            (4086, b"SWAPSPACE2", Content::Swap, false),
+            (0, b"", Content::Unknown, false),
+        ] {
+            let medium = disk(at, magic);
+            let [volume] = medium.volumes() else { panic!("{:?}", medium.volumes()) };
+            assert_eq!((volume.content, volume.part_uuid.as_deref()), (content, Some("11223344-01")));
+            assert_eq!(medium.unread().count() == 1, unread, "{content}");
+        }
+    }
+
+    #[test]
+    fn an_ext4_that_cannot_be_opened_is_damage_and_nothing_is_known_of_it() {
+        let medium = disk(1080, b"\x53\xef");
+        assert_eq!((medium.damage().len(), medium.unread().count()), (1, 1), "{:?}", medium.damage());
+    }
+
+    #[test]
+    fn logical_partitions_are_found_and_a_circle_of_them_ends() {
+        let mut bytes = vec![0; 64 << 10];
+        let mut record = |at: usize, entries: &[[u8; 3]]| {
+            for (n, [kind, start, len]) in entries.iter().enumerate() {
+                let entry = at + 446 + 16 * n;
+                (bytes[entry + 4], bytes[entry + 8], bytes[entry + 12]) = (*kind, *start, *len);
+            }
+            bytes[at + 510..at + 512].copy_from_slice(&[0x55, 0xaa]);
+        };
+        record(0, &[[5, 8, 100]]);
+        record(8 * 512, &[[0x83, 1, 4], [5, 10, 20]]);
+        record(18 * 512, &[[0xef, 2, 6]]);
+        let found = |bytes: &[u8]| partition::read(&Bytes::of_memory(bytes.to_vec()));
+        let told: Vec<_> = found(&bytes).unwrap().iter().map(|one| (one.number, one.start / 512, one.efi)).collect();
+        assert_eq!(told, [(1, 8, false), (5, 9, false), (6, 20, true)]);
+        // The second record leads back to the first.
+        let link = 18 * 512 + 446 + 16;
+        (bytes[link + 4], bytes[link + 12]) = (5, 20);
+        assert!(found(&bytes).unwrap_err().to_string().contains("circle"));
     }
 }

@@ -168,16 +168,6 @@ impl Medium {
         self.image.len()
     }
 
-    /// What lies on a disk, partition by partition; empty for an ISO.
-    pub fn volumes(&self) -> &[Volume] {
-        &self.volumes
-    }
-
-    /// What of the image is in a format that is not read here, a sentence each: nothing is known of what lies there.
-    pub fn unread(&self) -> impl Iterator<Item = &str> {
-        self.unread.iter().map(String::as_str).chain(self.volumes.iter().filter_map(|one| one.unread.as_deref()))
-    }
-
     /// The size that the volume says it has, bytes. A file may be longer: what follows is padding, or another partition.
     pub fn volume_size(&self) -> u64 {
         self.volume.size
@@ -203,23 +193,6 @@ impl Medium {
         &self.partitions
     }
 
-    /// Why this machine cannot boot it, if it is for another processor: its only EFI programs say so, and nothing is there for a BIOS.
-    pub fn foreign(&self) -> Option<String> {
-        let bios = self.boot.iter().any(|entry| entry.platform == Platform::Bios && entry.bootable);
-        let programs: Vec<_> = self.efi_files().map(|(name, _)| name.to_ascii_lowercase()).collect();
-        let has = |name: &str| programs.iter().any(|path| path.ends_with(name));
-        let own = bios || has("/efi/boot/bootx64.efi") || has("/efi/boot/bootia32.efi");
-        let arm = has("/efi/boot/bootaa64.efi");
-        (arm && !own)
-            .then(|| "it is an arm64 image, and the machines here are x86-64: only its structure is audited".into())
-    }
-
-    /// Whether a BIOS finds something to start in the first sector.
-    pub fn has_boot_code(&self) -> bool {
-        let sector = self.image.take(0, 512).unwrap_or_default();
-        sector.ends_with(&[0x55, 0xaa]) && sector[..440].iter().any(|byte| *byte != 0)
-    }
-
     /// What is wrong with the image.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
@@ -236,39 +209,6 @@ impl Medium {
         files
             .filter(|(_, file)| !file.folder)
             .map(|(image, file)| (format!("{}:{}", image.name, file.path), file.bytes))
-    }
-
-    /// The files in a disk's ext4 file systems, each as `partition 2:/etc/fstab`.
-    ///
-    /// # Errors
-    /// [`MediumError::Broken`] if one of them cannot be read to its end.
-    pub fn ext4_files(&self) -> Result<Vec<String>, MediumError> {
-        let mut all = Vec::new();
-        for (name, ext4) in &self.ext4 {
-            let files = ext4.files().map_err(|fault| self.broken(name, fault))?;
-            all.extend(files.iter().filter(|file| !file.folder).map(|file| format!("{name}:{}", file.path)));
-        }
-        Ok(all)
-    }
-
-    /// Whether there is a regular file of this name, links followed, without reading it.
-    ///
-    /// # Errors
-    /// That its file system cannot be read.
-    pub fn has(&self, path: &str) -> Result<bool, MediumError> {
-        match self.in_ext4(path) {
-            Some((ext4, inner)) => Ok(ext4.size(inner).map_err(|fault| self.broken(path, fault))?.is_some()),
-            None => match self.bytes(path) {
-                Ok(_) => Ok(true),
-                Err(MediumError::Missing { .. }) => Ok(false),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// The ext4 file system that a path names, and the path in it.
-    fn in_ext4<'p>(&self, path: &'p str) -> Option<(&Ext4Volume, &'p str)> {
-        self.ext4.iter().find_map(|(name, ext4)| Some((ext4, path.strip_prefix(name.as_str())?.strip_prefix(':')?)))
     }
 
     /// A file by its path, links followed; where no file has exactly this name, its case does not count.
@@ -308,17 +248,6 @@ impl Medium {
     /// The boot loaders' configurations, and the entries of all their menus.
     pub fn loaders(&self) -> Loaders {
         loader::read(self)
-    }
-
-    /// The members of an OVA that are not what its own list of checksums says. This reads all of them.
-    ///
-    /// # Errors
-    /// That the archive cannot be read.
-    pub fn wrong_members(&self) -> Result<Vec<Damage>, MediumError> {
-        match self.form {
-            Form::Ova => ova::wrong_sums(&self.file, &self.nodes).map_err(|fault| self.broken("the archive", fault)),
-            _ => Ok(Vec::new()),
-        }
     }
 
     /// The checksums of the whole file. This reads all of it.

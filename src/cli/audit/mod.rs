@@ -73,6 +73,10 @@ fn lint(ctx: &Context<'_>, profile: &Utf8Path, say: &Say) -> Result<u8, Failure>
 
 fn wanted(ctx: &Context<'_>, name: HostName, args: &AuditArgs) -> Result<Wanted, Failure> {
     let profile = AuditProfile::load(ctx.dirs, &name)?;
+    if profile.pxe.is_some() && args.image.is_some() {
+        return Err(Failure::new(Exit::Usage, format!("--image: {name} is about what comes over the network (`pxe`)"))
+            .next("leave --image out, or write a profile for the image: `boma-qemu audit init IMAGE`"));
+    }
     let here = std::env::current_dir().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
     let image = profile.image(ctx.dirs, args.image.as_deref(), here.as_deref().unwrap_or(Utf8Path::new("/")));
     if let (Some(_), Some(image), false) = (&args.image, &image, args.list) {

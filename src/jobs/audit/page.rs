@@ -94,3 +94,29 @@ fn row(one: &Judged) -> Row {
         file: one.file.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::audit::sample;
+    use crate::report::html;
+
+    #[test]
+    fn the_page_has_the_verdict_each_condition_and_where_each_way_to_boot_ends() {
+        let mut audit = sample::audit();
+        audit.conditions[4].observed = "<script>alert(1)</script>".into();
+        let text = html::audit(&of(&audit, "/nowhere".into()));
+        for words in [
+            "audit pre-nixos",
+            "pre-nixos.service failed: exit-code",
+            "BIOS, from a CD",
+            "<span class=\"bad\"><span aria-hidden=\"true\"> ✗</span> ends here</span>",
+            "blocked by storage-service",
+            "Next: ",
+            "vgcreate: no disk /dev/vda",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in:\n{text}");
+        }
+        assert!(!text.contains("<script"), "what was seen is escaped");
+    }
+}

@@ -1,5 +1,6 @@
 //! An audit as the tests of its texts need one.
 
+use crate::audit::image::{BootPath, BootStep};
 use crate::audit::outcome::{Audit, Judged, Outcome};
 use crate::audit::{Phase, Severity};
 
@@ -55,6 +56,17 @@ pub(crate) fn audit() -> Audit {
     ];
     audit.conditions[4].evidence = "ActiveState=failed\n```\nvgcreate: no disk /dev/vda\n".into();
     audit.conditions[4].file = Some("conditions/storage-service.txt".into());
+    let step = |what: &str, found: &str, ok| BootStep { what: what.into(), found: found.into(), ok };
+    audit.boot_paths = vec![
+        BootPath {
+            by: "BIOS, from a CD".into(),
+            steps: vec![
+                step("boot image", "1: BIOS, no emulation", true),
+                step("default entry", "\"NixOS\": /bzImage", true),
+            ],
+        },
+        BootPath { by: "UEFI, from a CD".into(), steps: vec![step("boot image", "no such entry", false)] },
+    ];
     audit.conclude();
     audit
 }
