@@ -90,7 +90,9 @@ impl Site {
     /// The same in another format.
     fn converted(&self, raw: &str, name: &str, options: &[&str]) -> String {
         let to = self.path(name);
-        tool("qemu-img", &[&["convert", "-q", "-f", "raw"], options, &[raw, &to]].concat());
+        let args: Vec<_> =
+            ["convert", "-q", "-f", "raw"].into_iter().chain(options.iter().copied()).chain([raw, &to]).collect();
+        tool("qemu-img", &args);
         to
     }
 
@@ -256,7 +258,8 @@ fn an_ova_is_looked_into_as_far_as_its_disk_can_be_read() {
     site.put("a.ovf", "<Envelope/>");
     let pack = |name: &str, members: &[&str]| {
         let ova = site.path(name);
-        tool("tar", &[&["--format=ustar", "-C", site.0.dir.as_str(), "-cf", &ova], members].concat());
+        let args = ["--format=ustar", "-C", site.0.dir.as_str(), "-cf", &ova];
+        tool("tar", &args.into_iter().chain(members.iter().copied()).collect::<Vec<_>>());
         ova
     };
     let vmware = pack("vmware.ova", &["a.ovf", "a.vmdk"]);
@@ -317,7 +320,7 @@ fn a_profile_that_was_written_from_a_disk_is_linted_and_runs() {
     assert_eq!(linted.code, 0, "{}", linted.told);
     let run = site.0.audited(&["audit", "my-disk-1"]);
     assert_eq!(run.code, 0, "{}", run.told);
-    assert!(run.results().len() >= 6 && run.results().iter().all(|result| result == "passed"), "{}", run.told);
+    assert!(run.results().len() >= 6 && run.results().iter().all(|result| *result == "passed"), "{}", run.told);
     let again = site.0.audited(&["audit", "init", &image]);
     assert!(again.code == 2 && again.told.contains("is there already"), "{}", again.told);
 }

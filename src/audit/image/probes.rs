@@ -116,7 +116,8 @@ fn find_one_of<'n>(names: &'n [String], path: &str) -> Option<&'n String> {
     let inner = |name: &str| name.split_once(":/").map(|(_, inner)| format!("/{inner}"));
     let is = |name: &str, test: &dyn Fn(&str) -> bool| {
         let name = name.trim_end_matches('/');
-        test(name) || inner(name).is_some_and(|inner| test(&inner))
+        let whole = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        test(&whole) || inner(name).is_some_and(|inner| test(&inner))
     };
     let exact = names.iter().find(|name| is(name, &|own| own.eq_ignore_ascii_case(&path)));
     exact.or_else(|| {

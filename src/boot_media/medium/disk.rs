@@ -64,6 +64,9 @@ pub(super) struct Disk {
 /// Read the partition table and what lies in each partition.
 pub(super) fn read(image: &Bytes) -> Result<Disk, Fault> {
     let mut disk = Disk::default();
+    if image.len() == 0 {
+        return Ok(disk);
+    }
     let whole = superblock::of(image)?;
     if whole.content != Content::Unknown {
         let name = "the disk".to_owned();
