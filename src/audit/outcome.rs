@@ -2,9 +2,6 @@
 
 use super::condition::{Condition, Phase, Severity};
 use super::image::BootPath;
-use host::failure::{Exit, Failure};
-use host::ledger::Leak;
-use host::names::{ConditionId, HostName};
 use camino::Utf8PathBuf;
 use host::failure::{Exit, Failure};
 use host::ledger::Leak;

@@ -16,6 +16,8 @@ use host::dirs::Dirs;
 use host::names::HostName;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use vm::qemu::boot::Boot;
+use vm::serial::Dialect;
 
 /// What is audited, as its profile says it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

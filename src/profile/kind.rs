@@ -4,7 +4,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit};
 use host::names::HostName;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// What a profile is of. Hosts and audits have theirs in one folder.

@@ -1,7 +1,7 @@
 //! A disk image: what it is, its formats, its partitions and what lies in them; and the profile that asks for them.
 
-use crate::audit::AuditProfile;
-use crate::medium::{Medium, initrd, kernel};
+use boma_qemu::audit::AuditProfile;
+use boot_media::medium::{Medium, initrd, kernel};
 use camino::Utf8Path;
 
 /// The size of an image that patches are put into, bytes: a small ext4.

@@ -1,9 +1,9 @@
 //! What `audit` takes.
 
 use crate::audit::scope::Only;
-use host::names::HostName;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use host::names::HostName;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

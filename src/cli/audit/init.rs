@@ -2,12 +2,12 @@
 
 use super::super::say::Say;
 use crate::audit::draft;
-use host::failure::{Exit, Failure};
 use crate::jobs::Context;
 use boot_media::medium::{Medium, find_one};
+use camino::{Utf8Path, Utf8PathBuf};
+use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::visible;
-use camino::{Utf8Path, Utf8PathBuf};
 use std::io::Write;
 
 /// Write a profile from what is in an image.

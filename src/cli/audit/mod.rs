@@ -9,14 +9,12 @@ use super::say::Say;
 use crate::audit::schedule::in_order;
 use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Judged, Phase};
-use host::failure::{Exit, Failure};
 use crate::jobs::audit::{Wanted, audit};
 use crate::jobs::{Context, guards};
-use crate::medium;
-use host::names::{BadName, HostName};
+use boot_media::medium;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::{Exit, Failure};
-use host::names::HostName;
+use host::names::{BadName, HostName};
 use std::time::Duration;
 
 /// Run it, or list what it would look at.

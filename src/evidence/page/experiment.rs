@@ -42,7 +42,7 @@ fn verdict(all: &Experiment) -> Verdict {
         failure: why(all).map(|failure| failure.chain).unwrap_or_default(),
         next: why(all).and_then(|failure| failure.next).into_iter().collect(),
         commands: Vec::new(),
-        expected: first.map(OneRun::wrong).unwrap_or_default(),
+        symptoms: first.map(OneRun::wrong).unwrap_or_default(),
     }
 }
 

@@ -167,9 +167,9 @@ fn proof(restart: &Restart) -> Proof {
     let mut witnesses = vec![witness(Some(0.0), "The old boot", format!("its id is {before}"))];
     witnesses.extend(restart.prepared.iter().map(|said| witness(None, "Before", said.clone())));
     witnesses.extend(restart.triggered.iter().map(|triggered| witness(None, "Before", triggered.to_string())));
-    let expected = restart.evidence.iter().filter(|seen| !seen.firmware);
+    let events = restart.evidence.iter().filter(|seen| !seen.firmware);
     witnesses.extend(
-        expected.map(|seen| {
+        events.map(|seen| {
             witness(Some(seen.mono - restart.asked_mono), "The machine, as seen by QEMU", seen.to_string())
         }),
     );

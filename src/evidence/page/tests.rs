@@ -89,8 +89,8 @@ fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
     let verdict = &page.verdict;
     assert_eq!((verdict.mood, verdict.failed_in.as_deref()), (Mood::Bad, Some("phase assert")));
     assert!(verdict.headline.starts_with("FAILED: askari did not come back right"));
-    assert_eq!(verdict.expected.len(), 1, "{:?}", verdict.expected);
-    assert!(verdict.expected[0].contains("boot 2") && verdict.expected[0].contains("Failed to start caddy.service"));
+    assert_eq!(verdict.symptoms.len(), 1, "{:?}", verdict.symptoms);
+    assert!(verdict.symptoms[0].contains("boot 2") && verdict.symptoms[0].contains("Failed to start caddy.service"));
     assert!(verdict.commands.is_empty(), "the VM is gone");
     assert_eq!(verdict.next[0], "Look at the port.");
     assert!(verdict.next[1].starts_with("The change does not survive"));

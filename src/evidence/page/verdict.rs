@@ -118,7 +118,7 @@ pub(super) fn of(record: &Record, console: &[Highlight], state: Option<&[StateFi
         failure: failed.map(|failure| failure.chain.clone()).unwrap_or_default(),
         next: next(record),
         commands: if kept && failed.is_some() { commands(record) } else { Vec::new() },
-        expected: if failed.is_some() { expected(record, console, state) } else { Vec::new() },
+        symptoms: if failed.is_some() { symptoms(record, console, state) } else { Vec::new() },
     }
 }
 
@@ -184,24 +184,24 @@ fn commands(record: &Record) -> Vec<String> {
 
 /// What else was not as it should be, where each kind showed first: the failure's words name what failed, and
 /// not always what it came from.
-fn expected(record: &Record, console: &[Highlight], state: Option<&[StateFinding]>) -> Vec<String> {
-    let mut expected = Vec::new();
+fn symptoms(record: &Record, console: &[Highlight], state: Option<&[StateFinding]>) -> Vec<String> {
+    let mut symptoms = Vec::new();
     let serious = |highlight: &&Highlight| highlight.rules.iter().any(|rule| rule.weight >= Weight::Error);
     if let Some(highlight) = console.iter().find(serious) {
         let line = highlight.lines.iter().find(|line| line.matched).map_or("", |line| line.text.trim());
-        expected.push(format!("The console of {}: {line}", highlight.part));
+        symptoms.push(format!("The console of {}: {line}", highlight.part));
     }
     if let Some(settled) = record.reboot.as_ref().map(|proof| &proof.settled) {
         let all = [("failed", &settled.failed_units), ("were started again and again", &settled.restarting)];
         for (how, units) in all.iter().filter(|(_, units)| !units.is_empty()) {
-            expected.push(format!("Units that {how} in the new boot: {}", units.join(", ")));
+            symptoms.push(format!("Units that {how} in the new boot: {}", units.join(", ")));
         }
     }
     let lost: Vec<_> =
         state.into_iter().flatten().filter(|f| f.allowed.is_none() && f.weight >= Weight::Error).collect();
     if let Some(first) = lost.first() {
         let more = if lost.len() > 1 { format!(" (and {} more)", lost.len() - 1) } else { String::new() };
-        expected.push(format!("Lost across the reboot: {}{more}", first.what));
+        symptoms.push(format!("Lost across the reboot: {}{more}", first.what));
     }
-    expected
+    symptoms
 }

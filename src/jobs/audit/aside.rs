@@ -4,9 +4,9 @@
 use crate::audit::condition::Condition;
 use crate::audit::image::{self, BootPath, Image, PxeSet};
 use crate::audit::outcome::Seen;
-use host::presence::ignore;
 use boot_media::medium::{Halt, find_one};
 use camino::Utf8PathBuf;
+use host::presence::ignore;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;

@@ -2,9 +2,9 @@
 //! booted from it. What was seen is kept, whatever happens; the machine is removed, unless it is to be kept.
 
 mod aside;
-pub mod page;
 mod machine;
 mod markdown;
+pub mod page;
 #[cfg(test)]
 pub(crate) mod sample;
 mod world;
@@ -14,14 +14,9 @@ use crate::audit::outcome::{Audit, Judged, MOST_TEXT, Outcome};
 use crate::audit::schedule::{self, Told};
 use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Condition, Phase};
-use host::failure::{Exit, Failure};
-use host::names::HostName;
+use camino::Utf8PathBuf;
 use evidence::report::junit::{self, Case};
 use evidence::report::{RunFolder, html};
-use host::visible;
-use camino::Utf8PathBuf;
-use evidence::report::RunFolder;
-use evidence::report::junit::{self, Case};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::visible;

@@ -1,14 +1,14 @@
 //! From an audit, and the evidence beside it, to what its page shows.
 
-use evidence::page::{self, files};
+use super::verdict;
 use crate::audit::Severity;
 use crate::audit::outcome::{Audit, Judged, Outcome};
-use host::failure::Exit;
-use super::verdict;
+use camino::{Utf8Path, Utf8PathBuf};
+use evidence::page::{self, files};
 use evidence::report::html::audit::{AuditPage, Came, Row, Way};
 use evidence::report::html::parts::{Fact, Mood, Verdict};
-use camino::{Utf8Path, Utf8PathBuf};
 use evidence::report::{RunFolder, html};
+use host::failure::Exit;
 use host::failure::Failure;
 
 /// Write the page of an audit again from its evidence; where it is.
@@ -61,7 +61,7 @@ fn of_verdict(audit: &Audit) -> Verdict {
         failure: failure.map(|failure| failure.chain.clone()).unwrap_or_default(),
         next: failure.and_then(|failure| failure.next.clone()).into_iter().collect(),
         commands: if audit.kept { kept.to_vec() } else { Vec::new() },
-        signs: Vec::new(),
+        symptoms: Vec::new(),
     }
 }
 
@@ -99,7 +99,7 @@ fn row(one: &Judged) -> Row {
 mod tests {
     use super::*;
     use crate::jobs::audit::sample;
-    use crate::report::html;
+    use evidence::report::html;
 
     #[test]
     fn the_page_has_the_verdict_each_condition_and_where_each_way_to_boot_ends() {

@@ -15,7 +15,7 @@ impl Weight {
         }
     }
 
-    /// ExpectedEvent and word together.
+    /// Mark and word together.
     pub(super) fn tag(self) -> Markup {
         let (sign, word, class) = self.shown();
         html! { span class=(format!("tag {class}")) { span aria-hidden="true" { (sign) " " } (word) } }

@@ -50,7 +50,7 @@ fn class_of(mood: Option<bool>) -> &'static str {
 fn why(verdict: &Verdict) -> Markup {
     // What is the failure itself is not told twice.
     let failed = |sign: &&String| verdict.failure.iter().any(|cause| cause.contains(sign.as_str()));
-    let expected: Vec<_> = verdict.expected.iter().filter(|sign| !failed(sign)).collect();
+    let symptoms: Vec<_> = verdict.symptoms.iter().filter(|symptom| !failed(symptom)).collect();
     let place = verdict.failed_in.as_ref().map(|place| format!(", in {place}")).unwrap_or_default();
     html! {
         div.why {
@@ -58,9 +58,9 @@ fn why(verdict: &Verdict) -> Markup {
                 div {
                     h2 { "What failed first" (place) }
                     ol.causes { @for cause in &verdict.failure { li { (Told(cause)) } } }
-                    @if !expected.is_empty() {
+                    @if !symptoms.is_empty() {
                         h2.also { "What else was seen" }
-                        ul { @for sign in &expected { li { (Told(sign)) } } }
+                        ul { @for symptom in &symptoms { li { (Told(symptom)) } } }
                     }
                 }
             }

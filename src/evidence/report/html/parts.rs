@@ -28,7 +28,7 @@ pub struct Verdict {
     /// Commands that look at what was kept.
     pub commands: Vec<String>,
     /// What else went wrong at that time, the first sign of each kind.
-    pub expected: Vec<String>,
+    pub symptoms: Vec<String>,
 }
 
 /// One line of what it was made of.

@@ -30,7 +30,7 @@ fn run_that_says(text: &str) -> CyclePage {
             failure: vec![t()],
             next: vec![t()],
             commands: vec![t()],
-            expected: vec![format!("{text}!")],
+            symptoms: vec![format!("{text}!")],
         },
         facts: vec![Fact { label: t(), value: t() }],
         phases: vec![Phase { name: t(), seconds: 3.0, ok: false, outcome: t() }],
