@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 /// A small ISO with 60 GB of nothing behind it, which takes minutes to be hashed and no room.
 fn large(world: &Project) -> String {
     let image = world.dir.join("large.iso");
-    std::fs::copy("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", &image).expect("`.ci/install` installs grub-rescue-pc");
+    let small = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso";
+    assert!(std::path::Path::new(small).exists(), "`.ci/install` installs grub-rescue-pc");
+    std::fs::copy(small, &image).unwrap();
     std::fs::OpenOptions::new().write(true).open(&image).unwrap().set_len(60_000_000_000).unwrap();
     image.into_string()
 }

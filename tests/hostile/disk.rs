@@ -27,12 +27,12 @@ pub fn disk(bytes: &[u8]) {
         // A name that is no UTF-8 is shown as another; a special file has no bytes.
         let read = medium.read(path, 1 << 20);
         assert!(there || read.is_err(), "{path} is not there, and can be read");
-        assert!(read.is_ok_and(|bytes| bytes.len() <= 1 << 20) || !there || medium.read(path, 1 << 20).is_err());
+        assert!(read.map_or(true, |bytes| bytes.len() <= 1 << 20), "{path} is larger than was asked for");
     }
     for (path, _) in medium.efi_files().take(16) {
-        let _ = medium.read(&path, 1 << 20);
+        drop(medium.read(&path, 1 << 20));
     }
-    let _ = (medium.loaders(), medium.unread().count(), medium.wrong_members(), medium.foreign());
+    drop((medium.loaders(), medium.wrong_members(), medium.foreign()));
     for volume in medium.volumes() {
         assert!(!volume.is("UUID", "") && !volume.name.is_empty(), "{volume:?}");
     }

@@ -7,7 +7,7 @@ use super::eltorito::Platform;
 use super::error::{Fault, MediumError};
 use super::ext4::Ext4Volume;
 use super::fat::Fat;
-use super::partition::{self, Partition};
+use super::partition::{self, Partition, Table};
 use super::superblock::{self, Content, Found};
 use super::{EfiImage, Form, Medium};
 
@@ -59,6 +59,8 @@ pub(super) struct Disk {
     pub(super) fats: Vec<EfiImage>,
     pub(super) ext4: Vec<(String, Ext4Volume)>,
     pub(super) damage: Vec<Damage>,
+    /// What of it is not known, apart from what its volumes say.
+    pub(super) unread: Vec<String>,
 }
 
 /// Read the partition table and what lies in each partition.
@@ -69,8 +71,7 @@ pub(super) fn read(image: &Bytes) -> Result<Disk, Fault> {
     }
     let whole = superblock::of(image)?;
     if whole.content != Content::Unknown {
-        let name = "the disk".to_owned();
-        disk.add(Volume::of(name, None, whole), image.clone());
+        disk.add(Volume::of("the disk".into(), None, whole), image.clone());
         return Ok(disk);
     }
     match partition::read(image) {
@@ -78,18 +79,37 @@ pub(super) fn read(image: &Bytes) -> Result<Disk, Fault> {
         Err(Fault::Io(error)) => return Err(Fault::Io(error)),
         Err(fault) => disk.damage.push(Damage::Boot { what: "the partition table".into(), why: fault.to_string() }),
     }
-    let protective = |one: &&Partition| one.kind != "0xee" && !matches!(one.kind.as_str(), "0x05" | "0x0f" | "0x85");
-    for partition in disk.partitions.clone().iter().filter(protective).take(MOST_VOLUMES) {
-        let name = format!("partition {}", partition.number);
-        match image.part(partition.start, partition.bytes) {
-            Ok(bytes) => {
-                let found = superblock::of(&bytes)?;
-                disk.add(Volume::of(name, Some(partition), found), bytes);
-            }
-            Err(fault) => disk.damage.push(Damage::Boot { what: name, why: fault.to_string() }),
-        }
+    let gpt: Vec<_> = disk.partitions.iter().filter(|one| one.table == Table::Gpt).map(|one| one.start).collect();
+    // What stands for others is none itself; a hybrid MBR has some of the GPT's once more.
+    let real = |one: &&Partition| {
+        !matches!(one.kind.as_str(), "0xee" | "0x05" | "0x0f" | "0x85")
+            && (one.table == Table::Gpt || !gpt.contains(&one.start))
+    };
+    let partitions: Vec<_> = disk.partitions.iter().filter(real).cloned().collect();
+    for partition in partitions.iter().take(MOST_VOLUMES) {
+        disk.partition(image, partition)?;
+    }
+    if partitions.len() > MOST_VOLUMES {
+        disk.unread.push(format!("only {MOST_VOLUMES} of {} partitions are looked into", partitions.len()));
+    }
+    if disk.volumes.is_empty() {
+        disk.unread.push("the disk has no partition and no file system that is known here".into());
     }
     Ok(disk)
+}
+
+/// GPT types of partitions that hold boot code or are only reserved: BIOS boot, PReP, Microsoft's reserved.
+const WITHOUT_FILES: [&str; 3] = [
+    "21686148-6449-6E6F-744E-656564454649",
+    "9E1A2D38-C612-4316-AA26-8B49521E5A8B",
+    "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
+];
+/// How much of an unknown partition must be zeros for it to be an empty one, bytes.
+const HEAD: u64 = 1 << 20;
+
+/// Whether nothing was ever written to the beginning of a partition.
+fn is_blank(bytes: &Bytes) -> Result<bool, Fault> {
+    Ok(bytes.take(0, bytes.len().min(HEAD) as usize)?.iter().all(|byte| *byte == 0))
 }
 
 impl Volume {
@@ -110,17 +130,43 @@ impl Volume {
 }
 
 impl Disk {
+    /// Look into a partition. Of one that cannot be read nothing is known, and that is kept.
+    fn partition(&mut self, image: &Bytes, partition: &Partition) -> Result<(), Fault> {
+        let name = format!("partition {}", partition.number);
+        let bytes = image.part(partition.start, partition.bytes);
+        let looked = bytes.and_then(|bytes| Ok((superblock::of(&bytes)?, is_blank(&bytes)?, bytes)));
+        match looked {
+            Ok((found, blank, bytes)) => {
+                let mut volume = Volume::of(name.clone(), Some(partition), found);
+                let meant = WITHOUT_FILES.contains(&partition.kind.as_str());
+                if volume.content == Content::Unknown && !blank && !meant {
+                    volume.unread = Some(format!("{name} holds what is not known here (type {})", partition.kind));
+                }
+                self.add(volume, bytes);
+            }
+            Err(Fault::Io(error)) => return Err(Fault::Io(error)),
+            Err(fault) => {
+                let found = Found { content: Content::Unknown, uuid: None, label: None };
+                let mut volume = Volume::of(name.clone(), Some(partition), found);
+                volume.unread = Some(format!("{name}: {fault}"));
+                self.volumes.push(volume);
+                self.damage.push(Damage::Boot { what: name, why: fault.to_string() });
+            }
+        }
+        Ok(())
+    }
+
     /// Take a volume in, with its files if they can be read.
     fn add(&mut self, mut volume: Volume, bytes: Bytes) {
         let name = volume.name.clone();
         let opened = match volume.content {
             Content::Fat => Fat::read(bytes).map(|fat| self.fats.push(EfiImage { name: name.clone(), fat })),
             Content::Ext4 => Ext4Volume::new(bytes).map(|ext4| self.ext4.push((name.clone(), ext4))),
-            other => {
-                let closed = other.is_unread() || other.is_opaque();
-                volume.unread = closed.then(|| format!("{name} holds {other}, which is not read here"));
+            other if other.is_unread() || other.is_opaque() => {
+                volume.unread = Some(format!("{name} holds {other}, which is not read here"));
                 Ok(())
             }
+            _ => Ok(()),
         };
         if let Err(fault) = opened {
             volume.unread = Some(format!("{name} ({}): {fault}", volume.content));
@@ -230,6 +276,7 @@ mod tests {
             (512, b"LABELONE", Content::Lvm, true),
             (4096, b"\xfc\x4e\x2b\xa9", Content::Raid, true),
             (4086, b"SWAPSPACE2", Content::Swap, false),
+            (0, b"F2FS or so", Content::Unknown, true),
             (0, b"", Content::Unknown, false),
         ] {
             let medium = disk(at, magic);
@@ -241,7 +288,11 @@ mod tests {
 
     #[test]
     fn an_ext4_that_cannot_be_opened_is_damage_and_nothing_is_known_of_it() {
-        let medium = disk(1080, b"\x53\xef");
+        // It says that it has 2^32 blocks.
+        let mut head = [0; 58];
+        head[4..8].fill(0xff);
+        head[56..58].copy_from_slice(b"\x53\xef");
+        let medium = disk(1024, &head);
         assert_eq!((medium.damage().len(), medium.unread().count()), (1, 1), "{:?}", medium.damage());
     }
 

@@ -93,7 +93,7 @@ fn disk(path: &Utf8Path, form: Form, file: Bytes, image: Bytes) -> Result<Medium
         ext4: disk.ext4,
         volumes: disk.volumes,
         damage: short.into_iter().chain(disk.damage).collect(),
-        unread: Vec::new(),
+        unread: disk.unread,
     })
 }
 
@@ -120,6 +120,7 @@ fn ova(path: &Utf8Path, file: Bytes) -> Result<Medium, Fault> {
         None => disk(path, Form::Ova, file.clone(), file.part(0, 0)?)?,
     };
     let damage = damage.into_iter().chain(medium.damage).collect();
+    let unread = unread.into_iter().chain(medium.unread).collect();
     Ok(Medium { form: Form::Ova, file, nodes, damage, unread, ..medium })
 }
 

@@ -57,9 +57,9 @@ impl Content {
         matches!(self, Self::Luks | Self::Lvm | Self::Raid)
     }
 
-    /// Whether it is a file system that Linux could have its root on, and that is not read here.
+    /// Whether it is a file system that is not read here.
     pub fn is_unread(self) -> bool {
-        matches!(self, Self::Xfs | Self::Btrfs | Self::Ntfs)
+        matches!(self, Self::Xfs | Self::Btrfs | Self::Ntfs | Self::Squashfs)
     }
 }
 
@@ -79,16 +79,38 @@ pub(super) struct Found {
     pub(super) label: Option<String>,
 }
 
-/// Where the kind of a superblock is written, what is written there, and where its UUID and its label (with its length) are.
-const KNOWN: [(u64, &[u8], Content, u64, Option<(u64, usize)>); 7] = [
-    (0, b"LUKS\xba\xbe", Content::Luks, 0, None),
-    (0, b"XFSB", Content::Xfs, 32, Some((108, 12))),
-    (0x10040, b"_BHRfS_M", Content::Btrfs, 0x10020, Some((0x1012b, 256))),
-    (4086, b"SWAPSPACE2", Content::Swap, 1036, Some((1052, 16))),
-    (1080, b"\x53\xef", Content::Ext4, 1128, Some((1144, 16))),
-    (0, b"hsqs", Content::Squashfs, 0, None),
-    (3, b"NTFS    ", Content::Ntfs, 0, None),
-];
+/// A superblock that says what it is.
+struct Known {
+    /// Where that is written, and what.
+    at: u64,
+    magic: &'static [u8],
+    content: Content,
+    /// Where its UUID is, if it has one of 16 bytes.
+    uuid: Option<u64>,
+    /// Where its label is, and how long that can be.
+    label: Option<(u64, usize)>,
+}
+
+const KNOWN: [Known; 7] = {
+    const fn known(
+        at: u64,
+        magic: &'static [u8],
+        content: Content,
+        uuid: Option<u64>,
+        label: Option<(u64, usize)>,
+    ) -> Known {
+        Known { at, magic, content, uuid, label }
+    }
+    [
+        known(0, b"LUKS\xba\xbe", Content::Luks, None, None),
+        known(0, b"XFSB", Content::Xfs, Some(32), Some((108, 12))),
+        known(0x10040, b"_BHRfS_M", Content::Btrfs, Some(0x10020), Some((0x1012b, 256))),
+        known(4086, b"SWAPSPACE2", Content::Swap, Some(1036), Some((1052, 16))),
+        known(1080, b"\x53\xef", Content::Ext4, Some(1128), Some((1144, 16))),
+        known(0, b"hsqs", Content::Squashfs, None, None),
+        known(3, b"NTFS    ", Content::Ntfs, None, None),
+    ]
+};
 
 /// What lies here.
 pub(super) fn of(volume: &Bytes) -> Result<Found, Fault> {
@@ -103,17 +125,17 @@ pub(super) fn of(volume: &Bytes) -> Result<Found, Fault> {
             return Ok(Found { content: Content::Lvm, uuid: None, label: None });
         }
     }
-    for (at, magic, content, uuid, label) in KNOWN {
-        if !there(volume, at, magic)? {
+    for known in KNOWN {
+        if !there(volume, known.at, known.magic)? {
             continue;
         }
-        let uuid = match content {
-            Content::Luks => text(volume, 168, 40)?,
-            Content::Squashfs | Content::Ntfs => None,
-            _ => dashed(&volume.take(uuid, 16).unwrap_or_default()),
+        let uuid = match (known.content, known.uuid) {
+            (Content::Luks, _) => text(volume, 168, 40)?,
+            (_, Some(at)) => dashed(&volume.take(at, 16)?),
+            (_, None) => None,
         };
-        let label = label.map(|(at, len)| text(volume, at, len)).transpose()?.flatten();
-        return Ok(Found { content, uuid, label });
+        let label = known.label.map(|(at, len)| text(volume, at, len)).transpose()?.flatten();
+        return Ok(Found { content: known.content, uuid, label });
     }
     fat(volume)
 }
