@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| boma_qemu::hostile::audit_profile(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| boma_qemu_fuzz::audit_profile(bytes));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| boma_qemu::hostile::disk(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| boma_qemu_fuzz::disk(bytes));
