@@ -32,11 +32,16 @@ fn start() -> Vm {
     Vm::start(boot_sector())
 }
 
+/// So much on the console is a flood, in bytes.
+const FLOOD: u64 = 1 << 20;
+
 /// Let the guest flood for some time, and ask in between: nobody may wait, nothing may grow.
 async fn flood(limit: Duration) {
     let vm = start();
     let (start, mut slowest, mut asked, mut early) = (Instant::now(), Duration::ZERO, 0, None);
-    while start.elapsed() < limit {
+    // On a busy machine the guest needs longer for what is a flood.
+    let is_short = async || start.elapsed() < 8 * limit && vm.console().await <= FLOOD;
+    while start.elapsed() < limit || is_short().await {
         let before = Instant::now();
         vm.client.qmp("query-status", serde_json::Value::Null, Duration::from_secs(5)).await.unwrap();
         slowest = slowest.max(before.elapsed());
@@ -61,7 +66,7 @@ async fn flood(limit: Duration) {
         start.elapsed(),
         console / 1024 / limit.as_secs(),
     );
-    assert!(console > 1 << 20, "that was no flood: {console} bytes");
+    assert!(console > FLOOD, "that was no flood: {console} bytes");
     assert!(cut >= console, "the boot stands behind what came before it");
     assert!(slowest < Duration::from_secs(1), "a question took {slowest:?}");
     assert!(late < early + 8 * 1024, "the monitor grew from {early} to {late} KiB");
