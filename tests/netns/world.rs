@@ -196,7 +196,7 @@ E",
     pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let start = std::time::Instant::now();
         while !holds() {
-            assert!(start.elapsed().as_secs() < 5, "{what}");
+            assert!(start.elapsed().as_secs() < 30, "{what}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
