@@ -88,6 +88,7 @@ impl World {
         let (dir, outside) = (self.dir.path().display().to_string(), self.outside.pid());
         self.root(&format!(
             "set -e; mount -t sysfs sysfs /sys; mount -t tmpfs -o mode=755 tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200
+             echo 0 > /proc/sys/net/ipv4/ip_forward # a new namespace begins with this machine's own
              ip link set lo up; ip link add eth0 type veth peer name eth0 netns {outside}
              ip addr add 192.0.2.2/24 dev eth0; ip -6 addr add 2001:db8::2/64 dev eth0 nodad; ip link set eth0 addrgenmode none up
              ip route add default via 192.0.2.1; ip route add 198.51.100.64/26 via 192.0.2.1
