@@ -3,64 +3,17 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
-use boot_media::medium::{Damage, Kind, Loader, Media, Medium, MediumError, Names, Platform, Table};
-use camino::{Utf8Path, Utf8PathBuf};
+#[path = "site/mod.rs"]
+mod site;
+
+use boot_media::medium::{
+    Boots, Carrier, Chosen, Damage, Firmware, Holds, Kind, Loader, Media, Medium, MediumError, Names, Platform, Table,
+    Wait,
+};
+use camino::Utf8Path;
+use site::{Site, grub_efi, systemd_boot, tool, uki};
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::process::Command;
-
-/// Run a tool that the machine must have; its words are the reason when it is absent or fails.
-fn tool(program: &str, args: &[&str]) -> String {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let out = Command::new(program).args(args).env("PATH", path).env("LC_ALL", "C.UTF-8").output();
-    let out = out.unwrap_or_else(|e| panic!("cannot run {program}: {e}; `.ci/install` installs it"));
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(out.status.success(), "{program} {args:?} ended with {}: {said}", out.status);
-    String::from_utf8(out.stdout).unwrap()
-}
-
-/// A folder with files to make an image of.
-struct Site {
-    _dir: tempfile::TempDir,
-    path: Utf8PathBuf,
-}
-
-impl Site {
-    fn new(files: &[(&str, &[u8])]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        std::fs::create_dir(path.join("tree")).unwrap();
-        let site = Self { _dir: dir, path };
-        files.iter().for_each(|(name, bytes)| site.put(name, bytes));
-        site
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) {
-        let file = self.tree().join(name);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, bytes).unwrap();
-    }
-
-    fn tree(&self) -> Utf8PathBuf {
-        self.path.join("tree")
-    }
-
-    fn image(&self) -> Utf8PathBuf {
-        self.path.join("test.iso")
-    }
-
-    /// Make an image of the tree with this program and these options.
-    fn make(&self, program: &str, options: &[&str]) -> Medium {
-        let (image, tree) = (self.image(), self.tree());
-        let place = ["-o", image.as_str(), tree.as_str()];
-        tool(program, &[options, &place].concat());
-        Medium::open(&image).unwrap()
-    }
-
-    fn xorriso(&self, options: &[&str]) -> Medium {
-        self.make("xorriso", &[&["-as", "mkisofs", "-quiet"], options].concat())
-    }
-}
 
 /// What isoinfo lists of an image.
 fn isoinfo(image: &Utf8Path, tree: &str) -> BTreeSet<String> {
@@ -277,23 +230,41 @@ fn a_squashfs_is_listed_as_its_own_tool_lists_it() {
     std::fs::create_dir(inner.tree().join("empty")).unwrap();
     std::os::unix::fs::symlink("usr", inner.tree().join("link")).unwrap();
     let outer = Site::new(&[]);
+    inner.put("large", &LARGE.repeat(40_000));
+    std::fs::File::create(inner.tree().join("hole")).unwrap().set_len(600_000).unwrap();
     let packings = ["gzip", "xz", "zstd", "lz4"];
-    for packing in packings {
+    for packing in packings.iter().chain(&["lzo"]) {
         let file = outer.tree().join(packing);
         tool("mksquashfs", &[inner.tree().as_str(), file.as_str(), "-comp", packing, "-quiet", "-no-progress"]);
     }
     let medium = outer.xorriso(&["-R"]);
-    for packing in &packings[..3] {
+    for packing in packings {
         let listed = tool("unsquashfs", &["-lln", "-d", "", outer.tree().join(packing).as_str()]);
         let wanted: BTreeSet<_> = listed.lines().filter_map(listed_path).collect();
-        let found = medium.squashfs(&format!("/{packing}")).unwrap();
-        assert_eq!(found.compression.to_string(), *packing);
+        let mut found = BTreeSet::new();
+        let squashfs =
+            medium.squashfs_names(&format!("/{packing}"), &mut |name| found.extend([name.to_owned()])).unwrap();
+        assert_eq!(squashfs.compression.to_string(), packing);
         assert!(wanted.len() > 740, "{listed}");
-        assert_eq!(found.files.into_iter().collect::<BTreeSet<_>>(), wanted, "{packing}");
+        assert_eq!(found, wanted, "{packing}");
+        for name in names.iter().step_by(50) {
+            assert_eq!(medium.read(&format!("/{packing}:/{name}"), 1 << 20).unwrap(), name.as_bytes(), "{packing}");
+            assert_eq!(medium.read(&format!("/{packing}:/link/../{name}"), 1 << 20).unwrap().len(), name.len());
+        }
+        let large = medium.read(&format!("/{packing}:/large"), 1 << 20).unwrap();
+        assert!(large == LARGE.repeat(40_000), "{packing}");
+        assert_eq!(medium.read(&format!("/{packing}:/hole"), 1 << 20).unwrap(), vec![0; 600_000], "{packing}");
+        let error = medium.read(&format!("/{packing}:/usr/none"), 10).unwrap_err().to_string();
+        assert!(error.contains("there is no /usr/none in it"), "{error}");
     }
-    let error = medium.squashfs("/lz4").unwrap_err().to_string();
-    assert!(error.ends_with("it is packed with lz4; gzip, xz and zstd can be read"), "{error}");
+    let within: Vec<_> = medium.within().unwrap().into_iter().map(|one| (one.name, one.holds)).collect();
+    assert_eq!(within, ["/gzip", "/lz4", "/lzo", "/xz", "/zstd"].map(|name| (name.to_owned(), Holds::Squashfs)));
+    let error = medium.squashfs_names("/lzo", &mut |_| {}).unwrap_err().to_string();
+    assert!(error.ends_with("it is packed with lzo; gzip, xz, zstd, lz4 and lzma can be read"), "{error}");
 }
+
+/// Several blocks of it compress well, and are not all the same.
+const LARGE: &[u8] = b"0123456789abcdef";
 
 /// A line of `unsquashfs -lln`: mode, owner, size, date, time, path, and where a link leads.
 fn listed_path(line: &str) -> Option<String> {
@@ -314,8 +285,221 @@ fn a_squashfs_that_is_cut_off_or_none_is_an_error() {
     let length = file.metadata().unwrap().len();
     std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length - 10).unwrap();
     let medium = outer.xorriso(&["-R"]);
-    let error = medium.squashfs("/short").unwrap_err().to_string();
+    let error = medium.squashfs_names("/short", &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains(&format!("/short in {}", medium.path())) && error.contains("it is cut off"), "{error}");
-    let error = medium.squashfs("/other").unwrap_err().to_string();
+    let error = medium.squashfs_names("/other", &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("does not begin with the superblock"), "{error}");
+}
+
+/// What a boot path comes to, in one line.
+fn told(medium: &Medium) -> Vec<String> {
+    let path = |path: &boot_media::medium::BootPath| {
+        let titles: Vec<_> = path.defaults().map(|entry| entry.path()).collect();
+        let loader = path.loader.map_or_else(|| "?".into(), |loader| loader.to_string());
+        format!("{}: {loader}: {} {}", path.name(), titles.join(" or "), path.wait)
+    };
+    medium.loaders().paths.iter().map(path).collect()
+}
+
+const MENU: &[u8] = b"set timeout=3\nmenuentry 'Live' { linux /vmlinuz console=ttyS0; initrd /initrd }\nmenuentry 'Memtest' { linux /memtest.efi }\n";
+
+#[test]
+fn a_grub_of_an_efi_program_is_followed_by_what_is_embedded_in_it() {
+    let site = Site::new(&[
+        ("boot/grub/grub.cfg", MENU),
+        ("vmlinuz", b"k"),
+        ("initrd", b"i"),
+        (".disk/info", b"x"),
+        ("memtest.efi", b"m"),
+    ]);
+    let grub = grub_efi("/nowhere", "search --file --set=root /.disk/info\nset prefix=($root)/boot/grub\n");
+    let fat =
+        site.fat(&[("EFI/BOOT/BOOTX64.EFI", &grub), ("EFI/BOOT/grub.cfg", b"menuentry 'not this' { linux /k }\n")]);
+    let medium = Medium::open(&site.bootable("LIVE", None, Some(&fat))).unwrap();
+    assert_eq!(told(&medium), ["UEFI, optical disc: GRUB: Live after 3 s", "UEFI, USB stick: GRUB: Live after 3 s"]);
+    let path = &medium.loaders().paths[0];
+    assert!(path.starts.ends_with(":/EFI/BOOT/BOOTX64.EFI"), "{}", path.starts);
+    assert_eq!(path.entries[0].missing, [""; 0]);
+    assert_eq!((path.entries[1].boots, path.problems.as_slice()), (Boots::Memtest, &[][..]));
+}
+
+#[test]
+fn a_configuration_in_the_memory_disk_of_an_efi_program_is_read() {
+    let site = Site::new(&[("vmlinuz", b"k")]);
+    let (config, out) = (site.path.join("in.cfg"), site.path.join("standalone.efi"));
+    std::fs::write(&config, "set timeout=0\nmenuentry 'Inside' { linux /vmlinuz }\n").unwrap();
+    let graft = format!("boot/grub/grub.cfg={config}");
+    tool(
+        "grub-mkstandalone",
+        &[
+            "-O",
+            "x86_64-efi",
+            "--install-modules=normal linux iso9660 tar memdisk",
+            "--fonts=",
+            "--locales=",
+            "--themes=",
+            "-o",
+            out.as_str(),
+            &graft,
+        ],
+    );
+    let fat = site.fat(&[("EFI/BOOT/BOOTX64.EFI", &std::fs::read(&out).unwrap())]);
+    let medium = Medium::open(&site.bootable("LIVE", None, Some(&fat))).unwrap();
+    assert_eq!(told(&medium)[0], "UEFI, optical disc: GRUB: Inside at once");
+    assert_eq!(medium.loaders().configs[0].file, "(memdisk)/boot/grub/grub.cfg");
+}
+
+#[test]
+fn systemd_boot_and_unified_kernel_images_are_told_with_their_command_line() {
+    let image = uki("root=x console=ttyS0");
+    let site = Site::new(&[("x", b"")]);
+    let entry = b"title Plain\nlinux /k\noptions quiet\n";
+    let fat = site.fat(&[
+        ("EFI/BOOT/BOOTX64.EFI", &systemd_boot()),
+        ("EFI/Linux/test.efi", &image),
+        ("loader/loader.conf", b"timeout 7\ndefault test*\n"),
+        ("loader/entries/plain.conf", entry),
+        ("k", b"k"),
+    ]);
+    let medium = Medium::open(&site.bootable("LIVE", None, Some(&fat))).unwrap();
+    assert_eq!(told(&medium)[0], "UEFI, optical disc: systemd-boot: Test OS after 7 s");
+    let entries = medium.loaders().entries;
+    let args: Vec<_> = entries.iter().map(|entry| (entry.title.as_str(), entry.args.as_str(), entry.default)).collect();
+    assert_eq!(args, [("Test OS", "root=x console=ttyS0", true), ("Plain", "quiet", false)]);
+
+    let fat = site.fat(&[("EFI/BOOT/BOOTX64.EFI", &image)]);
+    let medium = Medium::open(&site.bootable("LIVE", None, Some(&fat))).unwrap();
+    assert_eq!(told(&medium)[0], "UEFI, optical disc: a unified kernel image: Test OS at once");
+    let path = &medium.loaders().paths[0];
+    assert_eq!(
+        (path.firmware, path.carrier, path.wait),
+        (Some(Firmware::Efi), Some(Carrier::Optical), Wait::After { tenths: 0 })
+    );
+}
+
+#[test]
+fn an_image_for_both_firmwares_has_four_boot_paths() {
+    let cfg = b"ui menu.c32\ntimeout 20\nlabel live\n linux /vmlinuz\n append console=ttyS0\n";
+    let site = Site::new(&[("isolinux/isolinux.cfg", cfg), ("vmlinuz", b"k")]);
+    let fat = site.fat(&[("EFI/BOOT/grub.cfg", MENU)]);
+    let medium = Medium::open(&site.bootable("LIVE", Some("isolinux"), Some(&fat))).unwrap();
+    let wanted = [
+        "BIOS, optical disc: isolinux: live after 2 s",
+        "UEFI, optical disc: GRUB: Live after 3 s",
+        "BIOS, USB stick: isolinux: live after 2 s",
+        "UEFI, USB stick: GRUB: Live after 3 s",
+    ];
+    assert_eq!(told(&medium), wanted);
+}
+
+#[test]
+fn isolinux_does_not_see_joliet_names() {
+    let cfg = b"default live\nlabel live\n linux /A-Long-Kernel-Name\nlabel short\n linux /vmlinuz\n";
+    let isolinux = std::fs::read("/usr/lib/ISOLINUX/isolinux.bin").expect("`.ci/install` installs isolinux");
+    let site = Site::new(&[
+        ("isolinux/isolinux.cfg", cfg),
+        ("isolinux/isolinux.bin", &isolinux),
+        ("A-Long-Kernel-Name", b"k"),
+        ("vmlinuz", b"v"),
+    ]);
+    let medium = site.make(
+        "genisoimage",
+        &["-quiet", "-J", "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot"],
+    );
+    assert_eq!(medium.names(), Names::Joliet);
+    let entries = medium.loaders().entries;
+    let missing: Vec<_> = entries.iter().map(|entry| entry.missing.join(" ")).collect();
+    assert_eq!(missing, ["/A-Long-Kernel-Name", ""]);
+}
+
+#[test]
+fn a_small_fat32_is_one_by_its_parameters() {
+    let site = Site::new(&[("a", b"")]);
+    let fat = site.tree().join("efi.img");
+    tool("mkfs.fat", &["-C", "-F", "32", "-s", "1", fat.as_str(), "4096"]);
+    // mtools goes by the number of clusters and does not open it: the file is written here, as cluster 3, the root's being 2.
+    let mut bytes = std::fs::read(&fat).unwrap();
+    let number = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let (table, root) = (number(14) * 512, (number(14) + 2 * number(36)) * 512);
+    bytes[table + 12..table + 16].copy_from_slice(&0x0fff_ffff_u32.to_le_bytes());
+    bytes[root..root + 11].copy_from_slice(b"KEY        ");
+    (bytes[root + 26], bytes[root + 28]) = (3, 5);
+    bytes[root + 512..root + 517].copy_from_slice(b"hello");
+    std::fs::write(&fat, bytes).unwrap();
+    let medium = site.xorriso(&["-R", "-e", "efi.img", "-no-emul-boot"]);
+    assert_eq!(medium.damage(), []);
+    assert_eq!(medium.read("/efi.img:/key", 10).unwrap(), b"hello");
+}
+
+/// The place of a file's own record in the root folder: the one whose name is this.
+fn record(image: &[u8], name: &[u8]) -> usize {
+    let at = image.windows(name.len() + 1).position(|window| window[0] == name.len() as u8 && &window[1..] == name);
+    at.unwrap() - 32
+}
+
+fn changed(site: &Site, change: impl Fn(&mut Vec<u8>)) -> Vec<String> {
+    let mut bytes = std::fs::read(site.image()).unwrap();
+    change(&mut bytes);
+    let medium = Medium::of_memory("changed.iso", bytes).unwrap();
+    medium.damage().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_image_whose_numbers_contradict_or_whose_parts_are_missing_is_not_whole() {
+    let site = Site::new(&[("alone.bin", &[1; 5000]), ("other.bin", &[2; 100])]);
+    let whole = site.make("genisoimage", &["-quiet"]);
+    assert_eq!(whole.damage(), []);
+    let goes_on = changed(&site, |bytes| {
+        let at = record(bytes, b"ALONE.BIN;1");
+        bytes[at + 25] |= 0x80;
+    });
+    assert!(goes_on[0].contains("/ALONE.BIN") && goes_on[0].contains("a part of it is missing"), "{goes_on:?}");
+    for (offset, word) in [(6, "block"), (14, "length")] {
+        let contradicts = changed(&site, |bytes| {
+            let at = record(bytes, b"OTHER.BIN;1");
+            bytes[at + offset + 3] ^= 1;
+        });
+        assert!(contradicts[0].contains(&format!("its {word} is")), "{contradicts:?}");
+    }
+    for (offset, word) in [(84, "size"), (162, "root folder's block")] {
+        let contradicts = changed(&site, |bytes| bytes[0x8000 + offset + 3] ^= 1);
+        assert!(contradicts[0].contains(&format!("the volume's {word} is")), "{contradicts:?}");
+    }
+    let partition = changed(&site, |bytes| {
+        bytes[446..462].copy_from_slice(&[0, 0, 0, 0, 0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    });
+    assert!(partition[0].starts_with("partition 1 (0x83): it reaches to byte 33554432"), "{partition:?}");
+}
+
+#[test]
+fn a_file_in_several_extents_is_whole() {
+    let site = Site::new(&[("a", b"")]);
+    // What `mkisofs -iso-level 3` does with 4 GiB, by hand: two records of one name, one behind the other.
+    let medium = site.make("genisoimage", &["-quiet"]);
+    assert_eq!(medium.damage(), []);
+    let tree = site.tree();
+    std::fs::remove_file(tree.join("a")).unwrap();
+    std::fs::write(tree.join("part1.bin"), [1; 2048]).unwrap();
+    std::fs::write(tree.join("part2.bin"), [2; 100]).unwrap();
+    site.make("genisoimage", &["-quiet"]);
+    let mut bytes = std::fs::read(site.image()).unwrap();
+    let (one, two) = (record(&bytes, b"PART1.BIN;1"), record(&bytes, b"PART2.BIN;1"));
+    bytes[one + 25] |= 0x80;
+    bytes[two + 33..two + 44].copy_from_slice(b"PART1.BIN;1");
+    let medium = Medium::of_memory("two.iso", bytes).unwrap();
+    assert_eq!(medium.damage(), []);
+    assert_eq!(medium.read("/PART1.BIN", 4096).unwrap(), [vec![1; 2048], vec![2; 100]].concat());
+}
+
+#[test]
+fn what_boots_is_not_known_where_the_boot_image_is_odd() {
+    let site = Site::new(&[
+        ("boot.img", b"odd"),
+        ("boot/grub/grub.cfg", MENU),
+        ("isolinux/isolinux.cfg", b"default a\nlabel a\n linux /a\n"),
+    ]);
+    let medium = site.xorriso(&["-R", "-b", "boot.img", "-no-emul-boot"]);
+    let chosen = medium.loaders().paths[0].chosen.clone();
+    assert!(matches!(&chosen, Chosen::NotKnown { why, .. } if why.contains("/boot.img")), "{chosen:?}");
 }

@@ -4,6 +4,7 @@
 
 use super::catalogue::meant;
 use super::condition::Phase;
+use super::image::senseless;
 use super::pattern::Pattern;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -100,17 +101,52 @@ pub enum Probe {
     Whole {},
     /// It has boot entries for these firmwares.
     ElTorito { expect: Vec<Firmware> },
-    /// The boot loaders' entries have these kernel arguments; `*` is any text in one (`console=ttyS0,115200*`).
-    LoaderArgs { expect: Vec<String>, entries: Entries },
+    /// The boot loaders' entries that start Linux have these kernel arguments, and none of the forbidden ones; `*` is any text
+    /// in one (`console=ttyS0,115200*`). Entries by these titles or ids are left out.
+    LoaderArgs {
+        #[serde(default)]
+        expect: Vec<String>,
+        #[serde(default)]
+        forbid: Vec<String>,
+        entries: Entries,
+        #[serde(default)]
+        except: Vec<String>,
+    },
+    /// Each boot path boots an entry without a key: one with this title (`More > Rescue` in a submenu), within so many seconds.
+    BootsByItself { title: Option<Pattern>, within_s: Option<u64> },
+    /// Kernels, RAM disks and the files that configurations lead to are where their loader looks for them.
+    LoaderFiles {
+        #[serde(default = "all")]
+        entries: Entries,
+        #[serde(default)]
+        except: Vec<String>,
+    },
+    /// Labels and UUIDs that entries look for (`root=LABEL=`, `CDLABEL=`, `archisolabel=`, …) are the image's.
+    LoaderLabels {
+        #[serde(default = "all")]
+        entries: Entries,
+        #[serde(default)]
+        except: Vec<String>,
+    },
     /// These files are in it; `*` is any text within a name, `**` any folders, and `a|b` either.
     FilesPresent { paths: Vec<String> },
-    /// These are not.
+    /// These are not: neither on the volume, nor in an EFI file system, nor in a squashfs.
     FilesAbsent { paths: Vec<String> },
     /// Each file system that its /etc/fstab mounts is one of the disk's (UUID, LABEL, PARTUUID, PARTLABEL), of the kind that it
     /// says, and `/` is the one that it lies on.
     Fstab {},
     /// Kernel and initial RAM disks of each Linux entry of its boot loaders are in it, and on a disk so is what `root=` names.
     BootFiles {},
+    /// A file on the volume, in an EFI file system or in a squashfs has text that matches each of the first, none that matches
+    /// one of the second, and this checksum.
+    FileInImage {
+        path: String,
+        #[serde(default)]
+        contains: Vec<Pattern>,
+        #[serde(default)]
+        lacks: Vec<Pattern>,
+        sha256: Option<String>,
+    },
     /// The squashfs in it lists these files; without one in the image there is nothing to list.
     SquashfsLists {
         path: Option<String>,
@@ -238,6 +274,9 @@ pub enum Ipv4 {
     NotNeeded,
 }
 
+fn all() -> Entries {
+    Entries::All
+}
 fn both_shells() -> Vec<Shell> {
     vec![Shell::FreshLogin, Shell::FreshNonLogin]
 }
@@ -288,8 +327,12 @@ impl Probe {
             | Self::Whole {}
             | Self::ElTorito { .. }
             | Self::LoaderArgs { .. }
+            | Self::BootsByItself { .. }
+            | Self::LoaderFiles { .. }
+            | Self::LoaderLabels { .. }
             | Self::FilesPresent { .. }
             | Self::FilesAbsent { .. }
+            | Self::FileInImage { .. }
             | Self::SquashfsLists { .. }
             | Self::Fstab {}
             | Self::BootFiles {}
@@ -314,7 +357,12 @@ impl Probe {
             Self::NixFlakeShow { .. } | Self::NixEval { .. } | Self::NixRealises { .. } => 600,
             Self::ConsoleAlive { .. } => 600,
             Self::Login {} | Self::UnitState { .. } | Self::UnitSucceeds { .. } => 180,
-            Self::Interface { .. } | Self::Checksum { .. } | Self::SquashfsLists { .. } | Self::Whole {} => 120,
+            Self::Interface { .. }
+            | Self::Checksum { .. }
+            | Self::SquashfsLists { .. }
+            | Self::FilesAbsent { .. }
+            | Self::Whole {}
+            | Self::FileInImage { .. } => 120,
             Self::Accelerator { .. } => 90,
             _ => 60,
         })
@@ -336,11 +384,26 @@ impl Probe {
             Self::ShellEnvironment { shells, set } => no_shell(shells).or_else(|| empty(set, "set")),
             Self::CommandsPresent { shells, names } => no_shell(shells).or_else(|| empty(names, "names")),
             Self::CommandWorks { shells, argv, .. } => no_shell(shells).or_else(|| empty(argv, "argv")),
-            Self::QemuDevices { expect } | Self::LoaderArgs { expect, .. } | Self::DiskNames { expect } => {
-                empty(expect, "expect")
+            Self::QemuDevices { expect } | Self::DiskNames { expect } => empty(expect, "expect"),
+            Self::LoaderArgs { expect, forbid, except, .. } => {
+                let nothing = expect.is_empty() && forbid.is_empty();
+                let nothing = nothing.then(|| "neither expect nor forbid says anything".to_owned());
+                nothing.or_else(|| no_glob(expect)).or_else(|| no_glob(forbid)).or_else(|| no_glob(except))
             }
-            Self::FilesPresent { paths } | Self::FilesAbsent { paths } => empty(paths, "paths"),
-            Self::SquashfsLists { files, .. } => empty(files, "files"),
+            Self::LoaderFiles { except, .. } | Self::LoaderLabels { except, .. } => no_glob(except),
+            Self::FilesPresent { paths } | Self::FilesAbsent { paths } => {
+                empty(paths, "paths").or_else(|| paths.iter().find_map(|path| senseless(path)))
+            }
+            Self::SquashfsLists { files, .. } => {
+                empty(files, "files").or_else(|| files.iter().find_map(|path| senseless(path)))
+            }
+            Self::FileInImage { path, contains, lacks, sha256 } => {
+                let nothing = contains.is_empty() && lacks.is_empty() && sha256.is_none();
+                let nothing = nothing.then(|| "neither contains, lacks nor sha256 says anything".to_owned());
+                let digest = sha256.as_deref().filter(|digest| !is_digest(digest));
+                let digest = digest.map(|digest| format!("{digest:?} is not 64 hexadecimal digits"));
+                senseless(path).or(nothing).or(digest)
+            }
             Self::PythonImports { modules, .. } => empty(modules, "modules"),
             Self::FileContent { expect, path } => {
                 empty(expect, "expect").or_else(|| (!path.is_absolute()).then(|| format!("{path} is not absolute")))
@@ -378,6 +441,15 @@ const STATES: [&str; 8] =
 fn no_state(expect: &[String]) -> Option<String> {
     let odd = expect.iter().find(|state| !STATES.contains(&state.as_str()))?;
     Some(format!("{odd:?} is no state of a unit{}", meant(odd, &STATES)))
+}
+
+fn no_glob(patterns: &[String]) -> Option<String> {
+    let wrong = |text: &String| {
+        let empty = text.is_empty().then(|| "it is empty".to_owned());
+        let why = empty.or_else(|| glob::Pattern::new(text).err().map(|error| error.to_string()))?;
+        Some(format!("{text:?} can never match: {why}"))
+    };
+    patterns.iter().find_map(wrong)
 }
 
 fn no_shell(shells: &[Shell]) -> Option<String> {

@@ -4,8 +4,11 @@
 
 mod host;
 mod image;
+mod image_paths;
 mod lint;
 mod program;
 #[path = "../project/mod.rs"]
 mod project;
+#[path = "../site/mod.rs"]
+mod site;
 mod stops;

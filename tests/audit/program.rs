@@ -210,5 +210,5 @@ fn a_foreign_image_is_audited_for_what_it_boots() {
     assert_eq!(results, ["passed", "passed", "passed", "failed", "passed", "failed", "passed"], "{out}");
     assert!(out.contains("nothing to boot for EFI: BIOS"), "{out}");
     let cause = audit["conditions"][5]["cause"].as_str().unwrap();
-    assert!(cause.ends_with("(\"GNU/Linux\") lacks console=ttyS0,115200; 2 of 2 entries do"), "{cause}");
+    assert!(cause.ends_with("(\"GNU/Linux\") lacks console=ttyS0,115200"), "{cause}");
 }

@@ -9,7 +9,7 @@ mod guest;
 
 use boma_qemu::image::{content_range, sums};
 use boma_qemu::profile::Profile;
-use boot_media::medium::{Damage, Medium};
+use boot_media::medium::{self, Chosen, Damage, Loaders, Medium, loaders_of_text};
 use boot_media::seed::iso;
 use camino::Utf8Path;
 pub use disk::{audit_profile, disk};
@@ -35,7 +35,7 @@ use vm::qmp::lines::{self, Lines};
 pub type Holds = fn(&[u8]);
 
 /// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
-pub const KINDS: [(&str, Holds); 15] = [
+pub const KINDS: [(&str, Holds); 17] = [
     ("lease", lease),
     ("qmp", qmp),
     ("console", console),
@@ -46,6 +46,8 @@ pub const KINDS: [(&str, Holds); 15] = [
     ("medium", medium),
     ("disk", disk),
     ("audit_profile", audit_profile),
+    ("loader", loader),
+    ("program", program),
     ("nbd", nbd),
     ("observe", observe),
     ("guest", guest),
@@ -146,8 +148,7 @@ pub fn control(bytes: &[u8]) {
 }
 
 /// A boot medium. The first byte says which part of one the rest is, since a whole image is too long to be found by chance:
-/// `p` patches of a small image, `v` what follows its system area, `f` the FAT of an EFI partition, `s` a squashfs, `g` and
-/// `i` the configurations of GRUB and isolinux.
+/// `p` patches of a small image, `v` what follows its system area, `f` the FAT of an EFI partition, `s` a squashfs.
 pub fn medium(bytes: &[u8]) {
     let Some((part, rest)) = bytes.split_first() else { return };
     let image = match part {
@@ -155,8 +156,6 @@ pub fn medium(bytes: &[u8]) {
         b'v' => Some([vec![0; 32 << 10].as_slice(), rest].concat()),
         b'f' => with_partition(rest),
         b's' => with_file("squashfs", rest),
-        b'g' => with_file("grub.cfg", rest),
-        b'i' => with_file("isolinux.cfg", rest),
         _ => None,
     };
     let Some(Ok(medium)) = image.map(|image| Medium::of_memory("fuzz", image)) else { return };
@@ -169,14 +168,46 @@ pub fn medium(bytes: &[u8]) {
         let read = medium.read(path, 1 << 20);
         assert!(read.is_err() || read.is_ok_and(|bytes| bytes.len() as u64 <= medium.size()), "{path}");
     }
-    if let Ok(listed) = medium.squashfs("/squashfs") {
-        assert!(listed.files.is_sorted() && listed.bytes <= medium.size());
+    let mut names = Vec::new();
+    if let Ok(squashfs) = medium.squashfs_names("/squashfs", &mut |name| names.push(name.to_owned())) {
+        assert!(squashfs.bytes <= medium.size() && names.iter().all(|name| name.starts_with('/')));
     }
-    for entry in medium.loaders().entries {
-        let text = medium.read(&entry.file, 1 << 20).unwrap_or_default();
-        let lines = String::from_utf8_lossy(&text).split('\n').count();
-        assert!((1..=lines).contains(&entry.line), "{entry:?} of {lines} lines");
+    for name in names.iter().take(16) {
+        let _ = medium.read(&format!("/squashfs:{name}"), 1 << 20);
     }
+    let _ = medium.within();
+    let loaders = medium.loaders();
+    assert!(!loaders.paths.is_empty(), "no boot path is said");
+    defaults(&loaders);
+}
+
+/// What each boot path boots is one of its entries, or it is said why not.
+fn defaults(loaders: &Loaders) {
+    for path in &loaders.paths {
+        let (Chosen::Entries(chosen) | Chosen::NotKnown { entries: chosen, .. }) = &path.chosen else { continue };
+        assert!(chosen.iter().all(|at| *at < path.entries.len()), "{path}");
+        assert!(!chosen.is_empty() || matches!(path.chosen, Chosen::NotKnown { .. }), "{path}");
+    }
+    let told = loaders.entries.iter().map(|entry| entry.args.len() + entry.title.len()).sum::<usize>();
+    assert!(told < 64 << 20, "{told} bytes of entries");
+}
+
+/// Boot loaders' configurations, with what firmware starts; the format is that of `tests/loaders`.
+pub fn loader(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let loaders = loaders_of_text(&text);
+    defaults(&loaders);
+    assert_eq!(loaders, loaders_of_text(&text), "the same says something else");
+    for entry in &loaders.entries {
+        assert!(entry.line > 0, "{entry:?}");
+        assert!(!entry.args.contains(['\u{fdd0}', '\u{fdd1}', '\u{fdd2}']), "{entry:?}");
+    }
+}
+
+/// An EFI program: its sections, what GRUB keeps in one, and a memory disk in that.
+pub fn program(bytes: &[u8]) {
+    let (sections, _) = medium::program(bytes);
+    assert!(sections <= 96, "{sections} sections");
 }
 
 /// What the guest answered to the script that looks at its state: before, a NUL, after, and behind another NUL what a task

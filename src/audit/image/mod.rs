@@ -1,6 +1,9 @@
 //! The image's conditions: it is found, opened once, and read in this process, without mounting it.
 
+mod content;
 mod disk;
+mod loaders;
+mod names;
 mod paths;
 mod probes;
 mod pxe;
@@ -13,6 +16,9 @@ use super::outcome::{Seen, Verdict};
 use super::probe::Probe;
 use boot_media::medium::{Form, Halt, Medium, MediumError, find_one};
 use camino::{Utf8Path, Utf8PathBuf};
+use content::Expected;
+use loaders::Which;
+pub(super) use names::senseless;
 
 /// Why there is no image.
 pub const UNNAMED: &str = "neither the profile nor --image names an image";
@@ -113,8 +119,11 @@ fn hidden(medium: &Medium, probe: &Probe, seen: Seen) -> Seen {
     let Some(why) = medium.unread().next() else { return seen };
     let open = match (probe, &seen.verdict) {
         (Probe::FilesPresent { .. } | Probe::SquashfsLists { .. }, Verdict::Fails(_)) => true,
-        (Probe::FilesAbsent { .. }, Verdict::Holds) => true,
-        (Probe::LoaderArgs { .. }, Verdict::Fails(_)) => medium.loaders().entries.is_empty(),
+        (Probe::LoaderFiles { .. } | Probe::LoaderLabels { .. }, Verdict::Fails(_)) => true,
+        (Probe::FilesAbsent { .. }, Verdict::Holds | Verdict::Unknown(_)) => true,
+        (Probe::LoaderArgs { .. } | Probe::BootsByItself { .. }, Verdict::Fails(_)) => {
+            medium.loaders().entries.is_empty()
+        }
         _ => false,
     };
     if open { Seen::unknown(why).in_text(seen.evidence) } else { seen }
@@ -130,10 +139,18 @@ fn look_into(medium: &Medium, path: &Utf8Path, probe: &Probe) -> Seen {
         Probe::Fstab {} => disk::fstab(medium),
         Probe::BootFiles {} => disk::boot_files(medium),
         Probe::ElTorito { expect } => probes::el_torito(medium, expect),
-        Probe::LoaderArgs { expect, entries } => probes::loader_args(medium, expect, *entries),
-        Probe::FilesPresent { paths } => probes::present(medium, paths),
-        Probe::FilesAbsent { paths } => probes::absent(medium, paths),
-        Probe::SquashfsLists { path, files, required } => probes::squashfs(medium, path.as_deref(), files, *required),
+        Probe::LoaderArgs { expect, forbid, entries, except } => {
+            loaders::args(medium, &Which { entries: *entries, except }, expect, forbid)
+        }
+        Probe::BootsByItself { title, within_s } => loaders::by_itself(medium, title.as_ref(), *within_s),
+        Probe::LoaderFiles { entries, except } => loaders::files(medium, &Which { entries: *entries, except }),
+        Probe::LoaderLabels { entries, except } => loaders::labels(medium, &Which { entries: *entries, except }),
+        Probe::FilesPresent { paths } => names::present(medium, paths),
+        Probe::FilesAbsent { paths } => names::absent(medium, paths),
+        Probe::FileInImage { path, contains, lacks, sha256 } => {
+            content::file(medium, path, &Expected { contains, lacks, sha256: sha256.as_deref() })
+        }
+        Probe::SquashfsLists { path, files, required } => names::squashfs(medium, path.as_deref(), files, *required),
         Probe::Checksum { sha256 } => match medium.sums() {
             Ok(sums) => probes::checksum(path, &sums.sha256, sha256.as_deref()),
             Err(error) => Seen::unknown(told(&error)),

@@ -1,7 +1,7 @@
 //! What each firmware would boot of an image, step by step, for a reader: which boot image it finds, which configuration that
 //! reads, and what boots if nobody chooses. Nothing is judged by it; that is for the conditions.
 
-use boot_media::medium::{BootEntry, Form, Loader, LoaderEntry, Loaders, Medium, Platform};
+use boot_media::medium::{BootEntry, Carrier, Chosen, Firmware, Form, LoaderEntry, Loaders, Medium, Platform};
 use serde::{Deserialize, Serialize};
 
 /// One way to boot an image.
@@ -29,13 +29,6 @@ fn step(what: &str, found: Option<String>, otherwise: &str) -> BootStep {
     BootStep { what: what.to_owned(), found: found.unwrap_or_else(|| otherwise.to_owned()), ok }
 }
 
-/// Who boots.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Firmware {
-    Bios,
-    Uefi,
-}
-
 /// The ways to boot an image.
 pub(super) fn of(medium: &Medium) -> Vec<BootPath> {
     let loaders = medium.loaders();
@@ -48,7 +41,7 @@ pub(super) fn of(medium: &Medium) -> Vec<BootPath> {
     let mut ways = Vec::new();
     if is_iso {
         ways.push(("BIOS, from a CD".to_owned(), Firmware::Bios, vec![optical(Platform::Bios)]));
-        ways.push(("UEFI, from a CD".to_owned(), Firmware::Uefi, vec![optical(Platform::Efi), program(medium)]));
+        ways.push(("UEFI, from a CD".to_owned(), Firmware::Efi, vec![optical(Platform::Efi), program(medium)]));
     }
     let table = (!medium.partitions().is_empty()).then(|| format!("{} partitions", medium.partitions().len()));
     let code = medium.has_boot_code().then(|| "boot code in the first sector".to_owned());
@@ -56,8 +49,13 @@ pub(super) fn of(medium: &Medium) -> Vec<BootPath> {
     let esp = medium.partitions().iter().find(|one| one.efi).map(|one| format!("partition {}", one.number));
     let esp =
         step("EFI partition", esp, if table.is_some() { "none of the partitions is one" } else { "no partitions" });
-    ways.push((format!("UEFI, {from_disk}"), Firmware::Uefi, vec![esp, program(medium)]));
-    ways.into_iter().map(|(by, firmware, steps)| BootPath { by, steps: on(firmware, steps, &loaders) }).collect()
+    ways.push((format!("UEFI, {from_disk}"), Firmware::Efi, vec![esp, program(medium)]));
+    let carrier = |by: &str| if by.ends_with("CD") { Carrier::Optical } else { Carrier::Stick };
+    let way = |(by, firmware, steps): (String, Firmware, Vec<BootStep>)| BootPath {
+        steps: on(firmware, carrier(&by), steps, &loaders),
+        by,
+    };
+    ways.into_iter().map(way).collect()
 }
 
 /// The program that UEFI starts where nothing else was set up.
@@ -71,26 +69,26 @@ fn program(medium: &Medium) -> BootStep {
 }
 
 /// From the firmware's side on to the configuration and what it boots by itself.
-fn on(firmware: Firmware, mut steps: Vec<BootStep>, loaders: &Loaders) -> Vec<BootStep> {
+fn on(firmware: Firmware, carrier: Carrier, mut steps: Vec<BootStep>, loaders: &Loaders) -> Vec<BootStep> {
     if steps.iter().any(|step| !step.ok) {
         return steps;
     }
-    let reads = |loader: Loader| match firmware {
-        Firmware::Bios => loader != Loader::SystemdBoot,
-        Firmware::Uefi => loader != Loader::Syslinux,
-    };
-    let configs: Vec<_> = loaders.configs.iter().filter(|config| reads(config.loader)).collect();
-    // What lies where only this firmware looks comes first.
-    let first = configs.iter().find(|config| config.loader != Loader::Grub).or(configs.first());
-    let config = first.map(|config| format!("{}: {}", config.loader, config.file));
+    let own = |path: &&boot_media::medium::BootPath| path.firmware == Some(firmware) && path.carrier == Some(carrier);
+    let path = loaders.paths.iter().find(own);
+    let config = path.and_then(|path| path.configs.first());
+    let config = config.map(|config| format!("{}: {}", config.loader, config.file));
     steps.push(step("configuration", config, "no configuration was found"));
-    let Some(first) = first else { return steps };
-    let own = |entry: &&LoaderEntry| entry.loader == first.loader;
-    let entry = loaders.entries.iter().filter(own).find(|entry| entry.default);
+    let Some(path) = path else { return steps };
     let shown = |entry: &LoaderEntry| match &entry.kernel {
-        Some(kernel) => format!("{:?}: {kernel} {}", entry.title, entry.args),
-        None => format!("{:?}: {}", entry.title, entry.command),
+        Some(kernel) => format!("{:?}: {kernel} {}", entry.path(), entry.args),
+        None => format!("{:?}: {}", entry.path(), entry.command),
     };
-    steps.push(step("default entry", entry.map(shown), "not known which entry boots by itself"));
+    let entries: Vec<_> = path.defaults().map(shown).collect();
+    let (entry, otherwise) = match &path.chosen {
+        Chosen::Entries(_) => (Some(format!("{} ({})", entries.join(" or "), path.wait)), String::new()),
+        Chosen::NotFound(why) => (None, format!("nothing boots by itself: {why}")),
+        Chosen::NotKnown { why, .. } => (None, format!("not known which entry boots by itself: {why}")),
+    };
+    steps.push(step("default entry", entry, &otherwise));
     steps
 }

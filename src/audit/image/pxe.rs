@@ -23,7 +23,7 @@ pub(super) fn look(set: &PxeSet, probe: &Probe) -> Seen {
     match probe {
         Probe::OneImage {} => present(set),
         Probe::BootFiles {} => boot_files(set),
-        Probe::LoaderArgs { expect, .. } => args(set, expect),
+        Probe::LoaderArgs { expect, forbid, .. } => args(set, expect, forbid),
         other => Seen::unknown(format!("{} asks for an image, and a PXE set is none", other.name())),
     }
 }
@@ -75,8 +75,8 @@ fn head(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The arguments are there; `*` is any text in one.
-fn args(set: &PxeSet, expect: &[String]) -> Seen {
+/// The arguments are there, and none that must not be; `*` is any text in one.
+fn args(set: &PxeSet, expect: &[String], forbid: &[String]) -> Seen {
     let has = |wanted: &&String| {
         let pattern = glob::Pattern::new(wanted);
         set.args.split_whitespace().any(|word| match &pattern {
@@ -85,6 +85,8 @@ fn args(set: &PxeSet, expect: &[String]) -> Seen {
         })
     };
     let missing: Vec<_> = expect.iter().filter(|wanted| !has(wanted)).map(String::as_str).collect();
-    let cause = (!missing.is_empty()).then(|| format!("pxe.args lacks {}", missing.join(" ")));
+    let there: Vec<_> = forbid.iter().filter(has).map(String::as_str).collect();
+    let lacks = (!missing.is_empty()).then(|| format!("pxe.args lacks {}", missing.join(" ")));
+    let cause = lacks.or_else(|| (!there.is_empty()).then(|| format!("pxe.args has {}", there.join(" "))));
     Seen::judged(set.args.clone(), cause)
 }

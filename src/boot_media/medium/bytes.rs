@@ -207,6 +207,16 @@ pub(super) fn u32_le(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(fixed(bytes, at))
 }
 
+/// A big-endian number of four bytes; zero beyond the end.
+pub(super) fn u32_be(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(fixed(bytes, at))
+}
+
+/// A big-endian number of two bytes; zero beyond the end.
+pub(super) fn u16_be(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes(fixed(bytes, at))
+}
+
 /// A little-endian number of eight bytes; zero beyond the end.
 pub(super) fn u64_le(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(fixed(bytes, at))

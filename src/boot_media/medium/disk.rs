@@ -71,7 +71,7 @@ pub(super) fn read(image: &Bytes) -> Result<Disk, Fault> {
     }
     let whole = superblock::of(image)?;
     if whole.content != Content::Unknown {
-        disk.add(Volume::of("the disk".into(), None, whole), image.clone());
+        disk.add(Volume::of("the disk".into(), None, whole), 0, image.clone());
         return Ok(disk);
     }
     match partition::read(image) {
@@ -142,7 +142,7 @@ impl Disk {
                 if volume.content == Content::Unknown && !blank && !meant {
                     volume.unread = Some(format!("{name} holds what is not known here (type {})", partition.kind));
                 }
-                self.add(volume, bytes);
+                self.add(volume, partition.start, bytes);
             }
             Err(Fault::Io(error)) => return Err(Fault::Io(error)),
             Err(fault) => {
@@ -156,11 +156,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Take a volume in, with its files if they can be read.
-    fn add(&mut self, mut volume: Volume, bytes: Bytes) {
+    /// Take a volume in that begins at this byte, with its files if they can be read.
+    fn add(&mut self, mut volume: Volume, at: u64, bytes: Bytes) {
         let name = volume.name.clone();
         let opened = match volume.content {
-            Content::Fat => Fat::read(bytes).map(|fat| self.fats.push(EfiImage { name: name.clone(), fat })),
+            Content::Fat => Fat::read(bytes).map(|fat| self.fats.push(EfiImage { name: name.clone(), at, fat })),
             Content::Ext4 => Ext4Volume::new(bytes).map(|ext4| self.ext4.push((name.clone(), ext4))),
             other if other.is_unread() || other.is_opaque() => {
                 volume.unread = Some(format!("{name} holds {other}, which is not read here"));

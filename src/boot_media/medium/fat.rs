@@ -51,6 +51,10 @@ pub(super) struct Fat {
     held: u64,
     /// All files and folders, in the order in which they were found.
     pub(super) files: Vec<FatFile>,
+    /// Its label.
+    pub(super) label: Option<String>,
+    /// Its serial number as `blkid` writes it.
+    pub(super) uuid: String,
 }
 
 /// The fixed root folder of FAT12 and FAT16, or FAT32's first cluster of it.
@@ -71,6 +75,9 @@ impl Fat {
         let mut waiting = vec![(String::new(), root)];
         while let Some((path, folder)) = waiting.pop() {
             let bytes = folder.take(0, folder.len().min(LARGEST_FOLDER) as usize)?;
+            if path.is_empty() {
+                fat.label = own_label(&bytes).or(fat.label.take());
+            }
             for file in entries(&path, &bytes) {
                 // `.` and `..` are names like others here; a folder is read once however often it is named.
                 if file.folder && seen.insert(file.cluster) && file.path.len() <= LONGEST_PATH {
@@ -106,12 +113,15 @@ impl Fat {
         let data = root_at + root_len.next_multiple_of(sector);
         let cluster = sector * per_cluster;
         let clusters = (total * sector).saturating_sub(data) / cluster;
-        // The number of clusters, and nothing else, says how wide the table is.
+        // By the specification the number of clusters says how wide the table is. Linux and EDK II know a FAT32 by its
+        // parameters, and formatters make small ones.
         let width = match clusters {
+            _ if u16_le(&boot, 22) == 0 && root_entries == 0 => Width::Fat32,
             0..4085 => Width::Fat12,
             4085..65_525 => Width::Fat16,
             _ => Width::Fat32,
         };
+        let extended = if width == Width::Fat32 { 66 } else { 38 };
         let table = image.take(table_at, (table_sectors * sector).min(LARGEST_TABLE) as usize)?;
         let root = match root_entries {
             0 => Root::Cluster(u32_le(&boot, 44)),
@@ -119,7 +129,10 @@ impl Fat {
         };
         let held = clusters.min(image.len().saturating_sub(data) / cluster);
         let clusters = u32::try_from(clusters).map_err(|_| Fault::bad("a FAT of more than 2^32 clusters"))?;
-        Ok((Self { image, width, table, data, cluster, clusters, held, files: Vec::new() }, root))
+        let label = label(&boot[extended + 5..extended + 16]).filter(|_| boot[extended] == 0x29);
+        let serial = u32_le(&boot, extended + 1);
+        let uuid = format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff);
+        Ok((Self { image, width, table, data, cluster, clusters, held, files: Vec::new(), label, uuid }, root))
     }
 
     /// A file by its path, whatever its case.
@@ -172,6 +185,19 @@ impl Fat {
         };
         (value < end).then_some(value)
     }
+}
+
+/// A label, filled up with spaces.
+fn label(field: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(field).trim_end().to_owned();
+    (!text.is_empty() && text != "NO NAME").then_some(text)
+}
+
+/// The label in the root folder, which wins over the one in the boot sector.
+fn own_label(root: &[u8]) -> Option<String> {
+    let mut entries = root.chunks_exact(ENTRY).take_while(|entry| entry[0] != 0);
+    let found = entries.find(|entry| entry[0] != 0xe5 && entry[11] & 0x3f != 0x0f && entry[11] & 0x18 == 0x08)?;
+    label(&found[..11])
 }
 
 /// The entries of a folder, without `.`, `..`, labels and what was deleted.

@@ -35,6 +35,7 @@ mod squashfs;
 mod superblock;
 mod tree;
 mod volume;
+mod within;
 
 pub use bytes::{Halt, Reader};
 pub use damage::Damage;
@@ -43,11 +44,12 @@ pub use eltorito::{BootEntry, Media, Platform};
 pub use error::MediumError;
 pub use find::find_one;
 pub use kernel::{KERNEL_HEAD, Kernel, initrd, kernel};
-pub use loader::{Config, Line, Loader, LoaderEntry, Loaders};
+pub use loader::{BootPath, Boots, Carrier, Chosen, Config, Firmware, Line, Loader, LoaderEntry, Loaders, Wait};
 pub use partition::{Partition, Table};
 pub use squashfs::{Compression, Squashfs};
 pub use superblock::Content;
 pub use tree::{File, Kind, Names};
+pub use within::{Holds, Within};
 
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -96,6 +98,8 @@ pub struct Medium {
     volume: volume::Volume,
     names: Names,
     nodes: Vec<Node>,
+    /// The same by ISO 9660's own names, where Joliet has others.
+    plain: Vec<Node>,
     boot: Vec<BootEntry>,
     partitions: Vec<Partition>,
     efi: Vec<EfiImage>,
@@ -111,7 +115,19 @@ pub struct Medium {
 struct EfiImage {
     /// The file that it is, or `El Torito entry 2`, or `partition 2`.
     name: String,
+    /// Its first byte.
+    at: u64,
     fat: Fat,
+}
+
+/// Boot loaders' configurations in a text, each file behind a line `--- PATH`, as the tests in `tests/loaders` have them.
+pub fn loaders_of_text(text: &str) -> Loaders {
+    loader::read_text(text)
+}
+
+/// How many sections an EFI program has, and whether GRUB's modules are in it.
+pub fn program(bytes: &[u8]) -> (usize, bool) {
+    loader::read_program(bytes)
 }
 
 /// The checksums of an image, as lower-case hexadecimal.
@@ -178,6 +194,24 @@ impl Medium {
         &self.volume.id
     }
 
+    /// The labels of the volume and of its EFI file systems, or of all that lies on a disk.
+    pub fn labels(&self) -> Vec<String> {
+        if !self.volumes.is_empty() {
+            return self.volumes.iter().filter_map(|volume| volume.label.clone()).collect();
+        }
+        let efi = self.efi.iter().filter_map(|image| image.fat.label.clone());
+        [self.volume.id.clone()].into_iter().chain(efi).filter(|label| !label.is_empty()).collect()
+    }
+
+    /// Their UUIDs, as `blkid` has them.
+    pub fn uuids(&self) -> Vec<String> {
+        if !self.volumes.is_empty() {
+            return self.volumes.iter().filter_map(|volume| volume.uuid.clone()).collect();
+        }
+        let efi = self.efi.iter().map(|image| image.fat.uuid.clone());
+        self.volume.uuid.clone().into_iter().chain(efi).collect()
+    }
+
     /// Where the names of the files come from.
     pub fn names(&self) -> Names {
         self.names
@@ -216,11 +250,18 @@ impl Medium {
         self.node(path).map(|node| &node.file)
     }
 
-    /// Read a file, at most so many bytes. `/efi.img:/EFI/BOOT/grub.cfg` is a file in an EFI image.
+    /// Read a file, at most so many bytes. `/efi.img:/EFI/BOOT/grub.cfg` is a file in an EFI image,
+    /// `/live/root.squashfs:/etc/hostname` one in a squashfs.
     ///
     /// # Errors
     /// That there is no such file, that it is larger, or that the image ends before it does.
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, MediumError> {
+        if self.node(path).is_none()
+            && self.in_ext4(path).is_none()
+            && let Some(read) = self.in_squashfs(path, limit)
+        {
+            return read;
+        }
         let bytes = self.bytes_within(path, limit)?;
         if bytes.len() > limit {
             let (path, file) = (self.path.clone(), path.to_owned());
@@ -235,14 +276,6 @@ impl Medium {
     /// As [`Medium::read`], but for the size.
     pub fn stream(&self, path: &str) -> Result<Reader, MediumError> {
         Ok(self.bytes(path)?.reader())
-    }
-
-    /// What a squashfs in the image holds.
-    ///
-    /// # Errors
-    /// As [`Medium::read`]; and that it is not a squashfs, is cut off, or is packed in a way that is not read here.
-    pub fn squashfs(&self, path: &str) -> Result<Squashfs, MediumError> {
-        squashfs::list(&self.bytes(path)?).map_err(|fault| self.broken(path, fault))
     }
 
     /// The boot loaders' configurations, and the entries of all their menus.
@@ -273,18 +306,30 @@ impl Medium {
     fn node(&self, path: &str) -> Option<&Node> {
         let mut path = loader::clean(path);
         for _ in 0..=MOST_LINKS {
-            let exact = self.nodes.binary_search_by(|node| node.file.path.as_str().cmp(&path)).ok();
-            let node = match exact.and_then(|at| self.nodes.get(at)) {
+            let node = match self.at(&path) {
                 Some(node) => node,
                 None => self.nodes.iter().find(|node| node.file.path.eq_ignore_ascii_case(&path))?,
             };
             let Kind::Link(to) = &node.file.kind else { return Some(node) };
-            path = match to.starts_with('/') {
-                true => loader::clean(to),
-                false => loader::clean(&format!("{}/../{to}", node.file.path)),
-            };
+            path = followed(&node.file.path, to);
         }
         None
+    }
+
+    /// The same, but as the name is written.
+    fn exact(&self, path: &str) -> Option<&Node> {
+        let mut path = loader::clean(path);
+        for _ in 0..=MOST_LINKS {
+            let node = self.at(&path)?;
+            let Kind::Link(to) = &node.file.kind else { return Some(node) };
+            path = followed(&node.file.path, to);
+        }
+        None
+    }
+
+    fn at(&self, path: &str) -> Option<&Node> {
+        let at = self.nodes.binary_search_by(|node| node.file.path.as_str().cmp(path)).ok()?;
+        self.nodes.get(at)
     }
 
     /// The bytes of a file, in the volume, in an EFI image or in an ext4 file system.
@@ -308,6 +353,13 @@ impl Medium {
             let inner = path.strip_prefix(&image.name)?.strip_prefix(':')?;
             Some((image, image.fat.find(inner).filter(|file| !file.folder)?))
         });
+        let partition = || {
+            let number = path.strip_prefix("partition ")?.parse::<usize>().ok()?;
+            self.partitions.iter().find(|partition| partition.number == number)
+        };
+        if let (None, Some(partition)) = (inside, partition()) {
+            return self.image.part(partition.start, partition.bytes).map_err(|fault| self.broken(path, fault));
+        }
         match inside {
             Some((image, file)) => image.fat.bytes(file).map_err(|fault| self.broken(path, fault)),
             None => Err(self.missing(path)),
@@ -342,6 +394,14 @@ impl Medium {
             Fault::Unread { what, next } => MediumError::Unread { path, what, next },
             Fault::Io(source) => MediumError::Io { path, source },
         }
+    }
+}
+
+/// Where a symbolic link leads.
+fn followed(link: &str, to: &str) -> String {
+    match to.starts_with('/') {
+        true => loader::clean(to),
+        false => loader::clean(&format!("{link}/../{to}")),
     }
 }
 

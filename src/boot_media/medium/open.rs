@@ -45,7 +45,12 @@ const UKI: &str = "name a disk image with it in an EFI partition";
 fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
     let volume = volume::read(&image)?;
     let tree = tree::read(&image, &volume)?;
-    let mut damage = Vec::new();
+    // ISOLINUX reads no Joliet.
+    let plain = match tree.names {
+        Names::Joliet => tree::read_plain(&image, &volume)?.nodes,
+        _ => Vec::new(),
+    };
+    let mut damage = volume.damage.clone();
     if volume.size > image.len() {
         damage.push(Damage::Short { says: volume.size, has: image.len() });
     }
@@ -55,6 +60,7 @@ fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
     name_files(&mut boot, &tree.nodes);
     damage.extend(boot.iter().filter_map(|entry| boot_image_cut_off(entry, image.len())));
     let partitions = or_damage("the partition table", &mut damage, partition::read(&image));
+    damage.extend(partitions.iter().filter_map(|partition| partition_cut_off(partition, image.len())));
     let efi = efi_images(&image, &boot, &partitions, &tree.nodes, &mut damage);
     Ok(Medium {
         path: path.to_owned(),
@@ -64,6 +70,7 @@ fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
         volume,
         names: tree.names,
         nodes: tree.nodes,
+        plain,
         boot,
         partitions,
         efi,
@@ -87,6 +94,7 @@ fn disk(path: &Utf8Path, form: Form, file: Bytes, image: Bytes) -> Result<Medium
         image,
         names: Names::Plain,
         nodes: Vec::new(),
+        plain: Vec::new(),
         boot: Vec::new(),
         partitions: disk.partitions,
         efi: disk.fats,
@@ -151,6 +159,15 @@ fn cut_off(node: &Node, has: u64) -> Option<Damage> {
     (end > has).then(|| Damage::File { path: node.file.path.clone(), end, has })
 }
 
+/// A protective partition stands for the whole of a disk that is larger than the image.
+fn partition_cut_off(partition: &Partition, has: u64) -> Option<Damage> {
+    let end = partition.start.saturating_add(partition.bytes);
+    (end > has && partition.kind != "0xee").then(|| Damage::Boot {
+        what: format!("partition {} ({})", partition.number, partition.kind),
+        why: format!("it reaches to byte {end}, and the image has {has}"),
+    })
+}
+
 /// A boot image that is a file is told as one.
 fn boot_image_cut_off(entry: &BootEntry, has: u64) -> Option<Damage> {
     let end = entry.at() + entry.loaded().max(1);
@@ -186,19 +203,29 @@ fn efi_images(
         let name = entry.file.clone().unwrap_or_else(|| format!("El Torito entry {}", entry.number));
         (name, entry.at(), size(entry))
     });
-    let partitions = partitions
+    let bootable = partitions
         .iter()
         .filter(|partition| partition.efi)
         .map(|partition| (format!("partition {}", partition.number), partition.start, partition.bytes));
     let mut found: Vec<(u64, Option<EfiImage>)> = Vec::new();
-    for (name, at, len) in entries.chain(partitions).take(MOST_EFI_IMAGES) {
+    for (name, at, len) in entries.chain(bootable).take(MOST_EFI_IMAGES) {
         if found.iter().any(|(there, _)| *there == at) {
             continue;
         }
         let fat = image.part(at, len).and_then(Fat::read);
         let fat = fat
             .map_err(|fault| damage.push(Damage::Boot { what: format!("EFI image {name}"), why: fault.to_string() }));
-        found.push((at, fat.ok().map(|fat| EfiImage { name, fat })));
+        found.push((at, fat.ok().map(|fat| EfiImage { name, at, fat })));
+    }
+    // A partition of another type may hold a FAT all the same; one that does not is not damaged.
+    for partition in partitions.iter().filter(|partition| !partition.efi && partition.start > 0).take(MOST_EFI_IMAGES) {
+        let name = format!("partition {}", partition.number);
+        let fat = image.part(partition.start, partition.bytes).and_then(Fat::read).ok();
+        if let Some(fat) = fat
+            && !found.iter().any(|(there, _)| *there == partition.start)
+        {
+            found.push((partition.start, Some(EfiImage { name, at: partition.start, fat })));
+        }
     }
     found.into_iter().filter_map(|(_, image)| image).collect()
 }

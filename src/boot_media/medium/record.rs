@@ -2,7 +2,7 @@
 //!
 //! Formats: ECMA-119 9.1 (records), SUSP 1.12 (entries and where they continue), RRIP 1.12 (their meaning).
 
-use super::bytes::u32_le;
+use super::bytes::{u32_be, u32_le};
 
 /// Continuations that are followed for one record; real images need one.
 const MOST_CONTINUATIONS: usize = 16;
@@ -16,8 +16,11 @@ pub(super) struct Record<'a> {
     pub(super) block: u64,
     /// The length of the data, bytes.
     pub(super) len: u64,
+    extended: u64,
     flags: u8,
     interleaved: bool,
+    /// Block and length once more, big-endian.
+    other: (u32, u32),
     /// The name as the volume has it.
     pub(super) identifier: &'a [u8],
     /// The system use area.
@@ -34,12 +37,24 @@ impl<'a> Record<'a> {
         Some(Self {
             // The extended attributes lie before the data.
             block: u64::from(u32_le(bytes, 2)) + u64::from(bytes[1]),
+            extended: u64::from(bytes[1]),
             len: u64::from(u32_le(bytes, 10)),
             flags: bytes[25],
             interleaved: bytes[26] != 0,
+            other: (u32_be(bytes, 6), u32_be(bytes, 14)),
             identifier,
             system,
         })
+    }
+
+    /// Where the two byte orders do not say the same (ECMA-119 7.3.3).
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let (block, len) = (self.block - self.extended, self.len);
+        let differs = |what: &str, little: u64, big: u32| {
+            (little != u64::from(big))
+                .then(|| format!("its {what} is {little} in one byte order and {big} in the other"))
+        };
+        differs("block", block, self.other.0).or_else(|| differs("length", len, self.other.1))
     }
 
     /// Whether it is a folder.

@@ -84,10 +84,19 @@ pub(super) fn read(image: &Bytes, volume: &Volume) -> Result<Tree, Fault> {
         (None, Some(joliet)) => (joliet, Names::Joliet),
         (None, None) => (volume.root, Names::Plain),
     };
+    walk(image, volume, root, names, skip.unwrap_or(0))
+}
+
+/// Read all folders by ISO 9660's own names.
+pub(super) fn read_plain(image: &Bytes, volume: &Volume) -> Result<Tree, Fault> {
+    walk(image, volume, volume.root, Names::Plain, 0)
+}
+
+fn walk(image: &Bytes, volume: &Volume, root: Extent, names: Names, skip: usize) -> Result<Tree, Fault> {
     let mut walk = Walk {
         image,
         block: volume.block,
-        skip: skip.unwrap_or(0),
+        skip,
         tree: Tree { nodes: Vec::new(), names, damage: Vec::new() },
         seen: HashSet::from([root.block]),
         waiting: vec![(String::new(), root)],
@@ -142,12 +151,30 @@ impl Walk<'_> {
                     break;
                 };
                 offset += usize::from(sector[offset]);
+                if let Some(what) = record.contradiction() {
+                    let at = start + at + offset as u64;
+                    self.damaged(path, format!("the record that ends at byte {at} contradicts itself: {what}"));
+                }
                 if !record.is_dot() && !self.record(path, &record, &mut begun)? {
                     return Ok(false);
                 }
             }
         }
+        if let Some(node) = begun {
+            self.not_ended(node);
+        }
         Ok(true)
+    }
+
+    /// A file of several extents whose next one is not there.
+    fn not_ended(&mut self, mut node: Node) {
+        let path = node.file.path.clone();
+        self.damaged(
+            &path,
+            "its record says that it goes on in the next one, and it does not: a part of it is missing".into(),
+        );
+        node.unreadable = Some("a part of it is missing");
+        self.tree.nodes.push(node);
     }
 
     /// Take one record in; `false` when there is no room for more.
@@ -170,6 +197,7 @@ impl Walk<'_> {
             None => record.is_folder().then_some(Extent { block: record.block, len: record.len }),
         };
         if let Some(extent) = inside {
+            begun.take().into_iter().for_each(|node| self.not_ended(node));
             match self.seen.insert(extent.block) {
                 true => self.waiting.push((path.clone(), extent)),
                 false => self.damaged(&path, "it is also another folder: it is listed once".into()),
@@ -181,7 +209,10 @@ impl Walk<'_> {
         let piece = Piece { at: record.block * self.block, len: record.len };
         let mut node = match begun.take() {
             Some(node) if node.file.path == path => node,
-            _ => new_file(path, record, &rock_ridge),
+            other => {
+                other.into_iter().for_each(|node| self.not_ended(node));
+                new_file(path, record, &rock_ridge)
+            }
         };
         // An empty file's block means nothing, and neither do those of links and devices.
         if record.len > 0 && node.file.kind == Kind::File {

@@ -3,7 +3,8 @@
 //! Formats: ECMA-119 8 (descriptors), the Joliet specification (supplementary descriptors with a UCS-2 escape), El Torito 1.0
 //! figure 7 (boot record).
 
-use super::bytes::{Bytes, u16_le, u32_le};
+use super::bytes::{Bytes, u16_be, u16_le, u32_be, u32_le};
+use super::damage::Damage;
 use super::error::Fault;
 
 /// Bytes of a logical sector: that of the medium, not of the volume's blocks.
@@ -37,13 +38,26 @@ pub(super) struct Volume {
     pub(super) joliet: Option<Extent>,
     /// The sector of the El Torito boot catalogue.
     pub(super) catalogue: Option<u64>,
+    /// What `blkid` calls its UUID: when it was changed last, or made.
+    pub(super) uuid: Option<String>,
+    /// What is wrong with the descriptors.
+    pub(super) damage: Vec<Damage>,
 }
 
 impl Volume {
     /// What stands for the volume where there is none: a disk.
     pub(super) fn nameless(size: u64) -> Self {
         let root = Extent { block: 0, len: 0 };
-        Self { id: String::new(), block: SECTOR, size, root, joliet: None, catalogue: None }
+        Self {
+            id: String::new(),
+            block: SECTOR,
+            size,
+            root,
+            joliet: None,
+            catalogue: None,
+            uuid: None,
+            damage: Vec::new(),
+        }
     }
 }
 
@@ -80,7 +94,43 @@ pub(super) fn read(image: &Bytes) -> Result<Volume, Fault> {
         return Err(Fault::bad(format!("its blocks have {block} bytes; 512, 1024 and 2048 are possible")));
     }
     let size = u64::from(u32_le(&primary, 80)) * block;
-    Ok(Volume { id: text(&primary[40..72]), block, size, root: root(&primary), joliet, catalogue })
+    Ok(Volume {
+        id: text(&primary[40..72]),
+        block,
+        size,
+        root: root(&primary),
+        joliet,
+        catalogue,
+        uuid: uuid(&primary[830..847]).or_else(|| uuid(&primary[813..830])),
+        damage: contradictions(&primary),
+    })
+}
+
+/// Numbers that are there in both byte orders and do not say the same (ECMA-119 8.4).
+fn contradictions(sector: &[u8]) -> Vec<Damage> {
+    let numbers = [
+        ("size", u32_le(sector, 80), u32_be(sector, 84)),
+        ("size of a block", u16_le(sector, 128).into(), u16_be(sector, 130).into()),
+        ("root folder's block", u32_le(sector, 158), u32_be(sector, 162)),
+        ("root folder's length", u32_le(sector, 166), u32_be(sector, 170)),
+    ];
+    let differ = numbers.into_iter().filter(|(_, little, big)| little != big);
+    differ
+        .map(|(what, little, big)| Damage::Boot {
+            what: "the volume descriptor".into(),
+            why: format!("the volume's {what} is {little} in one byte order and {big} in the other"),
+        })
+        .collect()
+}
+
+/// A time of sixteen digits as `blkid` writes it, `2026-01-31-12-00-00-00`; nothing if it was left out.
+fn uuid(time: &[u8]) -> Option<String> {
+    let digits = std::str::from_utf8(&time[..16]).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    if digits.bytes().all(|byte| byte == b'0') {
+        return None;
+    }
+    let parts = [0..4, 4..6, 6..8, 8..10, 10..12, 12..14, 14..16].map(|part| &digits[part]);
+    Some(parts.join("-"))
 }
 
 /// The root folder's record in a descriptor.

@@ -1,24 +1,32 @@
-//! Boot loader configurations: what each entry of a menu would boot, and with which command line.
+//! Boot loaders: what each boot path of an image starts, with which menu, and which entry boots by itself.
 //!
-//! They are read as text, not executed: of a GRUB script both sides of an `if` count, and a variable whose value only
-//! the running loader knows stays as `${name}`. So an entry is never missed; one that could never be reached is listed.
+//! A boot path is a firmware and a carrier: BIOS or UEFI, from an optical disc or from a USB stick. `start` says which loader
+//! and which configuration that is, and the rooms of the loaders decide as the loaders do: `grub` runs scripts, `syslinux`
+//! reads its own menu language, `bls` is systemd-boot's. What only the running machine can say is never guessed: both ways
+//! count, or it is said that it is not known.
+//!
+//! Fuzzed as `loader`.
 
-mod entries;
+mod bls;
 mod grub;
-mod script;
+mod inside;
+mod memory;
+mod reading;
+mod start;
 mod syslinux;
+mod version;
 
-use std::collections::HashSet;
+pub(super) use reading::{Place, Sees, Shelf};
+pub(super) use start::{Start, What};
 use std::fmt;
 
-/// Configuration files that are read at most, and how deep they may lead into one another.
-const MOST_FILES: usize = 256;
-const DEEPEST: usize = 16;
-
 /// Bytes that all words and arguments may have together once variables have values, so that a few lines cannot say
-/// gigabytes; and how many of them looking for another file counts for.
+/// gigabytes; how many of them looking for another file counts for; and the commands that are run at most.
 const MOST_TEXT: usize = 16 << 20;
-const LOOK: usize = 16 << 10;
+const LOOK: usize = 64 << 10;
+const MOST_STEPS: usize = 50_000;
+/// How deep configurations may lead into one another.
+const DEEPEST: usize = 16;
 
 /// A boot loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +37,8 @@ pub enum Loader {
     Grub,
     /// systemd-boot.
     SystemdBoot,
+    /// None: firmware starts a unified kernel image itself.
+    Uki,
 }
 
 impl fmt::Display for Loader {
@@ -37,8 +47,58 @@ impl fmt::Display for Loader {
             Self::Syslinux => "isolinux",
             Self::Grub => "GRUB",
             Self::SystemdBoot => "systemd-boot",
+            Self::Uki => "a unified kernel image",
         })
     }
+}
+
+/// The firmware of a boot path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// A PC BIOS.
+    Bios,
+    /// UEFI.
+    Efi,
+}
+
+/// What the image lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// An optical disc: firmware goes by the El Torito catalogue.
+    Optical,
+    /// A USB stick or a disk: firmware goes by the partition table.
+    Stick,
+}
+
+/// What an entry starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boots {
+    /// A Linux kernel.
+    Linux,
+    /// A memory test.
+    Memtest,
+    /// A network boot program.
+    Ipxe,
+    /// Another boot loader or EFI program.
+    Chainloader,
+    /// Xen.
+    Xen,
+    /// Another menu.
+    Menu,
+    /// The machine's next boot device.
+    Local,
+    /// A restart.
+    Restart,
+    /// Power off.
+    PowerOff,
+    /// The firmware's setup.
+    Setup,
+    /// Another program.
+    Other,
+    /// It is not known.
+    NotKnown,
+    /// Nothing.
+    Nothing,
 }
 
 /// One entry of a boot menu.
@@ -52,6 +112,12 @@ pub struct LoaderEntry {
     pub line: usize,
     /// What the menu shows.
     pub title: String,
+    /// What configurations call it, where that is not its title.
+    pub id: Option<String>,
+    /// The submenus that it lies in, the outermost first.
+    pub menu: Vec<String>,
+    /// What it starts.
+    pub boots: Boots,
     /// The command that loads what it boots: `linux`, `multiboot`, `chainloader`, `localboot`, …; empty if there is none.
     pub command: String,
     /// What is loaded, as an absolute path where that is known.
@@ -60,19 +126,31 @@ pub struct LoaderEntry {
     pub initrd: Vec<String>,
     /// The kernel's command line.
     pub args: String,
-    /// Whether the loader boots it if nobody chooses.
+    /// Variables in the command line whose value is not in the image.
+    pub unknown: Vec<String>,
+    /// Files that it loads and that are not there, as the loader looks for them.
+    pub missing: Vec<String>,
+    /// Files that it loads and of which nobody can say here whether they are there.
+    pub unsure: Vec<String>,
+    /// Whether it boots on some path if nobody chooses.
     pub default: bool,
 }
 
 impl LoaderEntry {
     /// Whether it boots a Linux kernel, so that Linux's arguments mean something.
     pub fn boots_linux(&self) -> bool {
-        self.command.starts_with("linux") && self.kernel.is_some()
+        self.boots == Boots::Linux
     }
 
     /// Whether its command line has this argument, whole.
     pub fn has_arg(&self, arg: &str) -> bool {
         self.args.split_whitespace().any(|word| word == arg)
+    }
+
+    /// Its title with those of the submenus before it, `More > Rescue`.
+    pub fn path(&self) -> String {
+        let steps: Vec<_> = self.menu.iter().map(String::as_str).chain([self.title.as_str()]).collect();
+        steps.join(" > ")
     }
 }
 
@@ -102,118 +180,220 @@ pub struct Config {
     pub loader: Loader,
 }
 
-/// Everything that the configurations say.
+/// Which entry boots if nobody touches a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// One of these, by their place in the path's entries; several where a test decides that only the machine can answer.
+    Entries(Vec<usize>),
+    /// None, and why.
+    NotFound(String),
+    /// It is not known, and why; these may.
+    NotKnown {
+        /// Why.
+        why: String,
+        /// Those of which it is known that they may.
+        entries: Vec<usize>,
+    },
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Self::NotFound("the menu is empty".into())
+    }
+}
+
+/// How long a menu waits before it boots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// So many tenths of a second, and then it boots by itself.
+    After {
+        /// Tenths of a second.
+        tenths: u32,
+    },
+    /// For ever: it needs a key.
+    Key,
+    /// It boots after a password.
+    Password,
+    /// It is not known.
+    #[default]
+    NotKnown,
+}
+
+impl Wait {
+    /// What holds where each of these may: one if they are all the same.
+    fn one_of(waits: Vec<Self>) -> Self {
+        let mut waits = waits.into_iter();
+        let Some(first) = waits.next() else { return Self::NotKnown };
+        waits.fold(first, |one, other| match (one, other) {
+            (Self::Password, _) | (_, Self::Password) => Self::Password,
+            (one, other) if one == other => one,
+            _ => Self::NotKnown,
+        })
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After { tenths: 0 } => f.write_str("at once"),
+            Self::After { tenths } if tenths % 10 == 0 => write!(f, "after {} s", tenths / 10),
+            Self::After { tenths } => write!(f, "after {}.{} s", tenths / 10, tenths % 10),
+            Self::Key => f.write_str("waits for a key"),
+            Self::Password => f.write_str("waits for a password"),
+            Self::NotKnown => f.write_str("nobody knows when"),
+        }
+    }
+}
+
+/// What a loader's configuration comes to.
+#[derive(Debug, Default)]
+struct Verdict {
+    entries: Vec<LoaderEntry>,
+    chosen: Chosen,
+    wait: Wait,
+}
+
+/// One way from power-on to a menu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootPath {
+    /// The firmware; none if nothing in the image says which.
+    pub firmware: Option<Firmware>,
+    /// What the image lies on; none if it is no boot medium.
+    pub carrier: Option<Carrier>,
+    /// What firmware starts: a file or a part of the image.
+    pub starts: String,
+    /// The loader that this is, if it is known.
+    pub loader: Option<Loader>,
+    /// The configuration files, in the order in which they are read.
+    pub configs: Vec<Config>,
+    /// The entries of the menu and all its submenus.
+    pub entries: Vec<LoaderEntry>,
+    /// Which of them boots by itself.
+    pub chosen: Chosen,
+    /// And when.
+    pub wait: Wait,
+    /// The lines that make the loader itself use a serial port.
+    pub serial: Vec<Line>,
+    /// Files that are named and not there, and lines that mean nothing.
+    pub problems: Vec<Line>,
+    /// Labels, UUIDs and files that a script looks for, and that no file system of the image has.
+    pub searches: Vec<Line>,
+}
+
+impl BootPath {
+    /// The entries that may boot if nobody touches a key.
+    pub fn defaults(&self) -> impl Iterator<Item = &LoaderEntry> {
+        let chosen: &[usize] = match &self.chosen {
+            Chosen::Entries(chosen) | Chosen::NotKnown { entries: chosen, .. } => chosen,
+            Chosen::NotFound(_) => &[],
+        };
+        chosen.iter().filter_map(|at| self.entries.get(*at))
+    }
+
+    /// `BIOS, optical disc`.
+    pub fn name(&self) -> String {
+        let firmware = match self.firmware {
+            Some(Firmware::Bios) => "BIOS",
+            Some(Firmware::Efi) => "UEFI",
+            None => "firmware unknown",
+        };
+        match self.carrier {
+            Some(Carrier::Optical) => format!("{firmware}, optical disc"),
+            Some(Carrier::Stick) => format!("{firmware}, USB stick"),
+            None => firmware.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for BootPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let loader = self.loader.map_or_else(|| "an unknown loader".to_owned(), |loader| loader.to_string());
+        let config = self.configs.first().map_or("no configuration", |config| &config.file);
+        write!(f, "{}: {} ({loader}), {config}: ", self.name(), self.starts)?;
+        let entries: Vec<_> = self.defaults().map(|entry| format!("{:?}", entry.path())).collect();
+        match &self.chosen {
+            Chosen::Entries(_) => write!(f, "{} {}", entries.join(" or "), self.wait),
+            Chosen::NotFound(why) => write!(f, "nothing boots by itself: {why}"),
+            Chosen::NotKnown { why, .. } => write!(f, "what boots is not known: {why}"),
+        }
+    }
+}
+
+/// Everything that the boot paths come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaders {
-    /// The files, in the order in which they were read.
+    /// Each way to boot the image.
+    pub paths: Vec<BootPath>,
+    /// The configurations of all of them.
     pub configs: Vec<Config>,
-    /// The entries of all menus.
+    /// The entries of all menus, each once.
     pub entries: Vec<LoaderEntry>,
-    /// The lines that make the boot loader itself use a serial port.
+    /// The lines that make the boot loaders themselves use a serial port.
     pub serial: Vec<Line>,
     /// Files that are named and not there, and lines that mean nothing.
     pub problems: Vec<Line>,
 }
 
-/// A file on one of the file systems of the image: 0 is the ISO itself, the others are its EFI images.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) volume: usize,
-    pub(super) path: String,
-}
-
-/// What the configurations are read from.
-pub(super) trait Shelf {
-    /// Every file of every file system.
-    fn places(&self) -> Vec<Place>;
-    /// The file as it is really written, for a path in any case.
-    fn find(&self, place: &Place) -> Option<Place>;
-    /// How the reader knows the file.
-    fn name(&self, place: &Place) -> String;
-    /// Its text, or why it cannot be read.
-    fn text(&self, place: &Place) -> Result<String, String>;
-}
-
-/// Find and read all configurations.
+/// Follow all boot paths.
 pub(super) fn read(shelf: &dyn Shelf) -> Loaders {
-    let mut reading = Reading { shelf, found: Loaders::default(), seen: HashSet::new(), left: MOST_TEXT };
-    for (loader, place) in roots(shelf) {
-        match loader {
-            Loader::Syslinux => syslinux::read(&mut reading, place),
-            Loader::Grub => grub::read(&mut reading, place),
-            Loader::SystemdBoot => entries::read(&mut reading, place),
-        }
+    let mut loaders = Loaders::default();
+    for start in shelf.starts() {
+        loaders.paths.extend(start::follow(shelf, &start));
     }
-    reading.found
-}
-
-/// The configurations that loaders look for by name; the highest ones first, since they lead to the others.
-fn roots(shelf: &dyn Shelf) -> Vec<(Loader, Place)> {
-    let mut roots: Vec<_> = shelf.places().into_iter().filter_map(|place| Some((root(&place)?, place))).collect();
-    let isolinux: HashSet<usize> =
-        roots.iter().filter(|((rank, _), _)| *rank == 0).map(|(_, place)| place.volume).collect();
-    // Beside an isolinux.cfg, a syslinux.cfg is for other media, and ISOLINUX does not read it.
-    roots.retain(|((rank, _), place)| *rank != 1 || !isolinux.contains(&place.volume));
-    roots.sort_by_key(|((rank, _), place)| (*rank, place.volume, place.path.matches('/').count(), place.path.clone()));
-    roots.into_iter().map(|((_, loader), place)| (loader, place)).collect()
-}
-
-/// Which loader looks for a file of this name, and when it is read.
-fn root(place: &Place) -> Option<(u8, Loader)> {
-    let path = place.path.to_ascii_lowercase();
-    let (folder, name) = path.rsplit_once('/')?;
-    match name {
-        entry if folder.ends_with("/loader/entries") && entry.ends_with(".conf") => Some((3, Loader::SystemdBoot)),
-        "isolinux.cfg" => Some((0, Loader::Syslinux)),
-        "syslinux.cfg" | "extlinux.conf" => Some((1, Loader::Syslinux)),
-        "grub.cfg" => Some((2, Loader::Grub)),
-        _ => None,
-    }
-}
-
-/// What has been read so far.
-struct Reading<'a> {
-    shelf: &'a dyn Shelf,
-    found: Loaders,
-    seen: HashSet<Place>,
-    /// What is left of the text that is kept.
-    left: usize,
-}
-
-impl Reading<'_> {
-    /// A file's name and text, once; `None` if it was read before, or cannot be.
-    fn open(&mut self, loader: Loader, place: &Place) -> Option<(String, String)> {
-        if self.seen.len() >= MOST_FILES || !self.seen.insert(place.clone()) {
-            return None;
-        }
-        let file = self.shelf.name(place);
-        match self.shelf.text(place) {
-            Ok(text) => {
-                self.found.configs.push(Config { file: file.clone(), loader });
-                Some((file, text))
-            }
-            Err(why) => {
-                self.found.problems.push(Line { file, line: 0, text: why });
-                None
+    for path in &loaders.paths {
+        let defaults: Vec<_> = path.defaults().collect();
+        for entry in &path.entries {
+            let default = defaults.contains(&entry);
+            match loaders.entries.iter_mut().find(|one| LoaderEntry { default: false, ..(*one).clone() } == *entry) {
+                Some(same) => same.default |= default,
+                None => loaders.entries.push(LoaderEntry { default, ..entry.clone() }),
             }
         }
+        add(&mut loaders.configs, &path.configs);
+        add(&mut loaders.serial, &path.serial);
+        add(&mut loaders.problems, &path.problems);
     }
+    loaders
+}
 
-    /// Whether there is room for so many bytes more; that there is none is told once.
-    fn spend(&mut self, file: &str, line: usize, bytes: usize) -> bool {
-        if self.left > 0 && bytes >= self.left {
-            self.problem(file, line, "the configurations say more than is read of them: what follows is left out");
+/// The same for files in a text; see [`memory::Memory::parse`].
+pub(super) fn read_text(text: &str) -> Loaders {
+    read(&memory::Memory::parse(text))
+}
+
+/// What a boot loader's own file holds, as [`start`] reads it: whether it is an EFI program with sections, and GRUB's.
+pub(super) fn read_program(bytes: &[u8]) -> (usize, bool) {
+    let sections = inside::sections(bytes);
+    let mods = sections.iter().find(|section| section.name == "mods");
+    let part = mods.and_then(|mods| bytes.get(usize::try_from(mods.at).ok()?..));
+    let embedded = inside::embedded(part.unwrap_or(bytes));
+    let files = embedded.as_ref().and_then(|embedded| inside::memdisk(embedded.memdisk.clone()?));
+    (sections.len(), embedded.is_some() || files.is_some())
+}
+
+fn add<T: Clone + PartialEq>(all: &mut Vec<T>, new: &[T]) {
+    for one in new {
+        if !all.contains(one) {
+            all.push(one.clone());
         }
-        self.left = self.left.saturating_sub(bytes);
-        self.left > 0
     }
+}
 
-    fn problem(&mut self, file: &str, line: usize, text: impl Into<String>) {
-        self.found.problems.push(Line { file: file.to_owned(), line, text: text.into() });
-    }
-
-    fn serial(&mut self, file: &str, line: usize, text: &str) {
-        self.found.serial.push(Line { file: file.to_owned(), line, text: text.trim().to_owned() });
+/// What a command starts, by its name and its file's.
+fn boots(command: &str, kernel: Option<&str>) -> Boots {
+    let name = kernel.and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_ascii_lowercase();
+    let linux = command.starts_with("linux");
+    match command {
+        "" => Boots::Nothing,
+        _ if name.contains("memtest") || name.starts_with("mt86") => Boots::Memtest,
+        _ if name.contains("ipxe") || name.contains("gpxe") || name.ends_with(".lkrn") => Boots::Ipxe,
+        _ if name.starts_with("xen") && !linux => Boots::Xen,
+        "xen_hypervisor" => Boots::Xen,
+        _ if linux && name == "memdisk" => Boots::Other,
+        _ if linux && kernel.is_some() => Boots::Linux,
+        "chainloader" | "efi" | "ntldr" | "appleloader" => Boots::Chainloader,
+        "localboot" => Boots::Local,
+        _ => Boots::Other,
     }
 }
 

@@ -1,9 +1,11 @@
-//! A squashfs file system, listed: its superblock, and the names in its folders. No file's content is read.
+//! A squashfs file system: its superblock, the names in its folders, and a file's content.
 //!
 //! Format: version 4.0, as in the Linux kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h. Own
 //! code, because a listing takes only the metadata, whose blocks unpack to 8 KiB at most; a library would bring the rest.
 
+mod content;
 mod metadata;
+mod unpack;
 
 use super::bytes::{Bytes, u16_le, u32_le, u64_le};
 use super::error::Fault;
@@ -13,11 +15,11 @@ use std::collections::HashSet;
 use std::fmt;
 
 /// Files and folders that are listed at most; a NixOS image with a desktop has half a million.
-const MOST_FILES: usize = 2_000_000;
-/// Bytes of all paths together.
-const MOST_TEXT: usize = 512 << 20;
-/// Folders within folders.
+const MOST_FILES: usize = 4_000_000;
+/// The largest folder, bytes.
 const LARGEST_FOLDER: u64 = 256 << 20;
+/// Block sizes that squashfs has, bytes.
+const BLOCKS: std::ops::RangeInclusive<u32> = 4096..=1 << 20;
 
 /// How its blocks are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,8 @@ impl fmt::Display for Compression {
     }
 }
 
-/// What a squashfs holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A squashfs that has been opened.
+#[derive(Clone, Debug)]
 pub struct Squashfs {
     /// How it is packed.
     pub compression: Compression,
@@ -60,32 +62,27 @@ pub struct Squashfs {
     pub bytes: u64,
     /// When it was made, seconds since 1970.
     pub made: u32,
-    /// All paths, with a leading slash; those of folders end with one. Sorted.
-    pub files: Vec<String>,
-}
-
-/// The parts of the superblock that listing takes.
-struct Superblock {
-    compression: Compression,
-    inodes: u32,
-    made: u32,
-    bytes: u64,
+    image: Bytes,
+    block: u32,
+    fragments: u32,
     root: Place,
     inode_table: u64,
     folder_table: u64,
+    fragment_table: u64,
 }
 
 /// A place in a table: a block, and a byte in what it unpacks to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     /// Bytes from the table's start.
     block: u64,
     offset: u16,
 }
 
-impl Superblock {
-    fn read(image: &Bytes) -> Result<Self, Fault> {
-        if image.take(0, image.len().min(4) as usize)? != b"hsqs" {
+impl Squashfs {
+    /// Read the superblock.
+    pub(super) fn open(image: Bytes) -> Result<Self, Fault> {
+        if !is_one(&image) {
             return Err(Fault::bad("it does not begin with the superblock of a squashfs"));
         }
         let bytes = image.take(0, 96)?;
@@ -105,86 +102,83 @@ impl Superblock {
             6 => Compression::Zstd,
             other => return Err(Fault::bad(format!("it is packed in a way that squashfs does not have ({other})"))),
         };
-        let root = u64_le(&bytes, 32);
-        Ok(Self {
+        let (root, block) = (u64_le(&bytes, 32), u32_le(&bytes, 12));
+        if !BLOCKS.contains(&block) {
+            return Err(Fault::bad(format!("it says that its blocks have {block} bytes")));
+        }
+        let squashfs = Self {
             compression,
             inodes: u32_le(&bytes, 4),
             made: u32_le(&bytes, 8),
             bytes: u64_le(&bytes, 40),
+            block,
+            fragments: u32_le(&bytes, 16),
             root: Place { block: root >> 16, offset: root as u16 },
             inode_table: u64_le(&bytes, 64),
             folder_table: u64_le(&bytes, 72),
-        })
+            fragment_table: u64_le(&bytes, 80),
+            image,
+        };
+        if squashfs.bytes > squashfs.image.len() {
+            return Err(Fault::Short { end: squashfs.bytes, has: squashfs.image.len() });
+        }
+        Ok(squashfs)
     }
-}
 
-/// List a squashfs.
-pub(super) fn list(image: &Bytes) -> Result<Squashfs, Fault> {
-    let superblock = Superblock::read(image)?;
-    if superblock.bytes > image.len() {
-        return Err(Fault::Short { end: superblock.bytes, has: image.len() });
-    }
-    let mut listing = Listing {
-        metadata: Metadata::new(image, superblock.compression),
-        superblock: &superblock,
-        files: Vec::new(),
-        text: 0,
-        seen: HashSet::from([superblock.root]),
-        waiting: vec![(String::new(), superblock.root)],
-    };
-    while let Some((path, inode)) = listing.waiting.pop() {
-        listing.folder(&path, inode)?;
-    }
-    let mut files = listing.files;
-    files.sort();
-    let Superblock { compression, inodes, bytes, made, .. } = superblock;
-    Ok(Squashfs { compression, inodes, bytes, made, files })
-}
-
-/// The walk over the folders.
-struct Listing<'a> {
-    metadata: Metadata<'a>,
-    superblock: &'a Superblock,
-    files: Vec<String>,
-    text: usize,
-    seen: HashSet<Place>,
-    waiting: Vec<(String, Place)>,
-}
-
-impl Listing<'_> {
-    fn folder(&mut self, path: &str, inode: Place) -> Result<(), Fault> {
-        let (start, mut left) = self.extent(inode)?;
-        let mut at = self.cursor(self.superblock.folder_table, start);
-        // A header, then the entries whose inodes lie in the same block of the inode table.
-        while left >= 12 {
-            let header = self.metadata.take(&mut at, 12)?;
-            left -= 12;
-            let (count, block) = (u32_le(&header, 0), u64::from(u32_le(&header, 4)));
-            if count >= 256 {
-                return Err(Fault::bad(format!("a folder has a run of {count} entries; 256 are possible")));
+    /// Name everything in it, one path after the other, folders with a slash at their end. What this takes does not grow with
+    /// the number of files: a folder is read where the walk comes to it, and is forgotten when it is left.
+    pub(super) fn each(&self, tell: &mut dyn FnMut(&str)) -> Result<(), Fault> {
+        let mut metadata = Metadata::new(&self.image, self.compression);
+        let mut seen = HashSet::from([self.root.number()]);
+        let mut path = String::new();
+        let mut open = vec![self.level(&mut metadata, self.root, 0)?];
+        let mut count = 0;
+        while let Some(level) = open.last_mut() {
+            path.truncate(level.path);
+            let Some(entry) = level.next(&mut metadata)? else {
+                open.pop();
+                continue;
+            };
+            path.push('/');
+            path.push_str(&super::one_name(&String::from_utf8_lossy(&entry.name)));
+            count += 1;
+            if path.len() > LONGEST_PATH || count > MOST_FILES {
+                return Err(Fault::bad("more files, or longer names, than a file system of this kind has"));
             }
-            for _ in 0..=count {
-                let entry = self.metadata.take(&mut at, 8)?;
-                let name = self.metadata.take(&mut at, usize::from(u16_le(&entry, 6)) + 1)?;
-                left = left.saturating_sub(8 + name.len() as u64);
-                let is_folder = u16_le(&entry, 4) == 1;
-                self.entry(path, &name, is_folder, Place { block, offset: u16_le(&entry, 0) })?;
+            if !entry.is_folder {
+                tell(&path);
+                continue;
             }
+            // Folders have no second name: one that is named twice leads into a circle.
+            if !seen.insert(entry.inode.number()) {
+                return Err(Fault::bad(format!("{path} is a folder that has been there already")));
+            }
+            let below = path.len();
+            path.push('/');
+            tell(&path);
+            let inner = self.level(&mut metadata, entry.inode, below)?;
+            open.push(inner);
         }
         Ok(())
     }
 
+    /// Begin with a folder, by its inode.
+    fn level(&self, metadata: &mut Metadata<'_>, inode: Place, path: usize) -> Result<Level, Fault> {
+        let (start, left) = self.extent(metadata, inode)?;
+        Ok(Level { at: self.cursor(self.folder_table, start), left, run: 0, block: 0, path })
+    }
+
     /// Where a folder's entries lie, by its inode, and how many bytes they take.
-    fn extent(&mut self, inode: Place) -> Result<(Place, u64), Fault> {
-        let mut at = self.cursor(self.superblock.inode_table, inode);
-        let header = self.metadata.take(&mut at, 16)?;
+    fn extent(&self, metadata: &mut Metadata<'_>, inode: Place) -> Result<(Place, u64), Fault> {
+        let mut at = self.cursor(self.inode_table, inode);
+        let header = metadata.take(&mut at, 16)?;
         let (block, bytes, offset) = match u16_le(&header, 0) {
             1 => {
-                let rest = self.metadata.take(&mut at, 16)?;
+                let rest = metadata.take(&mut at, 16)?;
                 (u32_le(&rest, 0), u64::from(u16_le(&rest, 8)), u16_le(&rest, 10))
             }
             8 => {
-                let rest = self.metadata.take(&mut at, 24)?;
+                let rest = metadata.take(&mut at, 24)?;
                 (u32_le(&rest, 8), u64::from(u32_le(&rest, 4)), u16_le(&rest, 18))
             }
             other => return Err(Fault::bad(format!("the inode of a folder has type {other}"))),
@@ -197,27 +191,61 @@ impl Listing<'_> {
         Ok((Place { block: block.into(), offset }, bytes))
     }
 
-    fn entry(&mut self, folder: &str, name: &[u8], is_folder: bool, inode: Place) -> Result<(), Fault> {
-        let name = crate::medium::one_name(&String::from_utf8_lossy(name));
-        let path = format!("{folder}/{name}");
-        self.text += path.len();
-        if path.len() > LONGEST_PATH || self.text > MOST_TEXT || self.files.len() >= MOST_FILES {
-            return Err(Fault::bad("more files, or longer names, than a file system of this kind has"));
-        }
-        if !is_folder {
-            self.files.push(path);
-            return Ok(());
-        }
-        self.files.push(format!("{path}/"));
-        // Folders have no second name: one that is named twice leads into a circle.
-        match self.seen.insert(inode) {
-            true => self.waiting.push((path, inode)),
-            false => return Err(Fault::bad(format!("{path} is a folder that has been there already"))),
-        }
-        Ok(())
-    }
-
     fn cursor(&self, table: u64, place: Place) -> Cursor {
         Cursor { block: table.saturating_add(place.block), offset: place.offset.into() }
     }
+}
+
+impl Place {
+    /// As one number, which is how the superblock has it.
+    fn number(self) -> u64 {
+        self.block << 16 | u64::from(self.offset)
+    }
+}
+
+/// A folder that is being read.
+struct Level {
+    at: Cursor,
+    /// Bytes of it that are left.
+    left: u64,
+    /// Entries that are left behind the last header, whose inodes lie in the same block of the inode table.
+    run: u32,
+    block: u64,
+    /// How long the folder's own path is.
+    path: usize,
+}
+
+/// A name in a folder.
+struct Entry {
+    name: Vec<u8>,
+    is_folder: bool,
+    inode: Place,
+}
+
+impl Level {
+    fn next(&mut self, metadata: &mut Metadata<'_>) -> Result<Option<Entry>, Fault> {
+        if self.run == 0 {
+            if self.left < 12 {
+                return Ok(None);
+            }
+            let header = metadata.take(&mut self.at, 12)?;
+            self.left -= 12;
+            let count = u32_le(&header, 0);
+            if count >= 256 {
+                return Err(Fault::bad(format!("a folder has a run of {count} entries; 256 are possible")));
+            }
+            (self.run, self.block) = (count + 1, u64::from(u32_le(&header, 4)));
+        }
+        self.run -= 1;
+        let entry = metadata.take(&mut self.at, 8)?;
+        let name = metadata.take(&mut self.at, usize::from(u16_le(&entry, 6)) + 1)?;
+        self.left = self.left.saturating_sub(8 + name.len() as u64);
+        let inode = Place { block: self.block, offset: u16_le(&entry, 0) };
+        Ok(Some(Entry { name, is_folder: u16_le(&entry, 4) == 1, inode }))
+    }
+}
+
+/// Whether something begins as a squashfs does.
+pub(super) fn is_one(image: &Bytes) -> bool {
+    image.take(0, image.len().min(4) as usize).is_ok_and(|magic| magic == b"hsqs")
 }
