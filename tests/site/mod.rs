@@ -1,6 +1,7 @@
 //! A folder with files, and images that others' programs make of it.
 
 #![allow(dead_code)] // each test binary uses a part of it
+#![allow(clippy::expect_used, reason = "a test that cannot go on says so best by failing")]
 
 use boot_media::medium::Medium;
 use camino::Utf8PathBuf;

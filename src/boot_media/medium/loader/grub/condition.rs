@@ -3,6 +3,9 @@
 use super::value::known;
 use super::world::Tri;
 
+/// How two words are compared; the last turns one into a number.
+type Compare = fn(&str, &str, &dyn Fn(&str) -> i64) -> bool;
+
 /// Answer an expression; `file` tells whether a file is there, as `-e`, `-f`, `-d` and `-s` ask.
 pub(super) fn test(words: &[String], file: &mut dyn FnMut(&str, &str) -> Tri) -> Tri {
     let mut expression = Expression { words, at: 0, file };
@@ -98,7 +101,7 @@ fn filled(text: &str) -> Tri {
 /// Two texts and what stands between them; nothing if that is no operator.
 fn binary(left: &str, operator: &str, right: &str) -> Option<Tri> {
     let number = |text: &str| text.trim().parse::<i64>().unwrap_or(0);
-    let compare: fn(&str, &str, &dyn Fn(&str) -> i64) -> bool = match operator {
+    let compare: Compare = match operator {
         "=" | "==" => |a, b, _| a == b,
         "!=" => |a, b, _| a != b,
         "<" => |a, b, _| a < b,

@@ -61,7 +61,7 @@ impl Grub<'_, '_> {
             return self.list(inner, path, found);
         }
         if world.menu.is_empty() {
-            found.extend(world.loads.iter().map(|load| without_menu(load)));
+            found.extend(world.loads.iter().map(without_menu));
         }
         for item in &world.menu {
             self.entries_of(world, item, path, found);
@@ -72,7 +72,7 @@ impl Grub<'_, '_> {
         if path.len() >= DEEPEST_MENU || !self.reading.step(&item.at.file) {
             return self.reading.problem(&item.at.file, item.line, "submenus within submenus: this one is not read");
         }
-        let below = || [path, &[item.title.clone()]].concat();
+        let below = || [path, std::slice::from_ref(&item.title)].concat();
         for inner in self.open(world, item, None) {
             if item.submenu || matches!(inner.flow, Flow::Menu(_)) {
                 let before = found.len();
@@ -190,7 +190,7 @@ impl Grub<'_, '_> {
             ends.not_known.get_or_insert_with(|| "the default lies in submenus within submenus".into());
             return;
         }
-        let below = [path, &[item.title.clone()]].concat();
+        let below = [path, std::slice::from_ref(&item.title)].concat();
         for inner in self.open(world, &item, Some(rest).filter(|_| item.submenu)) {
             if item.submenu || matches!(inner.flow, Flow::Menu(_)) {
                 self.by_itself(inner, &below, ends);

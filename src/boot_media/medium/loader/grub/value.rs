@@ -121,7 +121,8 @@ pub(super) fn expand(word: &Word, value: impl Fn(&str) -> Option<String>, longes
         if let Some(text) = &mut open
             && text.len() > longest
         {
-            text.truncate(text.floor_char_boundary(longest));
+            let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+            text.truncate(end);
         }
     }
     words.extend(open);
