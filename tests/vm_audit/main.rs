@@ -77,7 +77,12 @@ fn a_foreign_image_is_told_by_what_it_boots_and_by_its_silence_on_the_serial_lin
         alive["probe"] = json!({"console-speaks": {"within-s": 15}});
     });
     fails(&done, &["el-torito", "serial-all", "console-alive"], "nothing to boot for EFI: BIOS");
-    assert!(done.cause("serial-all").ends_with("(\"GNU/Linux\") lacks console=ttyS0,115200*; 2 of 2 entries do"));
+    // Of its entries one starts Linux; the Hurd, the BSDs and Windows do not count.
+    assert!(
+        done.cause("serial-all").ends_with("(\"GNU/Linux\") lacks console=ttyS0,115200*"),
+        "{}",
+        done.cause("serial-all")
+    );
     assert_eq!(done.cause("console-alive"), "the serial console says nothing at all in 15 s");
 }
 
