@@ -2,6 +2,7 @@
 
 mod audit;
 mod choices;
+mod examples;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, SecondArgs, ViaArgs};
@@ -90,10 +91,9 @@ pub(crate) struct RunArgs {
     pub(crate) ttl: Ttl,
 }
 
-/// What an experiment is to do.
 /// What is forwarded, and for whom.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Forward {
+pub(crate) struct ForwardArgs {
     /// 8443:443; port 0 takes a free one; without it, list what is forwarded
     #[arg(value_name = "[HOST_IP:]HOSTPORT:VMPORT")]
     pub(crate) ports: Option<String>,
@@ -108,6 +108,7 @@ pub(crate) struct Forward {
     pub(crate) stop: Option<String>,
 }
 
+/// What an experiment is to do.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExperimentArgs {
     /// The modes, with commas between them
@@ -137,6 +138,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check what this host has and lacks
+    #[command(after_help = examples::DOCTOR)]
     Doctor {
         /// Check what `--net host` needs too
         #[arg(long, value_enum, default_value_t)]
@@ -146,6 +148,7 @@ pub(crate) enum Command {
         repo: Option<Utf8PathBuf>,
     },
     /// Print everything that a run would do; touch nothing
+    #[command(after_help = examples::PLAN)]
     Plan {
         host: HostName,
         #[command(flatten)]
@@ -154,12 +157,14 @@ pub(crate) enum Command {
         via: ViaArgs,
     },
     /// Boot the VM and wait until it is ready
+    #[command(after_help = examples::UP)]
     Up {
         host: HostName,
         #[command(flatten)]
         run: RunArgs,
     },
     /// Run the playbooks against the VM
+    #[command(after_help = examples::APPLY)]
     Apply {
         host: HostName,
         /// More extra variables, after those given to `up`
@@ -172,8 +177,10 @@ pub(crate) enum Command {
         second: SecondArgs,
     },
     /// Bring the VM back to the snapshot that `apply` took of its disk and memory
+    #[command(after_help = examples::RESET)]
     Reset { host: HostName },
     /// Reboot the VM and prove it
+    #[command(after_help = examples::REBOOT)]
     Reboot {
         host: HostName,
         #[command(flatten)]
@@ -185,6 +192,7 @@ pub(crate) enum Command {
         findings: FindingsArgs,
     },
     /// Print the guest's state as JSON, or what differs from such a file
+    #[command(after_help = examples::OBSERVE)]
     Observe {
         host: HostName,
         /// A state that was printed or kept earlier: print what differs from it
@@ -195,12 +203,14 @@ pub(crate) enum Command {
         foretell: bool,
     },
     /// Run the outcome checks, and judge the last reboot if what runs is what came back from it
+    #[command(after_help = examples::ASSERT)]
     Assert {
         host: HostName,
         #[command(flatten)]
         findings: FindingsArgs,
     },
     /// up, apply, reboot, assert, down
+    #[command(after_help = examples::CYCLE)]
     Cycle {
         host: HostName,
         #[command(flatten)]
@@ -239,6 +249,7 @@ pub(crate) enum Command {
         what: AuditArgs,
     },
     /// Show that the harness sees the known fault: the red case must fail, the green one pass
+    #[command(after_help = examples::PROVE)]
     Prove {
         host: HostName,
         #[command(flatten)]
@@ -250,21 +261,26 @@ pub(crate) enum Command {
         keep: bool,
     },
     /// Stop the VM and remove every trace of it
+    #[command(after_help = examples::DOWN)]
     Down { host: HostName },
     /// Remove what dead and failed runs left behind; a VM that was kept on purpose stays
+    #[command(after_help = examples::PRUNE)]
     Prune {
         /// Remove every VM, those that were kept on purpose too
         #[arg(long)]
         all: bool,
     },
     /// What is running
+    #[command(after_help = examples::STATUS)]
     Status,
     /// Write the report.html of a run, an experiment or an audit again from its evidence, and print where it is
+    #[command(after_help = examples::REPORT)]
     Report {
         /// The folder of the run, the experiment or the audit; the newest run otherwise
         run: Option<Utf8PathBuf>,
     },
     /// A shell or a command in the guest, with its exit code
+    #[command(after_help = examples::SSH)]
     Ssh {
         host: HostName,
         /// The command
@@ -272,6 +288,7 @@ pub(crate) enum Command {
         command: Vec<String>,
     },
     /// Run a command of this host inside the VM's network
+    #[command(after_help = examples::EXEC)]
     Exec {
         host: HostName,
         /// The command
@@ -279,12 +296,14 @@ pub(crate) enum Command {
         command: Vec<String>,
     },
     /// Let a port of this host's loopback, or a socket, lead to a port of the VM for this user, until the VM goes
+    #[command(after_help = examples::FORWARD)]
     Forward {
         host: HostName,
         #[command(flatten)]
-        asked: Forward,
+        asked: ForwardArgs,
     },
     /// The serial console: its log, what the console rules find in it, or the terminal itself
+    #[command(after_help = examples::CONSOLE)]
     Console {
         host: HostName,
         /// Go on printing as it grows
@@ -298,6 +317,7 @@ pub(crate) enum Command {
         attach: bool,
     },
     /// Run the console rules over the log of any machine: exit 8 if a boot was lost, 6 if something is broken
+    #[command(after_help = examples::CHECK_CONSOLE)]
     CheckConsole {
         /// The log; - for standard input
         #[arg(required_unless_present = "rules")]
@@ -310,6 +330,7 @@ pub(crate) enum Command {
         rules: bool,
     },
     /// Run a QMP command and print its answer
+    #[command(after_help = examples::QMP)]
     Qmp {
         host: HostName,
         /// Its name, `query-status`
@@ -321,6 +342,7 @@ pub(crate) enum Command {
         timeout: u64,
     },
     /// Wait until something holds or happens, or cannot any more; print what was seen as JSON
+    #[command(after_help = examples::WAIT)]
     Wait {
         host: HostName,
         /// ssh, lease, settled, event=NAME[,KEY=VALUE...], console=REGEX, boot-id-changed[=BOOT-ID]
@@ -333,12 +355,14 @@ pub(crate) enum Command {
         since: Option<u64>,
     },
     /// Bring a fault upon the machine while it runs, or undo one
+    #[command(after_help = examples::FAULT)]
     Fault {
         host: HostName,
         /// link=down|up, disk=error|slow|full|ok, freeze, thaw, clock=+SECONDS|-SECONDS|ok, egress=none|nat
         fault: Fault,
     },
     /// Print the VM's journal of events as JSON lines
+    #[command(after_help = examples::EVENTS)]
     Events {
         host: HostName,
         /// Go on printing as it grows
@@ -349,18 +373,22 @@ pub(crate) enum Command {
         since: Option<u64>,
     },
     /// Golden images
+    #[command(after_help = examples::IMAGE)]
     Image {
         #[command(subcommand)]
         command: ImageCommand,
     },
     /// The VM's network on its own
+    #[command(after_help = examples::NET)]
     Net {
         #[command(subcommand)]
         command: NetCommand,
     },
     /// Print a completion script
+    #[command(after_help = examples::COMPLETIONS)]
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages into a folder
+    #[command(after_help = examples::MAN)]
     Man { dir: Utf8PathBuf },
 }
 
@@ -368,12 +396,16 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Download the image and check it
+    #[command(after_help = examples::IMAGE_FETCH)]
     Fetch { name: Option<String> },
     /// Make an equivalent image from this machine's package mirror
+    #[command(after_help = examples::IMAGE_BUILD)]
     Build { name: Option<String> },
     /// Compare the cached images with their recorded digests
+    #[command(after_help = examples::IMAGE_VERIFY)]
     Verify { name: Option<String> },
     /// List the cached images
+    #[command(after_help = examples::IMAGE_LIST)]
     List,
 }
 
@@ -381,7 +413,31 @@ pub(crate) enum ImageCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetCommand {
     /// Stop the network, if no VM uses it
+    #[command(after_help = examples::NET_DOWN)]
     Down,
     /// Show the network that is up
+    #[command(after_help = examples::NET_SHOW)]
     Show,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    fn has_an_example(command: &clap::Command, path: &str) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
+            let shown = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(shown.contains(&path), "the help of `{path}` shows no example:\n{shown}");
+            has_an_example(sub, &path);
+        }
+    }
+
+    #[test]
+    fn every_command_can_be_parsed_and_shows_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+        has_an_example(&cli, "boma-qemu");
+    }
 }

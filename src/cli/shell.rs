@@ -1,6 +1,6 @@
 //! `forward`; and `ssh` and `exec`: a command elsewhere whose terminal, streams and exit code are this program's own.
 
-use super::args::Forward;
+use super::args::ForwardArgs;
 use super::say::Say;
 use crate::jobs::Context;
 use crate::jobs::run::Run;
@@ -40,7 +40,7 @@ pub(super) fn exec(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Re
 }
 
 /// `forward`: begin, end, or list.
-pub(super) fn forward(ctx: &Context<'_>, host: &HostName, asked: Forward, say: &Say) -> Result<u8, Failure> {
+pub(super) fn forward(ctx: &Context<'_>, host: &HostName, asked: ForwardArgs, say: &Say) -> Result<u8, Failure> {
     let here = |path: Utf8PathBuf| {
         let here = camino::absolute_utf8(&path);
         here.map_err(|e| Failure::new(Exit::Host, format!("cannot tell where {path} is: {e}")))

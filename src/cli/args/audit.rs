@@ -1,5 +1,6 @@
 //! What `audit` takes.
 
+use super::examples;
 use crate::audit::scope::Only;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
@@ -46,6 +47,7 @@ pub(crate) struct AuditArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Write a commented profile from what is in an image
+    #[command(after_help = examples::AUDIT_INIT)]
     Init {
         /// The image: an ISO, a raw or qcow2 disk, an OVA
         #[arg(value_name = "IMAGE")]
@@ -58,6 +60,7 @@ pub(crate) enum AuditCommand {
         output: Option<Utf8PathBuf>,
     },
     /// Say everything that is wrong with a profile, and do nothing
+    #[command(after_help = examples::AUDIT_LINT)]
     Lint {
         /// Its name, or its file
         #[arg(value_name = "NAME|FILE")]
