@@ -26,6 +26,7 @@ use host::visible::{Painted, block};
 use say::Say;
 use std::fmt::Write;
 use std::process::ExitCode;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Run the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -74,7 +75,17 @@ fn hanging(text: &str) -> String {
 
 /// The program's own trace, for its developers: `-vv`, or RUST_LOG.
 fn trace(verbose: u8) {
-    let level = if verbose > 1 { "boma_qemu=debug" } else { "warn" };
+    // Of our own crates only: what the libraries trace is for those who ask for it by RUST_LOG.
+    let level = match verbose {
+        0 | 1 => "warn",
+        _ => "warn,boma_qemu=debug,evidence=debug,vm=debug,boot_media=debug,host=debug",
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| print::Trace).init();
+    // A span is printed when it ends, with the time that it took.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(|| print::Trace)
+        .init();
 }

@@ -36,6 +36,20 @@ fn a_host_name_that_leaves_its_folder_is_refused() {
 }
 
 #[test]
+fn twice_verbose_or_rust_log_show_each_command_that_is_run_and_nothing_else_does() {
+    let project = Project::new();
+    let traced = |args: &[&str], log: Option<&str>| {
+        let mut command = project.command(args);
+        command.env_remove("RUST_LOG").envs(log.map(|log| ("RUST_LOG", log)));
+        let out = command.output().unwrap();
+        String::from_utf8_lossy(&out.stderr).lines().filter(|line| line.contains("host::cmd")).count()
+    };
+    assert!(traced(&["-vv", "doctor"], None) > 0);
+    assert!(traced(&["doctor"], Some("host=debug")) > 0);
+    assert_eq!(traced(&["-v", "doctor"], None), 0);
+}
+
+#[test]
 fn an_unknown_tier_or_mode_is_refused_with_the_known_ones() {
     Project::new().refused(&["cycle", "askari", "--certs", "gold"], 2, &["gold", "le-staging"]);
     for command in ["reboot", "cycle", "prove", "plan"] {

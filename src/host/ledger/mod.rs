@@ -162,6 +162,7 @@ impl Ledger {
     /// Write the intent, act, write "done". If the act fails the entry stays: a half-made change is
     /// undone like a whole one.
     pub fn do_<T, E: From<LedgerError>>(&mut self, change: Change, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let _span = tracing::debug_span!("do", %change).entered();
         let seq = self.intend(change.clone())?;
         let made = act()?;
         self.write(&Line::Done { seq }, &change)?;
@@ -234,6 +235,7 @@ impl Ledger {
                 group = n..n + ask_together(&newest_first[n..]);
             }
             failpoint::reached(failpoint::Point::Ledger(&point::Point(Step::Undoing, change)));
+            let _span = tracing::debug_span!("undo", %change).entered();
             words.push(change.undo(&self.path).err().unwrap_or_default());
         }
         // Probing comes after all undoing: a link can need its keeper's end to be gone.

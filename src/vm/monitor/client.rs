@@ -211,6 +211,7 @@ impl Client {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip(self, ask, limit))]
     async fn ask<T: DeserializeOwned>(&self, what: &'static str, ask: Ask, limit: Duration) -> Result<T, ClientError> {
         let gone = |source| ClientError::Gone { path: self.path.clone(), source };
         let stream = UnixStream::connect(&self.path).await.map_err(gone)?;

@@ -194,6 +194,7 @@ impl Qmp {
     }
 
     /// Run a command and wait for its answer at most `limit`. `arguments` is an object or null.
+    #[tracing::instrument(level = "debug", skip(self, arguments, limit))]
     pub async fn execute(&self, command: &str, arguments: Value, limit: Duration) -> Result<Value, QmpError> {
         let (answer, answered) = oneshot::channel();
         let id = self.enlist(command, answer)?;
