@@ -186,10 +186,13 @@ impl Controller {
             ("ANSIBLE_PERSISTENT_CONTROL_PATH_DIR", folder.control()),
             ("ANSIBLE_LOCAL_TEMP", folder.tmp()),
             ("BOMA_EVENTS", folder.events()),
+            ("BOMA_CONNECTION", folder.connection()),
+            ("BOMA_REFUSES", folder.refuses()),
         ];
         for (name, path) in places {
             set(name, path.as_str());
         }
+        set("BOMA_HOST", self.host.as_str());
         env
     }
 }
@@ -203,7 +206,7 @@ const FIXED: [(&str, &str); 25] = [
     ("ANSIBLE_TRANSPORT", "ssh"),
     ("ANSIBLE_HOST_KEY_CHECKING", "1"),
     // Our events, and the output as everybody knows it; a repository's own callbacks (chat messages, say) stay out.
-    ("ANSIBLE_CALLBACKS_ENABLED", "boma_events"),
+    ("ANSIBLE_CALLBACKS_ENABLED", "boma_events,boma_others"),
     ("ANSIBLE_STDOUT_CALLBACK", "default"),
     ("ANSIBLE_NOCOLOR", "1"),
     ("ANSIBLE_FORCE_COLOR", "0"),
@@ -310,7 +313,7 @@ mod tests {
         ANSIBLE_CACHE_PLUGIN=memory
         ANSIBLE_TRANSPORT=ssh
         ANSIBLE_HOST_KEY_CHECKING=1
-        ANSIBLE_CALLBACKS_ENABLED=boma_events
+        ANSIBLE_CALLBACKS_ENABLED=boma_events,boma_others
         ANSIBLE_STDOUT_CALLBACK=default
         ANSIBLE_NOCOLOR=1
         ANSIBLE_FORCE_COLOR=0
@@ -335,6 +338,9 @@ mod tests {
         ANSIBLE_PERSISTENT_CONTROL_PATH_DIR=/s/ansible/cp
         ANSIBLE_LOCAL_TEMP=/s/ansible/tmp
         BOMA_EVENTS=/s/ansible/events.ndjson
+        BOMA_CONNECTION=/s/ansible/connection.json
+        BOMA_REFUSES=/s/ansible/refuses.sh
+        BOMA_HOST=askari
         ");
     }
 

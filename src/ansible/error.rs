@@ -155,7 +155,7 @@ pub enum AnsibleError {
         message: String,
     },
     /// A task was meant for a host that is not mirrored.
-    #[error("{playbook}: task \"{task}\" is delegated to {target}, which is not mirrored; it ran on the VM instead")]
+    #[error("{playbook}: task \"{task}\" is delegated to {target}, a real host, to which nothing goes")]
     Strayed {
         /// The playbook.
         playbook: Utf8PathBuf,

@@ -8,6 +8,8 @@ use super::user_vars::UserVars;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{make_private, write_private};
 use serde_json::json;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 /// The folder of one VM's playbook side, `<vm folder>/ansible`; only its owner can enter it.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ impl Folder {
         tmp = "tmp";
         /// What may not leave the program, for the commands that come later.
         secrets = "secrets.json";
+        /// What is started in place of ssh for every other host of the inventory.
+        refuses = "refuses.sh";
         /// The playbook that asks Ansible what it resolved.
         guard = "guard.yml";
         /// Where the verify playbook hands over what it found.
@@ -73,8 +77,10 @@ impl Folder {
 }
 
 /// The plugins and playbooks that we bring along: folder, name, text.
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 10] = [
     ("plugins/callback/boma_events.py", include_str!("plugins/boma_events.py")),
+    ("plugins/callback/boma_others.py", include_str!("plugins/boma_others.py")),
+    ("refuses.sh", include_str!("plugins/refuses.sh")),
     ("plugins/action/boma_resolved.py", include_str!("plugins/boma_resolved.py")),
     ("plugins/action/boma_hosts.py", include_str!("plugins/boma_hosts.py")),
     ("plugins/action/boma_ways.py", include_str!("plugins/boma_ways.py")),
@@ -93,7 +99,8 @@ impl Folder {
         for (name, text) in SHIPPED {
             write_private(&self.path.join(name), text)?;
         }
-        Ok(())
+        let io = |source| AnsibleError::Io { path: self.refuses(), source };
+        std::fs::set_permissions(self.refuses(), Permissions::from_mode(0o700)).map_err(io)
     }
 }
 

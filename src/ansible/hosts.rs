@@ -23,6 +23,10 @@ pub struct RealHosts {
     pub secret: Vec<String>,
     /// Hosts whose address cannot be told, and inventories that cannot be read, each with the reason.
     pub unknown: BTreeMap<String, String>,
+    /// Every group of the profile's inventory with all hosts in it, in Ansible's own order.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Places in playbooks, roles and templates that read gathered facts of other hosts (`file:line`).
+    pub facts: Vec<String>,
     /// Files beside the inventory that are none.
     pub skipped: Vec<Utf8PathBuf>,
 }

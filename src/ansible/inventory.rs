@@ -1,4 +1,8 @@
-//! The transient inventory: one host, under the mirrored host's own name, in its own groups.
+//! The transient inventory: the real one, in which one host is the VM.
+//!
+//! All hosts, groups and variables of the real inventory are there as names and data, because templates and conditions
+//! ask for them (`groups['monitoring']`, `hostvars`): without them an allow-list would be rendered empty. Only the
+//! mirrored host can be connected to (`--limit`, the connection's extra-vars, `plugins/boma_others.py`, the network).
 //!
 //! Ansible finds `group_vars` and `host_vars` beside the inventory *file*, so the folder of the transient
 //! inventory holds links to the real ones (see [`super::folder`]). What the real inventory says inline goes inline
@@ -18,8 +22,10 @@ pub struct Inline {
     pub parents: BTreeMap<String, BTreeSet<String>>,
     /// Variables written at a group.
     pub group_vars: BTreeMap<String, Map<String, Value>>,
-    /// Variables written at the mirrored host.
-    pub host_vars: Map<String, Value>,
+    /// Every host with the variables written at it, in Ansible's own order of `groups['all']`.
+    pub hosts: Vec<(String, Map<String, Value>)>,
+    /// The hosts that are directly in each group, in the inventory's own order. A group may have none.
+    pub members: BTreeMap<String, Vec<String>>,
 }
 
 impl Inline {
@@ -34,6 +40,21 @@ impl Inline {
         }
         seen
     }
+
+    /// Every group but `all` and `ungrouped`.
+    fn groups(&self) -> BTreeSet<&str> {
+        let named = self.members.keys().chain(self.group_vars.keys()).chain(self.parents.keys());
+        named.map(String::as_str).filter(|name| !matches!(*name, "all" | "ungrouped")).collect()
+    }
+
+    /// Where in the order of all hosts the first one of a group stands, with the groups in it.
+    fn first_host(&self, group: &str) -> usize {
+        let direct = self.members.get(group).into_iter().flatten();
+        let place = |host: &String| self.hosts.iter().position(|(name, _)| name == host);
+        let below = self.parents.iter().filter(|(_, parents)| parents.contains(group));
+        let below = below.map(|(child, _)| self.first_host(child));
+        direct.filter_map(place).chain(below).min().unwrap_or(usize::MAX)
+    }
 }
 
 /// The folder in which Ansible looks for the `group_vars` and `host_vars` of an inventory.
@@ -46,31 +67,24 @@ pub fn vars_base(inventory: &Utf8Path) -> &Utf8Path {
 
 /// The transient inventory as JSON. `real` is the absolute path of the real inventory.
 ///
-/// `inventory_file` and `inventory_dir` keep their real values, for playbooks that look for files there.
-/// Connection variables are left out: the real address has no business here.
+/// `inventory_file` and `inventory_dir` keep their real values, for playbooks that look for files there. Of the mirrored
+/// host the connection variables are left out: its real address has no business here. Those of the others are data.
 pub fn text(host: &HostName, groups: &[String], real: &Utf8Path, inline: &Inline) -> String {
-    let mut host_vars = own(&inline.host_vars);
-    host_vars.insert("inventory_file".into(), real.as_str().into());
-    host_vars.insert("inventory_dir".into(), vars_base(real).as_str().into());
-
-    let all = inline.with_ancestors(groups);
-    let mut children = Map::new();
-    for group in &all {
-        let mut body = Map::new();
-        if groups.contains(group) {
-            body.insert("hosts".into(), json!({ host.as_str(): {} }));
-        }
-        let below = all.iter().filter(|g| inline.parents.get(*g).is_some_and(|p| p.contains(group)));
-        let below: Map<_, _> = below.map(|g| (g.clone(), json!({}))).collect();
-        if !below.is_empty() {
-            body.insert("children".into(), below.into());
-        }
-        put_vars(&mut body, inline.group_vars.get(group));
-        children.insert(group.clone(), body.into());
+    let mut hosts = Map::new();
+    let nothing = (host.to_string(), Map::new());
+    let unlisted = (!inline.hosts.iter().any(|(name, _)| name == host.as_str())).then_some(&nothing);
+    for (name, vars) in inline.hosts.iter().chain(unlisted) {
+        let mut vars = if name == host.as_str() { own(vars) } else { vars.clone() };
+        vars.insert("inventory_file".into(), real.as_str().into());
+        vars.insert("inventory_dir".into(), vars_base(real).as_str().into());
+        hosts.insert(name.clone(), vars.into());
     }
     let mut top = Map::new();
-    top.insert("hosts".into(), json!({ host.as_str(): host_vars }));
+    top.insert("hosts".into(), hosts.into());
     put_vars(&mut top, inline.group_vars.get("all"));
+    let all: BTreeSet<_> = inline.groups().into_iter().chain(groups.iter().map(String::as_str)).collect();
+    let children: Map<_, _> =
+        all.iter().map(|group| ((*group).to_owned(), body(group, host, groups, inline, &all))).collect();
     if !children.is_empty() {
         top.insert("children".into(), children.into());
     }
@@ -78,10 +92,32 @@ pub fn text(host: &HostName, groups: &[String], real: &Utf8Path, inline: &Inline
     serde_json::to_string_pretty(&json!({ "all": top })).unwrap_or_default() + "\n"
 }
 
+/// One group: its hosts, of which the mirrored one is in the groups of the profile, its children, its variables.
+fn body(group: &str, host: &HostName, groups: &[String], inline: &Inline, all: &BTreeSet<&str>) -> Value {
+    let mut body = Map::new();
+    let ours = groups.iter().any(|name| name == group);
+    let members = inline.members.get(group).map(Vec::as_slice).unwrap_or_default();
+    let listed = members.iter().filter(|name| ours || *name != host.as_str());
+    let added = (ours && !members.iter().any(|name| name == host.as_str())).then(|| host.to_string());
+    let hosts: Map<_, _> = listed.chain(&added).map(|name| (name.clone(), json!({}))).collect();
+    if !hosts.is_empty() {
+        body.insert("hosts".into(), hosts.into());
+    }
+    let below = all.iter().filter(|name| inline.parents.get(**name).is_some_and(|parents| parents.contains(group)));
+    let mut below: Vec<_> = below.collect();
+    // Ansible lists the hosts of a group in the order of its children.
+    below.sort_by_key(|name| inline.first_host(name));
+    let below: Map<_, _> = below.into_iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+    if !below.is_empty() {
+        body.insert("children".into(), below.into());
+    }
+    put_vars(&mut body, inline.group_vars.get(group));
+    body.into()
+}
+
 fn put_vars(body: &mut Map<String, Value>, vars: Option<&Map<String, Value>>) {
-    let vars = vars.map(own).unwrap_or_default();
-    if !vars.is_empty() {
-        body.insert("vars".into(), vars.into());
+    if let Some(vars) = vars.filter(|vars| !vars.is_empty()) {
+        body.insert("vars".into(), vars.clone().into());
     }
 }
 
@@ -126,24 +162,41 @@ mod tests {
     }
 
     #[test]
-    fn a_groups_parents_and_inline_variables_come_along_and_the_real_address_does_not() {
+    fn the_other_hosts_are_there_with_all_that_is_said_of_them_and_the_mirrored_hosts_address_is_not() {
         let map = |value: Value| value.as_object().unwrap().clone();
         let inline = Inline {
             parents: [("web".into(), ["site".into()].into()), ("other".into(), ["site".into()].into())].into(),
             group_vars: [
                 ("all".into(), map(json!({"a": 1}))),
                 ("site".into(), map(json!({"b": 2, "ansible_port": 2022}))),
-                ("other".into(), map(json!({"c": 3}))),
             ]
             .into(),
-            host_vars: map(json!({"ansible_host": "198.51.100.136", "ansible_ssh_host": "x", "d": "{{ b }}"})),
+            hosts: vec![
+                ("mon1".into(), map(json!({"ansible_host": "203.0.113.9"}))),
+                (
+                    "askari".into(),
+                    map(json!({"ansible_host": "198.51.100.136", "ansible_ssh_host": "x", "d": "{{ b }}"})),
+                ),
+            ],
+            members: [("other".into(), vec!["mon1".into()]), ("web".into(), vec![]), ("empty".into(), vec![])].into(),
         };
         let text = text(&host(), &["web".into()], "/r/inv/hosts".into(), &inline);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["all"]["vars"], json!({"a": 1}));
-        assert_eq!(value["all"]["children"]["site"], json!({"children": {"web": {}}, "vars": {"b": 2}}));
-        assert!(value["all"]["children"].get("other").is_none());
+        assert_eq!(
+            value["all"]["children"],
+            json!({
+                "empty": {},
+                "other": {"hosts": {"mon1": {}}},
+                "site": {"children": {"other": {}, "web": {}}, "vars": {"b": 2, "ansible_port": 2022}},
+                "web": {"hosts": {"askari": {}}},
+            })
+        );
         assert_eq!(value["all"]["hosts"]["askari"]["d"], "{{ b }}");
-        assert!(!text.contains("198.51.100.136") && !text.contains("ansible_"), "{text}");
+        assert_eq!(value["all"]["hosts"]["mon1"]["ansible_host"], "203.0.113.9");
+        assert!(!text.contains("198.51.100.136") && !text.contains("ansible_ssh"), "{text}");
+        // In the order in which Ansible would list them.
+        let order = |names: [&str; 2]| names.map(|name| text.find(&format!("\"{name}\": {{")).unwrap());
+        assert!(order(["mon1", "askari"]).is_sorted());
     }
 }

@@ -143,9 +143,12 @@ pub fn check(
         secrets.extend(values_of(&open_vault(&controller, &["view", file.as_str()], Vec::new(), prefix)?));
     }
     secrets.extend(vaulted_files(&controller, prefix));
-    let inline = bare.inline(host);
-    let notes = real::differences(host, &controller.groups, &whole, &inline);
     let real = hosts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let inline = bare.inline(&real.groups);
+    let mut notes = real::differences(host, &controller.groups, &whole, &inline);
+    notes.extend(real.facts.iter().map(|place| {
+        format!("{place} reads facts of other hosts: none are gathered of a real host, so they are undefined here")
+    }));
     let path = &controller.inventory;
     real.hold(&whole).map_err(|said| AnsibleError::Inventory { path: path.clone(), said })?;
     secrets.extend(real.secret.iter().cloned());

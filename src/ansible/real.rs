@@ -62,10 +62,18 @@ impl Listing {
     }
 
     /// What a listing that was made with `--export` and without the vars folders says inline.
-    pub(super) fn inline(&self, host: &str) -> Inline {
-        let mut inline =
-            Inline { host_vars: self.meta.hostvars.get(host).cloned().unwrap_or_default(), ..Inline::default() };
+    /// `groups` are all groups with their hosts in Ansible's own order: a listing has neither that order nor empty groups.
+    pub(super) fn inline(&self, groups: &BTreeMap<String, Vec<String>>) -> Inline {
+        let order = groups.get("all").map(Vec::as_slice).unwrap_or_default();
+        let known = self.hosts();
+        let listed = order.iter().map(String::as_str).filter(|name| known.contains(name));
+        let rest = known.iter().copied().filter(|name| !order.iter().any(|listed| listed == name));
+        let vars = |name: &str| self.meta.hostvars.get(name).cloned().unwrap_or_default();
+        let hosts = listed.chain(rest).map(|name| (name.to_owned(), vars(name))).collect();
+        let mut inline = Inline { hosts, ..Inline::default() };
+        inline.members.extend(groups.keys().map(|name| (name.clone(), Vec::new())));
         for (name, group) in &self.groups {
+            inline.members.insert(name.clone(), group.hosts.clone());
             if !group.vars.is_empty() {
                 inline.group_vars.insert(name.clone(), group.vars.clone());
             }
@@ -177,7 +185,7 @@ mod tests {
     #[test]
     fn groups_are_compared_with_all_that_they_lie_in() {
         let listing = listing();
-        let inline = listing.inline("askari");
+        let inline = listing.inline(&BTreeMap::new());
         assert_eq!(differences("askari", &["web".into()], &listing, &inline), Vec::<String>::new());
         let text = differences("askari", &["home".into(), "nowhere".into()], &listing, &inline).join("\n");
         insta::assert_snapshot!(text, @r"

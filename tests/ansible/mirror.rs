@@ -37,12 +37,12 @@ fn encrypt(world: &World, text: &str) -> String {
     said.replace("\n", "\n                ")
 }
 
-fn playbook_sees(world: &World, controller: &Controller, inventory: &str) -> Map<String, Value> {
+fn playbook_sees(world: &World, controller: &Controller, inventory: &str, more: &[&str]) -> Map<String, Value> {
     let out = world.path("seen.json");
     let _ = std::fs::remove_file(&out);
     let probe = world.path("repo/play/probe.yml");
     let vars = format!("out={out}");
-    let args = ["-i", inventory, "--limit", "askari", "-e", &vars, probe.as_str()];
+    let args = [&["-i", inventory, "--limit", "askari", "-e", &vars], more, &[probe.as_str()]].concat();
     let run = controller.over_real_inventory("ansible-playbook", &args);
     let done = std::process::Command::new(&run.argv[0])
         .args(&run.argv[1..])
@@ -78,8 +78,8 @@ fn every_variable_has_the_value_that_it_has_for_the_real_host() {
     };
     controller.write_folder(&connection, &found.inline).unwrap();
 
-    let real = playbook_sees(&world, &controller, controller.inventory.as_str());
-    let mirrored = playbook_sees(&world, &controller, controller.folder.inventory().as_str());
+    let real = playbook_sees(&world, &controller, controller.inventory.as_str(), &[]);
+    let mirrored = playbook_sees(&world, &controller, controller.folder.inventory().as_str(), &[]);
     assert_eq!(real, mirrored);
     for (name, value) in [
         ("v_all", "play"),
@@ -102,6 +102,65 @@ fn every_variable_has_the_value_that_it_has_for_the_real_host() {
     let text = std::fs::read_to_string(controller.folder.inventory()).unwrap();
     assert!(text.contains("$ANSIBLE_VAULT;") && !text.contains("inline secret"));
     assert!(!text.contains("198.51.100.13"), "{text}");
+}
+
+/// Several files, children in an order of their own, an empty group, connection variables on every level.
+fn estate(world: &World) {
+    world.write("ansible.cfg", "[defaults]\ninventory = hosts\ninterpreter_python = /usr/bin/python3\n");
+    world.write(
+        "hosts/10-web.ini",
+        "[web]\nzulu ansible_host=203.0.113.7\naskari ansible_host=198.51.100.136\n[site:children]\nweb\ndb\n[db]\nalpha\n[empty]\n",
+    );
+    world.write(
+        "hosts/20-services.yml",
+        "monitoring:\n  vars: {ansible_port: 2222, rank: 7}\n  hosts:\n    mon1: {ansible_host: '{{ net }}.9', scrapes: '{{ groups.web }}'}\n    alone:\nall: {vars: {net: 203.0.113}}\n",
+    );
+    world.write("hosts/host_vars/mon1.yml", "ansible_user: prom\nansible_ssh_common_args: -o ProxyJump=bastion\n");
+    world.write("play/host_vars/alpha.yml", "ansible_ssh_host: 203.0.113.12\n");
+    world.write(
+        "play/probe.yml",
+        "- hosts: askari\n  gather_facts: false\n  tasks:\n    - copy: {content: '{{ seen | to_json }}', dest: '{{ out }}'}\n      delegate_to: localhost\n      vars:\n        names: [ansible_host, ansible_ssh_host, ansible_port, ansible_user, ansible_ssh_common_args, rank, scrapes, inventory_dir, group_names]\n        others: \"{{ groups.all | difference(['askari']) }}\"\n        seen:\n          groups: '{{ groups }}'\n          order: '{{ groups.all }}'\n          site: '{{ groups.site }}'\n          addresses: \"{{ groups.monitoring | map('extract', hostvars, 'ansible_host') | map('default', 'none') }}\"\n          vars: \"{{ dict(others | zip(others | map('extract', hostvars) | map('dict2items') | map('selectattr', 'key', 'in', names) | map('items2dict'))) }}\"\n",
+    );
+}
+
+#[test]
+fn templates_see_the_other_hosts_and_groups_as_the_real_inventory_has_them() {
+    let world = World::without_vm();
+    estate(&world);
+    let controller = world.controller_of(&world.path("repo"), "hosts", "web");
+    let found = world.look(&controller, &[]).unwrap();
+    assert_eq!(found.notes, Vec::<String>::new());
+    let real = playbook_sees(&world, &controller, controller.inventory.as_str(), &[]);
+    let connection = boma_qemu::ansible::Connection {
+        host: "askari".parse().unwrap(),
+        address: crate::world::VM,
+        port: 22,
+        user: "ansible".into(),
+        key: "/k".into(),
+        known_hosts: "/h".into(),
+    };
+    controller.write_folder(&connection, &found.inline).unwrap();
+    let (inventory, vars) = (controller.folder.inventory(), format!("@{}", controller.folder.connection()));
+    let mirrored = playbook_sees(&world, &controller, inventory.as_str(), &["-e", &vars]);
+    assert_eq!(mirrored, real);
+    assert_eq!(mirrored["addresses"], serde_json::json!(["203.0.113.9", "none"]));
+    assert_eq!(mirrored["site"], serde_json::json!(["zulu", "askari", "alpha"]));
+    assert_eq!(mirrored["vars"]["mon1"]["ansible_port"], 2222);
+}
+
+#[test]
+fn a_template_that_reads_facts_of_other_hosts_is_named_with_its_line() {
+    let world = World::without_vm();
+    estate(&world);
+    let line = "allow {{ hostvars[host].ansible_default_ipv4.address }};";
+    world.write("roles/x/templates/a.j2", &format!("# {{{{ hostvars[inventory_hostname].ansible_fqdn }}}}\n{line}\n"));
+    world.write(
+        "roles/x/tasks/main.yml",
+        "- debug: {msg: \"{{ groups.web | map('extract', hostvars, ['ansible_facts', 'fqdn']) }}\"}\n",
+    );
+    let found = world.look(&world.controller_of(&world.path("repo"), "hosts", "web"), &[]).unwrap();
+    assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+    assert!(found.notes[0].contains("main.yml:1 ") && found.notes[1].contains("a.j2:2 "), "{:?}", found.notes);
 }
 
 #[test]

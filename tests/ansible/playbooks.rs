@@ -142,9 +142,24 @@ fn playbooks_that_select_nothing_are_refused_before_they_run() {
 
 #[test]
 fn a_task_for_the_real_host_is_a_failure_and_sends_it_nothing() {
-    let (_world, done) = adversarial("delegates_to_the_real_host.yml");
+    let (world, done) = adversarial("delegates_to_the_real_host.yml");
     let said = done.unwrap_err().to_string();
     assert!(said.contains(&format!("is delegated to {REAL}")), "{said}");
+    assert_eq!(world.packets_to_the_real_host(), 0);
+}
+
+#[test]
+fn a_task_for_another_host_of_the_inventory_runs_nowhere_and_ansible_says_why() {
+    let world = World::new().repo();
+    world.write(
+        "site.yml",
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - command: 'true'\n    - command: touch /root/went-astray\n      delegate_to: ubongo\n      ignore_unreachable: true\n      vars: {ansible_ssh_executable: ssh}\n    - command: test ! -e /root/went-astray\n",
+    );
+    let error = world.apply(&world.controller(), "site.yml").unwrap_err().to_string();
+    assert!(error.contains("is delegated to ubongo, a real host, to which nothing goes"), "{error}");
+    assert!(world.log().contains("this is a real host, and boma-qemu lets nothing go to it"), "{}", world.log());
+    assert!(!world.log().contains("failed=1"), "{}", world.log());
+    assert_eq!(world.packets_to_the_real_host(), 0);
 }
 
 #[test]

@@ -96,8 +96,11 @@ class ActionModule(ActionBase):
         for path in beside(inventory, asked["repo"]):
             if os.path.realpath(path) not in read:
                 self.read_beside(inventory, path)
-        self.read_playbooks(inventory, asked["host"], asked["playbooks"])
-        told = {"hosts": self.hosts, "secret": sorted(self.secret), "unknown": self.unknown, "skipped": self.skipped}
+        texts = written.Written(self._loader._vault.secrets, self.folders, asked["playbooks"])
+        self.read_playbooks(inventory, asked["host"], texts)
+        told = {"hosts": self.hosts, "secret": sorted(self.secret), "unknown": self.unknown, "skipped": self.skipped,
+                "groups": {name: list(hosts) for name, hosts in task_vars["groups"].items()},
+                "facts": list(texts.facts())}
         return {"changed": False, "boma_resolved": told}
 
     def read(self, sources):
@@ -181,14 +184,14 @@ class ActionModule(ActionBase):
             if address:
                 yield address, hasattr(value, "_ciphertext")
 
-    def read_playbooks(self, inventory, mirrored, playbooks):
+    def read_playbooks(self, inventory, mirrored, texts):
         """The hosts that playbooks name, with a template as the mirrored host would resolve it."""
         loader = DataLoader()
         loader.set_vault_secrets(self._loader._vault.secrets)
         manager = InventoryManager(loader=loader, sources=[inventory])
         host = manager.get_host(mirrored)
         variables = VariableManager(loader=loader, inventory=manager).get_vars(host=host, include_hostvars=True)
-        for name, value, path in written.Written(self._loader._vault.secrets, self.folders, playbooks).all():
+        for name, value, path in texts.all():
             # The words of a task that is delegated may come from anywhere: where it goes is seen when it is run.
             if name == "delegate_to" and (written.is_template(str(value)) or str(value) in written.HERE):
                 continue

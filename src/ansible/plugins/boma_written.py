@@ -13,6 +13,9 @@ ADDRESSES = ("ansible_host", "ansible_ssh_host", "ansible_paramiko_host", "ansib
 ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 # A file without any of these words names no host.
 WORDS = re.compile("delegate_to|add_host|" + "|".join(ADDRESSES + ARGUMENTS))
+# Gathered facts of another host, by the ways that templates take to them.
+FACT = r"ansible_(facts|default_ipv[46]|all_ipv[46]_addresses|fqdn|hostname|nodename|interfaces|eth\d|distribution)\b"
+FACTS = re.compile(r"hostvars\b(?!\s*\[\s*inventory_hostname\b)[^\n]*" + FACT)
 # The variables of inventories are read with the inventories.
 ELSEWHERE = {"group_vars", "host_vars", "inventory", "inventories"}
 HERE = {"localhost", "127.0.0.1", "::1"}
@@ -24,8 +27,8 @@ def is_template(text):
     return "{{" in text or "{%" in text
 
 
-def files(folders):
-    """All YAML files of these folders, but for what is no part of a playbook: environments of Python, tests of collections,
+def files(folders, ends=(".yml", ".yaml")):
+    """All YAML files of these folders (or other ones), but for what is no part of a playbook: environments of Python, tests of collections,
     what is hidden."""
     seen = set()
     for top in folders:
@@ -38,7 +41,7 @@ def files(folders):
             of_tests = {"tests"} if "ansible_collections" in folder else set()
             names[:] = [name for name in names if name not in ELSEWHERE | of_tests and not name.startswith(".")]
             for name in found:
-                if name.endswith((".yml", ".yaml")):
+                if name.endswith(ends):
                     yield os.path.join(folder, name)
 
 
@@ -74,6 +77,15 @@ class Written:
             if path in read or self.is_of_tasks(path, content):
                 for name, value in self.values(content):
                     yield name, value, path
+
+    def facts(self):
+        """The places that read gathered facts of other hosts than their own."""
+        for path in sorted(set(files(self.folders, (".yml", ".yaml", ".j2")))):
+            try:
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    yield from (f"{path}:{n}" for n, line in enumerate(file, 1) if FACTS.search(line))
+            except OSError:
+                continue
 
     def load(self, path):
         # What Ansible cannot read it cannot run either, and it says so itself.
