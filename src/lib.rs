@@ -13,6 +13,7 @@ pub mod ansible;
 pub mod audit;
 pub mod cli;
 pub mod doctor;
+pub mod draft;
 pub mod image;
 pub mod jobs;
 pub mod plan;

@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use evidence::allowed::AllowedLoss;
 use host::dirs::Dirs;
 use host::names::{HostName, MiB};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use vm::console::allow::Allowed;
@@ -22,6 +23,9 @@ use vm::reboot::Mode;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
+    /// What a person wants to say of it; no meaning.
+    #[serde(rename = "//", default, skip_serializing)]
+    pub comment: IgnoredAny,
     /// A name from `profiles/images.json`, or a path to a disk image.
     #[serde(default = "default_image")]
     pub image: String,
@@ -29,7 +33,7 @@ pub struct Profile {
     pub repo: Option<Utf8PathBuf>,
     /// The real inventory, inside the playbook repository.
     pub inventory: Utf8PathBuf,
-    /// The user that Ansible logs in as (NOPASSWD sudo in the guest).
+    /// The user that Ansible logs in as: root, or one with NOPASSWD sudo in the guest.
     #[serde(default = "default_user")]
     pub user: String,
     /// The groups that the real host is in.
@@ -208,8 +212,8 @@ impl Profile {
             return Some(format!("disk_gib: {} is not between 4 and 2048", self.disk_gib));
         }
         let is_user = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-        if self.user.is_empty() || self.user.len() > 32 || !self.user.chars().all(is_user) || self.user == "root" {
-            return Some(format!("user: {:?} is not the name of an ordinary user", self.user));
+        if self.user.is_empty() || self.user.len() > 32 || !self.user.chars().all(is_user) {
+            return Some(format!("user: {:?} is not the name of a user", self.user));
         }
         if let Some(group) = self.groups.iter().find(|g| g.is_empty() || g.contains(char::is_whitespace)) {
             return Some(format!("groups: {group:?} is not a group name"));

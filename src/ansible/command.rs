@@ -136,6 +136,18 @@ impl Controller {
         own.into_iter().chain(self.bin.clone()).chain(self.extra_vars()).chain(named).collect()
     }
 
+    /// Where its playbooks, roles, collections and variables lie: the repository, what is beside the inventory, and what
+    /// ansible.cfg and the environment add to these.
+    pub fn sources(&self) -> Vec<Utf8PathBuf> {
+        let config = std::fs::read_to_string(self.repo.join("ansible.cfg")).unwrap_or_default();
+        let is_about = |name: &str| name.ends_with("roles_path") || name.contains("collections_path");
+        let set = config.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| is_about(key.trim()));
+        let kept = self.outer.iter().filter(|(name, _)| is_about(&name.to_ascii_lowercase()));
+        let values = set.map(|(_, value)| value).chain(kept.map(|(_, value)| value.as_str()));
+        let named: Vec<_> = values.flat_map(|value| self.paths_in(value)).collect();
+        [self.repo.clone(), vars_base(&self.inventory).to_owned()].into_iter().chain(named).collect()
+    }
+
     /// The paths in a setting: of several, with a label (`prod@~/.vault`), of the home, or relative to the repository.
     fn paths_in(&self, value: &str) -> Vec<Utf8PathBuf> {
         let home = self.outer.iter().find(|(name, _)| name == "HOME").map_or("", |(_, home)| home);

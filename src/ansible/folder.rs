@@ -77,7 +77,7 @@ impl Folder {
 }
 
 /// The plugins and playbooks that we bring along: folder, name, text.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("plugins/callback/boma_events.py", include_str!("plugins/boma_events.py")),
     ("plugins/callback/boma_others.py", include_str!("plugins/boma_others.py")),
     ("refuses.sh", include_str!("plugins/refuses.sh")),
@@ -85,6 +85,8 @@ const SHIPPED: [(&str, &str); 10] = [
     ("plugins/action/boma_hosts.py", include_str!("plugins/boma_hosts.py")),
     ("plugins/action/boma_ways.py", include_str!("plugins/boma_ways.py")),
     ("plugins/action/boma_written.py", include_str!("plugins/boma_written.py")),
+    ("plugins/action/boma_draft.py", include_str!("plugins/boma_draft.py")),
+    ("draft.yml", include_str!("plugins/draft.yml")),
     ("guard.yml", include_str!("plugins/guard.yml")),
     ("addresses.yml", include_str!("plugins/addresses.yml")),
     ("way.yml", include_str!("plugins/way.yml")),

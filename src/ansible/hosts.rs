@@ -2,11 +2,9 @@
 
 use super::command::Controller;
 use super::error::AnsibleError;
-use super::local;
+use super::plugin;
 use super::real::Listing;
 use camino::Utf8PathBuf;
-use evidence::playbook::events::{self, Event, Status};
-use host::dirs::write_private;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,36 +35,12 @@ pub(super) fn ask(
     playbooks: &[Utf8PathBuf],
     prefix: &[String],
 ) -> Result<RealHosts, AnsibleError> {
-    let folder = controller.folder.path();
-    let (playbook, vars) = (folder.join("addresses.yml"), folder.join("addresses.json"));
     let beside: BTreeSet<_> = playbooks.iter().filter_map(|path| path.parent()).chain([&*controller.repo]).collect();
     let asked = json!({
         "boma_inventory": controller.inventory, "boma_repo": controller.repo, "boma_folders": beside,
         "boma_host": controller.host, "boma_playbooks": playbooks,
     });
-    write_private(&vars, asked.to_string())?;
-    let vars = format!("@{vars}");
-    let args = ["--inventory", controller.inventory.as_str(), "--extra-vars", &vars, playbook.as_str()];
-    let mut invocation = controller.over_real_inventory("ansible-playbook", &args);
-    let events = folder.join("addresses.ndjson");
-    invocation.env.retain(|(name, _)| name != "BOMA_EVENTS");
-    invocation.env.push(("BOMA_EVENTS".into(), events.to_string()));
-    invocation.env.push(("ANSIBLE_ACTION_PLUGINS".into(), controller.folder.actions().to_string()));
-    let (_, output) = local::run(&invocation, prefix, Vec::new())?;
-    // Where there is no file, Ansible's own error is the answer.
-    let told = std::fs::read_to_string(&events).unwrap_or_default();
-    let unreadable = |why| AnsibleError::Unreadable { playbook: playbook.clone(), why };
-    let refused = |said| AnsibleError::Inventory { path: controller.inventory.clone(), said };
-    for event in events::parse(&told).map_err(unreadable)? {
-        let Event::Result(result) = event else { continue };
-        return match result.resolved.clone() {
-            Some(told) if result.status == Status::Ok => {
-                serde_json::from_value(told.into()).map_err(|error| unreadable(error.to_string()))
-            }
-            _ => Err(refused(result.why())),
-        };
-    }
-    Err(refused(local::error_lines(&output.stderr)))
+    plugin::ask(controller, "addresses", &asked, prefix)
 }
 
 impl RealHosts {

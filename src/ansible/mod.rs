@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod connection;
+pub mod draft;
 mod error;
 pub mod folder;
 pub mod guard;
@@ -17,6 +18,7 @@ mod judge;
 mod left_behind;
 mod local;
 mod overlay;
+mod plugin;
 pub mod preflight;
 mod process;
 pub mod real;

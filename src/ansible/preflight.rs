@@ -110,20 +110,39 @@ pub fn check(
     allowed: &Confinement,
 ) -> Result<Preflight, AnsibleError> {
     let encrypted = look_at_files(controller, playbooks)?;
+    in_scratch(controller, scratch, exe, allowed, |controller, prefix| look(controller, playbooks, encrypted, prefix))
+}
+
+/// Work with a playbook side whose folder is a temporary one in `scratch`, behind a prefix that confines what it runs and
+/// leaves it no network.
+pub(super) fn in_scratch<T>(
+    controller: &Controller,
+    scratch: &Utf8Path,
+    exe: &Utf8Path,
+    allowed: &Confinement,
+    work: impl FnOnce(&Controller, &[String]) -> Result<T, AnsibleError>,
+) -> Result<T, AnsibleError> {
     make_private(scratch)?;
     // What cannot be removed is in nobody's way; `prune` names it.
     drop(clear(scratch)?);
     let dir = Scratch::new(scratch)?;
     let controller = Controller { folder: Folder::at(dir.path.clone()), ..controller.clone() };
     controller.folder.create()?;
-    let prefix = &without_a_network(exe, &dir.path, allowed)?;
+    work(&controller, &without_a_network(exe, &dir.path, allowed)?)
+}
 
+fn look(
+    controller: &Controller,
+    playbooks: &[Utf8PathBuf],
+    encrypted: Vec<Utf8PathBuf>,
+    prefix: &[String],
+) -> Result<Preflight, AnsibleError> {
     // Each of these costs a Python start, and none needs another.
     let (version, whole, hosts, bare) = std::thread::scope(|scope| {
-        let version = scope.spawn(|| version(&controller, prefix));
-        let whole = scope.spawn(|| list(&controller, Listed::Whole, prefix));
-        let hosts = scope.spawn(|| hosts::ask(&controller, playbooks, prefix));
-        let bare = list(&controller, Listed::Inline, prefix);
+        let version = scope.spawn(|| version(controller, prefix));
+        let whole = scope.spawn(|| list(controller, Listed::Whole, prefix));
+        let hosts = scope.spawn(|| hosts::ask(controller, playbooks, prefix));
+        let bare = list(controller, Listed::Inline, prefix);
         (version.join(), whole.join(), hosts.join(), bare)
     });
     // An Ansible that is missing or too old explains whatever the others said.
@@ -137,12 +156,12 @@ pub fn check(
     }
     let mut secrets = Vec::new();
     for value in whole.vaulted() {
-        secrets.push(open_vault(&controller, &["decrypt"], value.into_bytes(), prefix)?);
+        secrets.push(open_vault(controller, &["decrypt"], value.into_bytes(), prefix)?);
     }
     for file in encrypted {
-        secrets.extend(values_of(&open_vault(&controller, &["view", file.as_str()], Vec::new(), prefix)?));
+        secrets.extend(values_of(&open_vault(controller, &["view", file.as_str()], Vec::new(), prefix)?));
     }
-    secrets.extend(vaulted_files(&controller, prefix));
+    secrets.extend(vaulted_files(controller, prefix));
     let real = hosts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let inline = bare.inline(&real.groups);
     let mut notes = real::differences(host, &controller.groups, &whole, &inline);
@@ -152,7 +171,7 @@ pub fn check(
     let path = &controller.inventory;
     real.hold(&whole).map_err(|said| AnsibleError::Inventory { path: path.clone(), said })?;
     secrets.extend(real.secret.iter().cloned());
-    let way = resolved_way(&controller, whole.way(host), prefix)?;
+    let way = resolved_way(controller, whole.way(host), prefix)?;
     Ok(Preflight { version, real, inline, way, secrets, notes })
 }
 

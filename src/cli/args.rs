@@ -147,6 +147,24 @@ pub(crate) enum Command {
         #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
         repo: Option<Utf8PathBuf>,
     },
+    /// Write a first profile of a host, its overlay and its verify playbook, from its inventory and playbooks; contact nothing
+    #[command(after_help = examples::INIT)]
+    Init {
+        host: HostName,
+        /// The playbook repository; the current folder otherwise
+        #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
+        repo: Option<Utf8PathBuf>,
+        /// The real inventory inside of it; what ansible.cfg names otherwise
+        #[arg(long, value_name = "PATH")]
+        inventory: Option<Utf8PathBuf>,
+    },
+    /// Say what is wrong with a profile, and what is suspicious about its files; run nothing
+    #[command(after_help = examples::LINT)]
+    Lint {
+        /// The host or the audit
+        #[arg(value_name = "NAME")]
+        name: Utf8PathBuf,
+    },
     /// Print everything that a run would do; touch nothing
     #[command(after_help = examples::PLAN)]
     Plan {

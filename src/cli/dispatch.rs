@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::change::{self, CycleArgs};
 use super::say::Say;
-use super::{attach, audit, check, experiment, image, look, script, shell};
+use super::{attach, audit, check, experiment, image, init, lint, look, script, shell};
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -31,6 +31,8 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             check::file(&file, profile.map(load).transpose()?.as_ref(), say)
         }
 
+        Command::Init { host, repo, inventory } => init::init(root.as_deref(), &host, repo, inventory, say),
+        Command::Lint { name } => lint::lint(&dirs()?, &name, say),
         Command::Doctor { net, repo } => look::doctor(&dirs()?, net.into(), repo, say),
         Command::Plan { host, run, via } => {
             let dirs = dirs()?;

@@ -10,6 +10,8 @@ mod check;
 mod dispatch;
 mod experiment;
 mod image;
+mod init;
+mod lint;
 mod look;
 mod say;
 mod script;

@@ -43,7 +43,7 @@ impl AllowedLoss {
     }
 
     /// Whether its last day is over.
-    fn expired(&self, now: SystemTime) -> bool {
+    pub fn expired(&self, now: SystemTime) -> bool {
         self.until.as_ref().is_some_and(|day| now >= day.end)
     }
 

@@ -4,6 +4,7 @@
 //!
 //! Not fuzzed: what is read here is this program's own.
 
+pub mod lint;
 pub mod options;
 mod print;
 

@@ -9,6 +9,7 @@ mod applied;
 mod at_hand;
 mod bastions;
 mod deeds;
+mod draft;
 mod foreign;
 mod inputs;
 mod inside;

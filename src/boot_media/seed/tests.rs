@@ -26,6 +26,15 @@ fn the_texts_are_these() {
 }
 
 #[test]
+fn root_is_let_in_by_key_where_the_inventory_logs_in_as_root() {
+    let text = Seed { user: "root".into(), ..seed() }.user_data();
+    let config: Value = serde_json::from_str(text.trim_start_matches("#cloud-config\n")).unwrap();
+    assert_eq!(config["disable_root"], false);
+    assert_eq!(config["users"][0]["name"], "root");
+    assert_eq!(config["users"][0]["ssh_authorized_keys"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn the_texts_are_yaml_too() {
     let seed = seed();
     for text in [seed.user_data(), seed.meta_data(), seed.network_config()] {

@@ -29,7 +29,8 @@ pub(super) fn user_data(seed: &Seed) -> String {
         "users": [login(seed), rescue(seed)],
         "write_files": [rescue_sudo(), no_passwords_by_ssh()],
         "ssh_pwauth": false,
-        "disable_root": true,
+        // A host whose inventory logs in as root is mirrored as it is.
+        "disable_root": seed.user != "root",
         // One host key, ours, so that the client can pin it before the guest exists.
         "ssh_deletekeys": true,
         "ssh_keys": {
@@ -49,6 +50,9 @@ pub(super) fn user_data(seed: &Seed) -> String {
 
 /// The user that Ansible logs in as: by key only.
 fn login(seed: &Seed) -> Value {
+    if seed.user == "root" {
+        return json!({ "name": "root", "lock_passwd": true, "ssh_authorized_keys": seed.secrets.authorized() });
+    }
     json!({
         "name": seed.user,
         "gecos": "Ansible",

@@ -8,6 +8,8 @@ macro_rules! examples {
 
 examples! {
     DOCTOR = "doctor" "doctor --net host --repo ~/ansible";
+    INIT = "init web1 --repo ~/ansible" "init web1 --root ~/reboots --repo ~/ansible --inventory inventories/prod";
+    LINT = "lint askari" "lint pre-nixos";
     PLAN = "plan askari" "plan askari --egress none --json | jq .plan.net";
     UP = "up askari" "up askari --net host --ttl 90m" "up askari --image ./debian.qcow2 --certs internal";
     APPLY = "apply askari" "apply askari -e @overrides/askari.red.yml --idempotence";

@@ -13,6 +13,7 @@ use crate::jobs::audit::{Wanted, audit};
 use crate::jobs::{Context, guards};
 use boot_media::medium;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::names::{BadName, HostName};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 pub(super) fn run(ctx: Context<'_>, mut args: AuditArgs, say: &Say) -> Result<u8, Failure> {
     match args.command.take() {
         Some(AuditCommand::Init { image, name, output }) => return init::init(&ctx, &image, name, output, say),
-        Some(AuditCommand::Lint { profile }) => return lint(&ctx, &profile, say),
+        Some(AuditCommand::Lint { profile }) => return lint(ctx.dirs, &profile, say),
         None => {}
     }
     // The command line asks for a name where no subcommand is given.
@@ -50,14 +51,14 @@ pub(super) fn run(ctx: Context<'_>, mut args: AuditArgs, say: &Say) -> Result<u8
 }
 
 /// All that is wrong with a profile is an error; of one that can be used it is said what is in it.
-fn lint(ctx: &Context<'_>, profile: &Utf8Path, say: &Say) -> Result<u8, Failure> {
+pub(super) fn lint(dirs: &Dirs, profile: &Utf8Path, say: &Say) -> Result<u8, Failure> {
     let is_file = profile.as_str().contains('/') || profile.extension() == Some("json");
     let read = match is_file {
         true => AuditProfile::load_file(profile)?,
         false => {
             let name =
                 profile.as_str().parse().map_err(|error: BadName| Failure::new(Exit::Usage, error.to_string()))?;
-            AuditProfile::load(ctx.dirs, &name)?
+            AuditProfile::load(dirs, &name)?
         }
     };
     let count = |phase| read.conditions.iter().filter(|one| one.phase == phase).count();

@@ -1,0 +1,74 @@
+//! What the real inventory and the playbooks say of a host that has no profile yet (`plugins/boma_draft.py`).
+
+use super::command::Controller;
+use super::error::AnsibleError;
+use super::{plugin, preflight};
+use camino::Utf8Path;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use vm::network::confine::Confinement;
+
+/// What was found of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    /// The groups that it is directly in.
+    pub groups: Vec<String>,
+    /// `ansible_user`, resolved.
+    pub user: Option<String>,
+    /// `ansible_port`, resolved.
+    pub port: Option<String>,
+    /// The playbooks that select it: the whole site if there is such a playbook, else all.
+    pub playbooks: Vec<String>,
+    /// Ports in variables whose names speak of ports, by variable.
+    pub ports: BTreeMap<String, Vec<u16>>,
+    /// Domain names in variables whose names speak of names.
+    pub names: Vec<String>,
+    /// Tasks of its roles that are delegated to another host.
+    pub delegated: Vec<Delegated>,
+    /// Its roles whose names say that they connect it with other hosts.
+    pub roles: Vec<String>,
+    /// Files of variables of hosts and groups that the inventory does not have.
+    pub strangers: Vec<String>,
+}
+
+/// A task that is delegated to another host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegated {
+    /// Its name.
+    pub task: String,
+    /// Its file, inside the repository.
+    pub file: String,
+    /// The other host.
+    pub to: String,
+    /// The one variable that its condition asks, if it is so.
+    pub gate: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    hosts: Vec<String>,
+    host: Option<Found>,
+}
+
+/// Ask Ansible, confined as in the preflight and without a network.
+pub fn ask(
+    controller: &Controller,
+    scratch: &Utf8Path,
+    exe: &Utf8Path,
+    allowed: &Confinement,
+) -> Result<Found, AnsibleError> {
+    preflight::in_scratch(controller, scratch, exe, allowed, |controller, prefix| {
+        preflight::version(controller, prefix)?;
+        let asked = json!({
+            "boma_inventory": controller.inventory, "boma_repo": controller.repo, "boma_host": controller.host,
+        });
+        let Answer { hosts, host } = plugin::ask(controller, "draft", &asked, prefix)?;
+        let known = hosts.join(", ");
+        let (host_name, path) = (controller.host.to_string(), controller.inventory.clone());
+        host.ok_or(AnsibleError::NotInInventory { host: host_name, path, known })
+    })
+}

@@ -1,0 +1,165 @@
+//! A first profile of a host, with its overlay and its verify playbook, from what was found of it: pure text makers. What only
+//! the user can know is marked with DECIDE.
+//!
+//! Not fuzzed: what is read here is what this program's own plugin says of the user's repository.
+
+use crate::ansible::draft::{Delegated, Found};
+use crate::profile::DEFAULT_IMAGE;
+use camino::Utf8Path;
+use host::names::HostName;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Parts of names of variables whose ports are open to others.
+const OPEN: [&str; 5] = ["open", "publish", "expose", "allow", "public"];
+
+/// The three files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// `profiles/HOST.json`.
+    pub profile: Value,
+    /// `overrides/HOST.yml`.
+    pub overlay: String,
+    /// `verify/HOST.yml`.
+    pub verify: String,
+}
+
+/// Make them. `repo` is as it is to be written; `inventory` lies in it.
+pub fn draft(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Draft {
+    Draft { profile: profile(host, repo, inventory, found), overlay: overlay(host, found), verify: verify(host, found) }
+}
+
+fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Value {
+    let applies: Vec<_> = found.playbooks.iter().map(|playbook| json!({"playbook": playbook, "tags": []})).collect();
+    let names: BTreeMap<_, _> = found.names.iter().map(|name| (name, "vm")).collect();
+    json!({
+        "//": about(host, found),
+        "image": DEFAULT_IMAGE,
+        "repo": repo,
+        "inventory": inventory,
+        "user": found.user.as_deref().unwrap_or("ansible"),
+        "groups": found.groups,
+        "applies": applies,
+        "extra_vars_files": [format!("overrides/{host}.yml")],
+        "mem_mib": 2048,
+        "vcpus": 2,
+        "disk_gib": 20,
+        "verify": format!("verify/{host}.yml"),
+        "dns": names,
+        "never": [],
+        "never_unresolved": "refuse",
+    })
+}
+
+fn about(host: &HostName, found: &Found) -> Vec<String> {
+    let mut lines = vec![
+        format!("Written by `boma-qemu init {host}`. docs/runbook.md, \"Adding a profile\", has every key."),
+        format!("DECIDE image, mem_mib and disk_gib: as the real {host} is. `boma-qemu image list` has the images."),
+    ];
+    if found.user.is_none() {
+        lines.push("DECIDE user: the inventory names none.".into());
+    }
+    if found.playbooks.is_empty() {
+        lines.push(format!("DECIDE applies: no playbook selects {host}."));
+    } else if found.playbooks.len() > 1 {
+        lines.push(format!("DECIDE applies: these are all playbooks that select {host}, by name; put them in order."));
+    }
+    if !found.names.is_empty() {
+        lines.push(
+            "DECIDE dns: names in its variables; those that are its own lead to the VM, take the others out.".into(),
+        );
+    }
+    lines.push(
+        "DECIDE never_unresolved: a run does not start while the address of a real host is unknown; \"note\" refuses only its name."
+            .into(),
+    );
+    if !found.strangers.is_empty() {
+        lines.push(format!("The inventory has no host or group for these variables: {}.", found.strangers.join(", ")));
+    }
+    lines
+}
+
+fn overlay(host: &HostName, found: &Found) -> String {
+    let mut text = format!(
+        "---\n# How the VM that stands for {host} differs from {host}. Every stub is here, and nowhere else.\n\
+         # Written by `boma-qemu init {host}`; DECIDE marks what only you can know.\n\n\
+         # For roles that must know: only the VM has it.\nboma_vm: true\n"
+    );
+    let mut gates: BTreeMap<&str, Vec<&Delegated>> = BTreeMap::new();
+    let mut open = Vec::new();
+    for one in &found.delegated {
+        match &one.gate {
+            Some(gate) => gates.entry(gate).or_default().push(one),
+            None => open.push(one),
+        }
+    }
+    for (gate, tasks) in gates {
+        text += "\n# DECIDE: from the VM nothing goes to another host. This gates what would be delegated to one:\n";
+        text += &listed(&tasks);
+        put(&mut text, format_args!("{gate}: false\n"));
+    }
+    if !open.is_empty() {
+        text += "\n# DECIDE: these are delegated to another host, which ends a run. Give each a condition (`when: not boma_vm | default(false)`):\n";
+        text += &listed(&open);
+    }
+    if !found.roles.is_empty() {
+        text += "\n# DECIDE: by their names these roles may connect the host with others. The VM runs them with the real variables and\n\
+                 # secrets: set here what keeps them from registering, joining, sending and backing up.\n";
+        found.roles.iter().for_each(|role| put(&mut text, format_args!("#   {role}\n")));
+    }
+    text
+}
+
+fn listed(tasks: &[&Delegated]) -> String {
+    let line = |one: &&Delegated| format!("#   {}: \"{}\", to {}\n", one.file, one.task, one.to);
+    tasks.iter().map(line).collect()
+}
+
+fn verify(host: &HostName, found: &Found) -> String {
+    let mut text = format!(
+        "---\n# What must be true of {host}, asked by what it does and not by how it is set up. Each task is a check; it is asked before\n\
+         # the reboot and after it. Written by `boma-qemu init {host}`: add what only you know, a request that a user would make.\n\
+         - name: {host} does its work\n  hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n\
+         \x20   - name: no unit has failed\n      ansible.builtin.command: systemctl list-units --failed --no-legend --plain\n\
+         \x20     register: failed_units\n      changed_when: false\n      failed_when: failed_units.rc != 0 or failed_units.stdout != \"\"\n"
+    );
+    let way_in = found.port.as_deref().unwrap_or("22");
+    let mut asked = Vec::new();
+    let (open, other): (Vec<_>, Vec<_>) = found.ports.iter().partition(|(name, _)| is_open(name));
+    for (variable, ports) in open {
+        for port in ports.iter().filter(|port| port.to_string() != way_in) {
+            if asked.contains(port) {
+                continue;
+            }
+            asked.push(*port);
+            put(
+                &mut text,
+                format_args!(
+                    "\n    # DECIDE: {variable} has it.\n    - name: port {port} answers\n      ansible.builtin.wait_for:\n\
+                     \x20       host: \"{{{{ ansible_host }}}}\"\n        port: {port}\n        timeout: 60\n\
+                     \x20     delegate_to: localhost\n      become: false\n"
+                ),
+            );
+        }
+    }
+    let other: Vec<_> = other.into_iter().filter(|(_, ports)| ports.iter().any(|port| !asked.contains(port))).collect();
+    if !other.is_empty() {
+        text += "\n    # DECIDE: other ports in its variables; ask those that are open to others in the same way.\n";
+        for (variable, ports) in other {
+            put(&mut text, format_args!("    #   {variable}: {ports:?}\n"));
+        }
+    }
+    text
+}
+
+fn is_open(variable: &str) -> bool {
+    OPEN.iter().any(|word| variable.contains(word))
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    host::presence::ignore(text.write_fmt(what), host::presence::IN_MEMORY);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use super::*;
+use crate::profile::Profile;
+
+fn found() -> Found {
+    let delegated = |task: &str, gate: Option<&str>| Delegated {
+        task: task.into(),
+        file: "roles/backup/tasks/main.yml".into(),
+        to: "backup1".into(),
+        gate: gate.map(str::to_owned),
+    };
+    Found {
+        groups: vec!["web".into()],
+        user: Some("deploy".into()),
+        port: Some("2222".into()),
+        playbooks: vec!["site.yml".into()],
+        ports: [("firewall_open_tcp".into(), vec![80, 2222]), ("smtp_port".into(), vec![587])].into(),
+        names: vec!["www.example.com".into()],
+        delegated: vec![delegated("Known to it", Some("backup_register")), delegated("Its key", None)],
+        roles: vec!["backup".into()],
+        strangers: vec!["host_vars/gone.yml".into()],
+    }
+}
+
+fn made(found: &Found) -> Draft {
+    draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), found)
+}
+
+#[test]
+fn the_profile_is_one_and_says_what_has_to_be_decided() {
+    let text = serde_json::to_string_pretty(&made(&found()).profile).unwrap();
+    let profile = Profile::parse("web1.json".into(), &text).unwrap();
+    assert_eq!((profile.user.as_str(), profile.groups), ("deploy", vec!["web".to_owned()]));
+    assert_eq!(profile.dns["www.example.com"], "vm");
+    assert!(text.contains("DECIDE image") && text.contains("host_vars/gone.yml"), "{text}");
+}
+
+#[test]
+fn the_overlay_closes_the_gates_of_what_is_delegated_and_names_what_has_none() {
+    insta::assert_snapshot!(made(&found()).overlay, @r##"
+    ---
+    # How the VM that stands for web1 differs from web1. Every stub is here, and nowhere else.
+    # Written by `boma-qemu init web1`; DECIDE marks what only you can know.
+
+    # For roles that must know: only the VM has it.
+    boma_vm: true
+
+    # DECIDE: from the VM nothing goes to another host. This gates what would be delegated to one:
+    #   roles/backup/tasks/main.yml: "Known to it", to backup1
+    backup_register: false
+
+    # DECIDE: these are delegated to another host, which ends a run. Give each a condition (`when: not boma_vm | default(false)`):
+    #   roles/backup/tasks/main.yml: "Its key", to backup1
+
+    # DECIDE: by their names these roles may connect the host with others. The VM runs them with the real variables and
+    # secrets: set here what keeps them from registering, joining, sending and backing up.
+    #   backup
+    "##);
+}
+
+#[test]
+fn the_verify_playbook_asks_the_open_ports_but_for_sshs_own_and_lists_the_others() {
+    let text = made(&found()).verify;
+    assert!(text.contains("port: 80\n") && !text.contains("port: 2222") && !text.contains("port: 587"), "{text}");
+    assert!(text.contains("#   smtp_port: [587]"), "{text}");
+    let nothing = made(&Found::default());
+    assert!(nothing.verify.contains("no unit has failed") && nothing.overlay.contains("boma_vm: true"));
+}

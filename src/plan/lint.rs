@@ -1,0 +1,131 @@
+//! What is suspicious in a profile and its files and yet no error: found by reading, without Ansible.
+
+use super::Plan;
+use camino::{Utf8Path, Utf8PathBuf};
+use host::dirs::Dirs;
+use serde::de::IgnoredAny;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+/// Folders that hold no playbooks, roles or variables.
+const NOT_READ: [&str; 4] = [".git", ".venv", "node_modules", "__pycache__"];
+/// The largest text that is read, bytes: what is larger is no source.
+const LARGEST: u64 = 1 << 20;
+/// Variables with this prefix are read by this program or only say that it is the VM.
+const OWN: &str = "boma_";
+
+/// One thing that should be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Suspicion {
+    /// The file, as it is named in the project.
+    pub file: Utf8PathBuf,
+    /// What is suspicious about it, and what to do.
+    pub what: String,
+    /// Whether it only is a mark that `init` has made for the user.
+    pub undecided: bool,
+}
+
+/// Everything that is suspicious about what the plan is made of.
+pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
+    let profile_file = Utf8Path::new("profiles").join(format!("{}.json", plan.host));
+    let mut found = Vec::new();
+    let texts = Texts::read(plan, dirs);
+    let mut overlays = plan.profile.extra_vars_files.clone();
+    overlays.extend(plan.profile.red.iter().map(|red| red.overrides.clone()));
+    for overlay in &overlays {
+        let keys = keys(&dirs.root.join(overlay));
+        for key in keys.iter().filter(|key| !key.starts_with(OWN) && !texts.words.contains(*key)) {
+            let what =
+                format!("{key} is read by no playbook, role, template or variable of {}: is it misspelt?", plan.repo);
+            found.push(wrong(overlay, what));
+        }
+    }
+    if let Some(red) = &plan.profile.red {
+        for id in red.fails.iter().filter(|id| !texts.verify.contains(id.as_str())) {
+            let what = format!("red: no check of {} is called {id}, so nothing would turn red", plan.profile.verify);
+            found.push(wrong(&profile_file, what));
+        }
+    }
+    let over = plan.profile.state.allow.iter().filter(|allowed| allowed.expired(now));
+    found.extend(over.map(|allowed| {
+        let id = &allowed.id;
+        wrong(
+            &profile_file,
+            format!("state.allow: {id:?} has expired and allows nothing any more: take it out, or give it another day"),
+        )
+    }));
+    let mut marked = vec![profile_file.clone(), plan.profile.verify.clone()];
+    marked.extend(overlays);
+    found.extend(marked.into_iter().filter_map(|file| {
+        let text = std::fs::read_to_string(dirs.root.join(&file)).ok()?;
+        let count = text.matches("DECIDE").count();
+        let what = format!("{count} times DECIDE: decide, then take the mark out");
+        (count > 0).then_some(Suspicion { file, what, undecided: true })
+    }));
+    found
+}
+
+fn wrong(file: &Utf8Path, what: String) -> Suspicion {
+    Suspicion { file: file.to_owned(), what, undecided: false }
+}
+
+/// The keys of a file of extra-vars; of one that is encrypted or is no mapping none, which the preflight reports.
+fn keys(path: &Utf8Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let read = serde_saphyr::from_str::<BTreeMap<String, IgnoredAny>>(&text);
+    read.map(|map| map.into_keys().collect()).unwrap_or_default()
+}
+
+/// What the repository and the checks say, as words.
+struct Texts {
+    words: BTreeSet<String>,
+    verify: String,
+}
+
+impl Texts {
+    fn read(plan: &Plan, dirs: &Dirs) -> Self {
+        let controller = plan.controller(dirs);
+        let verify = dirs.root.join(&plan.profile.verify);
+        let checks = files(verify.parent().unwrap_or(&verify));
+        let verify = checks.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect::<Vec<_>>().join("\n");
+        let mut words = words_of(&verify);
+        let sources = controller.sources().into_iter().flat_map(|path| files(&path));
+        for path in sources.chain(controller.overlays.iter().cloned()) {
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            // Setting a variable in an overlay is not to read it.
+            let is_overlay = controller.overlays.contains(&path);
+            words.extend(words_of(&if is_overlay { without_keys(&text) } else { text }));
+        }
+        Self { words, verify }
+    }
+}
+
+fn words_of(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// A YAML text without the keys at the beginning of its lines.
+fn without_keys(text: &str) -> String {
+    let is_key = |word: &str| word.trim().chars().all(|c| c == '_' || c == '-' || c.is_ascii_alphanumeric());
+    let values = text.lines().map(|line| match line.split_once(':') {
+        Some((key, value)) if is_key(key) => value,
+        _ => line,
+    });
+    values.collect::<Vec<_>>().join("\n")
+}
+
+/// All files below a folder that may be sources, or the file itself.
+fn files(path: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let (mut todo, mut found) = (vec![path.to_owned()], Vec::new());
+    while let Some(path) = todo.pop() {
+        let Ok(meta) = path.symlink_metadata() else { continue };
+        let skipped = path.file_name().is_some_and(|name| NOT_READ.contains(&name)) || path.join("pyvenv.cfg").exists();
+        if meta.is_dir() && !skipped {
+            todo.extend(path.read_dir_utf8().into_iter().flatten().flatten().map(|entry| entry.path().to_owned()));
+        } else if meta.is_file() && meta.len() <= LARGEST {
+            found.push(path);
+        }
+    }
+    found
+}
