@@ -6,7 +6,7 @@
 
 mod raw;
 
-use crate::jobs::run;
+use crate::jobs::target::alive;
 use host::deadline::PROBE_PERIOD;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -54,7 +54,7 @@ pub(super) fn attach(dirs: &Dirs, host: &HostName) -> Result<u8, Failure> {
         }
     }
     let vm = VmDir::of(dirs, host);
-    run::alive(&vm, host)?;
+    alive(&vm, host)?;
     let window = raw::window()
         .map(|(rows, columns)| format!("; `stty rows {rows} cols {columns}` tells the guest this window's size"));
     print::err(&format!("attached to the console of {host}; Ctrl-] leaves{}", window.unwrap_or_default()));

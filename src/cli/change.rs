@@ -4,15 +4,18 @@ use super::args::{CheckModeArgs, FindingsArgs, RunArgs, SecondArgs, ViaArgs};
 use super::dispatch::{options, parse_all, resolve, wait_on, warn};
 use super::say::Say;
 use super::verdict;
+use crate::ansible::UserVars;
 use crate::jobs::cycle::{self, Choices, Outcome};
 use crate::jobs::down::{self, Removed};
 use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
+use crate::jobs::target::Target;
 use crate::jobs::{Context, guards, snapshot};
 use evidence::page::headline;
 use evidence::record::Asked;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
+use std::time::Duration;
 use vm::reboot::{Choice, Mode};
 
 /// Bring a VM up.
@@ -38,9 +41,8 @@ pub(super) fn apply(
     say: &Say,
 ) -> Result<u8, Failure> {
     let more = parse_all(ctx.dirs, more)?;
-    stage(ctx, host, "apply", Asked::Step, say, async |run| {
-        run.plan.options.extra_vars.extend(more);
-        run.apply_anew().await?;
+    stage(ctx, host, "apply", Asked::Step, say, more, async |run| {
+        run.apply().await?;
         if second.wanted() {
             run.second_run().await?;
         }
@@ -55,10 +57,10 @@ pub(super) fn apply(
 /// Bring the VM back to its snapshot.
 pub(super) fn reset(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
     snapshot::wanted(ctx.dirs, host)?;
-    stage(ctx, host, "reset", Asked::Step, say, async |run| {
-        let restore = run.restore().await?;
+    stage(ctx, host, "reset", Asked::Step, say, Vec::new(), async |run| {
+        let restore = run.restore(run.plan().limit()).await?;
         say.object(&serde_json::json!({"event": "restore", "restore": restore}));
-        say.text(verdict::restore(&run.plan.host, &restore));
+        say.text(verdict::restore(&run.plan().host, &restore));
         Ok(())
     })
 }
@@ -75,13 +77,12 @@ pub(super) fn reboot(
     let choice = Choice::from(via);
     // What can be refused without the VM is: the mode that `up` resolved matters only where none is given.
     choice.request(Mode::Reset)?;
-    stage(ctx, host, "reboot", Asked::Step, say, async |run| {
-        run.plan.restart = choice.request(run.plan.restart.mode)?;
-        run.plan.options.timeout_s = timeout.unwrap_or(run.plan.options.timeout_s);
-        run.record.findings = findings.into();
-        run.watch_for = findings.watch_for();
+    stage(ctx, host, "reboot", Asked::Step, say, Vec::new(), async |run| {
+        let request = choice.request(run.plan().restart.mode)?;
+        let limit = timeout.map_or(run.plan().limit(), Duration::from_secs);
+        run.judge_by(findings.into(), findings.watch_for());
         let before = run.observe().await?;
-        let restart = run.reboot().await?;
+        let restart = run.reboot(&request, limit).await?;
         let since = run.judged_until(Some(&restart))?;
         run.undisturbed(since, Some(&restart), async |run| {
             let compared = run.compare(before).await?;
@@ -89,16 +90,15 @@ pub(super) fn reboot(
         })
         .await?;
         run.judge_state()?;
-        say.text(verdict::state(&run.record));
+        say.text(verdict::state(run.record()));
         run.judge_way()
     })
 }
 
 /// Run the checks and come to a verdict.
 pub(super) fn assert(ctx: Context<'_>, host: &HostName, findings: FindingsArgs, say: &Say) -> Result<u8, Failure> {
-    stage(ctx, host, "assert", Asked::Verdict, say, async |run| {
-        run.record.findings = findings.into();
-        run.watch_for = findings.watch_for();
+    stage(ctx, host, "assert", Asked::Verdict, say, Vec::new(), async |run| {
+        run.judge_by(findings.into(), findings.watch_for());
         checks(run).await
     })
 }
@@ -163,7 +163,7 @@ pub(super) fn prove_case(
 ) -> Result<u8, Failure> {
     let options = options(ctx.dirs, run, via.into())?;
     let _lock = guards::lock(&ctx, &format!("prove {host}"))?;
-    let plan = |more: Vec<crate::ansible::UserVars>| {
+    let plan = |more: Vec<UserVars>| {
         let mut options = options.clone();
         options.extra_vars.extend(more);
         resolve(ctx.dirs, host, options)
@@ -188,7 +188,7 @@ pub(super) fn prove_case(
 /// The checks, of what runs now: where that is what came back from the last reboot, they are part of its proof.
 async fn checks(run: &mut Run<'_>) -> Result<(), Failure> {
     let since = run.still_proved().await?;
-    let restart = run.record.reboot.clone();
+    let restart = run.record().reboot.clone();
     let when = if restart.is_some() { "after the reboot" } else { "before the reboot" };
     run.undisturbed(since, restart.as_ref(), async |run| {
         run.check("assert", when).await?;
@@ -204,32 +204,32 @@ async fn checks(run: &mut Run<'_>) -> Result<(), Failure> {
     run.judge_idempotence()
 }
 
-/// One stage of a VM that is up.
+/// One stage of a VM that is up; `more` variables are for its playbooks.
 fn stage(
     ctx: Context<'_>,
     host: &HostName,
     name: &str,
     asked: Asked,
     say: &Say,
+    more: Vec<UserVars>,
     work: impl AsyncFnOnce(&mut Run<'_>) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let _lock = guards::lock(&ctx, &format!("{name} {host}"))?;
     wait_on(async {
-        let mut run = Run::resume(ctx, host)?;
-        run.network_is_whole()?;
-        run.record.begin_command();
+        let mut run = Run::go_on(ctx, Target::open(ctx.dirs, host)?.with(more))?;
+        // Without its DHCP server or its way out the guest would fail for that, and not for what is tested.
+        run.vm().network()?.check()?;
+        run.begin_command();
         let done = work(&mut run).await;
         step(run, done, asked, say).await
     })
 }
 
 /// The end of a stage that is run alone: the evidence is kept, and so is the VM.
-async fn step(mut run: Run<'_>, done: Result<(), Failure>, asked: Asked, say: &Say) -> Result<u8, Failure> {
-    if let Err(failure) = &done {
-        run.record.fail(failure);
-    }
-    let outcome = run.close(done.is_err(), true, asked).await?;
-    if done.is_err() {
+async fn step(run: Run<'_>, done: Result<(), Failure>, asked: Asked, say: &Say) -> Result<u8, Failure> {
+    let failed = done.is_err();
+    let outcome = run.close(done, true, asked).await?;
+    if failed {
         return Ok(tell_outcome(&outcome, say));
     }
     say.object(&serde_json::json!({"event": "result", "kept": outcome.kept, "result": outcome.record}));

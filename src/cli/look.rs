@@ -6,7 +6,8 @@ use super::script;
 use crate::doctor::DoctorInput;
 use crate::image::{Cache, Catalogue};
 use crate::jobs::Context;
-use crate::jobs::run::Run;
+use crate::jobs::observe::{state_at_a_glance, state_now};
+use crate::jobs::target::Target;
 use crate::jobs::ttl::Expiry;
 use crate::plan::Plan;
 use crate::plan::options::Options;
@@ -110,13 +111,14 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             _ if let Presence::Unknown(why) = &presence => {
                 format!("{host}: not known whether it is running: {why}")
             }
-            (Some(plan), true) => {
-                format!("{host}: running as {} at {}, {}", plan.vm, plan.net.vm.ip, plan.machine.accel)
+            // What runs stands in the machine's own file; the plan knows what it was to be.
+            (plan, true) => {
+                let at = plan.as_ref().map(|plan| format!(" at {}", plan.net.vm.ip)).unwrap_or_default();
+                match Machine::load(&vm.machine()) {
+                    Ok(machine) => format!("{host}: running as {}{at}, {}", machine.name, machine.accel),
+                    Err(_) => format!("{host}: running{at}"),
+                }
             }
-            (None, true) => match Machine::load(&vm.machine()) {
-                Ok(machine) => format!("{host}: running as {}, {}", machine.name, machine.accel),
-                Err(_) => format!("{host}: running"),
-            },
             (_, false) => format!("{host}: {}", left_of(vm.path())),
         };
         say.result(text);
@@ -236,8 +238,8 @@ pub(super) async fn observe(
     say: &Say,
 ) -> Result<u8, Failure> {
     let earlier = against.map(read_state).transpose()?;
-    let run = Run::resume(ctx, host)?;
-    let now = run.state_now(earlier.as_ref()).await?.state;
+    let Target { vm, plan, .. } = Target::open(ctx.dirs, host)?;
+    let now = state_now(&vm, earlier.as_ref()).await?.state;
     let Some(earlier) = earlier else {
         match say.is_json() {
             true => say.object(&serde_json::json!({"event": "state", "state": now})),
@@ -247,7 +249,7 @@ pub(super) async fn observe(
     };
     let diff = Diff::between(&earlier, &now);
     say.object(
-        &serde_json::json!({"event": "state-diff", "diff": diff, "judged": diff.judge(&run.plan.profile.state.allow)}),
+        &serde_json::json!({"event": "state-diff", "diff": diff, "judged": diff.judge(&plan.profile.state.allow)}),
     );
     for change in &diff.changes {
         let mark = if change.loss.is_some() { "LOST" } else { "    " };
@@ -260,7 +262,7 @@ pub(super) async fn observe(
 
 /// `observe --foretell`.
 pub(super) async fn foretell(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
-    let state = Run::resume(ctx, host)?.state_at_a_glance().await?;
+    let state = state_at_a_glance(&Target::open(ctx.dirs, host)?.vm).await?;
     let foretold = evidence::observe::foretell(&state);
     for one in &foretold {
         say.text(format!("{}\n    {}", line(&one.id), line(&one.what)));

@@ -2,7 +2,8 @@
 
 use super::say::Say;
 use crate::jobs::Context;
-use crate::jobs::run::{self, Run};
+use crate::jobs::target::{Target, alive};
+use crate::jobs::{fault as faults, wait as waits};
 use host::deadline::PROBE_PERIOD;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -31,7 +32,7 @@ pub(super) async fn qmp(
 ) -> Result<u8, Failure> {
     let arguments = arguments.map(|text| object(host, command, text)).transpose()?;
     let vm = VmDir::of(ctx.dirs, host);
-    run::alive(&vm, host)?;
+    alive(&vm, host)?;
     let client = Client::new(&vm);
     // What the command causes comes after this.
     let since = client.status().await?.last_event;
@@ -168,8 +169,8 @@ pub(super) async fn wait(
     limit_s: u64,
     since: Option<u64>,
 ) -> Result<u8, Failure> {
-    let run = Run::resume(*ctx, host)?;
-    let waited = run.wait(condition, since, Duration::from_secs(limit_s)).await;
+    let Target { vm, .. } = Target::open(ctx.dirs, host)?;
+    let waited = waits::wait(&vm, condition, since, Duration::from_secs(limit_s)).await;
     let waited = waited.map_err(|failure| of_host(failure, host))?;
     let mut line = json!({ "event": "waited" });
     if let (Value::Object(line), Ok(Value::Object(waited))) = (&mut line, serde_json::to_value(&waited)) {
@@ -187,7 +188,8 @@ fn of_host(mut failure: Failure, host: &HostName) -> Failure {
 
 /// `fault`.
 pub(super) async fn fault(ctx: &Context<'_>, host: &HostName, fault: Fault, say: &Say) -> Result<u8, Failure> {
-    let brought = Run::resume(*ctx, host)?.fault(fault).await.map_err(|failure| of_host(failure, host))?;
+    let Target { vm, .. } = Target::open(ctx.dirs, host)?;
+    let brought = faults::bring(&vm, fault).await.map_err(|failure| of_host(failure, host))?;
     let Brought { fault, since, seq, more } = &brought;
     let what = match more["off_s"].as_f64() {
         Some(off_s) => format!("{fault} (the guest's clock is {off_s:+.3} s from the host's)"),

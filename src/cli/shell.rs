@@ -3,13 +3,13 @@
 use super::args::ForwardArgs;
 use super::say::Say;
 use crate::jobs::Context;
-use crate::jobs::run::Run;
+use crate::jobs::bring_up::own_exe;
+use crate::jobs::target::Target;
 use camino::Utf8PathBuf;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::presence::ignore;
 use host::print;
-use host::process::own_exe;
 use std::io::IsTerminal;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
@@ -20,21 +20,21 @@ use vm::ssh::Ssh;
 
 /// `ssh`: a shell, or a command with the guest's exit code.
 pub(super) fn ssh(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
-    let run = Run::resume(*ctx, host)?;
+    let Target { vm, .. } = Target::open(ctx.dirs, host)?;
     // A terminal in the guest only where there is one at both ends here: it would change the output's line ends.
     let tty: &[&str] =
         if std::io::stdin().is_terminal() && rustix::stdio::stdout().is_terminal() { &["-t"] } else { &[] };
     if command.is_empty() {
-        return Err(become_(&Ssh::new(&run.vm, run.network()?.enter()).argv(tty, &[])));
+        return Err(become_(&Ssh::new(vm.dir(), vm.network()?.enter()).argv(tty, &[])));
     }
-    let ssh = Ssh::new(&run.vm, run.network()?.enter_bound());
+    let ssh = vm.ssh()?;
     super::dispatch::wait_on(async { in_guest(&ssh, tty, command).await })
 }
 
 /// `exec`: become a command of this host inside the VM's network.
 pub(super) fn exec(ctx: &Context<'_>, host: &HostName, command: &[String]) -> Result<u8, Failure> {
-    let run = Run::resume(*ctx, host)?;
-    let mut argv = run.network()?.enter();
+    let Target { vm, .. } = Target::open(ctx.dirs, host)?;
+    let mut argv = vm.network()?.enter();
     argv.extend_from_slice(command);
     Err(become_(&argv))
 }
@@ -50,7 +50,7 @@ pub(super) fn forward(ctx: &Context<'_>, host: &HostName, asked: ForwardArgs, sa
         (Some(ports), None) => Some(ports.parse()?),
         (None, _) => None,
     };
-    let run = Run::resume(*ctx, host)?;
+    let Target { vm, .. } = Target::open(ctx.dirs, host)?;
     let tell = |word: &str, forwarded: &Forwarded| {
         say.result(format!("{word}{forwarded}"));
         say.object(&serde_json::json!({"event": "forward", "what": word.trim(), "forward": forwarded}));
@@ -61,14 +61,13 @@ pub(super) fn forward(ctx: &Context<'_>, host: &HostName, asked: ForwardArgs, sa
                 Ok(_) => what,
                 Err(_) => here(what.into())?.into(),
             };
-            tell("ended ", &forward::stop(&run.vm, &at)?);
+            tell("ended ", &forward::stop(vm.dir(), &at)?);
         }
-        (None, None) => forward::list(&run.vm)?.iter().for_each(|forwarded| tell("", forwarded)),
+        (None, None) => forward::list(vm.dir())?.iter().for_each(|forwarded| tell("", forwarded)),
         (Some(spec), None) => {
-            let exe =
-                own_exe().map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))?;
-            let enter = run.network()?.enter();
-            tell("", &forward::start(&exe, &enter, &run.vm, run.plan.net.vm.ip, &spec, asked.expose)?);
+            let exe = own_exe()?;
+            let enter = vm.network()?.enter();
+            tell("", &forward::start(&exe, &enter, vm.dir(), vm.end().ip, &spec, asked.expose)?);
         }
     }
     Ok(0)

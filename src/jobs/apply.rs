@@ -1,14 +1,15 @@
 //! The playbook stages: the real playbooks, and the outcome checks.
 
 use super::run::{Run, Said};
+use super::target::Target;
 use crate::ansible::run::{Applied, Outcome, Runner};
-use crate::ansible::{AnsibleError, Controller, guard};
+use crate::ansible::{AnsibleError, guard};
 use camino::Utf8Path;
-use evidence::playbook::{checks, deeds, tried};
-use evidence::record::{Checks, FailedTask, Playbook};
+use evidence::playbook::{checks, tried};
+use evidence::record::{Checks, FailedTask, Playbook, Step};
+use evidence::verdict::Unproved;
 use host::failure::Failure;
 use std::time::Duration;
-use vm::network::confine::Confinement;
 
 /// The longest that one playbook may take.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -17,107 +18,106 @@ const LIMIT: Duration = Duration::from_secs(3600);
 pub(super) type Say<'a> = &'a mut dyn FnMut(&str);
 
 impl Run<'_> {
-    /// Run the profile's playbooks, after the last look at where they would go.
+    /// Run the profile's playbooks; from now on it is another state.
     pub async fn apply(&mut self) -> Result<(), Failure> {
-        self.record.made_of.extra_vars = self.plan.extra_vars(self.ctx.dirs);
-        self.phase("guard", async |run| run.guard()).await?;
-        for apply in self.plan.profile.applies.clone() {
+        self.keep(Step::Applied(false));
+        self.changes(Unproved::Applied)?;
+        self.keep(Step::ExtraVars(self.plan().extra_vars(self.target().dirs)));
+        // The last look at where they would go.
+        self.phase("guard", async |run| guard(run.target())).await?;
+        for apply in self.plan().profile.applies.clone() {
             let name = apply.playbook.file_stem().unwrap_or("apply").to_owned();
+            let mut ran = None;
             let done = self.phase(&name, async |run| {
                 let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(&apply, say).await?);
-                let Applied { outcome, judged } = run.ansible(&apply.playbook, work).await?;
+                let Applied { outcome, judged } = ansible(run, &apply.playbook, work).await?;
                 let more = match outcome.reports.len() {
                     0 => String::new(),
                     n => format!(", {n} to know of"),
                 };
                 let said = format!("{} tasks on the VM, {} changed{more}", outcome.tasks, outcome.changed);
-                deeds::add(&mut run.record.deeds, &outcome.results);
-                run.record.playbooks.push(playbook(outcome, judged.is_ok()));
+                ran = Some((playbook(&outcome, judged.is_ok()), outcome.results));
                 judged?;
                 Ok(((), said))
             });
-            if let Err(failure) = done.await {
+            let done = done.await;
+            if let Some((playbook, tasks)) = ran {
+                self.keep(Step::Tasks(tasks));
+                self.keep(Step::Playbook(playbook));
+            }
+            if let Err(failure) = done {
                 return Err(self.with_its_way(failure).await);
             }
             // It may have moved the way in: the next one goes on over the new one.
             self.way_in().await?;
         }
+        self.keep(Step::Applied(true));
         Ok(())
     }
 
     /// Run the outcome checks. Checks that fail are an answer and no error; [`Run::judge`] judges them.
     pub async fn check(&mut self, phase: &str, when: &str) -> Result<(), Failure> {
-        self.phase(phase, async |run| {
-            let playbook = run.plan.verify(run.ctx.dirs);
-            let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.verify(&playbook, say).await?);
-            let (_, mut checks) = run.ansible(&playbook, work).await?;
-            let earlier: Vec<_> = run.record.checks.iter().map(|run| (run.when.as_str(), &run.checks[..])).collect();
-            checks::hold_against(&mut checks, &earlier);
-            let never = checks::never_looked(&checks, &earlier);
-            let checks = Checks { when: when.to_owned(), checks };
-            // What is red for certain is an answer; without it, nothing is known where nobody looked.
-            if !never.is_empty() && checks.failed().count() == never.len() {
-                let (when, all) = (when.to_owned(), checks.checks.len());
-                run.record.checks.push(checks);
-                return Err(AnsibleError::NeverLooked { when, checks: never, all }.into());
-            }
-            let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
-            let (all, ok) = (checks.checks.len(), failed.is_empty());
-            let text = match ok {
-                true => format!("{all} checks hold {when}"),
-                false => format!("{} of {all} checks failed {when}: {}", failed.len(), failed.join(", ")),
-            };
-            run.record.checks.push(checks);
-            Ok(((), Said { text, ok }))
-        })
-        .await
+        let mut ran = None;
+        let done = self.phase(phase, async |run| {
+            let (said, checks) = check(run, when).await?;
+            ran = Some(checks);
+            Ok(((), said?))
+        });
+        let done = done.await;
+        if let Some(checks) = ran {
+            self.keep(Step::Checks(checks));
+        }
+        done
     }
+}
 
-    /// Assert that the playbooks would run on the VM and on nothing else.
-    fn guard(&self) -> Result<((), String), Failure> {
-        let (controller, prefix) = self.controller()?;
-        let connection = self.plan.connection(self.ctx.dirs);
-        let playbooks = self.plan.playbooks(self.ctx.dirs);
-        guard::check(&controller, &connection, &playbooks, &prefix)?;
-        Ok(((), format!("only {} at {}", self.plan.host, connection.address)))
-    }
+/// Run the verify playbook: what is said of it, and what its checks said.
+async fn check(run: &Run<'_>, when: &str) -> Result<(Result<Said, Failure>, Checks), Failure> {
+    let playbook = run.plan().verify(run.target().dirs);
+    let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.verify(&playbook, say).await?);
+    let (_, mut checks) = ansible(run, &playbook, work).await?;
+    let earlier: Vec<_> = run.record().checks.iter().map(|run| (run.when.as_str(), &run.checks[..])).collect();
+    checks::hold_against(&mut checks, &earlier);
+    let never = checks::never_looked(&checks, &earlier);
+    let checks = Checks { when: when.to_owned(), checks };
+    let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
+    let all = checks.checks.len();
+    // What is red for certain is an answer; without it, nothing is known where nobody looked.
+    let said = match failed.len() {
+        n if !never.is_empty() && n == never.len() => {
+            Err(AnsibleError::NeverLooked { when: when.to_owned(), checks: never, all }.into())
+        }
+        0 => Ok(Said::from(format!("{all} checks hold {when}"))),
+        n => Ok(Said { text: format!("{n} of {all} checks failed {when}: {}", failed.join(", ")), ok: false }),
+    };
+    Ok((said, checks))
+}
 
-    /// The playbook side and what confines it.
-    pub(super) fn controller(&self) -> Result<(Controller, Vec<String>), Failure> {
-        let controller = self.plan.controller(self.ctx.dirs);
-        // What the user gives with a later `apply -e` comes on top of what the VM was made with.
-        controller.write_user_vars()?;
-        let prefix = self.network()?.confine(controller.folder.path(), &self.allowed(&controller))?;
-        Ok((controller, prefix))
-    }
+/// Assert that the playbooks would run on the VM and on nothing else.
+fn guard(target: &Target<'_>) -> Result<((), String), Failure> {
+    let (controller, prefix) = target.controller()?;
+    let connection = target.plan.connection(target.dirs);
+    guard::check(&controller, &connection, &target.plan.playbooks(target.dirs), &prefix)?;
+    Ok(((), format!("only {} at {}", target.plan.host, connection.address)))
+}
 
-    /// What the repository's code may see of this host, before there is a VM and with one.
-    pub(super) fn allowed(&self, controller: &Controller) -> Confinement {
-        let keep_sockets = self.plan.profile.allow.iter().filter_map(|allow| allow.socket.clone()).collect();
-        // What the playbooks and their plugins read, wherever it lies.
-        let mut visible = controller.reads();
-        visible.push(self.ctx.dirs.root.clone());
-        Confinement { keep_sockets, visible, writable: vec![controller.repo.clone()] }
-    }
-
-    /// Run Ansible on a playbook, unless the machine is lost meanwhile.
-    pub(super) async fn ansible<T>(
-        &self,
-        playbook: &Utf8Path,
-        work: impl AsyncFnOnce(&Runner<'_>, Say<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let (controller, prefix) = self.controller()?;
-        let log = self.record.run.join("ansible.log");
-        let address = self.plan.net.vm.ip;
-        let runner = Runner { controller: &controller, address, prefix: &prefix, log: &log, limit: LIMIT };
-        let mut say = |line: &str| self.ctx.progress.output(line);
-        self.watch()?.unless_lost(playbook.as_str(), work(&runner, &mut say)).await
-    }
+/// Run Ansible on a playbook, unless the machine is lost meanwhile.
+pub(super) async fn ansible<T>(
+    run: &Run<'_>,
+    playbook: &Utf8Path,
+    work: impl AsyncFnOnce(&Runner<'_>, Say<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (controller, prefix) = run.target().controller()?;
+    let log = run.folder().path().join("ansible.log");
+    let address = run.vm().end().ip;
+    let runner = Runner { controller: &controller, address, prefix: &prefix, log: &log, limit: LIMIT };
+    let mut say = |line: &str| run.progress().output(line);
+    run.vm().watch()?.unless_lost(playbook.as_str(), work(&runner, &mut say)).await
 }
 
 /// What is kept of a playbook run. In one that failed, the last task that failed is the one that ended it;
 /// those before it were ignored or rescued, as all of them were in one that passed.
-fn playbook(outcome: Outcome, ok: bool) -> Playbook {
+fn playbook(outcome: &Outcome, ok: bool) -> Playbook {
     let failed = outcome.results.iter().filter(|result| result.is_bad()).map(|result| FailedTask {
         task: result.task.clone(),
         place: result.place.clone(),
@@ -130,7 +130,8 @@ fn playbook(outcome: Outcome, ok: bool) -> Playbook {
         task.went_on |= Some(n) != last;
     }
     let if_done_s = ok.then(|| tried::seconds_if_done(outcome.seconds, &outcome.results));
-    let Outcome { playbook, seconds, tasks, changed, recap, reports, .. } = outcome;
+    let Outcome { seconds, tasks, changed, recap, .. } = *outcome;
+    let (playbook, reports) = (outcome.playbook.clone(), outcome.reports.clone());
     Playbook { playbook, ok, seconds, if_done_s, tasks, changed, recap, failed, reports }
 }
 
@@ -163,7 +164,7 @@ mod tests {
             ("last", "failed", false),
         ];
         let told = |ok| {
-            let kept = playbook(outcome(&tasks), ok);
+            let kept = playbook(&outcome(&tasks), ok);
             kept.failed.into_iter().map(|task| (task.task, task.went_on)).collect::<Vec<_>>()
         };
         let named = |last: bool| [("rescued", true), ("ignored", true), ("last", last)].map(|(t, w)| (t.to_owned(), w));

@@ -1,11 +1,12 @@
 //! The main job: up, apply, check, reboot, check, down.
 
 use super::Context;
+use super::collect::keep_evidence;
 use super::passes::Wanted;
 use super::run::Run;
 use crate::plan::Plan;
 use evidence::observe::{BrokenUnit, Policy};
-use evidence::record::{Asked, Checks, Record, WITHOUT};
+use evidence::record::{Asked, Checks, Record, Step, WITHOUT};
 use evidence::verdict::ALIVE;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
@@ -52,19 +53,15 @@ pub struct Outcome {
 pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str) -> Result<Outcome, Failure> {
     let mut run = Run::begin(ctx, plan, command)?;
     let done = stages(&mut run, choices).await;
-    if let Err(failure) = &done {
-        run.record.fail(failure);
-    }
-    run.close(done.is_err(), choices.keep, Asked::Verdict).await
+    run.close(done, choices.keep, Asked::Verdict).await
 }
 
 /// The checks run before the reboot too: only what was green before it and is red after it was broken
 /// by the reboot. What they find before it never ends the cycle, for a reboot can also mend.
 async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
-    run.record.findings = choices.findings;
-    run.watch_for = choices.watch_for;
+    run.judge_by(choices.findings, choices.watch_for);
     run.up().await?;
-    run.apply_anew().await?;
+    run.apply().await?;
     if choices.idempotence {
         run.second_run().await?;
     }
@@ -79,7 +76,8 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     let baseline = run.baseline(choices.check_mode).await?;
     run.check("check", "before the reboot").await?;
     let before = run.observe().await?;
-    let restart = run.reboot().await?;
+    let (request, limit) = (run.plan().restart.clone(), run.plan().limit());
+    let restart = run.reboot(&request, limit).await?;
     let since = run.judged_until(Some(&restart))?;
     run.undisturbed(since, Some(&restart), async |run| {
         let compared = run.compare(before).await?;
@@ -98,35 +96,26 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
 impl Run<'_> {
     /// The verdict on the last run of the checks: one that fails is red; where none looked there is no verdict.
     pub fn judge(&self) -> Result<(), Failure> {
-        judge(&self.record)
+        judge(self.record())
     }
 
     /// The end of every run: the evidence first, then the teardown. What is kept is a VM that runs:
     /// nothing else could be looked at.
-    pub async fn close(mut self, failed: bool, keep: bool, asked: Asked) -> Result<Outcome, Failure> {
-        self.keep_evidence(failed).await;
-        let kept = match self.vm.is_alive() && (failed || keep) {
-            true => {
-                self.record.kept |= !failed;
-                Some(self.plan.host.clone())
+    pub async fn close(mut self, done: Result<(), Failure>, keep: bool, asked: Asked) -> Result<Outcome, Failure> {
+        if let Err(failure) = &done {
+            self.fail(failure);
+        }
+        keep_evidence(&self, done.is_err()).await;
+        let host = self.plan().host.clone();
+        if self.vm().dir().is_alive() && (done.is_err() || keep) {
+            if done.is_ok() {
+                self.keep(Step::Kept);
             }
-            false => {
-                self.take_down().await?;
-                None
-            }
-        };
-        self.record.conclude(asked);
-        self.publish()?;
-        // They are with the VM now, and what is printed of the record is without them.
-        self.record.deeds.clear();
-        Ok(Outcome { record: self.record, kept })
-    }
-
-    async fn take_down(&mut self) -> Result<(), Failure> {
-        let (removed, phase) = super::down::phase(&self.ctx, &self.plan.host).await?;
-        self.record.phases.push(phase);
-        self.record.leaked(&removed.leaks);
-        Ok(())
+            return Ok(Outcome { record: self.conclude(&[], asked)?, kept: Some(host) });
+        }
+        let (removed, phase) = super::down::phase(self.ctx(), &host).await?;
+        self.keep(Step::Phase(phase));
+        Ok(Outcome { record: self.conclude(&removed.leaks, asked)?, kept: None })
     }
 }
 

@@ -3,21 +3,20 @@
 //! It is a VM like any other: its folder, ledger, monitor and network are those of a mirrored host's, so `status`,
 //! `console`, `events`, `qmp`, `down` and `prune` know it. It has no plan, no keys and no playbooks.
 
-use super::{Context, guards, ttl};
+use super::bring_up::{self, KVM_FAILED};
+use super::{Context, guards};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
-use host::ledger::folder;
 use host::names::{HostName, Mac, MiB, VmName};
-use host::process;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use vm::console::allow::Allowed;
 use vm::machine::VmDir;
-use vm::monitor::{self, Client, MonitorError};
-use vm::network::{self, Mode, NetFile, NetPlan};
+use vm::monitor::Client;
+use vm::network::{Mode, NetFile, NetPlan};
 use vm::qemu::boot::{self, Boot, BootError, Net};
-use vm::qemu::{self, Accel, Cable, Machine, Storage, accel};
+use vm::qemu::{self, Cable, Machine, Storage, accel};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +62,7 @@ impl Booted {
 /// Switch on a machine that boots from media. The caller holds the run lock ([`guards::lock`]). What is there if it
 /// fails is removed with [`super::down::down`].
 pub async fn boot_media(ctx: &Context<'_>, wanted: &Wanted<'_>) -> Result<Booted, Failure> {
-    let exe = process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("no own program: {e}")))?;
-    boot_media_as(&exe, ctx, wanted).await
+    boot_media_as(&bring_up::own_exe()?, ctx, wanted).await
 }
 
 /// As [`boot_media`], with the program that becomes the monitor named: for tests, which are another program themselves.
@@ -77,48 +75,26 @@ pub async fn boot_media_as(exe: &Utf8Path, ctx: &Context<'_>, wanted: &Wanted<'_
     vm.check_length()?;
     guards::fresh_folder(&vm, name)?;
     let (machine, accel_why, mut net) = resolve(ctx, wanted, &vm)?;
-    let path = std::env::var("PATH").unwrap_or_default();
-    crate::doctor::refuse_early(&crate::doctor::Start {
-        mode: wanted.mode,
-        mem: boot.mem_mib,
-        min_free: wanted.min_free,
-        path: &path,
-    })?;
+    bring_up::refuse_early(wanted.mode, boot.mem_mib, wanted.min_free)?;
     // 2. The folder, which the ledger knows before there is anything in it.
-    make(wanted, &vm, &machine)?;
-    if let Some(after) = wanted.ttl {
-        ttl::start(exe, ctx.dirs, name, &machine.name, after)?;
-    }
+    bring_up::directory(&vm, &machine, wanted.allowed)?;
+    disks(&machine)?;
+    bring_up::expire(exe, ctx.dirs, name, &machine, wanted.ttl)?;
     // 3. The network, if it is one of ours. QEMU's own is inside QEMU, and takes none.
     let mut enter = Vec::new();
     if let Some(plan) = &mut net {
-        let network = network::ensure_as(exe, ctx.dirs, plan)?;
-        write_private(&vm.network(), network.dir().path().as_str())?;
+        let network = bring_up::network(exe, ctx.dirs, &vm, plan)?;
         *plan = network.plan().clone();
         enter = network.enter_as_monitor();
     }
     // 4. On.
     let mut booted = Booted { host: name.clone(), client: Client::new(&vm), vm, machine, accel_why, net };
-    match monitor::spawn(exe, &enter, &booted.vm) {
-        Err(MonitorError::Start(error)) if booted.machine.accel == Accel::Kvm && boot.accel == accel::Wanted::Auto => {
-            let why = format!("KVM does not work here ({error}); starting again under emulation, which is slower");
-            ctx.progress.note(&why);
-            booted.without_kvm().await?;
-        }
-        other => drop(other?),
+    let planned = booted.machine.accel;
+    bring_up::switch_on(exe, &enter, &booted.vm, &mut booted.machine, boot.accel, ctx.progress).await?;
+    if booted.machine.accel != planned {
+        booted.accel_why = KVM_FAILED.into();
     }
     Ok(booted)
-}
-
-impl Booted {
-    /// Start it once more from its beginning, and without KVM.
-    pub async fn without_kvm(&mut self) -> Result<(), Failure> {
-        self.machine.accel = Accel::Tcg;
-        self.accel_why = "KVM was tried and failed".into();
-        // It also says again what comes first.
-        self.machine.save(&self.vm.machine())?;
-        Ok(self.client.power_cycle().await?)
-    }
 }
 
 /// Everything that is to be known before anything is made.
@@ -169,10 +145,7 @@ fn readable(path: Utf8PathBuf) -> Result<Utf8PathBuf, BootError> {
     path.canonicalize_utf8().map_err(why)
 }
 
-fn make(wanted: &Wanted<'_>, vm: &VmDir, machine: &Machine) -> Result<(), Failure> {
-    drop(folder::make(vm.path())?);
-    machine.save(&vm.machine())?;
-    write_private(&vm.console_allowed(), serde_json::to_vec(wanted.allowed).unwrap_or_default())?;
+fn disks(machine: &Machine) -> Result<(), Failure> {
     let Storage::Media(media) = &machine.storage else { return Ok(()) };
     media.make_disks().map_err(|e| Failure::from(e).during("cannot make the VM's disks"))?;
     if let Some(uefi) = &media.uefi {

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod audit;
 pub mod boot;
+pub mod bring_up;
 pub mod collect;
 pub mod cycle;
 pub mod down;
@@ -21,6 +22,7 @@ pub mod run;
 pub mod snapshot;
 pub mod steady;
 pub mod stop;
+pub mod target;
 pub mod timeline;
 pub mod ttl;
 pub mod up;

@@ -4,15 +4,19 @@ use super::cycle::led_by;
 use super::run::{Run, Said};
 use evidence::attribution;
 use evidence::observe::{self, Across, BrokenUnit, Judged, Observation, ObserveError, Policy, State};
-use evidence::record::Record;
+use evidence::record::{Record, Step};
+use evidence::report::RunFolder;
 use host::failure::{Exit, Failure};
 use std::time::Duration;
+use vm::handle::Vm;
 use vm::ssh::Session;
 
 /// The evidence file of the state before the reboot.
 const BEFORE: &str = "guest/state-before.json";
 /// The evidence file of the state after it.
 const AFTER: &str = "guest/state-after.json";
+/// What a look is called where it is waited for.
+const LOOK: &str = "a look at the guest's state";
 /// How long the login may take.
 const LOGIN: Duration = Duration::from_secs(60);
 
@@ -27,10 +31,10 @@ impl Run<'_> {
     /// Look at the guest before a reboot. A guest that cannot be looked at ends nothing yet: the reboot and the checks have
     /// their own say, and [`Run::judge_state`] says that the comparison is missing.
     pub async fn observe(&mut self) -> Result<Option<Observation>, Failure> {
-        self.record.state = None;
+        self.keep(Step::State(Box::new(None)));
         self.phase("observe", async |run| {
-            let seen = run.look(async |session| observe::at_rest(session, None).await).await?;
-            let said = run.keep_state(&seen, BEFORE)?;
+            let seen = look(run.vm(), async |session| observe::at_rest(session, None).await).await?;
+            let said = keep_state(&run.folder(), &seen, BEFORE)?;
             Ok((seen.ok(), said))
         })
         .await
@@ -39,108 +43,103 @@ impl Run<'_> {
     /// Look again after the reboot, and keep what differs.
     pub async fn compare(&mut self, before: Option<Observation>) -> Result<Option<Compared>, Failure> {
         let Some(before) = before else { return Ok(None) };
-        self.phase("compare", async |run| {
-            let allow = run.plan.profile.state.allow.clone();
-            let seen = run.look(async |session| observe::after_reboot(session, &before.state, &allow).await).await?;
-            let said = run.keep_comparison(&before, &seen).await?;
-            Ok((seen.ok().map(|after| Compared { before, after }), said))
-        })
-        .await
-    }
-
-    /// Look once more, when what fails some seconds after the boot has had the time for it.
-    pub async fn compare_again(&mut self, compared: &Compared) -> Result<Said, Failure> {
-        let Compared { before, after } = compared;
-        let allow = self.plan.profile.state.allow.clone();
-        let look = async |session: &Session| observe::once_more(session, &before.state, after, &allow).await;
-        let seen = self.look(look).await?;
-        self.keep_comparison(before, &seen).await
-    }
-
-    /// Keep the state after a reboot, and what it differs in from the one before.
-    async fn keep_comparison(
-        &mut self,
-        before: &Observation,
-        seen: &Result<Observation, ObserveError>,
-    ) -> Result<Said, Failure> {
-        let mut said = self.keep_state(seen, AFTER)?;
-        // The last look is the one that counts, also where it could not look.
-        self.record.state = None;
-        if let Ok(after) = seen {
-            let strict = self.record.findings == Policy::Strict;
-            let allow = &self.plan.profile.state.allow;
-            let mut across = Across::between((before, BEFORE), (after, AFTER), allow, strict);
-            said.text = format!("{}; {}", summary(&across), said.text);
-            attribution::name_tasks(&mut across.judged, &self.record.deeds);
-            across.broken = self.broken(&across.judged).await;
-            self.record.state = Some(across);
-        }
-        Ok(said)
-    }
-
-    /// The state of the guest as it is now, to be compared with an earlier one if there is one; nothing is kept.
-    pub async fn state_now(&self, earlier: Option<&State>) -> Result<Observation, Failure> {
-        Ok(self.look(async |session| observe::at_rest(session, earlier).await).await??)
-    }
-
-    /// The state of the guest by one look, whether it has come to rest or not.
-    pub async fn state_at_a_glance(&self) -> Result<State, Failure> {
-        let session = self.ssh()?.session(LOGIN).await?;
-        let work = async { Ok::<_, Failure>(observe::observe(&session, LOGIN).await?) };
-        self.watch()?.unless_lost("a look at the guest's state", work).await
+        let compared = self.phase("compare", async |run| {
+            let allow = &run.plan().profile.state.allow;
+            let seen =
+                look(run.vm(), async |session| observe::after_reboot(session, &before.state, allow).await).await?;
+            let (across, said) = difference(run, &before, &seen).await?;
+            Ok(((seen.ok(), across), said))
+        });
+        let (after, across) = compared.await?;
+        self.keep(Step::State(Box::new(across)));
+        Ok(after.map(|after| Compared { before, after }))
     }
 
     /// What the reboot has lost fails the run, as far as `--findings` says so; a state that was not compared has no
     /// verdict.
     pub fn judge_state(&mut self) -> Result<(), Failure> {
-        if let Some(state) = &mut self.record.state {
-            state.strict = self.record.findings == Policy::Strict;
-        }
-        judge(&self.record)
+        self.keep(Step::Judged);
+        judge(self.record())
     }
+}
 
-    /// The units that broke, in their own words.
-    async fn broken(&self, judged: &Judged) -> Vec<BrokenUnit> {
-        if !judged.findings.iter().any(|finding| finding.broken_unit().is_some()) {
-            return Vec::new();
-        }
-        let session = match self.ssh() {
-            Ok(ssh) => ssh.session(LOGIN).await.map_err(Failure::from),
-            Err(failure) => Err(failure),
-        };
-        match session {
-            Ok(session) => observe::broken_units(&session, &judged.findings).await,
-            Err(failure) => {
-                self.ctx.progress.note(&failure.to_string());
-                Vec::new()
-            }
-        }
-    }
+/// Look once more, when what fails some seconds after the boot has had the time for it: what differs now.
+pub(super) async fn once_more(run: &Run<'_>, compared: &Compared) -> Result<(Option<Across>, Said), Failure> {
+    let Compared { before, after } = compared;
+    let allow = &run.plan().profile.state.allow;
+    let again = async |session: &Session| observe::once_more(session, &before.state, after, allow).await;
+    let seen = look(run.vm(), again).await?;
+    difference(run, before, &seen).await
+}
 
-    /// Look at the guest, unless it is lost. The inner error is for a guest that lives and cannot be looked at.
-    async fn look(
-        &self,
-        look: impl AsyncFnOnce(&Session) -> Result<Observation, ObserveError>,
-    ) -> Result<Result<Observation, ObserveError>, Failure> {
-        let session = self.ssh()?.session(LOGIN).await?;
-        let work = async { Ok::<_, Failure>(look(&session).await) };
-        self.watch()?.unless_lost("a look at the guest's state", work).await
-    }
+/// Keep the state after a reboot in the evidence, and tell what it differs in from the one before. The last look is the one
+/// that counts, also where it could not look.
+async fn difference(
+    run: &Run<'_>,
+    before: &Observation,
+    seen: &Result<Observation, ObserveError>,
+) -> Result<(Option<Across>, Said), Failure> {
+    let mut said = keep_state(&run.folder(), seen, AFTER)?;
+    let Ok(after) = seen else { return Ok((None, said)) };
+    let strict = run.record().findings == Policy::Strict;
+    let allow = &run.plan().profile.state.allow;
+    let mut across = Across::between((before, BEFORE), (after, AFTER), allow, strict);
+    said.text = format!("{}; {}", summary(&across), said.text);
+    attribution::name_tasks(&mut across.judged, &run.record().deeds);
+    across.broken = match broken(run.vm(), &across.judged).await {
+        Ok(units) => units,
+        Err(failure) => {
+            run.progress().note(&failure.to_string());
+            Vec::new()
+        }
+    };
+    Ok((Some(across), said))
+}
 
-    /// Keep a state in the evidence, and say how it was come by.
-    fn keep_state(&self, seen: &Result<Observation, ObserveError>, file: &str) -> Result<Said, Failure> {
-        let seen = match seen {
-            Ok(seen) => seen,
-            Err(error) => return Ok(Said { text: format!("{error}; the state is not compared"), ok: false }),
-        };
-        // Plain data with string keys: serialising it cannot fail.
-        self.folder().write(file, host::visible::json_pretty(&seen.state).unwrap_or_default())?;
-        let rest = match seen.moving.is_empty() {
-            true => "at rest".to_owned(),
-            false => format!("never at rest, {} still changed", seen.moving.join(", ")),
-        };
-        Ok(Said::from(format!("{} facts, {rest} after {} looks", facts(&seen.state), seen.passes)))
+/// The units that broke, in their own words.
+async fn broken(vm: &Vm, judged: &Judged) -> Result<Vec<BrokenUnit>, Failure> {
+    if !judged.findings.iter().any(|finding| finding.broken_unit().is_some()) {
+        return Ok(Vec::new());
     }
+    let session = vm.ssh()?.session(LOGIN).await?;
+    Ok(observe::broken_units(&session, &judged.findings).await)
+}
+
+/// The state of the guest as it is now, to be compared with an earlier one if there is one; nothing is kept.
+pub async fn state_now(vm: &Vm, earlier: Option<&State>) -> Result<Observation, Failure> {
+    Ok(look(vm, async |session| observe::at_rest(session, earlier).await).await??)
+}
+
+/// The state of the guest by one look, whether it has come to rest or not.
+pub async fn state_at_a_glance(vm: &Vm) -> Result<State, Failure> {
+    let session = vm.ssh()?.session(LOGIN).await?;
+    let work = async { Ok::<_, Failure>(observe::observe(&session, LOGIN).await?) };
+    vm.watch()?.unless_lost(LOOK, work).await
+}
+
+/// Look at the guest, unless it is lost. The inner error is for a guest that lives and cannot be looked at.
+async fn look(
+    vm: &Vm,
+    look: impl AsyncFnOnce(&Session) -> Result<Observation, ObserveError>,
+) -> Result<Result<Observation, ObserveError>, Failure> {
+    let session = vm.ssh()?.session(LOGIN).await?;
+    let work = async { Ok::<_, Failure>(look(&session).await) };
+    vm.watch()?.unless_lost(LOOK, work).await
+}
+
+/// Keep a state in the evidence, and say how it was come by.
+fn keep_state(folder: &RunFolder, seen: &Result<Observation, ObserveError>, file: &str) -> Result<Said, Failure> {
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(error) => return Ok(Said { text: format!("{error}; the state is not compared"), ok: false }),
+    };
+    // Plain data with string keys: serialising it cannot fail.
+    folder.write(file, host::visible::json_pretty(&seen.state).unwrap_or_default())?;
+    let rest = match seen.moving.is_empty() {
+        true => "at rest".to_owned(),
+        false => format!("never at rest, {} still changed", seen.moving.join(", ")),
+    };
+    Ok(Said::from(format!("{} facts, {rest} after {} looks", facts(&seen.state), seen.passes)))
 }
 
 /// How many facts a state has.

@@ -1,12 +1,13 @@
 //! The passes over the playbooks after the one that applied them: a second run, which should have nothing to do, and
 //! passes in check mode before and after the reboot, which say whose work did not survive it.
 
-use super::apply::Say;
+use super::apply::{Say, ansible};
 use super::run::{Run, Said};
 use crate::ansible::run::{Applied, Runner};
-use evidence::playbook::deeds;
+use evidence::observe::Policy;
+use evidence::playbook::events::TaskResult;
 use evidence::playbook::tried::{self, Pass, Told, summary};
-use evidence::record::{CheckMode, Idempotence, Record};
+use evidence::record::{CheckMode, Idempotence, Record, Step};
 use host::failure::{Exit, Failure, with_causes};
 use std::time::SystemTime;
 
@@ -40,44 +41,38 @@ impl Run<'_> {
     /// failed playbook.
     pub async fn second_run(&mut self) -> Result<(), Failure> {
         // Until it has come to its end, how much of it was done is unknown.
-        self.record.applied = Some(false);
+        self.keep(Step::Applied(false));
+        let mut tasks = Vec::new();
         let done = self.phase("idempotence", async |run| {
-            let mut second = Idempotence { seconds: 0.0, tasks: 0, changed: Vec::new() };
-            for apply in run.plan.profile.applies.clone() {
-                let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(&apply, say).await?);
-                let Applied { outcome, judged } = run.ansible(&apply.playbook, work).await?;
-                deeds::add(&mut run.record.deeds, &outcome.results);
-                judged.map_err(|error| Failure::from(error).during(format!("{} on its second run", apply.playbook)))?;
-                second.seconds += outcome.seconds;
-                second.tasks += outcome.tasks;
-                second.changed.extend(tried::changed(&outcome.results));
-            }
+            let second = second_run(run, &mut tasks).await?;
             let text = format!("{} tasks on the VM, {} changed again", second.tasks, second.changed.len());
             let ok = second.changed.is_empty();
-            run.record.idempotence = Some(second);
-            Ok(((), Said { text, ok }))
+            Ok((second, Said { text, ok }))
         });
-        if let Err(failure) = done.await {
-            return Err(self.with_its_way(failure).await);
+        let done = done.await;
+        self.keep(Step::Tasks(tasks));
+        match done {
+            Ok(second) => self.keep(Step::Idempotence(second)),
+            Err(failure) => return Err(self.with_its_way(failure).await),
         }
-        self.record.applied = Some(true);
+        self.keep(Step::Applied(true));
         self.way_in().await
     }
 
     /// Try the playbooks before the reboot, if that is wanted.
     pub async fn baseline(&mut self, wanted: Wanted) -> Result<Baseline, Failure> {
-        let so_far = self.record.phases.iter().map(|phase| phase.seconds).sum();
-        let cost = estimate(&self.record, self.plan.profile.applies.len());
+        let so_far = self.record().phases.iter().map(|phase| phase.seconds).sum();
+        let cost = estimate(self.record(), self.plan().profile.applies.len());
         match (wanted, left_out(cost, so_far)) {
             (Wanted::Always, _) | (Wanted::Auto, None) => {}
             (Wanted::Never, _) => return Ok(Baseline { passes: None }),
             (Wanted::Auto, Some(why)) => {
-                self.record.check_mode = Some(CheckMode::LeftOut { why });
+                self.keep(Step::CheckMode(CheckMode::LeftOut { why }));
                 return Ok(Baseline { passes: None });
             }
         }
         let passes = self.phase("baseline", async |run| {
-            let passes = run.tried().await?;
+            let passes = tried(run).await?;
             let lost: Vec<_> = passes.iter().filter_map(|pass| pass.as_ref().err()).cloned().collect();
             // What could not be looked at is reported, and fails nothing.
             let said = match lost.is_empty() {
@@ -92,40 +87,58 @@ impl Run<'_> {
     /// Try them again after it, and keep what that says.
     pub async fn try_again(&mut self, baseline: Baseline) -> Result<(), Failure> {
         let Some(before) = baseline.passes else { return Ok(()) };
-        self.phase("check-mode", async |run| {
-            let after = run.tried().await?;
-            let mut compared = tried::compare(&before, &after, run.record.repeated());
-            compared.allow(&run.plan.profile.state.allow, SystemTime::now());
+        let passes = self.phase("check-mode", async |run| {
+            let after = tried(run).await?;
+            let mut compared = tried::compare(&before, &after, run.record().repeated());
+            compared.allow(&run.plan().profile.state.allow, SystemTime::now());
             let made = before.iter().chain(&after).filter_map(|pass| pass.as_ref().ok());
             let seconds = made.map(|tried| tried.seconds).sum();
             let unseen = compared.unseen.iter().map(|why| format!("; could not look: {why}"));
             let text = format!("{}{}", summary(&compared), unseen.collect::<String>());
-            run.record.check_mode = Some(CheckMode::Compared { seconds, compared });
-            Ok(((), Said { text, ok: run.record.undone().is_empty() }))
-        })
-        .await
-    }
-
-    /// One pass over each playbook. A pass that could not be made is reported and ends nothing; a machine that is lost does.
-    async fn tried(&mut self) -> Result<Vec<Pass>, Failure> {
-        let mut passes = Vec::new();
-        for apply in self.plan.profile.applies.clone() {
-            let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.check_mode(&apply, say).await);
-            let tried = self.ansible(&apply.playbook, work).await?;
-            passes.push(tried.map_err(|error| with_causes(&error)));
-        }
-        Ok(passes)
+            let ok = compared.undone.is_empty() || run.record().findings == Policy::Report;
+            Ok((CheckMode::Compared { seconds, compared }, Said { text, ok }))
+        });
+        let passes = passes.await?;
+        self.keep(Step::CheckMode(passes));
+        Ok(())
     }
 
     /// A task whose work did not survive the reboot fails the run, unless findings are only reported.
     pub fn judge_check_mode(&self) -> Result<(), Failure> {
-        judge_undone(&self.record)
+        judge_undone(self.record())
     }
 
     /// What the second run of the playbooks changed fails the run.
     pub fn judge_idempotence(&self) -> Result<(), Failure> {
-        judge_repeated(&self.record)
+        judge_repeated(self.record())
     }
+}
+
+/// Run each playbook once more. What the tasks did is in `tasks`, also where one of them failed.
+async fn second_run(run: &Run<'_>, tasks: &mut Vec<TaskResult>) -> Result<Idempotence, Failure> {
+    let mut second = Idempotence { seconds: 0.0, tasks: 0, changed: Vec::new() };
+    for apply in &run.plan().profile.applies {
+        let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(apply, say).await?);
+        let Applied { outcome, judged } = ansible(run, &apply.playbook, work).await?;
+        let again = tried::changed(&outcome.results);
+        tasks.extend(outcome.results);
+        judged.map_err(|error| Failure::from(error).during(format!("{} on its second run", apply.playbook)))?;
+        second.seconds += outcome.seconds;
+        second.tasks += outcome.tasks;
+        second.changed.extend(again);
+    }
+    Ok(second)
+}
+
+/// One pass over each playbook. A pass that could not be made is reported and ends nothing; a machine that is lost does.
+async fn tried(run: &Run<'_>) -> Result<Vec<Pass>, Failure> {
+    let mut passes = Vec::new();
+    for apply in &run.plan().profile.applies {
+        let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.check_mode(apply, say).await);
+        let tried = ansible(run, &apply.playbook, work).await?;
+        passes.push(tried.map_err(|error| with_causes(&error)));
+    }
+    Ok(passes)
 }
 
 /// How long both passes in check mode will take, in seconds; none where that is not known.

@@ -1,29 +1,30 @@
 //! The reboot stage.
 
 use super::run::Run;
+use super::timeline;
+use evidence::record::Step;
 use evidence::verdict::Unproved;
 use host::failure::Failure;
 use std::time::Duration;
-use vm::reboot::{self, Proof, Restart};
+use vm::reboot::{self, Proof, Request, Restart};
 
 impl Run<'_> {
-    /// Restart the machine as the plan says, each part within the plan's time limit, and keep the proof.
-    pub async fn reboot(&mut self) -> Result<Restart, Failure> {
+    /// Restart the machine as asked, each part within `limit`, and keep the proof.
+    pub async fn reboot(&mut self, request: &Request, limit: Duration) -> Result<Restart, Failure> {
         self.changes(Unproved::Restarting)?;
-        self.record.via = Some(self.plan.restart.mode);
+        self.keep(Step::Via(request.mode));
         let restart = self.phase("reboot", async |run| {
-            let ssh = run.ssh()?;
-            let limit = Duration::from_secs(run.plan.options.timeout_s);
-            let restart = reboot::run(&run.vm, &ssh, &run.plan.restart, limit).await?;
+            let restart = reboot::run(run.vm().dir(), &run.vm().ssh()?, request, limit).await?;
             let said = said(&restart);
-            run.record.proved(restart.clone());
             Ok((restart, said))
         });
         let restart = restart.await?;
+        self.keep(Step::Proved(Box::new(restart.clone())));
         // It has settled; from here on a restart is another one.
         let since = self.judged_until(Some(&restart))?;
         let session = self.undisturbed(since, Some(&restart), async |run| run.way_after_reboot().await).await?;
-        self.look_at_boot(&session).await;
+        let seen = timeline::look(self, &session).await;
+        self.keep(Step::Boot(seen));
         Ok(restart)
     }
 }

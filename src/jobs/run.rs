@@ -1,35 +1,28 @@
-//! One run: a plan, its VM's folder, the record of what was done, and the evidence folder.
+//! One run: what a job works on, and the record of what was done. The stages do the work and say what came of it; a run
+//! alone tells the user and keeps the record, and only by [`Run::phase`], [`Run::keep`] and [`Run::changes`].
 
-use super::Context;
-use crate::ansible::UserVars;
+use super::target::{Target, damaged};
+use super::{Context, Progress};
 use crate::plan::Plan;
-use evidence::record::{MadeOf, Phase, Record};
+use evidence::observe::Policy;
+use evidence::record::{Asked, MadeOf, Phase, Record, Step};
 use evidence::report::RunFolder;
-use evidence::verdict::ALIVE;
+use evidence::verdict::{ALIVE, Unproved};
 use host::failpoint;
-use host::failure::{Exit, Failure};
+use host::failure::Failure;
+use host::ledger::Leak;
 use host::names::HostName;
-use host::presence::Presence;
-use host::secrets;
 use std::time::{Duration, Instant};
-use vm::machine::VmDir;
-use vm::network::{self, Egress, Mode, Network};
-use vm::qemu::Machine;
-use vm::ssh::Ssh;
-use vm::wait::Watch;
+use vm::handle::Vm;
+use vm::network::{Egress, Mode};
+use vm::qemu::Accel;
 
 /// One run, from `up` to `down`, in one process or in several.
 pub struct Run<'a> {
-    /// Folders and the user's ear.
-    pub ctx: Context<'a>,
-    /// What was to be done.
-    pub plan: Plan,
-    /// The VM's folder.
-    pub vm: VmDir,
-    /// What was done so far.
-    pub record: Record,
-    /// How long after a restart has settled the guest is looked at for the last time.
-    pub watch_for: Duration,
+    ctx: Context<'a>,
+    target: Target<'a>,
+    record: Record,
+    watch_for: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -40,10 +33,7 @@ impl<'a> Run<'a> {
         let folder = RunFolder::create(ctx.dirs, &plan.host, command)?;
         let made_of = MadeOf {
             image: plan.image.clone(),
-            image_sha512: None,
-            accel: format!("{} ({})", plan.machine.accel, plan.accel_why),
-            qemu: String::new(),
-            ansible: String::new(),
+            accel: accel(&plan.machine.accel, &plan.accel_why),
             net: match plan.net.mode {
                 Mode::Namespace => "namespace".into(),
                 Mode::Host => "host".into(),
@@ -53,35 +43,51 @@ impl<'a> Run<'a> {
                 Egress::None => "none".into(),
             },
             certs: plan.options.certs.name().into(),
-            extra_vars: Vec::new(),
+            ..MadeOf::default()
         };
         let record = Record::begin(&plan.host, &plan.vm, &folder, made_of);
-        let vm = VmDir::of(ctx.dirs, &plan.host);
-        Ok(Self { ctx, plan, vm, record, watch_for: ALIVE })
+        Ok(Self { ctx, target: Target::new(ctx.dirs, plan), record, watch_for: ALIVE })
     }
 
     /// Go on with the run of a VM that is up.
     pub fn resume(ctx: Context<'a>, host: &HostName) -> Result<Self, Failure> {
-        let vm = VmDir::of(ctx.dirs, host);
-        alive(&vm, host)?;
-        if !vm.plan().exists() && Machine::load(&vm.machine()).is_ok_and(|machine| machine.media().is_some()) {
-            let why = format!("the VM of {host} boots from media: it has no playbooks, no keys and no plan");
-            return Err(Failure::new(Exit::Usage, why).next(format!(
-                "use it by `boma-qemu console {host} --attach`, or remove it with `boma-qemu down {host}`"
-            )));
-        }
-        let damaged = |what: &str, e: std::io::Error| {
-            Failure::new(Exit::Lost, format!("{what} of {host} cannot be read: {e}"))
-                .next(format!("remove the VM with `boma-qemu down {host}`"))
-        };
-        let plan = std::fs::read(vm.plan()).and_then(|text| Ok(serde_json::from_slice(&text)?));
-        let plan: Plan = plan.map_err(|e| damaged("the plan", e))?;
-        secrets::know(plan.options.extra_vars.iter().flat_map(UserVars::secrets));
-        // Written by `up`; a VM that did not get that far has run no playbook.
-        let vaulted = std::fs::read(plan.controller(ctx.dirs).folder.secrets()).unwrap_or_default();
-        secrets::know(serde_json::from_slice::<Vec<String>>(&vaulted).unwrap_or_default());
-        let record = Record::load(&vm).map_err(|e| damaged("the record", e))?;
-        Ok(Self { ctx, plan, vm, record, watch_for: ALIVE })
+        Self::go_on(ctx, Target::open(ctx.dirs, host)?)
+    }
+
+    /// The same, with a target that was opened already.
+    pub fn go_on(ctx: Context<'a>, target: Target<'a>) -> Result<Self, Failure> {
+        let record = Record::load(target.vm.dir()).map_err(|e| damaged("the record", target.vm.host(), &e))?;
+        Ok(Self { ctx, target, record, watch_for: ALIVE })
+    }
+
+    /// Where things are kept, and the user's ear.
+    pub fn ctx(&self) -> &Context<'a> {
+        &self.ctx
+    }
+
+    /// The user's ear.
+    pub fn progress(&self) -> &'a dyn Progress {
+        self.ctx.progress
+    }
+
+    /// What it works on.
+    pub fn target(&self) -> &Target<'a> {
+        &self.target
+    }
+
+    /// What was to be done.
+    pub fn plan(&self) -> &Plan {
+        &self.target.plan
+    }
+
+    /// The VM.
+    pub fn vm(&self) -> &Vm {
+        &self.target.vm
+    }
+
+    /// What was done so far.
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// The evidence folder.
@@ -89,33 +95,55 @@ impl<'a> Run<'a> {
         RunFolder::open(&self.record.run)
     }
 
-    /// The network that the VM is in.
-    pub fn network(&self) -> Result<Network, Failure> {
-        open_network(&self.ctx, &self.plan)
+    /// How long after a restart has settled the guest is looked at for the last time.
+    pub fn watch_for(&self) -> Duration {
+        self.watch_for
     }
 
-    /// Refuse to judge a guest in a network that has lost a part: without its DHCP server or its way out it would
-    /// fail for that, and not for what is tested.
-    pub fn network_is_whole(&self) -> Result<(), Failure> {
-        Ok(self.network()?.check()?)
+    /// What findings do to the run, and how long the guest is watched.
+    pub fn judge_by(&mut self, findings: Policy, watch_for: Duration) {
+        self.record.add(Step::Findings(findings));
+        self.watch_for = watch_for;
     }
 
-    /// The way into the guest.
-    pub fn ssh(&self) -> Result<Ssh, Failure> {
-        Ok(Ssh::new(&self.vm, self.network()?.enter_bound()))
+    /// A command begins: until it has come to its end, nothing is known of what it leads to.
+    pub fn begin_command(&mut self) {
+        self.record.begin_command();
     }
 
-    /// A watch on the machine from now on.
-    pub fn watch(&self) -> Result<Watch, Failure> {
-        let events = vm::monitor::events::read_all(&self.vm.events())?;
-        Ok(Watch::since(&self.vm, events.last().map_or(0, |event| event.seq))?)
+    /// Keep what a stage has come to.
+    pub fn keep(&mut self, step: Step) {
+        self.record.add(step);
     }
 
-    /// Run one phase: told when it begins and when it ends, timed, kept in the record.
+    /// The first failure decides.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.record.fail(failure);
+    }
+
+    /// The machine is as it was when the snapshot was taken, and so is what is known of it.
+    pub fn back_to(&mut self, applied: Record) {
+        self.record.back_to(applied);
+    }
+
+    /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command
+    /// that is killed half way must not leave the old proof behind.
+    pub fn changes(&mut self, why: Unproved) -> Result<(), Failure> {
+        self.record.changed(why);
+        self.record.save(self.target.vm.dir())?;
+        // A run that has not ended has no result; one that had must not keep it.
+        if self.record.run.join("result.json").exists() {
+            evidence::page::publish(&self.record)?;
+        }
+        Ok(())
+    }
+
+    /// Run one phase: told when it begins and when it ends, timed, kept in the record. Its work sees the run, and changes
+    /// nothing of it.
     pub async fn phase<T, S: Into<Said>>(
         &mut self,
         name: &str,
-        work: impl AsyncFnOnce(&mut Self) -> Result<(T, S), Failure>,
+        work: impl AsyncFnOnce(&Self) -> Result<(T, S), Failure>,
     ) -> Result<T, Failure> {
         self.ctx.progress.begin(name);
         let start = Instant::now();
@@ -127,18 +155,33 @@ impl<'a> Run<'a> {
         };
         // A failure is printed whole at the end of the run; here its first line is enough.
         self.ctx.progress.end(name, seconds, outcome.lines().next().unwrap_or_default(), ok);
-        self.record.phases.push(Phase { name: name.to_owned(), seconds, ok, outcome });
+        self.keep(Step::Phase(Phase { name: name.to_owned(), seconds, ok, outcome }));
         failpoint::reached(failpoint::Point::Phase(name));
         done.map(|(made, _)| made)
     }
 
     /// Keep the record: beside the VM, if it has a folder, and in the evidence.
     pub fn publish(&self) -> Result<(), Failure> {
-        if self.vm.path().exists() {
-            self.record.save(&self.vm)?;
+        if self.vm().dir().path().exists() {
+            self.record.save(self.vm().dir())?;
         }
         Ok(evidence::page::publish(&self.record)?)
     }
+
+    /// The end of it: `leaks` are what the teardown left, and what was asked for decides what its end means.
+    pub fn conclude(mut self, leaks: &[Leak], asked: Asked) -> Result<Record, Failure> {
+        self.record.leaked(leaks);
+        self.record.conclude(asked);
+        self.publish()?;
+        // They are with the VM now, and what is printed of the record is without them.
+        self.record.deeds.clear();
+        Ok(self.record)
+    }
+}
+
+/// An accelerator and why it is that one, as the record has it.
+pub(super) fn accel(accel: &Accel, why: &str) -> String {
+    format!("{accel} ({why})")
 }
 
 /// What a phase says at its end. One can do its work to the end and still not be well: checks that ran
@@ -155,27 +198,4 @@ impl From<String> for Said {
     fn from(text: String) -> Self {
         Self { text, ok: true }
     }
-}
-
-/// Refuse to go on with a VM that is not there, and say which of the two ways it is not.
-pub fn alive(vm: &VmDir, host: &HostName) -> Result<(), Failure> {
-    match vm.presence() {
-        Presence::There => return Ok(()),
-        Presence::Gone => {}
-        Presence::Unknown(why) => return Err(super::guards::not_known(&format!("the VM of {host} is running"), &why)),
-    }
-    Err(match vm.path().exists() {
-        true => Failure::new(Exit::Lost, format!("the VM of {host} is dead: its monitor has ended"))
-            .next(format!("look at {}, then remove it with `boma-qemu down {host}`", vm.console())),
-        false => Failure::new(Exit::Usage, format!("there is no VM of {host}"))
-            .next(format!("start one with `boma-qemu up {host}`")),
-    })
-}
-
-/// The network of a plan, which must be up.
-fn open_network(ctx: &Context<'_>, plan: &Plan) -> Result<Network, Failure> {
-    network::open(ctx.dirs, &plan.net.name)?.ok_or_else(|| {
-        Failure::new(Exit::Lost, format!("the network {} of the VM is gone", plan.net.name))
-            .next(format!("remove the VM with `boma-qemu down {}`", plan.host))
-    })
 }

@@ -1,14 +1,15 @@
 //! Nothing between a proof and the verdict may restart the machine unseen.
 
-use super::observe::Compared;
+use super::observe::{Compared, once_more};
 use super::run::{Run, Said};
+use evidence::record::Step;
 use evidence::verdict::Unproved;
 use host::deadline::Deadline;
 use host::failure::{Exit, Failure};
 use host::names::BootId;
 use std::time::{Duration, UNIX_EPOCH};
-use vm::machine::VmDir;
-use vm::monitor::events::{Event, monotonic, read_all};
+use vm::handle::Vm;
+use vm::monitor::events::{Event, monotonic};
 use vm::reboot::{self, Proof, Restart, Seen, restarts_since};
 use vm::ssh::Session;
 
@@ -61,34 +62,30 @@ fn other_boot(restart: &Restart, boot_id: &BootId, soft_reboots: Option<u32>) ->
     Some(format!("SoftRebootsCount was {proved} and is {count}, with the same boot id"))
 }
 
-fn events(vm: &VmDir) -> Result<Vec<Event>, Failure> {
-    Ok(read_all(&vm.events())?)
-}
-
 impl Run<'_> {
     /// The last event that the proved restart has judged; without one, the last event.
     pub fn judged_until(&self, restart: Option<&Restart>) -> Result<u64, Failure> {
-        let events = events(&self.vm)?;
+        let events = self.vm().events()?;
         let last = events.last().map_or(0, |event| event.seq);
         Ok(restart.map_or(last, |restart| judged_until(restart, &events)))
     }
 
     /// Whether what runs is still what was proved; if not, the proof goes. The last event that was looked at.
     pub async fn still_proved(&mut self) -> Result<u64, Failure> {
-        let events = events(&self.vm)?;
+        let events = self.vm().events()?;
         let last = events.last().map_or(0, |event| event.seq);
-        let Some(restart) = self.record.reboot.clone() else { return Ok(last) };
+        let Some(restart) = self.record().reboot.clone() else { return Ok(last) };
         let restarts = restarts_since(&events, judged_until(&restart, &events));
         let said = match restarts.is_empty() {
             false => Some(told(&restarts, &events, Some(&restart))),
             true => {
-                let session = self.ssh()?.session(LOGIN).await?;
+                let session = self.vm().ssh()?.session(LOGIN).await?;
                 let (boot_id, soft_reboots) = who_runs(&session).await?;
                 other_boot(&restart, &boot_id, soft_reboots)
             }
         };
         if let Some(said) = said {
-            self.ctx.progress.note(&format!("the last proof no longer holds: {said}"));
+            self.progress().note(&format!("the last proof no longer holds: {said}"));
             self.changes(Unproved::Restarted { restarts, said })?;
         }
         Ok(last)
@@ -107,95 +104,80 @@ impl Run<'_> {
             return done;
         }
         let seen = match done.as_ref().is_err_and(|failure| failure.exit == Exit::Lost) {
-            true => super::stop::or_stopped(self.going_down(since)).await?,
-            false => restarts_since(&events(&self.vm)?, since),
+            true => super::stop::or_stopped(going_down(self.vm(), since)).await?,
+            false => restarts_since(&self.vm().events()?, since),
         };
         if seen.is_empty() {
             return done;
         }
-        let events = events(&self.vm)?;
-        let what =
-            format!("{} was restarted while it was looked at: {}", self.plan.host, told(&seen, &events, restart));
-        self.record.restarts = seen;
+        let events = self.vm().events()?;
+        let host = self.vm().host();
+        let what = format!("{host} was restarted while it was looked at: {}", told(&seen, &events, restart));
+        self.keep(Step::Restarts(seen));
         let mut failure =
             Failure::new(Exit::Verify, what).next("the console of its last boots says why: console/boot-N.log");
         failure.chain.extend(done.err().into_iter().flat_map(|failure| failure.chain));
         Err(failure)
     }
 
-    /// What restarts a guest that could not be reached any more. sshd goes early in a shutdown, and what restarts the
-    /// machine shows at its end.
-    async fn going_down(&self, since: u64) -> Result<Vec<Seen>, Failure> {
-        let deadline = Deadline::after(SHUTDOWN);
-        loop {
-            let seen = restarts_since(&events(&self.vm)?, since);
-            if !seen.is_empty() || deadline.passed() || self.is_up().await {
-                return Ok(seen);
-            }
-            tokio::time::sleep(PERIOD).await;
-        }
-    }
-
-    /// Whether the guest answers, and is not on its way down.
-    async fn is_up(&self) -> bool {
-        let Ok(ssh) = self.ssh() else { return false };
-        let Ok(session) = ssh.session(ANSWER).await else { return false };
-        let answer = session.ask("systemctl is-system-running", ANSWER).await;
-        answer.is_ok_and(|answer| !matches!(answer.stdout.trim(), "" | "stopping"))
-    }
-
     /// See that the boot that was proved is still there, when it has had the time to restart itself; and what has failed
     /// meanwhile, or is started again and again.
     pub async fn seen_alive(&mut self, restart: &Restart, compared: Option<Compared>) -> Result<(), Failure> {
-        self.phase("watch", async |run| {
-            let settled = restart.settled_mono();
-            let since = run.judged_until(Some(restart))?;
-            let watch = run.watch_for;
-            let passes = async {
-                while monotonic() - settled < watch.as_secs_f64() && restarts_since(&events(&run.vm)?, since).is_empty()
-                {
-                    tokio::time::sleep(PERIOD).await;
-                }
-                let session = run.ssh()?.session(LOGIN).await?;
-                who_runs(&session).await
-            };
-            let (boot_id, soft_reboots) = run.watch()?.unless_lost("the guest to stay up", passes).await?;
-            if let Some(other) = other_boot(restart, &boot_id, soft_reboots) {
-                let what = format!("{} was restarted after its proved restart: {other}", run.plan.host);
-                return Err(Failure::new(Exit::Verify, what).next("its journal and its console say why"));
-            }
-            let seconds = monotonic() - settled;
-            run.record.alive_s = Some(seconds);
-            let mut said = Said::from(format!("the same boot, {seconds:.0} s after it had settled"));
-            if let Some(compared) = compared {
-                let again = run.compare_again(&compared).await?;
-                said = Said { text: format!("{}; {}", said.text, again.text), ok: again.ok };
-            }
-            Ok(((), said))
-        })
-        .await
+        let since = self.judged_until(Some(restart))?;
+        let (mut alive, mut again) = (None, None);
+        let watched = self.phase("watch", async |run| {
+            let seconds = alive_for(run.vm(), restart, since, run.watch_for()).await?;
+            alive = Some(seconds);
+            let same = format!("the same boot, {seconds:.0} s after it had settled");
+            let Some(compared) = &compared else { return Ok(((), Said::from(same))) };
+            let (across, Said { text, ok }) = once_more(run, compared).await?;
+            again = Some(across);
+            Ok(((), Said { text: format!("{same}; {text}"), ok }))
+        });
+        let watched = watched.await;
+        alive.into_iter().for_each(|seconds| self.keep(Step::Alive(seconds)));
+        again.into_iter().for_each(|across| self.keep(Step::State(Box::new(across))));
+        watched
     }
+}
 
-    /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command
-    /// that is killed half way must not leave the old proof behind.
-    pub fn changes(&mut self, why: Unproved) -> Result<(), Failure> {
-        self.record.changed(why);
-        self.record.save(&self.vm)?;
-        // A run that has not ended has no result; one that had must not keep it.
-        if self.record.run.join("result.json").exists() {
-            evidence::page::publish(&self.record)?;
+/// Wait until the time since the restart has passed, and see that the same boot is there: the seconds that have passed.
+async fn alive_for(vm: &Vm, restart: &Restart, since: u64, watch: Duration) -> Result<f64, Failure> {
+    let settled = restart.settled_mono();
+    let passes = async {
+        while monotonic() - settled < watch.as_secs_f64() && restarts_since(&vm.events()?, since).is_empty() {
+            tokio::time::sleep(PERIOD).await;
         }
-        Ok(())
+        let session = vm.ssh()?.session(LOGIN).await?;
+        who_runs(&session).await
+    };
+    let (boot_id, soft_reboots) = vm.watch()?.unless_lost("the guest to stay up", passes).await?;
+    if let Some(other) = other_boot(restart, &boot_id, soft_reboots) {
+        let what = format!("{} was restarted after its proved restart: {other}", vm.host());
+        return Err(Failure::new(Exit::Verify, what).next("its journal and its console say why"));
     }
+    Ok(monotonic() - settled)
+}
 
-    /// Run the playbooks; from now on it is another state.
-    pub async fn apply_anew(&mut self) -> Result<(), Failure> {
-        self.record.applied = Some(false);
-        self.changes(Unproved::Applied)?;
-        self.apply().await?;
-        self.record.applied = Some(true);
-        Ok(())
+/// What restarts a guest that could not be reached any more. sshd goes early in a shutdown, and what restarts the
+/// machine shows at its end.
+async fn going_down(vm: &Vm, since: u64) -> Result<Vec<Seen>, Failure> {
+    let deadline = Deadline::after(SHUTDOWN);
+    loop {
+        let seen = restarts_since(&vm.events()?, since);
+        if !seen.is_empty() || deadline.passed() || is_up(vm).await {
+            return Ok(seen);
+        }
+        tokio::time::sleep(PERIOD).await;
     }
+}
+
+/// Whether the guest answers, and is not on its way down.
+async fn is_up(vm: &Vm) -> bool {
+    let Ok(ssh) = vm.ssh() else { return false };
+    let Ok(session) = ssh.session(ANSWER).await else { return false };
+    let answer = session.ask("systemctl is-system-running", ANSWER).await;
+    answer.is_ok_and(|answer| !matches!(answer.stdout.trim(), "" | "stopping"))
 }
 
 #[cfg(test)]

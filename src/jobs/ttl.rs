@@ -6,6 +6,7 @@
 //! another by then, and the network goes with its last user. The monitor could not do it: it has given away the
 //! capabilities that the teardown needs, and it decides nothing.
 
+use super::bring_up::own_exe;
 use super::run::Run;
 use super::{Context, Progress, down};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,7 +20,7 @@ use host::lock::Lock;
 use host::names::{HostName, VmName};
 use host::presence::{Presence, ignore};
 use host::print;
-use host::process::{self, ProcessId};
+use host::process::ProcessId;
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
@@ -151,7 +152,7 @@ fn wait(vm: &VmDir) -> Result<(), Failure> {
             return Ok(());
         }
     }
-    let exe = process::own_exe().map_err(|e| failed("find this program again", e))?;
+    let exe = own_exe()?;
     // Not in this process: taking the VM down ends it. And the evidence outlives the VM's folder.
     let log = Record::load(vm).map(|record| record.run.join("ttl.log")).unwrap_or_else(|_| "/dev/null".into());
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log).map_err(|e| failed("log", e))?;
@@ -187,7 +188,7 @@ fn remove(vm: &VmDir, name: &str) -> Result<(), Failure> {
     runtime.block_on(async {
         // A VM that runs leaves its evidence, as at the end of a run; one that is dead has left what it could.
         let leaks = match Run::resume(ctx, &expiry.host) {
-            Ok(run) => run.close(false, false, evidence::record::Asked::Removal).await?.record.leaks,
+            Ok(run) => run.close(Ok(()), false, evidence::record::Asked::Removal).await?.record.leaks,
             Err(_) => down::down(&ctx, &expiry.host).await?.leaks,
         };
         for leak in &leaks {

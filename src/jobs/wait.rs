@@ -1,6 +1,5 @@
 //! Waiting for one condition, as scripts do between two commands.
 
-use super::run::Run;
 use host::deadline::PROBE_PERIOD;
 use host::failure::{Exit, Failure};
 use host::names::BootId;
@@ -11,8 +10,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 use vm::console::follow::Follow;
 use vm::fault::{InForce, in_force};
-use vm::monitor::events::{Event, read_all};
-use vm::network::{NetDir, lease};
+use vm::handle::Vm;
+use vm::monitor::events::Event;
+use vm::network::lease;
 use vm::ready;
 use vm::reboot::boot_id;
 use vm::ssh::{Session, Ssh};
@@ -38,69 +38,64 @@ pub struct Waited {
     pub saw: Value,
 }
 
-impl Run<'_> {
-    /// Wait until a condition holds, for at most `limit`. With `since`, what has happened after that event counts,
-    /// too; without it, only what happens from now on.
-    pub async fn wait(&self, condition: &Condition, since: Option<u64>, limit: Duration) -> Result<Waited, Failure> {
-        let panic = match condition {
-            Condition::Ssh | Condition::Lease | Condition::Settled => Panic::Ends,
-            Condition::Event(_) | Condition::Console(_) | Condition::BootIdChanged(_) => Panic::MayRestart,
-        };
-        let (vigil, events) = Vigil::begin(&self.vm, &format!("waiting for {condition}"), limit, panic)?;
-        let since = self.start(condition, since, vigil.last())?;
-        let waiter = Waiter { run: self, vigil, events, since };
-        waiter.wait(condition).await.map_err(|failure| self.with_faults(failure))
-    }
+/// Wait until a condition holds, for at most `limit`. With `since`, what has happened after that event counts,
+/// too; without it, only what happens from now on.
+pub async fn wait(vm: &Vm, condition: &Condition, since: Option<u64>, limit: Duration) -> Result<Waited, Failure> {
+    let panic = match condition {
+        Condition::Ssh | Condition::Lease | Condition::Settled => Panic::Ends,
+        Condition::Event(_) | Condition::Console(_) | Condition::BootIdChanged(_) => Panic::MayRestart,
+    };
+    let (vigil, events) = Vigil::begin(vm.dir(), &format!("waiting for {condition}"), limit, panic)?;
+    let since = start(condition, since, vigil.last())?;
+    let waiter = Waiter { vm, vigil, events, since };
+    waiter.wait(condition).await.map_err(|failure| with_faults(vm, failure))
+}
 
-    /// A machine that a fault holds up is not slow.
-    fn with_faults(&self, failure: Failure) -> Failure {
-        let events = match read_all(&self.vm.events()) {
-            Ok(events) => events,
-            // What did not come is the failure; that nothing is known of faults belongs to it.
-            Err(error) if failure.next.is_none() => {
-                return failure.next(format!("whether a fault is in force is not known: {}", Failure::from(error)));
-            }
-            Err(_) => return failure,
-        };
-        let faults = in_force(&events);
-        let told = |InForce { fault, seq }: &InForce| {
-            format!("{fault} is in force since event {seq} (`boma-qemu fault HOST {}` undoes it)", fault.opposite())
-        };
-        match faults.is_empty() || failure.next.is_some() {
-            true => failure,
-            false => failure.next(faults.iter().map(told).collect::<Vec<_>>().join("; ")),
+/// A machine that a fault holds up is not slow.
+fn with_faults(vm: &Vm, failure: Failure) -> Failure {
+    let events = match vm.events() {
+        Ok(events) => events,
+        // What did not come is the failure; that nothing is known of faults belongs to it.
+        Err(error) if failure.next.is_none() => {
+            return failure.next(format!("whether a fault is in force is not known: {}", Failure::from(error)));
         }
+        Err(_) => return failure,
+    };
+    let faults = in_force(&events);
+    let told = |InForce { fault, seq }: &InForce| {
+        format!("{fault} is in force since event {seq} (`boma-qemu fault HOST {}` undoes it)", fault.opposite())
+    };
+    match faults.is_empty() || failure.next.is_some() {
+        true => failure,
+        false => failure.next(faults.iter().map(told).collect::<Vec<_>>().join("; ")),
     }
+}
 
-    /// From which event on it counts.
-    fn start(&self, condition: &Condition, since: Option<u64>, last: u64) -> Result<Option<u64>, Failure> {
-        let refuse = |why: String, next: &str| Err(Failure::new(Exit::Usage, why).next(next));
-        match since {
-            Some(seq) if seq > last => refuse(
-                format!("--since {seq}: the journal ends at event {last}"),
-                "`boma-qemu events` shows its numbers",
-            ),
-            Some(_) if !condition.happens() => refuse(
-                format!(
-                    "--since makes no sense with {condition}: it is about how the machine is, not about what happened"
-                ),
-                "to tell a new boot from the old one, wait for boot-id-changed=OLD-ID",
-            ),
-            since => Ok(since),
+/// From which event on it counts.
+fn start(condition: &Condition, since: Option<u64>, last: u64) -> Result<Option<u64>, Failure> {
+    let refuse = |why: String, next: &str| Err(Failure::new(Exit::Usage, why).next(next));
+    match since {
+        Some(seq) if seq > last => {
+            refuse(format!("--since {seq}: the journal ends at event {last}"), "`boma-qemu events` shows its numbers")
         }
+        Some(_) if !condition.happens() => refuse(
+            format!("--since makes no sense with {condition}: it is about how the machine is, not about what happened"),
+            "to tell a new boot from the old one, wait for boot-id-changed=OLD-ID",
+        ),
+        since => Ok(since),
     }
 }
 
 /// One wait.
-struct Waiter<'r, 'a> {
-    run: &'r Run<'a>,
+struct Waiter<'a> {
+    vm: &'a Vm,
     vigil: Vigil,
     /// The journal when the wait began.
     events: Vec<Event>,
     since: Option<u64>,
 }
 
-impl Waiter<'_, '_> {
+impl Waiter<'_> {
     async fn wait(mut self, condition: &Condition) -> Result<Waited, Failure> {
         let saw = match condition {
             Condition::Event(pattern) => self.event(pattern).await?,
@@ -129,7 +124,7 @@ impl Waiter<'_, '_> {
 
     /// What the console says from the byte on where it stood at the event.
     async fn console(&mut self, pattern: &Regex) -> Result<Value, Failure> {
-        let log = self.run.vm.console();
+        let log = self.vm.dir().console();
         let read =
             |source: std::io::Error| Failure::new(Exit::Lost, format!("cannot read the console {log}: {source}"));
         let end = || std::fs::metadata(&log).map(|meta| meta.len());
@@ -149,14 +144,13 @@ impl Waiter<'_, '_> {
         }
         .map_err(read)?;
         // What the line brought with it comes after the last event before it.
-        let events = read_all(&self.run.vm.events())?;
+        let events = self.vm.events()?;
         let seq = events.iter().take_while(|event| event.console <= line.offset).last().map_or(0, |event| event.seq);
         Ok(json!({ "seq": seq, "line": line.text, "offset": line.offset, "kernel": line.kernel }))
     }
 
     async fn lease(&mut self) -> Result<Value, Failure> {
-        let net = &self.run.plan.net;
-        let path = NetDir::of(self.run.ctx.dirs, &net.name).leases();
+        let (path, mac) = (self.vm.leases(), &self.vm.end().mac);
         let event = self.since.and_then(|seq| self.events.iter().find(|event| event.seq == seq));
         // The file has whole seconds only: one that was given in the event's own second is not told from an old one.
         let after = event.map(|event| event.wall as u64);
@@ -164,24 +158,24 @@ impl Waiter<'_, '_> {
             (Some(after), given) => given.is_some_and(|given| given > after),
             (None, _) => true,
         };
-        let last = || match (lease::find(&path, &net.vm.mac), after) {
+        let last = || match (lease::find(&path, mac), after) {
             (Some(lease), Some(_)) => format!("the lease of {} is older than that event", lease.ip),
             (Some(lease), None) => format!("a lease of {}", lease.ip),
-            (None, _) => format!("{} has no lease", net.vm.mac),
+            (None, _) => format!("{} has no lease", mac),
         };
-        let lease = self.vigil.race(last, lease::wait_for(&path, &net.vm.mac, fits)).await?;
+        let lease = self.vigil.race(last, lease::wait_for(&path, mac, fits)).await?;
         Ok(json!({ "ip": lease.ip, "until": lease.until, "given": lease.given() }))
     }
 
     /// A login, and the boot that it is in.
     async fn login(&mut self) -> Result<(Session, BootId), Failure> {
-        let ssh = self.run.ssh()?;
+        let ssh = self.vm.ssh()?;
         self.probe(async || attempt(&ssh).await).await
     }
 
     /// A login to another boot than `old`, or than the one of now.
     async fn boot_id_changed(&mut self, old: Option<&BootId>) -> Result<Value, Failure> {
-        let ssh = self.run.ssh()?;
+        let ssh = self.vm.ssh()?;
         let before = match old {
             Some(id) => id.clone(),
             None => {
@@ -199,8 +193,8 @@ impl Waiter<'_, '_> {
 
     async fn settled(&mut self) -> Result<Value, Failure> {
         let (session, id) = self.login().await?;
-        let mut watch = Watch::since(&self.run.vm, self.vigil.last())?;
-        let ssh = self.run.ssh()?;
+        let mut watch = Watch::since(self.vm.dir(), self.vigil.last())?;
+        let ssh = self.vm.ssh()?;
         let (_, settled) = ready::settle(&ssh, session, &mut watch, self.vigil.deadline()).await?;
         let mut saw = serde_json::to_value(settled).unwrap_or_default();
         saw["boot_id"] = json!(id);

@@ -4,7 +4,9 @@
 //! one that only the reboot moved is a loss like any other.
 
 use super::run::Run;
+use super::target::Target;
 use camino::{Utf8Path, Utf8PathBuf};
+use evidence::record::Step;
 use evidence::way::WayIn;
 use host::deadline::Deadline;
 use host::dirs::write_private;
@@ -20,62 +22,42 @@ const LIMIT: Duration = Duration::from_secs(180);
 impl Run<'_> {
     /// Log in, by whatever way answers, and go by it from now on.
     pub async fn way_in(&mut self) -> Result<(), Failure> {
-        let (ssh, mut watch, deadline) = (self.ssh()?, self.watch()?, Deadline::after(LIMIT));
-        let login = access::login(&self.vm, &ssh, When::Running, &mut watch, &deadline);
+        let (vm, deadline) = (self.vm(), Deadline::after(LIMIT));
+        let (ssh, mut watch) = (vm.ssh()?, vm.watch()?);
+        let login = access::login(vm.dir(), &ssh, When::Running, &mut watch, &deadline);
         let session = super::stop::or_stopped(async { Ok(login.await?) }).await?;
-        self.go_by(&session)?;
-        let ways = Ways::load(&self.vm.ways())?;
+        let ways = self.go_by(&session)?;
         // What came before this stage's end is the playbooks'.
-        self.record.way = Some(WayIn { applied: ways.changes.clone(), ..way(&ways, &session) });
+        self.keep(Step::Way(WayIn { applied: ways.changes.clone(), ..way(&ways, &session) }));
         Ok(())
     }
 
     /// The same after a reboot, which has logged in already.
     pub async fn way_after_reboot(&mut self) -> Result<Session, Failure> {
-        let session = self.ssh()?.session(LIMIT).await?;
-        self.go_by(&session)?;
-        let ways = Ways::load(&self.vm.ways())?;
-        let applied = self.record.way.take().map(|way| way.applied).unwrap_or_default();
+        let session = self.vm().ssh()?.session(LIMIT).await?;
+        let ways = self.go_by(&session)?;
+        let applied = self.record().way.as_ref().map(|way| way.applied.clone()).unwrap_or_default();
         let rebooted = ways.changes.iter().skip(applied.len()).cloned().collect();
-        self.record.way = Some(WayIn { applied, rebooted, ..way(&ways, &session) });
+        self.keep(Step::Way(WayIn { applied, rebooted, ..way(&ways, &session) }));
         Ok(session)
     }
 
-    /// Keep the ways as they are now beside the snapshot that was taken now, with the host keys that are pinned.
-    pub(super) fn keep_applied_ways(&self) -> Result<(), Failure> {
-        for (from, to) in applied(&self.vm) {
-            let text = std::fs::read(&from).map_err(|e| unreadable(&from, &e))?;
-            write_private(&to, text)?;
+    /// From now on everything goes by the way that this connection went; what has changed of the ways is told.
+    fn go_by(&self, session: &Session) -> Result<Ways, Failure> {
+        let vm = self.vm().dir();
+        access::answered(vm, session)?;
+        let known = self.record().way.as_ref().map_or(0, |way| way.changes().count());
+        let ways = Ways::load(&vm.ways())?;
+        for change in ways.changes.iter().skip(known) {
+            self.progress().note(&change.what);
         }
-        Ok(())
-    }
-
-    /// The machine goes back to its snapshot: so do the ways into it.
-    pub(super) fn back_to_applied_ways(&self) -> Result<(), Failure> {
-        for (to, from) in applied(&self.vm) {
-            let text = std::fs::read(&from).map_err(|e| unreadable(&from, &e))?;
-            write_private(&to, text)?;
-        }
-        write_ways(&self.vm, &Ways::load(&self.vm.ways())?)?;
-        let controller = self.plan.controller(self.ctx.dirs);
-        Ok(controller.write_connection(&self.plan.connection(self.ctx.dirs))?)
-    }
-
-    /// From now on everything goes by the way that this connection went.
-    fn go_by(&self, session: &Session) -> Result<(), Failure> {
-        access::answered(&self.vm, session)?;
-        let known = self.record.way.as_ref().map_or(0, |way| way.changes().count());
-        for change in Ways::load(&self.vm.ways())?.changes.iter().skip(known) {
-            self.ctx.progress.note(&change.what);
-        }
-        let controller = self.plan.controller(self.ctx.dirs);
-        controller.write_connection(&self.plan.connection(self.ctx.dirs))?;
-        Ok(())
+        self.target().write_connection()?;
+        Ok(ways)
     }
 
     /// What a playbook that could not reach the guest ended with, and the cause if the guest itself knows it.
     pub(super) async fn with_its_way(&mut self, failure: Failure) -> Failure {
-        if failure.exit != Exit::Lost || !self.vm.is_alive() || super::stop::asked() {
+        if failure.exit != Exit::Lost || !self.vm().dir().is_alive() || super::stop::asked() {
             return failure;
         }
         match self.way_in().await {
@@ -86,20 +68,34 @@ impl Run<'_> {
 
     /// The verdict on the way in.
     pub fn judge_way(&self) -> Result<(), Failure> {
-        match self.record.way.as_ref().and_then(WayIn::wrong) {
+        match self.record().way.as_ref().and_then(WayIn::wrong) {
             None => Ok(()),
             Some((what, next)) => Err(Failure::new(Exit::Verify, what).next(next)),
         }
     }
 }
 
+/// Keep the ways as they are now beside the snapshot that was taken now, with the host keys that are pinned.
+pub(super) fn keep_applied(vm: &VmDir) -> Result<(), Failure> {
+    applied(vm).iter().try_for_each(|(now, kept)| copied(now, kept))
+}
+
+/// The machine goes back to its snapshot: so do the ways into it.
+pub(super) fn back_to_applied(target: &Target<'_>) -> Result<(), Failure> {
+    let vm = target.vm.dir();
+    applied(vm).iter().try_for_each(|(now, kept)| copied(kept, now))?;
+    write_ways(vm, &Ways::load(&vm.ways())?)?;
+    target.write_connection()
+}
+
+fn copied(from: &Utf8Path, to: &Utf8Path) -> Result<(), Failure> {
+    let unreadable = |e| Failure::new(Exit::Lost, format!("cannot read {from}: {e}"));
+    Ok(write_private(to, std::fs::read(from).map_err(unreadable)?)?)
+}
+
 /// What says how the guest is reached, and where it is kept beside a snapshot.
 fn applied(vm: &VmDir) -> [(Utf8PathBuf, Utf8PathBuf); 2] {
     [vm.ways(), vm.known_hosts()].map(|path| (path.clone(), Utf8PathBuf::from(format!("{path}.applied"))))
-}
-
-fn unreadable(path: &Utf8Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Lost, format!("cannot read {path}: {error}"))
 }
 
 fn way(ways: &Ways, session: &Session) -> WayIn {

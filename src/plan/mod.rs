@@ -1,6 +1,6 @@
 //! The plan: `Profile -> Plan` is pure. It resolves every choice, checks it against what is there, and
 //! changes nothing. What cannot be known without asking others (the addresses behind names, the real
-//! inventory's hosts) is filled in by the preflight and said to be so.
+//! inventory's hosts) is found by the preflight, and goes into the network's own file. A plan is never changed.
 //!
 //! Not fuzzed: what is read here is this program's own.
 
@@ -19,6 +19,7 @@ use host::names::{HostName, Mac, VmName};
 use options::Options;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use vm::machine::VmDir;
 use vm::network::plan::Allow;
 use vm::network::{NetFile, NetPlan};
@@ -43,7 +44,7 @@ pub struct Plan {
     pub image: String,
     /// Overlays in the order of their precedence: the profile's, then the certificate tier's.
     pub overlays: Vec<Utf8PathBuf>,
-    /// The network. Its never list is filled by the preflight.
+    /// The network, without the never list: what is never to be reached is known when it is made, and stands in its file.
     pub net: NetPlan,
     /// The machine.
     pub machine: Machine,
@@ -119,6 +120,11 @@ impl Plan {
             other => format!("{other:?}"),
         });
         own.chain(given).collect()
+    }
+
+    /// How long a boot, and a reboot, may take until it has settled.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.options.timeout_s)
     }
 
     /// The verify playbook.

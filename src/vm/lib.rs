@@ -15,6 +15,7 @@ pub mod diagnose;
 pub mod drive;
 pub mod fault;
 pub mod forward;
+pub mod handle;
 pub mod keys;
 pub mod machine;
 pub mod monitor;

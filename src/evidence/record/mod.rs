@@ -4,6 +4,7 @@
 //! Not fuzzed: what is read here is this program's own evidence.
 
 mod parts;
+mod step;
 
 use crate::observe::{Across, Finding, Policy};
 use crate::playbook::deeds::Deed;
@@ -19,6 +20,7 @@ use host::secrets::mask;
 pub use parts::{BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+pub use step::Step;
 use vm::machine::VmDir;
 use vm::reboot::{Mode, Restart, Seen};
 

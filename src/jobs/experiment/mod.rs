@@ -3,20 +3,22 @@
 mod one;
 mod steps;
 
+use super::collect::diagnose;
 use super::run::Run;
 use super::stop::asked;
+use super::target::alive;
 use super::{Context, Progress};
 use crate::plan::Plan;
 use evidence::experiment::record::{Experiment, OneRun};
 use evidence::experiment::{Wanted, outcome, why};
 use evidence::page;
-use evidence::record::{Asked, Phase};
+use evidence::record::{Asked, Phase, Step};
 use evidence::report::junit::{self, Case};
 use evidence::report::{RunFolder, html};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use one::Terms;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use steps::Steps;
 use vm::snapshot::Taken;
 
@@ -49,31 +51,29 @@ pub async fn experiment(
         Some(plan) => Run::begin(ctx, plan, &format!("experiment {host}"))?,
         None => Run::resume(ctx, host)?,
     };
-    run.record.begin_command();
-    run.record.findings = wanted.findings;
-    run.watch_for = wanted.watch_for;
-    run.plan.options.timeout_s = wanted.timeout_s.unwrap_or(run.plan.options.timeout_s);
+    run.begin_command();
+    run.judge_by(wanted.findings, wanted.watch_for);
+    let limit = wanted.timeout_s.map_or(run.plan().limit(), Duration::from_secs);
     let made = match made_here {
         true => run.provide().await,
-        false => Taken::load(&run.vm).map(drop).map_err(Failure::from),
+        false => Taken::load(run.vm().dir()).map(drop).map_err(Failure::from),
     };
     // A VM that could not be made says so by the way of every run; one that was there is left alone.
     if let Err(failure) = made {
         if made_here {
-            run.record.fail(&failure);
-            run.close(true, keep, Asked::Step).await?;
+            run.close(Err(failure.clone()), keep, Asked::Step).await?;
         }
         return Err(failure);
     }
     let folder = own_folder(&run, wanted)?;
-    let mut all = Experiment::begin(wanted, &run.record);
+    let mut all = Experiment::begin(wanted, run.record());
     let begin = Instant::now();
-    let done = run.all(&mut all, &folder, &steps, begin, &mut told).await;
+    let done = run.all(&mut all, limit, &folder, &steps, begin, &mut told).await;
     if let Err(failure) = done {
         all.fail(failure);
     }
     all.seconds = begin.elapsed().as_secs_f64();
-    let kept = run.end(&mut all, made_here, keep).await?;
+    let kept = run.end(&mut all, limit, made_here, keep).await?;
     publish(&all, &folder)?;
     Ok(Outcome { experiment: all, folder, kept })
 }
@@ -82,7 +82,7 @@ impl Run<'_> {
     /// The machine with the playbooks applied, and its snapshot.
     async fn provide(&mut self) -> Result<(), Failure> {
         self.up().await?;
-        self.apply_anew().await?;
+        self.apply().await?;
         self.snapshot().await
     }
 
@@ -90,6 +90,7 @@ impl Run<'_> {
     async fn all(
         &mut self,
         all: &mut Experiment,
+        limit: Duration,
         folder: &RunFolder,
         steps: &Steps<'_>,
         begin: Instant,
@@ -103,9 +104,9 @@ impl Run<'_> {
             steps.begin_run(format!("{number}/{} {mode}", order.len()));
             let own = RunFolder::open(folder.path().join(&one.folder));
             let started = Instant::now();
-            let one = self.one(one, &Terms { seed: all.seed, findings: all.policy(), folder: &own }).await;
+            let one = self.one(one, &Terms { seed: all.seed, findings: all.policy(), limit, folder: &own }).await;
             if one.as_ref().is_ok_and(|one| !one.passed()) && !asked() {
-                steps.note(&self.diagnose(&own).await);
+                steps.note(&diagnose(self.vm(), self.progress(), &own).await);
             }
             let stopped = |failure: &Failure| {
                 steps.end_run(started.elapsed().as_secs_f64(), &failure.chain.join(": "), false);
@@ -117,32 +118,40 @@ impl Run<'_> {
             all.seconds = begin.elapsed().as_secs_f64();
             publish(all, folder)?;
             steps.end_run(seconds, &format!("{outcome}{}", left(all)), passed);
-            super::run::alive(&self.vm, &self.plan.host)?;
+            alive(self.vm().dir(), self.vm().host())?;
         }
         Ok(())
     }
 
     /// After the last run: the machine goes, or is left as `apply` left it.
-    async fn end(mut self, all: &mut Experiment, made_here: bool, keep: bool) -> Result<Option<HostName>, Failure> {
-        let stays = !made_here || keep || all.exit == Some(Exit::Interrupted);
-        if stays && self.vm.is_alive() && !asked() {
+    async fn end(
+        mut self,
+        all: &mut Experiment,
+        limit: Duration,
+        made_here: bool,
+        keep: bool,
+    ) -> Result<Option<HostName>, Failure> {
+        let stopped = all.exit == Some(Exit::Interrupted);
+        let stays = !made_here || keep || stopped;
+        if stays && self.vm().dir().is_alive() && !asked() {
             // What the last run did to it is no state that anybody wants to go on from.
-            if let Err(failure) = self.restore().await {
+            if let Err(failure) = self.restore(limit).await {
                 all.fail(failure);
             }
         }
         if !made_here {
-            self.record.conclude(Asked::Step);
-            self.publish()?;
-            return Ok(self.vm.is_alive().then(|| self.plan.host.clone()));
+            let host = self.vm().dir().is_alive().then(|| self.plan().host.clone());
+            self.conclude(&[], Asked::Step)?;
+            return Ok(host);
         }
         let (seconds, ok) = (all.seconds, all.exit == Some(Exit::Passed));
         let outcome = format!("{} of {} runs", all.runs.len(), all.order.len());
-        self.record.phases.push(Phase { name: "experiment".into(), seconds, ok, outcome });
-        if let Some(failure) = why(all) {
-            self.record.fail(&failure);
-        }
-        let closed = self.close(all.exit == Some(Exit::Interrupted), keep, Asked::Step).await?;
+        self.keep(Step::Phase(Phase { name: "experiment".into(), seconds, ok, outcome }));
+        let failure = why(all);
+        failure.iter().for_each(|failure| self.fail(failure));
+        // What a run has found is no failure of the machine's: only where it was stopped is it left to be looked at.
+        let done = failure.filter(|_| all.exit == Some(Exit::Interrupted)).map_or(Ok(()), Err);
+        let closed = self.close(done, keep, Asked::Step).await?;
         all.leaked(&closed.record.leaks);
         Ok(closed.kept)
     }
@@ -154,7 +163,7 @@ fn own_folder(run: &Run<'_>, wanted: &Wanted) -> Result<RunFolder, Failure> {
     let free = (1..).map(|n| base.join(format!("experiment-{n}"))).find(|path| !path.exists());
     let folder = RunFolder::open(free.unwrap_or(base));
     let modes: Vec<_> = wanted.modes.iter().map(|mode| mode.name()).collect();
-    let (host, modes, Wanted { runs, seed, .. }) = (&run.plan.host, modes.join(","), wanted);
+    let (host, modes, Wanted { runs, seed, .. }) = (&run.plan().host, modes.join(","), wanted);
     let now = humantime::format_rfc3339_millis(std::time::SystemTime::now());
     folder.write("started", format!("{now}\nexperiment {host} --modes {modes} --runs {runs} --seed {seed}\n"))?;
     Ok(folder)
