@@ -1,7 +1,7 @@
 //! The places of the console log that the rules matched, with the lines around them.
 
-use crate::report::html::cycle::{ConsoleLine, Highlight, RuleMatch};
-use crate::report::html::parts::Weight;
+use crate::page::html::cycle::{ConsoleLine, Highlight, RuleMatch};
+use crate::page::html::parts::Weight;
 use camino::Utf8Path;
 use host::failure::Failure;
 use std::ops::Range;

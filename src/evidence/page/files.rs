@@ -1,6 +1,6 @@
 //! The files of the evidence, and what each tells.
 
-use crate::report::html::parts::FileLink;
+use crate::page::html::parts::FileLink;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// What tells most, in the order in which it is worth reading.

@@ -1,6 +1,6 @@
 use super::*;
+use crate::page::html::parts::{Mood, Weight};
 use crate::record::{Checks, Phase};
-use crate::report::html::parts::{Mood, Weight};
 use crate::verdict::Kind;
 use host::failure::Failure;
 use serde_json::json;
@@ -46,7 +46,8 @@ fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
 #[test]
 fn matches_close_to_each_other_are_one_place_of_the_boot_that_they_are_in() {
     let (_keep, dir) = folder();
-    let page = of(&record(), &dir);
+    let record = record();
+    let page = of(&record, &dir);
     let told: Vec<_> = page.console.iter().map(|h| (h.part.as_str(), h.rules.len(), h.lines.len())).collect();
     assert_eq!(told, [("boot 2", 2, 3 + 2 + 5), ("boot 2", 1, 3 + 1)]);
     let matched: Vec<_> = page.console[0].lines.iter().filter(|l| l.matched).map(|l| l.text.as_str()).collect();
@@ -60,7 +61,8 @@ fn matches_close_to_each_other_are_one_place_of_the_boot_that_they_are_in() {
 fn a_damaged_journal_is_told_in_the_place_of_what_matched() {
     let (_keep, dir) = folder();
     std::fs::write(dir.join("events.ndjson"), "{\"seq\":1}\n").unwrap();
-    let page = of(&record(), &dir);
+    let record = record();
+    let page = of(&record, &dir);
     assert_eq!((page.console.len(), page.console[0].rules[0].weight), (1, Weight::Critical));
     assert!(page.console[0].rules[0].means.contains("damaged at line 1"), "{}", page.console[0].rules[0].means);
 }
@@ -68,7 +70,8 @@ fn a_damaged_journal_is_told_in_the_place_of_what_matched() {
 #[test]
 fn the_page_names_the_command_and_the_files() {
     let (_keep, dir) = folder();
-    let page = of(&record(), &dir);
+    let record = record();
+    let page = of(&record, &dir);
     assert_eq!(page.command, "cycle askari");
     let files: Vec<_> = page.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(files, ["result.json", "console.log", "events.ndjson", "started", "guest/nft.txt"]);
@@ -94,7 +97,8 @@ fn a_red_run_says_what_failed_first_what_came_with_it_and_what_to_do() {
     assert!(verdict.commands.is_empty(), "the VM is gone");
     assert_eq!(verdict.next[0], "Look at the port.");
     assert!(verdict.next[1].starts_with("The change does not survive"));
-    assert_eq!((page.first_after, page.checks[0].answers.len()), (Some(1), 2));
+    let text = html::cycle(&page);
+    assert!(text.contains("1 of 1 broken by the restart") && text.matches("class=\"when\" aria-hidden").count() == 2);
 }
 
 #[test]
@@ -128,13 +132,18 @@ fn boots_without_figures_say_why_and_those_with_them_show_the_slowest_units() {
     };
     record.boots = vec![seen("boot-1", None, Some("no sudo")), seen("boot-2", Some("timeline/2-boot-2.json"), None)];
     let page = of(&record, &dir);
-    assert_eq!(page.boots[0].missing.as_deref(), Some("no sudo"));
-    let boot = &page.boots[1];
-    assert_eq!(boot.stages, [("kernel".to_owned(), 3.0), ("userspace".to_owned(), 9.0)]);
-    assert_eq!(boot.units.len(), SLOWEST);
-    assert_eq!((boot.units[0].name.as_str(), boot.units[1].name.as_str()), ("u1.service", "u29.service"));
-    assert_eq!(boot.chain.iter().map(|unit| unit.name.as_str()).collect::<Vec<_>>(), ["u9.service", "u2.service"]);
-    assert!(page.facts.iter().any(|fact| fact.label == "guest" && fact.value.contains("systemd 257")));
+    let boot = page.timelines[1].as_ref().unwrap();
+    assert_eq!(boot.stages.named(), [("kernel", 3.0), ("userspace", 9.0)]);
+    let named = |units: Vec<&vm::timeline::Unit>| units.iter().map(|unit| unit.name.clone()).collect::<Vec<_>>();
+    let slowest = named(html::cycle::boots::slowest(boot));
+    assert_eq!(
+        (slowest.len(), &slowest[..2]),
+        (html::cycle::boots::SLOWEST, &["u1.service", "u29.service"].map(str::to_owned)[..])
+    );
+    assert_eq!(named(html::cycle::boots::chain(boot)), ["u9.service", "u2.service"]);
+    let text = html::cycle(&page);
+    assert!(text.contains("There are no figures: <span class=\"told\">no sudo") && text.contains("systemd 257"));
+    assert!(text.contains("<dt>guest</dt>"), "{text}");
 }
 
 /// A result of the first format in which all checks hold.

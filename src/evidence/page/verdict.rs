@@ -1,8 +1,8 @@
 //! The verdict in words: what the terminal and the page say first.
 
+use crate::page::html::cycle::Highlight;
+use crate::page::html::parts::{Mood, StateFinding, Verdict, Weight};
 use crate::record::Record;
-use crate::report::html::cycle::Highlight;
-use crate::report::html::parts::{Mood, StateFinding, Verdict, Weight};
 use crate::verdict::Kind;
 use host::failure::Exit;
 use vm::reboot::Mode;

@@ -15,8 +15,8 @@ use crate::audit::schedule::{self, Told};
 use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Condition, Phase};
 use camino::Utf8PathBuf;
+use evidence::report::RunFolder;
 use evidence::report::junit::{self, Case};
-use evidence::report::{RunFolder, html};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::visible;
@@ -153,7 +153,7 @@ fn publish(audit: &Audit, folder: &RunFolder) -> Result<(), Failure> {
     folder
         .write("junit.xml", junit::text(&format!("boma-qemu audit {}", audit.profile), &cases).unwrap_or_default())?;
     folder.write("report.md", visible::block(&markdown::text(audit)).as_ref())?;
-    folder.write(evidence::page::PAGE, html::audit(&page::of(audit, folder.path())))?;
+    folder.write(evidence::page::PAGE, page::text(audit, folder.path()))?;
     // Plain data with string keys: serialising it cannot fail.
     Ok(folder.write("audit.json", visible::json_pretty(audit).unwrap_or_default())?)
 }

@@ -12,9 +12,10 @@ use crate::plan::Plan;
 use evidence::experiment::record::{Experiment, OneRun};
 use evidence::experiment::{Wanted, outcome, why};
 use evidence::page;
+use evidence::page::html;
 use evidence::record::{Asked, Phase, Step};
+use evidence::report::RunFolder;
 use evidence::report::junit::{self, Case};
-use evidence::report::{RunFolder, html};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use one::Terms;
@@ -183,7 +184,7 @@ fn publish(all: &Experiment, folder: &RunFolder) -> Result<(), Failure> {
     folder.write("junit.xml", xml)?;
     // Plain data with string keys: serialising it cannot fail.
     folder.write("experiment.json", host::visible::json_pretty(all).unwrap_or_default())?;
-    Ok(folder.write(page::PAGE, html::experiment(&page::experiment::of(all, folder.path())))?)
+    Ok(folder.write(page::PAGE, html::experiment(&html::experiment::of(all, folder.path())))?)
 }
 
 /// One suite per mode, one case per run and thing that was measured of it.

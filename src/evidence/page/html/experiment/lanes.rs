@@ -2,21 +2,24 @@
 
 use super::super::scale::Scale;
 use super::super::text::{Told, seconds};
-use super::{ExperimentPage, ModeResult, RunResult};
+use super::ModeRuns;
+use crate::experiment::Milestone;
+use crate::experiment::record::OneRun;
 use maud::{Markup, html};
 
 /// How high the median's bar and each run's line are, in pixels, with the space below them.
 const BAR: usize = 22;
 const LINE: usize = 9;
 
-pub(super) fn shown(page: &ExperimentPage) -> Markup {
-    let reached = page.modes.iter().flat_map(|mode| &mode.runs).flat_map(|run| run.at_s.iter().flatten());
-    let Some(last) = reached.copied().reduce(f64::max) else { return html! { p { "No run reached a milestone." } } };
+pub(super) fn shown(modes: &[ModeRuns<'_>]) -> Markup {
+    let runs = modes.iter().flat_map(|mode| &mode.runs);
+    let reached = runs.flat_map(|shown| shown.run.milestones.iter()).map(|(_, at)| at);
+    let Some(last) = reached.reduce(f64::max) else { return html! { p { "No run reached a milestone." } } };
     let scale = Scale::to(last);
     html! {
         ol.legend aria-label="The pieces of a bar, by the milestone that each ends with" {
-            @for (n, name) in page.milestones.iter().enumerate() {
-                li { span class=(format!("key m{n}")) aria-hidden="true" { (n + 1) } " " (name) }
+            @for (n, milestone) in Milestone::ALL.iter().enumerate() {
+                li { span class=(format!("key m{n}")) aria-hidden="true" { (n + 1) } " " (milestone.name()) }
             }
         }
         table."flow plain lanes" role="table" {
@@ -25,22 +28,28 @@ pub(super) fn shown(page: &ExperimentPage) -> Markup {
                 th.num scope="col" role="columnheader" { "median" }
                 th.bar role="columnheader" { span.hidden { "from asking to each milestone" } (scale.axis()) }
             } }
-            tbody role="rowgroup" { @for mode in &page.modes { (lane(page, mode, scale)) } }
+            tbody role="rowgroup" { @for mode in modes { (lane(mode, scale)) } }
         }
     }
 }
 
-fn lane(page: &ExperimentPage, mode: &ModeResult, scale: Scale) -> Markup {
-    let last = mode.summary.iter().flatten().map(|spread| spread.median_s).next_back();
+/// A mode's medians, by the number of their milestones.
+fn medians(mode: &ModeRuns<'_>) -> Vec<(usize, f64)> {
+    let reached = Milestone::ALL.iter().enumerate();
+    reached.filter_map(|(n, milestone)| Some((n, mode.figures.milestones.get(milestone)?.median))).collect()
+}
+
+fn lane(mode: &ModeRuns<'_>, scale: Scale) -> Markup {
+    let last = medians(mode).last().map(|(_, median)| *median);
     html! {
         tr role="row" {
-            th scope="row" role="rowheader" { (mode.name) br; span."small soft" { (Told(&mode.how)) } }
+            th scope="row" role="rowheader" { (mode.name()) br; span."small soft" { (Told(mode.figures.mode.help())) } }
             td.num role="cell" { @if let Some(last) = last { (seconds(last)) } @else { "–" } }
             td.bar role="cell" {
-                svg role="img" aria-label=(in_words(page, mode)) style=(format!("--height: {}px", BAR + LINE * mode.runs.len() + 4)) {
+                svg role="img" aria-label=(in_words(mode)) style=(format!("--height: {}px", BAR + LINE * mode.runs.len() + 4)) {
                     (scale.grid())
                     (median(mode, scale))
-                    @for (n, run) in mode.runs.iter().enumerate() { (line(run, BAR + 5 + LINE * n, scale)) }
+                    @for (n, shown) in mode.runs.iter().enumerate() { (line(shown.run, BAR + 5 + LINE * n, scale)) }
                 }
             }
         }
@@ -48,10 +57,10 @@ fn lane(page: &ExperimentPage, mode: &ModeResult, scale: Scale) -> Markup {
 }
 
 /// The median as a bar of pieces, each ending with a milestone and named by its number where there is room.
-fn median(mode: &ModeResult, scale: Scale) -> Markup {
-    let reached = mode.summary.iter().enumerate().filter_map(|(n, spread)| Some((n, (*spread)?.median_s)));
+fn median(mode: &ModeRuns<'_>, scale: Scale) -> Markup {
     // Medians of different runs may overtake each other by a moment; a piece is never less than nothing.
-    let pieces: Vec<_> = reached
+    let pieces: Vec<_> = medians(mode)
+        .into_iter()
         .scan(0.0_f64, |from, (n, to)| {
             let begin = std::mem::replace(from, from.max(to));
             Some((n, begin, from.max(to)))
@@ -68,25 +77,24 @@ fn median(mode: &ModeResult, scale: Scale) -> Markup {
 }
 
 /// One run as a thin line with a stroke at each milestone, and a cross at its end if it was not as it must be.
-fn line(run: &RunResult, y: usize, scale: Scale) -> Markup {
-    let end = run.at_s.iter().flatten().copied().fold(0.0, f64::max);
+fn line(run: &OneRun, y: usize, scale: Scale) -> Markup {
+    let end = run.milestones.iter().map(|(_, at)| at).fold(0.0, f64::max);
     let class = if run.passed() { "run" } else { "run failed" };
     html! {
         line class=(class) x1="0" x2=(scale.place(end)) y1=(y) y2=(y) {}
-        @for at in run.at_s.iter().flatten() {
-            line class=(class) x1=(scale.place(*at)) x2=(scale.place(*at)) y1=(y - 3) y2=(y + 3) {}
+        @for (_, at) in run.milestones.iter() {
+            line class=(class) x1=(scale.place(at)) x2=(scale.place(at)) y1=(y - 3) y2=(y + 3) {}
         }
         @if !run.passed() { text.failed x=(scale.place(end)) dx="4" y=(y + 4) { "✗" } }
     }
 }
 
 /// What the lane shows, for those who cannot see it.
-fn in_words(page: &ExperimentPage, mode: &ModeResult) -> String {
-    let medians = page.milestones.iter().zip(&mode.summary);
-    let said: Vec<_> =
-        medians.filter_map(|(name, s)| Some(format!("{name} after {}", seconds((*s)?.median_s)))).collect();
+fn in_words(mode: &ModeRuns<'_>) -> String {
+    let said = |(n, median): (usize, f64)| format!("{} after {}", Milestone::ALL[n].name(), seconds(median));
+    let said: Vec<_> = medians(mode).into_iter().map(said).collect();
     match said.is_empty() {
-        true => format!("{}: no milestone was reached", mode.name),
-        false => format!("{}, medians of {} runs: {}", mode.name, mode.runs.len(), said.join(", ")),
+        true => format!("{}: no milestone was reached", mode.name()),
+        false => format!("{}, medians of {} runs: {}", mode.name(), mode.runs.len(), said.join(", ")),
     }
 }

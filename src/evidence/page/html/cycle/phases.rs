@@ -2,7 +2,7 @@
 
 use super::super::scale::Scale;
 use super::super::text::{Told, seconds};
-use super::Phase;
+use crate::record::Phase;
 use maud::{Markup, html};
 
 pub(super) fn table(phases: &[Phase]) -> Markup {

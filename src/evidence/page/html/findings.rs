@@ -2,6 +2,7 @@
 
 use super::parts::{StateFinding, Weight};
 use super::text::{Told, count};
+use crate::observe::{Across, Finding, Severity};
 use maud::{Markup, html};
 
 impl Weight {
@@ -20,6 +21,62 @@ impl Weight {
         let (sign, word, class) = self.shown();
         html! { span class=(format!("tag {class}")) { span aria-hidden="true" { (sign) " " } (word) } }
     }
+}
+
+/// The findings, what the profile allows, and what is only different.
+pub(in crate::page) fn of(across: &Across) -> Vec<StateFinding> {
+    let judged = &across.judged;
+    let found = |finding: &Finding, allowed: Option<&String>| StateFinding {
+        id: finding.id.clone(),
+        section: finding.section.to_string(),
+        what: finding.what.clone(),
+        before: finding.before.clone(),
+        after: finding.after.clone(),
+        weight: match finding.severity {
+            Severity::Serious => Weight::Error,
+            Severity::Minor => Weight::Warning,
+        },
+        allowed: allowed.cloned(),
+        consequences: Vec::new(),
+        set_by: finding.set_by.as_ref().map(ToString::to_string),
+    };
+    let with_all = |finding: &Finding, allowed: Option<&String>| StateFinding {
+        consequences: finding.consequences.iter().map(|one| found(one, None)).collect(),
+        ..found(finding, allowed)
+    };
+    let findings = judged.findings.iter().map(|finding| with_all(finding, None));
+    let allowed = judged.allowed.iter().map(|(finding, why)| with_all(finding, Some(why)));
+    let told = across.diff.changes.iter().filter(|change| change.loss.is_none()).map(|change| StateFinding {
+        id: change.id(),
+        section: change.section.to_string(),
+        what: change.took_effect.clone().map(|what| format!("took effect at the boot: {what}")).unwrap_or_default(),
+        before: change.before.clone(),
+        after: change.after.clone(),
+        weight: Weight::Note,
+        allowed: None,
+        consequences: Vec::new(),
+        set_by: None,
+    });
+    findings.chain(allowed).chain(told).collect()
+}
+
+/// What is not known of the state, so that nobody takes it for unchanged.
+pub(super) fn notes(across: &Across) -> Vec<String> {
+    let unseen = across.unseen.iter().map(|(section, why)| format!("{section} could not be seen: {why}"));
+    let moving =
+        [("before", &across.before), ("after", &across.after)].into_iter().filter(|(_, look)| !look.moving.is_empty());
+    let moving = moving.map(|(when, look)| {
+        format!("{when} the reboot, this still changed after {} looks: {}", look.passes, look.moving.join(", "))
+    });
+    let unused = across.judged.unused.iter().map(|id| format!("the profile allows `{id}`, and nothing matched it"));
+    let standing = across.standing.iter().map(|ill| ill.what.clone());
+    let effects = across.judged.took_effect.iter().map(|(_, what)| format!("took effect at the boot: {what}"));
+    let foretold = across.foretold.iter().map(|one| match one.came_true {
+        Some(true) => format!("foretold, and came true: {}", one.what),
+        _ => format!("foretold, and did not come true: {}", one.what),
+    });
+    let effects = effects.chain(foretold);
+    unseen.chain(moving).chain(standing).chain(effects).chain(unused).collect()
 }
 
 /// What the difference says in short.

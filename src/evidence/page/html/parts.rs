@@ -1,4 +1,4 @@
-//! What the pages are made of: the verdict, facts, checks, state findings, links to evidence.
+//! What the pages have in common: the verdict in words, what a difference of state weighs, links to evidence.
 
 /// How a page ends up at a glance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,15 +29,6 @@ pub struct Verdict {
     pub commands: Vec<String>,
     /// What else went wrong at that time, the first sign of each kind.
     pub symptoms: Vec<String>,
-}
-
-/// One line of what it was made of.
-#[derive(Clone, Debug)]
-pub struct Fact {
-    /// Its name (`image`).
-    pub label: String,
-    /// Its value.
-    pub value: String,
 }
 
 /// How bad a finding or a console line is; a sign of its own in text, never by colour alone.
@@ -74,28 +65,6 @@ pub struct StateFinding {
     pub consequences: Vec<StateFinding>,
     /// Which task had set it (`set by base: Forwarding (main.yml:3)`), where that is certain.
     pub set_by: Option<String>,
-}
-
-/// One outcome check, at each time that the checks ran.
-#[derive(Clone, Debug)]
-pub struct CheckRow {
-    /// Its name.
-    pub id: String,
-    /// A hint explains and never fails.
-    pub hint: bool,
-    /// What it said, in the order of the columns; none where it did not run.
-    pub answers: Vec<Option<Answer>>,
-}
-
-/// A yes or a no, with its words.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Whether it held.
-    pub ok: bool,
-    /// What it saw.
-    pub said: String,
-    /// Whether it looked at all; one that did not does not hold.
-    pub looked: bool,
 }
 
 /// A file of the evidence.

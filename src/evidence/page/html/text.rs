@@ -8,7 +8,7 @@ const LONGEST: usize = 1200;
 
 /// Text that came from the guest, a playbook or the console: kept apart from its surroundings in its writing
 /// direction, and cut where it is too long to be read.
-pub(super) struct Told<'a>(pub(super) &'a str);
+pub struct Told<'a>(pub &'a str);
 
 impl Render for Told<'_> {
     fn render(&self) -> Markup {
@@ -36,7 +36,7 @@ pub(super) fn cut(text: &str, longest: usize) -> (&str, usize) {
 }
 
 /// Seconds, as exactly as they are worth reading.
-pub(super) fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     match seconds {
         ..9.995 => format!("{seconds:.2} s"),
         ..599.95 => format!("{seconds:.1} s"),
@@ -54,12 +54,12 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `1 check`, `2 checks`.
-pub(super) fn count(n: usize, one: &str) -> String {
+pub fn count(n: usize, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A path as the address of a link: whatever could end it or lead elsewhere is encoded.
-pub(super) fn link(path: &str) -> String {
+pub fn link(path: &str) -> String {
     let mut out = String::from("./");
     for byte in path.bytes() {
         match byte {

@@ -1,20 +1,18 @@
 //! The pages: one file each, with everything inline, to be read by a person in any browser.
 //!
-//! Their inputs are plain values that the jobs fill from what they recorded; here nothing is read or decided.
+//! They draw what was recorded: here nothing is read, and nothing is decided.
 //! A page asks nothing of a network and runs no script. Whatever came from the guest is escaped where it
 //! is written (maud does it) and made visible as a whole at the end ([`text::visible`]).
 
-pub mod audit;
 mod checks;
 pub mod cycle;
 pub mod experiment;
-mod findings;
-mod head;
+pub(in crate::page) mod findings;
+pub mod head;
 pub mod parts;
 mod scale;
-mod text;
+pub mod text;
 
-pub use audit::AuditPage;
 pub use cycle::CyclePage;
 pub use experiment::ExperimentPage;
 
@@ -23,21 +21,17 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 const STYLE: &str = include_str!("style.css");
 
 /// The page of one run.
-pub fn cycle(page: &CyclePage) -> String {
-    document(&format!("{} · boma-qemu", page.host), &cycle::body(page))
+pub fn cycle(page: &CyclePage<'_>) -> String {
+    document(&format!("{} · boma-qemu", page.record.host), &cycle::body(page))
 }
 
 /// The page of an experiment.
-pub fn experiment(page: &ExperimentPage) -> String {
-    document(&format!("experiment {} · boma-qemu", page.host), &experiment::body(page))
+pub fn experiment(page: &ExperimentPage<'_>) -> String {
+    document(&format!("experiment {} · boma-qemu", page.all.host), &experiment::body(page))
 }
 
-/// The page of an audit.
-pub fn audit(page: &AuditPage) -> String {
-    document(&format!("audit {} · boma-qemu", page.profile), &audit::body(page))
-}
-
-fn document(title: &str, body: &Markup) -> String {
+/// A page: its title, and what it shows.
+pub fn document(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -58,7 +52,7 @@ fn document(title: &str, body: &Markup) -> String {
 }
 
 /// A part of a page: its name and a remark in the margin, its matter beside them.
-fn part(id: &str, name: &str, remark: &str, matter: &Markup) -> Markup {
+pub fn part(id: &str, name: &str, remark: &str, matter: &Markup) -> Markup {
     html! {
         section.part id=(id) aria-labelledby=(format!("{id}-name")) {
             header {

@@ -1,20 +1,24 @@
 //! The head of a page (the verdict, and what each part says in short) and its foot (facts, evidence).
 
-use super::parts::{Fact, FileLink, Mood, Verdict};
+use super::parts::{FileLink, Mood, Verdict};
 use super::text::{Told, bytes, link};
+use host::ledger::Leak;
 use maud::{Markup, html};
 
 /// One entry of the strip below the verdict: a part, and what it says in short.
-pub(super) struct Short {
-    pub(super) id: &'static str,
-    pub(super) name: &'static str,
-    pub(super) says: String,
+pub struct Short {
+    /// The part.
+    pub id: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub says: String,
     /// Good, bad, or neither.
-    pub(super) mood: Option<bool>,
+    pub mood: Option<bool>,
 }
 
 /// The verdict in one glance.
-pub(super) fn head(what: &str, started: &str, verdict: &Verdict, strip: &[Short]) -> Markup {
+pub fn head(what: &str, started: &str, verdict: &Verdict, strip: &[Short]) -> Markup {
     let (class, sign) = match verdict.mood {
         Mood::Good => ("good", "✓"),
         Mood::Bad => ("bad", "✗"),
@@ -78,14 +82,15 @@ fn why(verdict: &Verdict) -> Markup {
 }
 
 /// What it was made of.
-pub(super) fn facts(facts: &[Fact]) -> Markup {
+pub fn facts(facts: &[(&str, String)]) -> Markup {
+    let known = facts.iter().filter(|(_, value)| !value.is_empty());
     html! {
-        dl.facts { @for fact in facts { div { dt { (fact.label) } dd { (Told(&fact.value)) } } } }
+        dl.facts { @for (label, value) in known { div { dt { (label) } dd { (Told(value)) } } } }
     }
 }
 
 /// Where the evidence is: what tells most one by one, the rest by folder.
-pub(super) fn files(files: &[FileLink]) -> Markup {
+pub fn files(files: &[FileLink]) -> Markup {
     let (main, rest): (Vec<_>, Vec<_>) = files.iter().partition(|file| !file.tells.is_empty());
     let folder = |file: &FileLink| file.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
     let mut folders: Vec<_> = rest.iter().map(|file| folder(file)).collect();
@@ -111,16 +116,16 @@ pub(super) fn files(files: &[FileLink]) -> Markup {
 }
 
 /// What was left on this host.
-pub(super) fn leaks(leaks: &[(String, String)]) -> Markup {
+pub fn leaks(leaks: &[Leak]) -> Markup {
     html! {
         table {
             thead { tr { th scope="col" { "what" } th scope="col" { "why" } } }
-            tbody { @for (what, why) in leaks { tr { th scope="row" { (what) } td { (why) } } } }
+            tbody { @for Leak { what, why } in leaks { tr { th scope="row" { (what) } td { (why) } } } }
         }
     }
 }
 
 /// The last line.
-pub(super) fn foot(version: &str) -> Markup {
+pub fn foot(version: &str) -> Markup {
     html! { footer { "Written by boma-qemu " (version) ". This file needs nothing else; the links lead to the files beside it." } }
 }

@@ -3,7 +3,7 @@
 use super::super::findings::{diff, open};
 use super::super::parts::{StateFinding, Weight};
 use super::super::text::{Told, count};
-use super::ExperimentPage;
+use super::ModeRuns;
 use maud::{Markup, html};
 
 /// A difference, and how many runs of which mode showed it.
@@ -13,21 +13,21 @@ struct Shared<'a> {
 }
 
 /// The differences that count, in short.
-pub(super) fn short(page: &ExperimentPage) -> (String, Option<bool>) {
-    let mut runs = page.modes.iter().flat_map(|mode| &mode.runs);
-    if !runs.any(|run| run.findings.is_some()) {
+pub(super) fn short(modes: &[ModeRuns<'_>]) -> (String, Option<bool>) {
+    let mut runs = modes.iter().flat_map(|mode| &mode.runs);
+    if !runs.any(|run| run.state.is_some()) {
         return ("not observed".into(), None);
     }
-    match shared(page).len() {
+    match shared(modes).len() {
         0 => ("nothing is lost".into(), Some(true)),
         n => (count(n, "finding"), Some(false)),
     }
 }
 
-pub(super) fn shown(page: &ExperimentPage) -> Markup {
-    let shared = shared(page);
+pub(super) fn shown(modes: &[ModeRuns<'_>]) -> Markup {
+    let shared = shared(modes);
     html! {
-        @if shared.is_empty() { p { (if short(page).1.is_some() { "No mode took anything away." } else { "The state was not observed." }) } }
+        @if shared.is_empty() { p { (if short(modes).1.is_some() { "No mode took anything away." } else { "The state was not observed." }) } }
         @else {
             table.state role="table" {
                 thead role="rowgroup" { tr role="row" {
@@ -55,10 +55,10 @@ impl Shared<'_> {
 }
 
 /// The findings of all runs; the same one is told once.
-fn shared(page: &ExperimentPage) -> Vec<Shared<'_>> {
+fn shared<'a>(modes: &'a [ModeRuns<'_>]) -> Vec<Shared<'a>> {
     let mut all: Vec<Shared<'_>> = Vec::new();
-    for mode in &page.modes {
-        for finding in mode.runs.iter().flat_map(|run| open(run.findings.as_deref().unwrap_or_default())) {
+    for mode in modes {
+        for finding in mode.runs.iter().flat_map(|run| open(run.state.as_deref().unwrap_or_default())) {
             let same = |known: &&mut Shared<'_>| {
                 let known = known.finding;
                 (&known.id, &known.before, &known.after) == (&finding.id, &finding.before, &finding.after)
@@ -72,8 +72,8 @@ fn shared(page: &ExperimentPage) -> Vec<Shared<'_>> {
                 }
             };
             match at.modes.last_mut() {
-                Some((name, n, _)) if *name == mode.name => *n += 1,
-                _ => at.modes.push((&mode.name, 1, mode.runs.len())),
+                Some((name, n, _)) if *name == mode.name() => *n += 1,
+                _ => at.modes.push((mode.name(), 1, mode.runs.len())),
             }
         }
     }

@@ -1,12 +1,41 @@
 //! The outcome checks as one matrix.
 
-use super::parts::{Answer, CheckRow};
 use super::text::Told;
+use crate::playbook::checks::Check;
+use crate::record::Checks;
 use maud::{Markup, html};
+
+/// One outcome check, at each time that the checks ran.
+struct Row<'a> {
+    id: &'a str,
+    hint: bool,
+    /// What it said, in the order of the columns; none where it did not run.
+    answers: Vec<Option<&'a Check>>,
+}
+
+/// A row for each check that ever ran.
+fn rows(runs: &[Checks]) -> Vec<Row<'_>> {
+    let mut ids: Vec<&str> = Vec::new();
+    for check in runs.iter().flat_map(|run| &run.checks) {
+        if !ids.contains(&check.id.as_str()) {
+            ids.push(&check.id);
+        }
+    }
+    let row = |id| {
+        let answers: Vec<_> = runs.iter().map(|run| run.checks.iter().find(|check| check.id == id)).collect();
+        Row { id, hint: answers.iter().rev().flatten().next().is_some_and(|check| check.hint), answers }
+    };
+    ids.into_iter().map(row).collect()
+}
+
+/// The first column after the restart, if there is one after it and one before it.
+pub(super) fn first_after(runs: &[Checks]) -> Option<usize> {
+    runs.iter().position(|run| run.when.starts_with("after")).filter(|first| *first > 0)
+}
 
 /// What a restart did to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+enum Change {
     Holds,
     Broken,
     Mended,
@@ -20,7 +49,7 @@ pub(super) enum Change {
 
 impl Change {
     /// From the answer before (if there is one) to the one after.
-    pub(super) fn of(before: Option<&Answer>, after: Option<&Answer>) -> Self {
+    fn of(before: Option<&Check>, after: Option<&Check>) -> Self {
         if after.is_some_and(|answer| !answer.looked) {
             return Self::Unseen;
         }
@@ -50,7 +79,8 @@ impl Change {
 }
 
 /// What became of the checks, in a few words; and whether that is good.
-pub(super) fn short(checks: &[CheckRow], restart: Option<usize>) -> (String, Option<bool>) {
+pub(super) fn short(runs: &[Checks]) -> (String, Option<bool>) {
+    let (checks, restart) = (rows(runs), first_after(runs));
     let failed = |change| {
         let judged = checks.iter().filter(|row| !row.hint);
         judged.filter(|row| compared(row, restart) == change).count()
@@ -66,31 +96,33 @@ pub(super) fn short(checks: &[CheckRow], restart: Option<usize>) -> (String, Opt
 }
 
 /// The last answer compared with that of the column before the restart.
-fn compared(row: &CheckRow, restart: Option<usize>) -> Change {
-    let answer = |column: usize| row.answers.get(column).and_then(Option::as_ref);
+fn compared(row: &Row<'_>, restart: Option<usize>) -> Change {
+    let answer = |column: usize| row.answers.get(column).copied().flatten();
     let before = restart.and_then(|first_after| answer(first_after.checked_sub(1)?));
-    Change::of(before, row.answers.last().and_then(Option::as_ref))
+    Change::of(before, row.answers.last().copied().flatten())
 }
 
-/// The matrix. `restart` is the first column after the restart, if there is one.
-pub(super) fn matrix(times: &[String], checks: &[CheckRow], restart: Option<usize>) -> Markup {
-    let columns = times.len() + 2;
+/// The matrix: a column for each time that the checks ran.
+pub(super) fn matrix(runs: &[Checks]) -> Markup {
+    let (checks, restart, columns) = (rows(runs), first_after(runs), runs.len() + 2);
+    // The page speaks of restarts: what is no reboot must not be called one.
+    let times: Vec<_> = runs.iter().map(|run| run.when.trim_end_matches(" the reboot")).collect();
     html! {
         table.matrix role="table" {
             thead role="rowgroup" { tr role="row" {
                 th scope="col" role="columnheader" { "check" }
-                @for time in times { th scope="col" role="columnheader" { (time) } }
+                @for time in &times { th scope="col" role="columnheader" { (time) } }
                 th scope="col" role="columnheader" { "which means" }
             } }
-            tbody role="rowgroup" { @for row in checks {
-                @let said = row.answers.iter().rev().flatten().next().map(|answer| answer.said.trim()).filter(|s| !s.is_empty());
+            tbody role="rowgroup" { @for row in &checks {
+                @let said = row.answers.iter().rev().flatten().next().map(|check| check.detail.trim()).filter(|s| !s.is_empty());
                 @let change = compared(row, restart);
                 tr.opened[said.is_some()] role="row" {
                     th scope="row" role="rowheader" { code { (row.id) } @if row.hint { " " span."soft small" { "hint" } } }
                     @for (column, time) in times.iter().enumerate() { td role="cell" {
                         // Seen where there is no room for columns.
                         span.when aria-hidden="true" { (time.split(' ').next().unwrap_or(time)) " " }
-                        (cell(row.answers.get(column).and_then(Option::as_ref), row.hint))
+                        (cell(row.answers[column], row.hint))
                     } }
                     td role="cell" { @let (words, class) = words(change, row.hint); span class=(class) { (words) } }
                 }
@@ -112,7 +144,7 @@ fn words(change: Change, hint: bool) -> (&'static str, &'static str) {
     }
 }
 
-fn cell(answer: Option<&Answer>, hint: bool) -> Markup {
+fn cell(answer: Option<&Check>, hint: bool) -> Markup {
     let (sign, word, class) = match (answer.map(|a| a.ok), hint) {
         (None, _) => ("–", "not run", "soft"),
         _ if answer.is_some_and(|a| !a.looked) => ("?", "did not look", if hint { "warn" } else { "bad" }),
@@ -124,9 +156,8 @@ fn cell(answer: Option<&Answer>, hint: bool) -> Markup {
 }
 
 /// What the checks of one run say, in a few words; and whether that is as it must be.
-pub(super) fn tally(checks: &[CheckRow]) -> (String, Option<bool>) {
-    let red = checks.iter().filter(|row| !row.hint && matches!(compared(row, None), Change::Fails | Change::Unseen));
-    let red: Vec<_> = red.map(|row| row.id.as_str()).collect();
+pub(super) fn tally(checks: &[Check]) -> (String, Option<bool>) {
+    let red: Vec<_> = checks.iter().filter(|check| check.is_red()).map(|check| check.id.as_str()).collect();
     match (checks.len(), red.is_empty()) {
         (0, _) => ("not run".into(), None),
         (all, true) => (format!("all {all} hold"), Some(true)),
