@@ -1,6 +1,6 @@
 //! What the user gives with `-e`.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use host::secrets;
 use std::fmt;
 
@@ -84,14 +84,6 @@ impl UserVars {
                 let named = |line: &&str| line.split_once(':').is_some_and(|(name, _)| secrets::is_secret_name(name));
                 text.lines().filter(named).flat_map(secrets::values_of).collect()
             }
-        }
-    }
-
-    /// The same, with a file's path made absolute: commands run in the repository, and the user stands elsewhere.
-    pub fn from_here(self, here: &Utf8Path) -> Self {
-        match self {
-            Self::File(path) => Self::File(here.join(path)),
-            other => other,
         }
     }
 }

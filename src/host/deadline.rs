@@ -49,11 +49,6 @@ impl Deadline {
     pub fn within(&self, limit: Duration) -> Self {
         Self::after(self.left().min(limit))
     }
-
-    /// The time that is left in milliseconds, for `poll(2)`; rounded up so that it never spins at zero.
-    pub fn poll_ms(&self) -> u16 {
-        u16::try_from(self.left().as_micros().div_ceil(1000)).unwrap_or(u16::MAX)
-    }
 }
 
 /// The time since the host was booted, the time that it slept included, in seconds (CLOCK_BOOTTIME).

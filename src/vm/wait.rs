@@ -19,16 +19,40 @@ use suspect::Suspects;
 /// How many of the console's last lines an error carries.
 const CONSOLE_LINES: usize = 12;
 
+/// What every wait follows: the journal, what the console said and is not confirmed yet, and whether the monitor lives.
+#[derive(Debug)]
+struct Tidings {
+    vm: VmDir,
+    follow: Follow,
+    suspects: Suspects,
+}
+
+impl Tidings {
+    /// From the event after `seq` on.
+    fn since(vm: &VmDir, seq: u64) -> Result<Self, WaitError> {
+        let follow = Follow::new(&vm.events(), seq).map_err(WaitError::Journal)?;
+        Ok(Self { vm: vm.clone(), follow, suspects: Suspects::default() })
+    }
+
+    /// The next event, or what makes every wait pointless. It may be dropped and called again.
+    async fn next(&mut self) -> Result<Result<Event, FatalCondition>, WaitError> {
+        tokio::select! {
+            biased;
+            event = self.follow.next() => event.map(Ok).map_err(WaitError::Journal),
+            fatal = self.suspects.confirmed(&self.vm) => Ok(Err(fatal)),
+            () = monitor_gone(&self.vm) => Ok(Err(FatalCondition::MonitorGone)),
+        }
+    }
+}
+
 /// A view on a VM's journal that a wait races against.
 #[derive(Debug)]
 pub struct Watch {
-    vm: VmDir,
-    follow: Follow,
+    tidings: Tidings,
     /// What stands before it in the console is no fatal any more.
     console_from: u64,
     /// Whether nothing that the console says is one.
     deaf: bool,
-    suspects: Suspects,
 }
 
 /// Why what was waited for did not come.
@@ -150,8 +174,7 @@ impl WaitError {
 impl Watch {
     /// Watch a VM from the event after `seq` on.
     pub fn since(vm: &VmDir, seq: u64) -> Result<Self, WaitError> {
-        let follow = Follow::new(&vm.events(), seq).map_err(WaitError::Journal)?;
-        Ok(Self { vm: vm.clone(), follow, console_from: 0, deaf: false, suspects: Suspects::default() })
+        Ok(Self { tidings: Tidings::since(vm, seq)?, console_from: 0, deaf: false })
     }
 
     /// A new boot begins at that offset of the console. The old one's last line may be judged only now, when the
@@ -170,11 +193,11 @@ impl Watch {
         match &event.what {
             What::ConsoleRule(matched) => {
                 if matched.fatal && !self.deaf && matched.offset >= self.console_from {
-                    self.suspects.add(&self.vm, matched);
+                    self.tidings.suspects.add(&self.tidings.vm, matched);
                 }
                 None
             }
-            what => self.suspects.take(what).or_else(|| FatalCondition::of(event)),
+            what => self.tidings.suspects.take(what).or_else(|| FatalCondition::of(event)),
         }
     }
 
@@ -230,18 +253,17 @@ impl Watch {
         mut wanted: impl FnMut(&Event) -> bool,
     ) -> Result<Event, WaitError> {
         loop {
-            let event = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                event = self.follow.next() => event.map_err(WaitError::Journal)?,
-                fatal = self.suspects.confirmed(&self.vm) => return Err(self.ended_by(what, fatal, deadline)),
-                () = monitor_gone(&self.vm) => return Err(self.ended_by(what, FatalCondition::MonitorGone, deadline)),
+                next = self.tidings.next() => next?,
                 () = tokio::time::sleep(deadline.left()) => {
                     return Err(self.timed_out(what, "no such event".into(), deadline));
                 }
             };
+            let event = next.map_err(|fatal| self.ended_by(what, fatal, deadline))?;
             if wanted(&event) {
                 // Of an earlier boot nothing is suspected any more.
-                self.suspects.take(&event.what);
+                self.tidings.suspects.take(&event.what);
                 return Ok(event);
             }
             if let Some(fatal) = self.fatal(&event) {
@@ -253,24 +275,23 @@ impl Watch {
     /// The next thing that makes every wait pointless.
     async fn follow_to_fatal(&mut self) -> Result<FatalCondition, WaitError> {
         loop {
-            let event = tokio::select! {
-                biased;
-                event = self.follow.next() => event.map_err(WaitError::Journal)?,
-                fatal = self.suspects.confirmed(&self.vm) => return Ok(fatal),
-                () = monitor_gone(&self.vm) => return Ok(FatalCondition::MonitorGone),
-            };
-            if let Some(fatal) = self.fatal(&event) {
-                return Ok(fatal);
+            match self.tidings.next().await? {
+                Err(fatal) => return Ok(fatal),
+                Ok(event) => {
+                    if let Some(fatal) = self.fatal(&event) {
+                        return Ok(fatal);
+                    }
+                }
             }
         }
     }
 
     fn timed_out(&self, what: &str, last: String, deadline: &Deadline) -> WaitError {
-        timed_out(&self.vm, what, last, deadline)
+        timed_out(&self.tidings.vm, what, last, deadline)
     }
 
     fn ended_by(&self, what: &str, fatal: FatalCondition, deadline: &Deadline) -> WaitError {
-        lost(&self.vm, what, fatal, deadline)
+        lost(&self.tidings.vm, what, fatal, deadline)
     }
 }
 

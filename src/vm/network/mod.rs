@@ -106,11 +106,6 @@ impl Network {
         std::fs::read_link(format!("/proc/{netns}/ns/net")).ok()?.into_os_string().into_string().ok()
     }
 
-    /// The network of this name, if it is up; the same as [`open`].
-    pub fn open(dirs: &Dirs, name: &IfName) -> Result<Option<Self>, NetError> {
-        open(dirs, name)
-    }
-
     /// What it was made from, the host's networks included.
     pub fn plan(&self) -> &NetPlan {
         &self.plan
@@ -130,13 +125,8 @@ impl Network {
     }
 }
 
-/// The network of this plan, made if it is not up.
-pub fn ensure(dirs: &Dirs, plan: &NetPlan) -> Result<Network, NetError> {
-    ensure_as(&own_exe()?, dirs, plan)
-}
-
-/// As [`ensure`], with the program that holds and enters the network named: for tests, which are
-/// another program themselves.
+/// The network of this plan, made if it is not up. `exe` is the program that holds and enters it: this one, but in tests,
+/// which are another.
 pub fn ensure_as(exe: &Utf8Path, dirs: &Dirs, plan: &NetPlan) -> Result<Network, NetError> {
     plan.check()?;
     let dir = NetDir::of(dirs, &plan.name);

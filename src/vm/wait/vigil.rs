@@ -3,11 +3,10 @@
 //! A fatal of some time ago may have been cured since, by a reset, a power-cycle or a restore; so the journal is
 //! read from its beginning, and only what still stands at its end makes a wait pointless.
 
-use super::suspect::Suspects;
-use super::{FatalCondition, WaitError, lost, monitor_gone, timed_out};
+use super::{FatalCondition, Tidings, WaitError, lost, timed_out};
 use crate::console::rules::PANIC;
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, Follow, RuleMatch, What, read_all};
+use crate::monitor::events::{Event, RuleMatch, What, read_all};
 use host::deadline::Deadline;
 use std::time::Duration;
 
@@ -75,12 +74,10 @@ impl Standing {
 /// A wait that races what it waits for against what stands in the way, and against a deadline.
 #[derive(Debug)]
 pub struct Vigil {
-    vm: VmDir,
+    tidings: Tidings,
     what: String,
     deadline: Deadline,
-    follow: Follow,
     standing: Standing,
-    suspects: Suspects,
     /// The last event that was seen.
     last: u64,
     /// The kinds of events that came since the beginning.
@@ -94,12 +91,10 @@ impl Vigil {
         let mut standing = Standing::new(panic);
         events.iter().for_each(|event| standing.take(event));
         let last = events.last().map_or(0, |event| event.seq);
-        let follow = Follow::new(&vm.events(), last).map_err(WaitError::Journal)?;
+        let mut tidings = Tidings::since(vm, last)?;
         let deadline = Deadline::after(limit);
-        let mut suspects = Suspects::default();
-        standing.suspected().iter().for_each(|matched| suspects.add(vm, matched));
-        let (vm, what, kinds) = (vm.clone(), what.to_owned(), Vec::new());
-        let vigil = Self { vm, what, deadline, follow, standing, suspects, last, kinds };
+        standing.suspected().iter().for_each(|matched| tidings.suspects.add(vm, matched));
+        let vigil = Self { tidings, what: what.to_owned(), deadline, standing, last, kinds: Vec::new() };
         Ok((vigil, events))
     }
 
@@ -144,28 +139,37 @@ impl Vigil {
     /// The next event, unless the machine is lost or the time is up. It may be dropped and called again.
     async fn next(&mut self) -> Result<Event, WaitError> {
         if let Some(fatal) = self.standing.fatal() {
-            return Err(lost(&self.vm, &self.what, fatal.clone(), &self.deadline));
+            return Err(self.ended_by(fatal.clone()));
         }
-        let event = tokio::select! {
+        let next = tokio::select! {
             biased;
-            event = self.follow.next() => event.map_err(WaitError::Journal)?,
-            fatal = self.suspects.confirmed(&self.vm) => {
-                return Err(lost(&self.vm, &self.what, self.standing.confirmed(fatal), &self.deadline));
-            }
-            () = monitor_gone(&self.vm) => return Err(lost(&self.vm, &self.what, FatalCondition::MonitorGone, &self.deadline)),
+            next = self.tidings.next() => next?,
             () = tokio::time::sleep(self.deadline.left()) => {
-                return Err(timed_out(&self.vm, &self.what, self.told(), &self.deadline));
+                return Err(timed_out(&self.tidings.vm, &self.what, self.told(), &self.deadline));
             }
         };
-        self.take(&event);
-        Ok(event)
+        match next {
+            Ok(event) => {
+                self.take(&event);
+                Ok(event)
+            }
+            Err(fatal) => {
+                let fatal = self.standing.confirmed(fatal);
+                Err(self.ended_by(fatal))
+            }
+        }
+    }
+
+    fn ended_by(&self, fatal: FatalCondition) -> WaitError {
+        lost(&self.tidings.vm, &self.what, fatal, &self.deadline)
     }
 
     fn take(&mut self, event: &Event) {
         let before = self.standing.suspected().len();
         self.standing.take(event);
-        self.suspects.take(&event.what);
-        self.standing.suspected().iter().skip(before).for_each(|matched| self.suspects.add(&self.vm, matched));
+        let Tidings { vm, suspects, .. } = &mut self.tidings;
+        suspects.take(&event.what);
+        self.standing.suspected().iter().skip(before).for_each(|matched| suspects.add(vm, matched));
         self.last = event.seq;
         if !self.kinds.iter().any(|kind| kind == event.kind()) {
             self.kinds.push(event.kind().to_owned());
