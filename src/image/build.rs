@@ -102,27 +102,22 @@ impl Site {
     }
 
     fn make_bootable(&self, recipe: &Recipe, watch: &dyn Watch) -> Result<(), ImageError> {
-        watch.say("writing the partition table and GRUB");
+        let script = self.path.join("table.sfdisk");
+        std::fs::write(&script, gpt::script(recipe.disk_mib)).map_err(io("write", &script))?;
+        let disk = self.disk();
+        self.step("writing the partition table and GRUB", &gpt::write(&script, &disk), LOCAL_LIMIT, watch, |_| ())?;
         let read = |name: &str| {
             let path = self.path.join(name);
             std::fs::read(&path).map_err(io("read", &path))
         };
         let (boot, core) = (read("boot.img")?, read("core.img")?);
         let grub = |e: grub::GrubError| ImageError::Step { step: "writing GRUB".into(), why: e.to_string() };
-        let mut table = gpt::table(recipe.disk_mib);
-        table.head[..grub::BOOT_CODE].copy_from_slice(&grub::boot_code(&boot).map_err(grub)?);
-        let core = grub::core(core).map_err(grub)?;
-        let disk = self.disk();
-        let end = (recipe.disk_mib << 20) - table.tail.len() as u64;
-        OpenOptions::new()
-            .write(true)
-            .open(&disk)
-            .and_then(|file| {
-                file.write_all_at(&table.head, 0)?;
-                file.write_all_at(&core, gpt::BOOT_START * gpt::SECTOR)?;
-                file.write_all_at(&table.tail, end)
-            })
-            .map_err(io("write", &disk))
+        let (boot, core) = (grub::boot_code(&boot).map_err(grub)?, grub::core(core).map_err(grub)?);
+        let write = |file: std::fs::File| {
+            file.write_all_at(&boot, 0)?;
+            file.write_all_at(&core, gpt::BOOT_START * gpt::SECTOR)
+        };
+        OpenOptions::new().write(true).open(&disk).and_then(write).map_err(io("write", &disk))
     }
 
     fn pack(&self, watch: &dyn Watch) -> Result<Utf8PathBuf, ImageError> {

@@ -5,10 +5,11 @@ use host::programs;
 use std::path::Path;
 
 /// Program, and the Debian package that has it.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("mmdebstrap", "mmdebstrap"),
     ("apt-get", "apt"),
     ("mke2fs", "e2fsprogs"),
+    ("sfdisk", "fdisk"),
     ("qemu-img", "qemu-utils"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),

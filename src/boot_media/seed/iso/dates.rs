@@ -1,54 +1,37 @@
 //! The two date formats of ECMA-119, always in UTC.
 
-/// A moment, broken down.
+use std::ops::Range;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The last second of 2155: the short form holds 1900 to 2155.
+const LAST: u64 = 5_869_583_999;
+
+/// A moment: year, month, day, hour, minute and second, as digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    year: u16,
-    month: u8,
-    day: u8,
-    hour: u8,
-    minute: u8,
-    second: u8,
-}
+pub(super) struct Stamp([u8; 14]);
 
 impl Stamp {
-    /// From seconds since 1970; `None` after 2155 (the short form holds 1900 to 2155).
+    /// From seconds since 1970; `None` after 2155.
     pub(super) fn from_unix(seconds: u64) -> Option<Self> {
-        let (days, rest) = (seconds / 86_400, seconds % 86_400);
-        // Days to a civil date by 400-year eras that start on 1 March, so that the leap day comes last.
-        let shifted = days + 719_468;
-        let (era, in_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
-        let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * in_year + 2) / 153;
-        let day = in_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        if year > 2155 {
-            return None;
-        }
-        // Every part is below its own small bound now: none of the conversions can cut anything off.
-        Some(Self {
-            year: year as u16,
-            month: month as u8,
-            day: day as u8,
-            hour: (rest / 3600) as u8,
-            minute: (rest % 3600 / 60) as u8,
-            second: (rest % 60) as u8,
-        })
+        let moment = (seconds <= LAST).then(|| UNIX_EPOCH + Duration::from_secs(seconds))?;
+        let text = humantime::format_rfc3339_seconds(moment).to_string();
+        let digits: Vec<_> = text.bytes().filter(u8::is_ascii_digit).collect();
+        digits.try_into().ok().map(Self)
     }
 
     /// Seven bytes, for directory records and Rock Ridge (ECMA-119 9.1.5).
     pub(super) fn short(&self) -> [u8; 7] {
-        [(self.year - 1900) as u8, self.month, self.day, self.hour, self.minute, self.second, 0]
+        let number = |part: Range<usize>| self.0[part].iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
+        let year = (number(0..4) - 1900) as u8;
+        let [month, day, hour, minute, second] = [4, 6, 8, 10, 12].map(|at| number(at..at + 2) as u8);
+        [year, month, day, hour, minute, second, 0]
     }
 
     /// Seventeen bytes, for volume descriptors (ECMA-119 8.4.26.1).
     pub(super) fn long(&self) -> [u8; 17] {
-        let Self { year, month, day, hour, minute, second } = self;
-        let text = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}00");
         let mut bytes = [0; 17];
-        bytes[..16].copy_from_slice(text.as_bytes());
+        bytes[..14].copy_from_slice(&self.0);
+        bytes[14..16].copy_from_slice(b"00");
         bytes
     }
 }
