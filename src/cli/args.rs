@@ -5,13 +5,15 @@ mod choices;
 mod examples;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
-pub(crate) use choices::{AccelArg, Certs, CheckModeArgs, EgressArg, FindingsArgs, Net, SecondArgs, ViaArgs};
+pub(crate) use choices::{CheckModeArgs, FindingsArgs, SecondArgs, ViaArgs};
 
-use crate::plan::options::Ttl;
+use crate::plan::options::{Certs, Ttl};
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 use host::names::HostName;
 use vm::fault::Fault;
+use vm::network;
+use vm::qemu::accel;
 use vm::reboot::Mode;
 use vm::wait::condition::Condition;
 
@@ -70,13 +72,13 @@ pub(crate) struct RunArgs {
     pub(crate) image: Option<String>,
     /// Where the VM's network is made
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) net: Net,
+    pub(crate) net: network::Mode,
     /// What the guest may reach beyond its network
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) egress: EgressArg,
+    pub(crate) egress: network::Egress,
     /// The accelerator; auto judges by the CPU and by what the first boot does
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
+    pub(crate) accel: accel::Wanted,
     /// Accept a documented risk by its name (docs/decisions.md)
     #[arg(long, value_name = "ID")]
     pub(crate) accept_risk: Vec<String>,
@@ -142,7 +144,7 @@ pub(crate) enum Command {
     Doctor {
         /// Check what `--net host` needs too
         #[arg(long, value_enum, default_value_t)]
-        net: Net,
+        net: network::Mode,
         /// The playbook repository, whose .venv may hold Ansible
         #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
         repo: Option<Utf8PathBuf>,

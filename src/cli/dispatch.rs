@@ -33,7 +33,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
 
         Command::Init { host, repo, inventory } => init::init(root.as_deref(), &host, repo, inventory, say),
         Command::Lint { name } => lint::lint(&dirs()?, &name, say),
-        Command::Doctor { net, repo } => look::doctor(&dirs()?, net.into(), repo, say),
+        Command::Doctor { net, repo } => look::doctor(&dirs()?, net, repo, say),
         Command::Plan { host, run, via } => {
             let dirs = dirs()?;
             look::plan(&dirs, &host, options(&dirs, run, via.into())?, say)
@@ -126,13 +126,13 @@ pub(super) fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<
 
 pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Options, Failure> {
     Ok(Options {
-        certs: run.certs.into(),
+        certs: run.certs,
         extra_vars: parse_all(dirs, &run.extra_vars)?,
         repo: run.repo,
         image: run.image,
-        net: run.net.into(),
-        egress: run.egress.into(),
-        accel: run.accel.into(),
+        net: run.net,
+        egress: run.egress,
+        accel: run.accel,
         accepted: run.accept_risk,
         min_free_mib: run.min_free_mib,
         timeout_s: run.timeout,

@@ -2,6 +2,7 @@
 
 use crate::ansible::UserVars;
 use camino::{Utf8Path, Utf8PathBuf};
+use clap::ValueEnum;
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
 use serde::{Deserialize, Serialize};
@@ -66,15 +67,15 @@ impl std::fmt::Display for Ttl {
 }
 
 /// Certificate tiers, each an overlay in `certs/`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certs {
     /// A private authority inside the VM; nothing leaves it.
     #[default]
     Internal,
-    /// Let's Encrypt's staging authority by DNS challenge.
+    /// Let's Encrypt's staging authority by DNS challenge: writes into the real zone (R6).
     LeStaging,
-    /// The production wildcard certificate by DNS challenge.
+    /// The production wildcard certificate by DNS challenge: writes into the real zone (R6).
     LeProdWildcard,
 }
 

@@ -5,57 +5,8 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use evidence::observe::Policy;
 use evidence::verdict::ALIVE;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use vm::reboot::{Choice, Mode, Pattern, Trigger, seconds};
-
-/// Certificate tiers, each an overlay in certs/.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Certs {
-    /// A private authority inside the VM; nothing leaves it
-    #[default]
-    Internal,
-    /// Let's Encrypt's staging authority by DNS challenge: writes into the real zone (R6)
-    LeStaging,
-    /// The production wildcard certificate by DNS challenge: writes into the real zone (R6)
-    LeProdWildcard,
-}
-
-/// Where the VM's network is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Net {
-    /// In namespaces of our own; needs no privilege
-    #[default]
-    Namespace,
-    /// On the host itself; needs CAP_NET_ADMIN
-    Host,
-}
-
-/// What the guest may reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum EgressArg {
-    /// The internet through NAT, never a private network
-    #[default]
-    Nat,
-    /// Nothing
-    None,
-}
-
-/// The accelerator asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum AccelArg {
-    /// KVM where it works, else TCG
-    #[default]
-    Auto,
-    /// KVM or fail
-    Kvm,
-    /// Emulation
-    Tcg,
-}
 
 /// What a loss of the guest's state across a restart does.
 #[derive(Clone, Copy, Debug, PartialEq, Args)]
@@ -191,43 +142,5 @@ impl ValueEnum for During {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.0.map_or("none", Mode::name)))
-    }
-}
-
-impl From<Certs> for crate::plan::options::Certs {
-    fn from(certs: Certs) -> Self {
-        match certs {
-            Certs::Internal => Self::Internal,
-            Certs::LeStaging => Self::LeStaging,
-            Certs::LeProdWildcard => Self::LeProdWildcard,
-        }
-    }
-}
-
-impl From<Net> for vm::network::Mode {
-    fn from(net: Net) -> Self {
-        match net {
-            Net::Namespace => Self::Namespace,
-            Net::Host => Self::Host,
-        }
-    }
-}
-
-impl From<EgressArg> for vm::network::Egress {
-    fn from(egress: EgressArg) -> Self {
-        match egress {
-            EgressArg::Nat => Self::Nat,
-            EgressArg::None => Self::None,
-        }
-    }
-}
-
-impl From<AccelArg> for vm::qemu::accel::Wanted {
-    fn from(accel: AccelArg) -> Self {
-        match accel {
-            AccelArg::Auto => Self::Auto,
-            AccelArg::Kvm => Self::Kvm,
-            AccelArg::Tcg => Self::Tcg,
-        }
     }
 }

@@ -3,26 +3,32 @@
 use super::NetError;
 use super::address::Cidr;
 use camino::Utf8Path;
+use clap::ValueEnum;
 use host::names::{IfName, Mac, VmName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Where the network is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// In user and network namespaces of our own; needs no privilege.
+    /// In user and network namespaces of our own.
+    #[default]
+    #[value(help = "In namespaces of our own; needs no privilege")]
     Namespace,
-    /// In the network that the program was started in; needs `CAP_NET_ADMIN`.
+    /// In the network that the program was started in.
+    #[value(help = "On the host itself; needs CAP_NET_ADMIN")]
     Host,
 }
 
 /// What the guest may reach outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Egress {
     /// The internet, less what is forbidden.
+    #[default]
+    #[value(help = "The internet through NAT, never a private network")]
     Nat,
     /// Nothing.
     None,

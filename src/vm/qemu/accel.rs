@@ -4,6 +4,7 @@
 //! guest ends in `KVM internal error … emulation failure`. So two things decide: the processor's own
 //! flags before the first boot, and what the first boot does ([`died_of_kvm`]).
 
+use clap::ValueEnum;
 use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -28,28 +29,19 @@ impl std::fmt::Display for Accel {
 }
 
 /// What the user asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
     /// KVM if it looks as if it works, with one fall-back to TCG if it does not.
     #[default]
+    #[value(help = "KVM where it works, else TCG")]
     Auto,
     /// KVM or nothing.
+    #[value(help = "KVM or fail")]
     Kvm,
     /// TCG.
+    #[value(help = "Emulation")]
     Tcg,
-}
-
-impl std::str::FromStr for Wanted {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "kvm" => Ok(Self::Kvm),
-            "tcg" => Ok(Self::Tcg),
-            other => Err(format!("{other:?} is none of auto, kvm, tcg")),
-        }
-    }
 }
 
 /// What this host says about KVM.
