@@ -1,5 +1,6 @@
-//! A run as the cases of a `junit.xml`.
+//! A run, and an experiment, as the cases of a `junit.xml`.
 
+use crate::experiment::record::{Experiment, OneRun};
 use crate::playbook::tried::Told;
 use crate::record::{CheckMode, Record};
 use crate::report::junit::Case;
@@ -78,4 +79,37 @@ fn verdict(record: &Record) -> Case {
         Kind::Unfinished | Kind::Failed | Kind::NoVerdict | Kind::Stopped => (Some(said), None),
     };
     Case { suite, name, seconds: None, failure, note }
+}
+
+/// One suite per mode, one case per run and thing that was measured of it.
+pub(super) fn of_experiment(all: &Experiment) -> Vec<Case> {
+    let of = |run: &OneRun| {
+        let case = |name: &str, failure: Option<String>, seconds: Option<f64>| Case {
+            suite: run.mode.to_string(),
+            name: format!("run {} {name}", run.number),
+            seconds,
+            failure,
+            note: None,
+        };
+        let restart = run.failure.as_ref().map(|failure| failure.to_string());
+        let mut cases = vec![case("restart", restart, Some(run.seconds))];
+        for (what, prefix) in [("markers", "marker/"), ("marks", "mark/"), ("checks", "check/"), ("state", "state/")] {
+            let own: Vec<_> = run.deviations.iter().filter(|d| d.id.starts_with(prefix)).collect();
+            let told = own.iter().map(ToString::to_string);
+            let failure = (!own.is_empty()).then(|| told.collect::<Vec<_>>().join("; "));
+            if run.failure.is_none() || failure.is_some() {
+                cases.push(case(what, failure, None));
+            }
+        }
+        cases
+    };
+    let runs = all.runs.iter().flat_map(of);
+    let early = all.failure.iter().map(|failure| Case {
+        suite: "experiment".into(),
+        name: "all runs were made".into(),
+        seconds: None,
+        failure: Some(failure.to_string()),
+        note: None,
+    });
+    runs.chain(early).collect()
 }

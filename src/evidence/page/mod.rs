@@ -77,5 +77,14 @@ pub fn publish(record: &Record) -> Result<(), ReportError> {
     run.write("result.json", record.json(false))
 }
 
+/// Write what there is of an experiment so far.
+pub fn publish_experiment(all: &Experiment, folder: &RunFolder) -> Result<(), ReportError> {
+    let xml = junit::text(&format!("boma-qemu experiment {}", all.host), &cases::of_experiment(all));
+    folder.write("junit.xml", xml.unwrap_or_default())?;
+    // Plain data with string keys: serialising it cannot fail.
+    folder.write("experiment.json", host::visible::json_pretty(all).unwrap_or_default())?;
+    folder.write(PAGE, html::experiment(&html::experiment::of(all, folder.path())))
+}
+
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,8 @@ use crate::plan::Plan;
 use evidence::experiment::record::{Experiment, OneRun};
 use evidence::experiment::{Wanted, outcome, why};
 use evidence::page;
-use evidence::page::html;
 use evidence::record::{Asked, Phase, Step};
 use evidence::report::RunFolder;
-use evidence::report::junit::{self, Case};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use one::Terms;
@@ -75,7 +73,7 @@ pub async fn experiment(
     }
     all.seconds = begin.elapsed().as_secs_f64();
     let kept = run.end(&mut all, limit, made_here, keep).await?;
-    publish(&all, &folder)?;
+    page::publish_experiment(&all, &folder)?;
     Ok(Outcome { experiment: all, folder, kept })
 }
 
@@ -97,7 +95,7 @@ impl Run<'_> {
         begin: Instant,
         told: &mut impl FnMut(&OneRun),
     ) -> Result<(), Failure> {
-        publish(all, folder)?;
+        page::publish_experiment(all, folder)?;
         let order = all.order.clone();
         for (place, mode) in order.iter().enumerate() {
             let number = place + 1;
@@ -117,7 +115,7 @@ impl Run<'_> {
             told(&one);
             all.add(one);
             all.seconds = begin.elapsed().as_secs_f64();
-            publish(all, folder)?;
+            page::publish_experiment(all, folder)?;
             steps.end_run(seconds, &format!("{outcome}{}", left(all)), passed);
             alive(self.vm().dir(), self.vm().host())?;
         }
@@ -176,46 +174,4 @@ fn left(all: &Experiment) -> String {
         Some(seconds) if runs > 0 => format!("; {runs} runs left, about {:.0} min", (seconds / 60.0).ceil()),
         _ => String::new(),
     }
-}
-
-/// Write what there is so far.
-fn publish(all: &Experiment, folder: &RunFolder) -> Result<(), Failure> {
-    let xml = junit::text(&format!("boma-qemu experiment {}", all.host), &cases(all)).unwrap_or_default();
-    folder.write("junit.xml", xml)?;
-    // Plain data with string keys: serialising it cannot fail.
-    folder.write("experiment.json", host::visible::json_pretty(all).unwrap_or_default())?;
-    Ok(folder.write(page::PAGE, html::experiment(&html::experiment::of(all, folder.path())))?)
-}
-
-/// One suite per mode, one case per run and thing that was measured of it.
-fn cases(all: &Experiment) -> Vec<Case> {
-    let of = |run: &OneRun| {
-        let case = |name: &str, failure: Option<String>, seconds: Option<f64>| Case {
-            suite: run.mode.to_string(),
-            name: format!("run {} {name}", run.number),
-            seconds,
-            failure,
-            note: None,
-        };
-        let restart = run.failure.as_ref().map(|failure| failure.to_string());
-        let mut cases = vec![case("restart", restart, Some(run.seconds))];
-        for (what, prefix) in [("markers", "marker/"), ("marks", "mark/"), ("checks", "check/"), ("state", "state/")] {
-            let own: Vec<_> = run.deviations.iter().filter(|d| d.id.starts_with(prefix)).collect();
-            let told = own.iter().map(ToString::to_string);
-            let failure = (!own.is_empty()).then(|| told.collect::<Vec<_>>().join("; "));
-            if run.failure.is_none() || failure.is_some() {
-                cases.push(case(what, failure, None));
-            }
-        }
-        cases
-    };
-    let runs = all.runs.iter().flat_map(of);
-    let early = all.failure.iter().map(|failure| Case {
-        suite: "experiment".into(),
-        name: "all runs were made".into(),
-        seconds: None,
-        failure: Some(failure.to_string()),
-        note: None,
-    });
-    runs.chain(early).collect()
 }
