@@ -61,6 +61,9 @@ pub struct Profile {
     /// Names and addresses that the guest may never reach, besides every host of the real inventory.
     #[serde(default)]
     pub never: Vec<String>,
+    /// Whether a guest without package lists gets them before the first playbook.
+    #[serde(default)]
+    pub package_lists: PackageLists,
     /// What becomes of a run where the address of something that may never be reached is not known.
     #[serde(default)]
     pub never_unresolved: Unresolved,
@@ -78,6 +81,17 @@ pub struct Profile {
     pub via: Mode,
     /// The case that must fail, for `prove`.
     pub red: Option<Red>,
+}
+
+/// What is done about a guest that has no package lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageLists {
+    /// It fetches them: a host that was set up long ago has them.
+    #[default]
+    Fetch,
+    /// Nothing: the playbooks do it, or need none.
+    Leave,
 }
 
 /// What becomes of a run that does not know all that it must never reach.

@@ -15,6 +15,7 @@ pub mod guards;
 pub mod media;
 mod never;
 pub mod observe;
+mod package_lists;
 pub mod passes;
 pub mod prove;
 pub mod reboot;

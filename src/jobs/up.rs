@@ -4,11 +4,11 @@ use super::bring_up::{self, KVM_FAILED, json, own_exe};
 use super::never::{Never, incomplete};
 use super::run::{Run, accel};
 use super::target::Target;
-use super::{Progress, boot, stop};
+use super::{Progress, boot, package_lists, stop};
 use crate::ansible::preflight::{self, Preflight};
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
-use crate::profile::Unresolved;
+use crate::profile::{PackageLists, Unresolved};
 use boot_media::seed::Seed;
 use camino::Utf8Path;
 use evidence::record::Step;
@@ -49,6 +49,9 @@ impl Run<'_> {
             self.keep(Step::Accel(accel(&machine.accel, KVM_FAILED)));
         }
         self.keep(Step::Boot(booted?));
+        if self.plan().profile.package_lists == PackageLists::Fetch {
+            self.phase("package lists", async |run| package_lists::fetch(run).await).await?;
+        }
         Ok(())
     }
 }
