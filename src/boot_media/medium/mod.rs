@@ -74,6 +74,8 @@ pub enum Form {
     Qcow2,
     /// An OVA; its disk is looked into if it is in a format that is read here.
     Ova,
+    /// A unified kernel image by itself: an EFI program with a kernel in it.
+    Uki,
 }
 
 impl std::fmt::Display for Form {
@@ -83,6 +85,7 @@ impl std::fmt::Display for Form {
             Self::Raw => "raw disk image",
             Self::Qcow2 => "qcow2 disk image",
             Self::Ova => "OVA",
+            Self::Uki => "unified kernel image",
         })
     }
 }

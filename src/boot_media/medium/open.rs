@@ -1,6 +1,6 @@
 //! Opening: the parts in their order, and what is wrong with each kept as damage where the rest can still be read.
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, Piece};
 use super::damage::Damage;
 use super::eltorito::{self, BootEntry, Platform};
 use super::error::{Fault, MediumError};
@@ -8,9 +8,9 @@ use super::fat::Fat;
 use super::format::{self, Format};
 use super::partition::{self, Partition};
 use super::qcow2::Qcow2;
-use super::tree::{self, Names, Node};
+use super::tree::{self, File, Kind, Names, Node};
 use super::volume::{self, Volume};
-use super::{EfiImage, Form, Medium, disk, ova};
+use super::{EfiImage, Form, Medium, disk, loader, ova};
 use camino::Utf8Path;
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) fn medium(path: &Utf8Path, file: Bytes) -> Result<Medium, MediumError
         Ok(Format::Qcow2) => Qcow2::open(file.clone())
             .and_then(|disk| self::disk(path, Form::Qcow2, file, Bytes::unpacked(Box::new(disk)))),
         Ok(Format::Tar) => ova(path, file),
-        Ok(Format::Efi) => Err(Fault::Unread { what: "an EFI program".into(), next: UKI.into() }),
+        Ok(Format::Efi) => uki(path, file),
         Ok(Format::Unread(what, next)) => Err(Fault::Unread { what: what.into(), next: next.into() }),
         Ok(Format::Other(what, next)) => {
             let (what, next) = (what.into(), next.into());
@@ -39,8 +39,6 @@ pub(super) fn medium(path: &Utf8Path, file: Bytes) -> Result<Medium, MediumError
         other => MediumError::Broken { path: path.to_owned(), what: "the image".into(), why: other.to_string() },
     })
 }
-
-const UKI: &str = "name a disk image with it in an EFI partition";
 
 fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
     let volume = volume::read(&image)?;
@@ -79,6 +77,36 @@ fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
         damage,
         unread: Vec::new(),
     })
+}
+
+/// Bytes in which the headers of an EFI program lie.
+const HEADERS: u64 = 64 << 10;
+
+/// A unified kernel image: one file, and nothing but what is in its sections.
+fn uki(path: &Utf8Path, file: Bytes) -> Result<Medium, Fault> {
+    let sections = loader::sections(&file.take(0, file.len().min(HEADERS) as usize)?);
+    let has = |name: &str| sections.iter().any(|section| section.name == name);
+    if !has(".linux") {
+        let next = "name a unified kernel image, or a disk image with this program in its EFI partition".into();
+        return Err(Fault::Unread { what: "an EFI program without a kernel in it".into(), next });
+    }
+    let end = |section: &loader::Section| section.at.saturating_add(section.len);
+    let cut = sections.iter().filter(|section| end(section) > file.len());
+    let told = |section: &loader::Section| Damage::Boot {
+        what: format!("section {}", section.name),
+        why: format!("it reaches to byte {}, and the image has {}", end(section), file.len()),
+    };
+    let damage: Vec<_> = cut.map(told).collect();
+    let name = format!("/{}", path.file_name().unwrap_or("kernel.efi"));
+    let node = Node {
+        file: File { path: name, kind: Kind::File, bytes: file.len() },
+        pieces: vec![Piece { at: 0, len: file.len() }],
+        unreadable: None,
+    };
+    let unread = has(".initrd").then(|| "the initial RAM disk in it is not unpacked here".to_owned());
+    let medium = disk(path, Form::Uki, file.clone(), file.part(0, 0)?)?;
+    let volume = Volume::nameless(file.len());
+    Ok(Medium { image: file, volume, nodes: vec![node], damage, unread: unread.into_iter().collect(), ..medium })
 }
 
 /// A disk, in the file as it is or in a format of its own.

@@ -1,7 +1,7 @@
 //! The image as the boot loaders see it: the volume, its EFI images or a disk's FATs, a disk's ext4, and what firmware starts of
 //! them.
 
-use super::eltorito::Platform;
+use super::eltorito::{BootEntry, Platform};
 use super::ext4::Ext4Volume;
 use super::loader::{Carrier, Firmware, Place, Sees, Shelf, Start, What, clean};
 use super::tree::{Kind, Names};
@@ -11,6 +11,9 @@ use super::{Form, Medium};
 const HEAD: u64 = 1 << 20;
 /// Where loaders look on a file system that holds a whole system as well.
 const BOOT_FOLDERS: [&str; 7] = ["/boot/", "/grub/", "/grub2/", "/loader/", "/EFI/", "/extlinux/", "/syslinux/"];
+
+/// The type of an extended boot loader partition (XBOOTLDR): UAPI.1, Boot Loader Specification.
+const EXTENDED: &str = "BC13C2FF-59E6-4262-A352-B275FD6F7172";
 
 impl Shelf for Medium {
     fn places(&self) -> Vec<Place> {
@@ -35,7 +38,21 @@ impl Shelf for Medium {
     }
 
     fn systems(&self) -> Vec<usize> {
-        (self.efi.len() + 1..=self.efi.len() + self.ext4.len()).collect()
+        // A FAT that is no EFI partition may be a boot partition; that of a disk without partitions is the disk itself.
+        let plain = |image: &super::EfiImage| {
+            self.volumes.iter().any(|one| one.name == image.name && !one.efi && one.number.is_some())
+        };
+        let fats = self.efi.iter().zip(1..).filter(|(image, _)| plain(image)).map(|(_, volume)| volume);
+        fats.chain(self.efi.len() + 1..=self.efi.len() + self.ext4.len()).collect()
+    }
+
+    fn extended(&self) -> Vec<usize> {
+        let partitions = self.partitions.iter().filter(|partition| partition.kind == EXTENDED);
+        partitions.filter_map(|partition| Shelf::partition(self, partition.number)).collect()
+    }
+
+    fn is_assembled(&self) -> bool {
+        self.volumes.iter().any(|volume| volume.content.is_opaque())
     }
 
     fn find(&self, place: &Place, sees: Sees) -> Option<Place> {
@@ -124,7 +141,7 @@ impl Shelf for Medium {
             .filter_map(|entry| {
                 let name = entry.file.clone().unwrap_or_else(|| format!("El Torito entry {}", entry.number));
                 let (firmware, what) = match entry.platform {
-                    Platform::Bios => (Firmware::Bios, self.boot_image(entry.at())),
+                    Platform::Bios => (Firmware::Bios, self.boot_image(entry)),
                     Platform::Efi => (Firmware::Efi, self.efi_at(entry.at())),
                     _ => return None,
                 };
@@ -147,6 +164,16 @@ impl Shelf for Medium {
                 starts.push(start);
             }
         }
+        if self.form == Form::Uki {
+            let places = Shelf::places(self).into_iter();
+            let start = |place: Place| Start {
+                firmware: Some(Firmware::Efi),
+                carrier: None,
+                name: place.path.clone(),
+                what: What::Program(place),
+            };
+            starts = places.map(start).collect();
+        }
         if starts.is_empty() {
             let what = if self.form == Form::Iso { What::Files(vec![0]) } else { What::Files(self.disk_volumes()) };
             starts.push(Start { firmware: None, carrier: None, name: "nothing".into(), what });
@@ -164,7 +191,9 @@ impl Medium {
 
     /// The file systems of a disk: those that hold a system come first, since its loader is set up from there.
     fn disk_volumes(&self) -> Vec<usize> {
-        self.systems().into_iter().chain(1..=self.efi.len()).collect()
+        let systems = self.systems();
+        let others = (1..=self.efi.len()).filter(|volume| !systems.contains(volume));
+        systems.iter().copied().chain(others).collect()
     }
 
     /// What firmware starts of a disk, but for its EFI partitions. Nothing in the boot code says where its loader looks.
@@ -206,8 +235,11 @@ impl Medium {
         }
     }
 
-    fn boot_image(&self, at: u64) -> What {
-        let len = HEAD.min(self.image.len().saturating_sub(at));
+    fn boot_image(&self, entry: &BootEntry) -> What {
+        let at = entry.at();
+        // What lies behind it in the image says nothing of it.
+        let file = entry.file.as_deref().and_then(|path| self.file(path)).map_or(HEAD, |file| file.bytes);
+        let len = HEAD.min(file).min(self.image.len().saturating_sub(at));
         match self.image.take(at, len as usize) {
             Ok(head) if !head.is_empty() => What::Image(head),
             Ok(_) => What::Unreadable("it lies behind the end of the image".into()),

@@ -37,7 +37,7 @@ pub(super) fn is_there(reading: &Reading<'_>, volume: usize) -> bool {
 }
 
 /// Whether there is an entry on a file system, whatever is wrong with it.
-pub(super) fn has_entries(reading: &Reading<'_>, volume: usize) -> bool {
+fn has_entries(reading: &Reading<'_>, volume: usize) -> bool {
     reading.places().iter().any(|place| place.volume == volume && (is_entry(place) || is_uki(place)))
 }
 
@@ -53,10 +53,10 @@ fn is_uki(place: &Place) -> bool {
     lies(place, "/EFI/Linux", ".efi")
 }
 
-/// Read the menu of a file system.
-pub(super) fn read(reading: &mut Reading<'_>, volume: usize) -> Verdict {
-    let settings = settings(reading, volume);
-    let mut places: Vec<_> = reading.places().into_iter().filter(|place| place.volume == volume).collect();
+/// Read the menu of these file systems, of which the first has the settings.
+pub(super) fn read(reading: &mut Reading<'_>, volumes: &[usize]) -> Verdict {
+    let settings = volumes.first().map(|volume| settings(reading, *volume)).unwrap_or_default();
+    let mut places: Vec<_> = reading.places().into_iter().filter(|place| volumes.contains(&place.volume)).collect();
     places.sort();
     let mut entries: Vec<Entry> = Vec::new();
     for place in places {
@@ -66,7 +66,7 @@ pub(super) fn read(reading: &mut Reading<'_>, volume: usize) -> Verdict {
             let head = reading.shelf.part(&place, 0, super::inside::HEADERS as u64).unwrap_or_default();
             let sections = super::inside::sections(&head);
             match sections.iter().any(|section| section.name == ".linux") {
-                true => entries.push(image(reading.shelf, &place, &sections)),
+                true => entries.extend(images(reading.shelf, &place, &sections)),
                 false => reading.problem(
                     &reading.name(&place),
                     0,
@@ -119,7 +119,7 @@ fn conf(reading: &mut Reading<'_>, place: &Place) -> Option<Entry> {
     let file = reading.name(place);
     let name = place.path.rsplit('/').next().unwrap_or_default();
     let (id, tries) = counter(name, ".conf");
-    let mut entry = start::entry(Loader::SystemdBoot, &file, 1, id.trim_end_matches(".conf"));
+    let mut entry = start::entry(Loader::SystemdBoot, &file, 1, &id);
     entry.id = Some(id.clone());
     let (mut sort_key, mut machine, mut version, mut architecture) = (None, String::new(), String::new(), None);
     for (line, text) in (1..).zip(text.lines()) {
@@ -147,7 +147,7 @@ fn conf(reading: &mut Reading<'_>, place: &Place) -> Option<Entry> {
     }
     let left_out = match (&entry.kernel, architecture.as_deref()) {
         (None, _) => Some("it has neither linux nor efi".to_owned()),
-        (_, Some(other)) if !matches!(other, "x64" | "x86-64") => Some(format!("it is for {other}")),
+        (_, Some(other)) if other != "x64" => Some(format!("it is for {other}")),
         (Some(kernel), _) if !has(reading, place.volume, kernel) => Some(format!("{kernel} is not there")),
         _ => None,
     };
@@ -170,32 +170,51 @@ fn path(value: &str) -> String {
     clean(&value.replace('\\', "/"))
 }
 
-/// A unified kernel image as an entry of a menu.
-fn image(shelf: &dyn Shelf, place: &Place, sections: &[Section]) -> Entry {
-    let mut entry = uki(shelf, place, sections);
+/// A unified kernel image as entries of a menu, one for each of its profiles.
+fn images(shelf: &dyn Shelf, place: &Place, sections: &[Section]) -> Vec<Entry> {
     let name = place.path.rsplit('/').next().unwrap_or_default();
     let (id, tries) = counter(name, ".efi");
-    entry.id = Some(id.clone());
     let release = text(shelf, place, sections, ".osrel").unwrap_or_default();
     let field = |names: &[&str]| names.iter().find_map(|name| release_field(&release, name));
     let sort_key = field(&["IMAGE_ID", "ID"]);
     let version = field(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]).unwrap_or_default();
-    Entry { entry, id, sort_key, machine: String::new(), version, tries }
+    let entry = |(n, mut entry): (usize, LoaderEntry)| {
+        let id = if n == 0 { id.clone() } else { format!("{id}@{n}") };
+        entry.id = Some(id.clone());
+        Entry { entry, id, sort_key: sort_key.clone(), machine: String::new(), version: version.clone(), tries }
+    };
+    uki(shelf, place, sections).into_iter().enumerate().map(entry).collect()
 }
 
-/// What a unified kernel image boots.
-pub(super) fn uki(shelf: &dyn Shelf, place: &Place, sections: &[Section]) -> LoaderEntry {
-    let file = shelf.name(place);
+/// What a unified kernel image boots: by itself its first profile, and the others if it is asked to. A profile's sections stand
+/// behind its `.profile`, and win over those before the first.
+pub(super) fn uki(shelf: &dyn Shelf, place: &Place, sections: &[Section]) -> Vec<LoaderEntry> {
+    let mut parts = sections.split(|section| section.name == ".profile");
+    let base = parts.next().unwrap_or_default();
+    let profiles: Vec<_> = parts.collect();
+    let marks: Vec<_> = sections.iter().filter(|section| section.name == ".profile").collect();
+    if profiles.is_empty() {
+        return vec![image(shelf, place, base, None)];
+    }
+    let one = |(own, mark): (&&[Section], &&Section)| {
+        let said = read_text(shelf, place, mark).unwrap_or_default();
+        let title = release_field(&said, "TITLE").or_else(|| release_field(&said, "ID"));
+        image(shelf, place, &[*own, base].concat(), title.as_deref())
+    };
+    profiles.iter().zip(&marks).map(one).collect()
+}
+
+fn image(shelf: &dyn Shelf, place: &Place, sections: &[Section], profile: Option<&str>) -> LoaderEntry {
     let release = text(shelf, place, sections, ".osrel").unwrap_or_default();
-    let title = release_field(&release, "PRETTY_NAME").unwrap_or_else(|| place.path.clone());
-    let mut entry = start::entry(Loader::Uki, &file, 1, &title);
-    entry.command = "linux".into();
-    entry.kernel = Some(place.path.clone());
-    entry.boots = Boots::Linux;
-    match text(shelf, place, sections, ".cmdline") {
-        Some(args) => entry.args = args.trim_matches(['\0', '\n', ' ']).to_owned(),
-        // Without one, the command line is whatever the firmware hands over.
-        None => entry.unknown = vec![".cmdline".into()],
+    let mut title = release_field(&release, "PRETTY_NAME").unwrap_or_else(|| place.path.clone());
+    if let Some(profile) = profile {
+        title = format!("{title} ({profile})");
+    }
+    let mut entry = kernel(shelf, place);
+    entry.title = title;
+    if let Some(args) = text(shelf, place, sections, ".cmdline") {
+        entry.args = args.trim_matches(['\0', '\n', ' ']).to_owned();
+        entry.unknown.clear();
     }
     if sections.iter().any(|section| section.name == ".initrd") {
         entry.initrd = vec![format!("{}#.initrd", place.path)];
@@ -203,8 +222,21 @@ pub(super) fn uki(shelf: &dyn Shelf, place: &Place, sections: &[Section]) -> Loa
     entry
 }
 
+/// A kernel that firmware starts itself: its command line is whatever it is handed, or was built with.
+pub(super) fn kernel(shelf: &dyn Shelf, place: &Place) -> LoaderEntry {
+    let mut entry = start::entry(Loader::Uki, &shelf.name(place), 1, &place.path);
+    entry.command = "linux".into();
+    entry.kernel = Some(place.path.clone());
+    entry.boots = Boots::Linux;
+    entry.unknown = vec![".cmdline".into()];
+    entry
+}
+
 fn text(shelf: &dyn Shelf, place: &Place, sections: &[Section], name: &str) -> Option<String> {
-    let section = sections.iter().find(|section| section.name == name)?;
+    read_text(shelf, place, sections.iter().find(|section| section.name == name)?)
+}
+
+fn read_text(shelf: &dyn Shelf, place: &Place, section: &Section) -> Option<String> {
     let bytes = shelf.part(place, section.at, section.len.min(LARGEST_TEXT)).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -251,7 +283,7 @@ fn choose(entries: &[Entry], default: Option<&str>) -> Chosen {
     let named = default.filter(|default| !default.starts_with('@')).and_then(|default| {
         let pattern = glob::Pattern::new(default).ok()?;
         let is = |id: &str| pattern.matches_with(id, options);
-        entries.iter().position(|entry| is(&entry.id) || is(entry.id.trim_end_matches(".conf")))
+        entries.iter().position(|entry| is(&entry.id))
     });
     match named.or_else(|| (!entries.is_empty()).then_some(0)) {
         Some(at) => Chosen::Entries(vec![at]),
@@ -261,5 +293,7 @@ fn choose(entries: &[Entry], default: Option<&str>) -> Chosen {
 
 fn key_and_value(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.trim().split_once(char::is_whitespace)?;
-    (!key.starts_with('#')).then(|| (key, value.trim()))
+    let value = value.trim();
+    let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    (!key.starts_with('#')).then(|| (key, bare.unwrap_or(value)))
 }

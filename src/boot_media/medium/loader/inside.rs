@@ -20,16 +20,16 @@ const LARGEST: u64 = 1 << 20;
 
 /// A section of an EFI program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Section {
-    pub(super) name: String,
+pub(in crate::medium) struct Section {
+    pub(in crate::medium) name: String,
     /// Its first byte in the file.
-    pub(super) at: u64,
+    pub(in crate::medium) at: u64,
     /// Its length, bytes.
-    pub(super) len: u64,
+    pub(in crate::medium) len: u64,
 }
 
 /// The sections of an EFI program, by its first bytes; none if it is none.
-pub(super) fn sections(head: &[u8]) -> Vec<Section> {
+pub(in crate::medium) fn sections(head: &[u8]) -> Vec<Section> {
     let pe = u32_le(head, 0x3c) as usize;
     if !head.starts_with(b"MZ") || head.get(pe..).is_none_or(|rest| !rest.starts_with(b"PE\0\0")) {
         return Vec::new();

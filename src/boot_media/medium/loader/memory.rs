@@ -5,7 +5,15 @@ use super::start::{Start, What};
 use super::{Carrier, Firmware, clean};
 use std::collections::BTreeMap;
 
-/// Files on the volume, or by `efi:` on an EFI image.
+/// The file systems beside the first, by what stands before their paths: the EFI partition, a boot partition and a root of
+/// ext4, and a FAT of the type XBOOTLDR. Each has its number for a label's end and a UUID's.
+const VOLUMES: [&str; 4] = ["efi:", "boot:", "root:", "xboot:"];
+/// Those that hold a system.
+const SYSTEMS: [usize; 2] = [2, 3];
+/// The one of the type XBOOTLDR.
+const EXTENDED: usize = 4;
+
+/// Files on the volume, or on one of [`VOLUMES`].
 #[derive(Debug)]
 pub(in crate::medium) struct Memory {
     files: BTreeMap<Place, String>,
@@ -13,9 +21,13 @@ pub(in crate::medium) struct Memory {
 }
 
 fn place(path: &str) -> Place {
-    match path.strip_prefix("efi:") {
-        Some(path) => Place { volume: 1, path: path.to_owned() },
-        None => Place { volume: 0, path: path.to_owned() },
+    let of = |(prefix, volume): (&&str, usize)| Some(Place { volume, path: path.strip_prefix(*prefix)?.to_owned() });
+    VOLUMES.iter().zip(1..).find_map(of).unwrap_or_else(|| Place { volume: 0, path: path.to_owned() })
+}
+
+impl Memory {
+    fn has(&self, volume: usize) -> bool {
+        self.files.keys().any(|place| place.volume == volume)
     }
 }
 
@@ -24,12 +36,19 @@ impl Shelf for Memory {
         self.files.keys().cloned().collect()
     }
     fn volumes(&self) -> usize {
-        1
+        VOLUMES.len()
+    }
+    fn systems(&self) -> Vec<usize> {
+        SYSTEMS.into_iter().filter(|volume| self.has(*volume)).collect()
+    }
+    fn extended(&self) -> Vec<usize> {
+        [EXTENDED].into_iter().filter(|volume| self.has(*volume)).collect()
     }
     fn find(&self, place: &Place, _: Sees) -> Option<Place> {
         let path = clean(&place.path);
+        let is_fat = matches!(place.volume, 1 | EXTENDED);
         let same = |one: &&Place| {
-            one.volume == place.volume && (one.path == path || one.volume == 1 && one.path.eq_ignore_ascii_case(&path))
+            one.volume == place.volume && (one.path == path || is_fat && one.path.eq_ignore_ascii_case(&path))
         };
         self.files.keys().find(same).cloned()
     }
@@ -38,7 +57,8 @@ impl Shelf for Memory {
         self.files.keys().any(|one| one.volume == place.volume && one.path.starts_with(&below))
     }
     fn name(&self, place: &Place) -> String {
-        if place.volume == 0 { place.path.clone() } else { format!("efi:{}", place.path) }
+        let prefix = place.volume.checked_sub(1).and_then(|n| VOLUMES.get(n)).copied().unwrap_or_default();
+        format!("{prefix}{}", place.path)
     }
     fn bytes(&self, place: &Place, _: u64) -> Result<Vec<u8>, String> {
         self.files.get(place).map(|text| text.clone().into_bytes()).ok_or_else(|| "gone".to_owned())
@@ -50,42 +70,59 @@ impl Shelf for Memory {
         self.files.get(place).map_or(0, |text| text.len() as u64)
     }
     fn label(&self, volume: usize) -> Option<String> {
-        (volume == 0).then(|| "DISC".to_owned())
+        match volume {
+            0 => Some("DISC".to_owned()),
+            volume => self.has(volume).then(|| format!("VOLUME-{volume}")),
+        }
     }
-    fn uuid(&self, _: usize) -> Option<String> {
-        None
+    fn uuid(&self, volume: usize) -> Option<String> {
+        match volume {
+            0 => Some("2026-01-02-03-04-05-00".to_owned()),
+            volume => self.has(volume).then(|| format!("0000-000{volume}")),
+        }
     }
-    fn partition(&self, _: usize) -> Option<usize> {
-        None
+    fn partition(&self, number: usize) -> Option<usize> {
+        (number > 0 && self.has(number)).then_some(number)
     }
     fn starts(&self) -> Vec<Start> {
         self.starts.clone()
     }
 }
 
-fn start(what: &str) -> Start {
-    let start = |firmware, name: &str, what| Start {
-        firmware: Some(firmware),
-        carrier: Some(Carrier::Optical),
-        name: name.to_owned(),
-        what,
-    };
-    match what.split_once(' ') {
-        Some(("bios", name)) => start(Firmware::Bios, name, What::Image(Vec::new())),
-        _ if what == "efi" => start(Firmware::Efi, "/efi.img", What::Efi(1)),
-        _ => Start { firmware: None, carrier: None, name: "nothing".into(), what: What::Files(vec![0]) },
-    }
-}
-
 impl Memory {
-    /// Files as one text: lines `start: bios NAME`, `start: efi` or `start: none`, then each file behind a line `--- PATH`.
+    fn start(&self, what: &str) -> Start {
+        let start = |firmware, carrier, name: &str, what| Start {
+            firmware: Some(firmware),
+            carrier: Some(carrier),
+            name: name.to_owned(),
+            what,
+        };
+        match what.split_once(' ') {
+            Some(("bios", name)) => {
+                let head = self.files.get(&place(name)).map(|text| text.clone().into_bytes()).unwrap_or_default();
+                start(Firmware::Bios, Carrier::Optical, name, What::Image(head))
+            }
+            Some(("disk", "bios")) => {
+                let volumes = self.systems().into_iter().chain([1]).collect();
+                start(Firmware::Bios, Carrier::Stick, "boot code", What::Files(volumes))
+            }
+            Some(("disk", "efi")) => start(Firmware::Efi, Carrier::Stick, "partition 1", What::Efi(1)),
+            _ if what == "efi" => start(Firmware::Efi, Carrier::Optical, "/efi.img", What::Efi(1)),
+            _ => Start { firmware: None, carrier: None, name: "nothing".into(), what: What::Files(vec![0]) },
+        }
+    }
+
+    /// Files as one text: lines `start: bios NAME`, `start: efi`, `start: disk bios`, `start: disk efi` or `start: none`, then each
+    /// file behind a line `--- PATH`.
     pub(in crate::medium) fn parse(text: &str) -> Self {
         let (head, files) = text.split_once("\n--- ").unwrap_or((text, ""));
-        let starts = head.lines().filter_map(|line| line.strip_prefix("start: ")).map(start).collect();
         let files = files.split("\n--- ").filter(|file| !file.is_empty()).map(|file| {
             let (path, text) = file.split_once('\n').unwrap_or((file, ""));
             (place(path), text.to_owned())
         });
-        Self { files: files.collect(), starts }
+        let mut memory = Self { files: files.collect(), starts: Vec::new() };
+        let starts = head.lines().filter_map(|line| line.strip_prefix("start: "));
+        memory.starts = starts.map(|what| memory.start(what)).collect();
+        memory
     }
 }

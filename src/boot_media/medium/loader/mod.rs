@@ -8,6 +8,8 @@
 //! Fuzzed as `loader`.
 
 mod bls;
+mod efi;
+mod foreign;
 mod grub;
 mod inside;
 mod memory;
@@ -16,6 +18,7 @@ mod start;
 mod syslinux;
 mod version;
 
+pub(super) use inside::{Section, sections};
 pub(super) use reading::{Place, Sees, Shelf};
 pub(super) use start::{Start, What};
 use std::fmt;
@@ -37,8 +40,10 @@ pub enum Loader {
     Grub,
     /// systemd-boot.
     SystemdBoot,
-    /// None: firmware starts a unified kernel image itself.
+    /// None: firmware starts a unified kernel image itself, or a kernel.
     Uki,
+    /// One whose menu is not read here, by its name.
+    Other(&'static str),
 }
 
 impl fmt::Display for Loader {
@@ -48,6 +53,7 @@ impl fmt::Display for Loader {
             Self::Grub => "GRUB",
             Self::SystemdBoot => "systemd-boot",
             Self::Uki => "a unified kernel image",
+            Self::Other(name) => name,
         })
     }
 }

@@ -32,6 +32,14 @@ pub(in crate::medium) trait Shelf {
     fn systems(&self) -> Vec<usize> {
         Vec::new()
     }
+    /// Those of the type XBOOTLDR, on which systemd-boot looks for entries beside its own partition.
+    fn extended(&self) -> Vec<usize> {
+        Vec::new()
+    }
+    /// Whether parts of it may be put together to other devices: RAID, LVM, LUKS.
+    fn is_assembled(&self) -> bool {
+        false
+    }
     /// The file as it is really written, for a path as a loader names it.
     fn find(&self, place: &Place, sees: Sees) -> Option<Place>;
     /// Whether there is a folder of this name.

@@ -6,7 +6,6 @@ use super::condition;
 use super::parser::Block;
 use super::value::{Value, known, shown};
 use super::world::{At, Flow, Item, Leaving, Load, Tri, World};
-use crate::medium::loader::Line;
 use std::rc::Rc;
 
 /// Commands that load what is booted.
@@ -25,6 +24,17 @@ const KERNELS: [&str; 14] = [
     "xen_hypervisor",
     "appleloader",
     "plan9",
+];
+/// Commands that make entries of what is not read here: other loaders' menus, and the modules of GRUB 2.14. Those of Ventoy's own
+/// GRUB begin with `vt_`.
+const ELSEWHERE: [&str; 7] = [
+    "legacy_configfile",
+    "legacy_source",
+    "extract_legacy_entries_source",
+    "extract_legacy_entries_configfile",
+    "syslinux_configfile",
+    "syslinux_source",
+    "uki",
 ];
 /// Options of `menuentry` that have a value: grub-core/commands/menuentry.c.
 const WITH_VALUE: [&str; 5] = ["--class", "--users", "--hotkey", "--source", "--id"];
@@ -53,8 +63,13 @@ impl Grub<'_, '_> {
             return vec![world];
         }
         world.status = Tri::Yes;
+        if name.starts_with("vt_") || ELSEWHERE.contains(&name.as_str()) {
+            world.unsure(|| format!("{}:{line}: what {name} does is not followed here", at.file));
+            world.status = Tri::Maybe;
+            return vec![world];
+        }
         match name.as_str() {
-            "source" | "." | "extract_entries_source" | "extract_legacy_entries_source" => {
+            "source" | "." | "extract_entries_source" => {
                 return self.follow(world, line, args, at);
             }
             "configfile" | "normal" | "extract_entries_configfile" => return self.other_menu(world, line, args, at),
@@ -67,6 +82,8 @@ impl Grub<'_, '_> {
                 self.search(&mut world, line, (&name, args), at);
             }
             "load_env" => self.load_env(&mut world, args),
+            "probe" => self.probe(&mut world, args),
+            "blscfg" => self.blscfg(&mut world, line, args, at),
             "serial" => self.reading.serial(&at.file, line, &shown(&words.join(" "))),
             "terminal_output" | "terminal_input" | "terminal" => {
                 if args.iter().any(|arg| arg.starts_with("serial")) {
@@ -115,8 +132,8 @@ impl Grub<'_, '_> {
         let (Some(title), Some(body)) = (title, block.cloned().or(source)) else {
             return self.reading.problem(&at.file, line, format!("{name} without a title or a block"));
         };
-        let (submenu, at) = (name == "submenu", at.clone());
-        world.menu.push(Rc::new(Item { title, id, body, params, submenu, unrestricted, at, line }));
+        let (submenu, hidden, at) = (name == "submenu", name == "hiddenentry", at.clone());
+        world.menu.push(Rc::new(Item { title, id, body, params, submenu, hidden, unrestricted, at, line }));
     }
 
     fn load(&mut self, world: &mut World, line: usize, command: &str, args: &[String], at: &At) {
@@ -192,7 +209,9 @@ impl Grub<'_, '_> {
         let args = if args.is_empty() { &prefix } else { args };
         let Some(next) = self.next_file(&mut world, line, args, at) else { return vec![world] };
         self.depth += 1;
-        let inner = self.file(world.inner(), &next);
+        let mut inner = world.inner();
+        super::config_is(&mut inner, &next.place);
+        let inner = self.file(inner, &next);
         self.depth -= 1;
         let shown = |inner| World { flow: Flow::Menu(Box::new(inner)), ..world.clone() };
         inner.into_iter().map(shown).collect()
@@ -241,96 +260,6 @@ impl Grub<'_, '_> {
             }
         }
     }
-
-    /// The environment block: 1024 bytes of `name=value` lines; manual, section "Environment block".
-    fn load_env(&mut self, world: &mut World, args: &[String]) {
-        let (mut file, mut only) = (None, Vec::new());
-        let mut words = args.iter();
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "-f" | "--file" => file = words.next().cloned(),
-                option if option.starts_with("--file=") => file = Some(option["--file=".len()..].to_owned()),
-                option if option.starts_with('-') => {}
-                name => only.push(name.to_owned()),
-            }
-        }
-        let file = file.unwrap_or_else(|| format!("{}/grubenv", world.text("prefix").unwrap_or_default()));
-        let found = known(&file).map(|path| self.resolve(world, &path));
-        let text = match found {
-            Some(super::Found::At(place)) => self.reading.text(super::Loader::Grub, &place),
-            Some(super::Found::Nowhere) => {
-                world.status = Tri::No;
-                return;
-            }
-            _ => None,
-        };
-        let Some(text) = text else {
-            return world.unsure(|| format!("what {} says is not known", shown(&file)));
-        };
-        for (name, value) in text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='))
-        {
-            if only.is_empty() || only.iter().any(|one| one == name) {
-                world.set(name, Value::known(super::value::clean(value)));
-            }
-        }
-    }
-
-    /// Find a file system and keep its name; manual, section "search".
-    fn search(&mut self, world: &mut World, line: usize, (name, args): (&str, &[String]), at: &At) {
-        let mut by = match name {
-            "search.file" => Some('f'),
-            "search.fs_label" => Some('l'),
-            "search.fs_uuid" => Some('u'),
-            _ => None,
-        };
-        let short = by.is_some();
-        let (mut variable, mut behind_set, mut what) = (None, None, Vec::new());
-        let mut words = args.iter();
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "-f" | "--file" => by = Some('f'),
-                "-l" | "--label" | "--fs-label" => by = Some('l'),
-                "-u" | "--fs-uuid" => by = Some('u'),
-                // The variable may be left out, and then it is `root`.
-                "-s" | "--set" => {
-                    variable = Some("root".to_owned());
-                    behind_set = Some(what.len());
-                }
-                option if option.starts_with("--set=") => variable = Some(option["--set=".len()..].to_owned()),
-                option if option.starts_with("--hint") && !option.contains('=') => drop(words.next()),
-                option if option.starts_with('-') => {}
-                plain => what.push(plain.to_owned()),
-            }
-        }
-        // `--set root NAME`: the value of an option that may have none stands behind `=`, but many write it so.
-        if what.len() > 1 && !short {
-            let at = behind_set.filter(|at| *at < what.len()).unwrap_or(0);
-            variable = Some(what.remove(at));
-        } else if short {
-            variable = what.get(1).cloned();
-        }
-        let found = what.first().and_then(|what| known(what)).and_then(|what| self.volume(by.unwrap_or('f'), &what));
-        match found {
-            Some(volume) => {
-                if let Some(variable) = variable {
-                    world.set(&variable, Value::known(super::device(volume)));
-                }
-            }
-            None => {
-                // Another disk of the machine may have it.
-                world.status = Tri::Maybe;
-                if !matches!(by, Some('l' | 'u')) {
-                    return;
-                }
-                let what = what.first().map(|what| shown(what)).unwrap_or_default();
-                let text = format!("search looks for {what:?}, which no file system of the image has");
-                let line = Line { file: at.file.to_string(), line, text };
-                if !self.reading.searches.contains(&line) {
-                    self.reading.searches.push(line);
-                }
-            }
-        }
-    }
 }
 
 /// A command that needs nothing but the world.
@@ -358,6 +287,7 @@ fn simple(world: &mut World, name: &str, args: &[String]) {
         "exit" | "normal_exit" => world.flow = Flow::Leave(Leaving::Exit),
         "reboot" => world.flow = Flow::Leave(Leaving::Restart),
         "halt" => world.flow = Flow::Leave(Leaving::PowerOff),
+        "fwsetup" if args.iter().any(|arg| arg == "--is-supported") => world.status = Tri::Maybe,
         "fwsetup" => world.flow = Flow::Leave(Leaving::Setup),
         _ => filled_in(world, args),
     }
@@ -365,7 +295,7 @@ fn simple(world: &mut World, name: &str, args: &[String]) {
 
 /// A command that puts something of the running machine into a variable (`probe --set=uuid`, `regexp -s 1:x`), or that
 /// changes nothing.
-fn filled_in(world: &mut World, args: &[String]) {
+pub(super) fn filled_in(world: &mut World, args: &[String]) {
     world.status = Tri::Maybe;
     let mut args = args.iter();
     while let Some(arg) = args.next() {

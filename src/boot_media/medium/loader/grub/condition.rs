@@ -40,8 +40,9 @@ impl Expression<'_> {
 
     fn both(&mut self) -> Tri {
         let mut answer = self.one();
-        while self.word(0) == Some("-a") {
-            self.at += 1;
+        // Words that stand side by side must all hold, as with `-a` between them.
+        while self.word(0).is_some_and(|word| !matches!(word, "-o" | ")")) {
+            self.at += usize::from(self.word(0) == Some("-a"));
             answer = match (answer, self.one()) {
                 (Tri::No, _) | (_, Tri::No) => Tri::No,
                 (Tri::Yes, Tri::Yes) => Tri::Yes,
@@ -119,6 +120,10 @@ fn binary(left: &str, operator: &str, right: &str) -> Option<Tri> {
         _ => return None,
     };
     Some(match (known(left), known(right)) {
+        // Which device it is, the image does not say.
+        (Some(left), Some(right)) if left != right && (super::is_device(&left) || super::is_device(&right)) => {
+            Tri::Maybe
+        }
         (Some(left), Some(right)) => Tri::of(compare(&left, &right, &number)),
         _ => Tri::Maybe,
     })

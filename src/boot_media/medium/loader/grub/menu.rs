@@ -122,7 +122,7 @@ impl Grub<'_, '_> {
         if let Some(why) = &world.unsure {
             ends.not_known.get_or_insert_with(|| why.clone());
         }
-        if world.menu.is_empty() {
+        if world.rows().is_empty() {
             let lost = self.reading.lost.clone();
             let why = lost.unwrap_or_else(|| match world.loads.first() {
                 Some(load) => format!("{}:{}: it is loaded, and nothing boots it", load.file, load.line),
@@ -164,7 +164,7 @@ impl Grub<'_, '_> {
             };
             for step in list.split_whitespace() {
                 let before = ends.entries.len();
-                if number(&world.menu, step).is_some_and(|at| at < world.menu.len()) {
+                if number(&world.rows(), step).is_some_and(|at| at < world.rows().len()) {
                     self.take(world, step, &[], ends);
                 }
                 let new = &ends.entries[before..];
@@ -179,8 +179,9 @@ impl Grub<'_, '_> {
     fn take(&mut self, world: &World, default: &str, path: &[String], ends: &mut Ends) {
         let (first, rest) = split(default);
         // A default that is not there is the first entry.
-        let at = number(&world.menu, &first).filter(|&at| at < world.menu.len()).unwrap_or(0);
-        let Some(item) = world.menu.get(at).cloned() else { return };
+        let rows = world.rows();
+        let at = number(&rows, &first).filter(|&at| at < rows.len()).unwrap_or(0);
+        let Some(item) = rows.get(at).cloned() else { return };
         let restricted = !item.unrestricted
             && world.value("superusers").all().iter().any(|who| who.as_deref().is_some_and(|who| !who.is_empty()));
         if restricted {

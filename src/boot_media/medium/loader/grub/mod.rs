@@ -5,8 +5,10 @@
 //! Format: the GNU GRUB manual 2.12, chapters "Writing full configuration files directly" and "Commands"; where it is silent,
 //! grub-core/script and grub-core/normal/menu.c.
 
+mod bls;
 mod commands;
 mod condition;
+mod files;
 mod lexer;
 mod menu;
 mod parser;
@@ -23,6 +25,8 @@ use world::{At, Tri, World};
 #[derive(Clone, Debug)]
 pub(super) struct Begin {
     pub(super) firmware: Option<Firmware>,
+    /// The processor that it is built for, as it calls it itself.
+    pub(super) cpu: Option<&'static str>,
     /// The file systems that it may have come from, the likelier first.
     pub(super) roots: Vec<usize>,
     /// A script inside of GRUB itself, which runs before all others.
@@ -79,9 +83,9 @@ fn first(begin: &Begin) -> World {
         None => Value::known("pc").or(&Value::known("efi"), "grub_platform"),
     };
     world.export("grub_platform", platform);
-    let cpu = if begin.firmware == Some(Firmware::Bios) { Value::known("i386") } else { Value::unknown("grub_cpu") };
+    let cpu = begin.cpu.map_or_else(|| Value::unknown("grub_cpu"), Value::known);
     world.export("grub_cpu", cpu);
-    world.export("root", Value::known("boot"));
+    world.export("root", Value::known(BOOT));
     if let Some(path) = &begin.cmdpath {
         world.export("cmdpath", Value::known(path.clone()));
     }
@@ -119,6 +123,7 @@ impl Grub<'_, '_> {
                 let file = self.reading.name(&place).into();
                 // What an embedded script has made of entries is not shown.
                 world.menu.clear();
+                config_is(&mut world, &place);
                 return self.file(world, &At { place, file, depth: 0 });
             }
         }
@@ -132,11 +137,11 @@ impl Grub<'_, '_> {
     /// The file systems that a device means; nothing if only the machine knows.
     fn volumes(&self, device: &str) -> Option<Vec<usize>> {
         match device {
-            "" | "boot" => Some(self.roots.clone()),
+            "" | BOOT => Some(self.roots.clone()),
             "cd" | "cd0" | "cd1" | "hd0" | "hd1" => Some(vec![0]),
             "memdisk" => self.reading.memdisk.map(|volume| vec![volume]),
             other => {
-                if let Some(volume) = other.strip_prefix("volume") {
+                if let Some(volume) = other.strip_prefix(VOLUME) {
                     return volume.parse().ok().map(|volume| vec![volume]);
                 }
                 let (_, partition) = other.split_once(',')?;
@@ -160,7 +165,12 @@ impl Grub<'_, '_> {
         if !path.starts_with('/') {
             return Err(Found::Nowhere);
         }
-        match self.volumes(device.trim_matches(['(', ')'])) {
+        let device = device.trim_matches(['(', ')']);
+        // No part of the image becomes one of these.
+        if ASSEMBLED.iter().any(|prefix| device.starts_with(prefix)) && !self.reading.shelf.is_assembled() {
+            return Err(Found::Nowhere);
+        }
+        match self.volumes(device) {
             Some(volumes) => Ok((volumes, clean(path))),
             None => Err(Found::Elsewhere),
         }
@@ -230,9 +240,29 @@ impl Grub<'_, '_> {
     }
 }
 
+/// What GRUB says of the configuration that it reads: grub-core/normal/main.c, read_config_file.
+fn config_is(world: &mut World, place: &Place) {
+    world.export("config_file", Value::known(on(place.volume, &place.path)));
+    world.export("config_directory", Value::known(on(place.volume, super::folder(&place.path))));
+}
+
+/// How the devices are called that GRUB puts together of others.
+const ASSEMBLED: [&str; 6] = ["md/", "mduuid/", "lvm/", "lvmid/", "crypto", "cryptouuid/"];
+/// The device that GRUB has come from.
+const BOOT: &str = "boot-device";
+/// How the names of file systems begin, here; on the machine they are `hd0,gpt2` or `cd0`.
+const VOLUME: &str = "volume";
+
 /// How a script names a file system of the image.
 fn device(volume: usize) -> String {
-    format!("volume{volume}")
+    format!("{VOLUME}{volume}")
+}
+
+/// Whether a text is, or begins with, a device that has another name on the machine.
+fn is_device(text: &str) -> bool {
+    let name = text.trim_start_matches('(');
+    let digits = name.strip_prefix(VOLUME).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    digits || name.starts_with(BOOT)
 }
 
 /// The same in front of a path.

@@ -218,8 +218,13 @@ impl Grub<'_, '_> {
             Tri::No => Some("1".to_owned()),
             Tri::Maybe => None,
         };
-        let mut found = Vec::new();
+        let mut found: Vec<String> = Vec::new();
         for word in words {
+            // A variable without a value is no word where it stands alone; elsewhere it is kept, for a reader.
+            let tests = found.first().is_some_and(|name| name == "[" || name == "test");
+            if tests && is_nothing(word, world) {
+                continue;
+            }
             // "$@" is as many words as there are.
             if let [super::lexer::Part::Variable { name, .. }] = word.as_slice()
                 && name == "@"
@@ -280,5 +285,15 @@ impl Grub<'_, '_> {
             }
         }
         merge(worlds)
+    }
+}
+
+/// Whether a word is a variable by itself, outside quotes, that is not set.
+fn is_nothing(word: &Word, world: &World) -> bool {
+    match word.as_slice() {
+        [super::lexer::Part::Variable { name, quoted: false }] => {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && world.value(name).all() == [None]
+        }
+        _ => false,
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Item {
     /// What its block finds in `$1`, `$2`, …
     pub(super) params: Vec<String>,
     pub(super) submenu: bool,
+    /// Whether it is started by its key only: it is no row of the menu, and no default means it.
+    pub(super) hidden: bool,
     /// Whether it boots without a password where one is set.
     pub(super) unrestricted: bool,
     pub(super) at: At,
@@ -146,6 +148,11 @@ impl World {
             flow: Flow::Go,
             unsure: None,
         }
+    }
+
+    /// The rows of the menu.
+    pub(super) fn rows(&self) -> Vec<Rc<Item>> {
+        self.menu.iter().filter(|item| !item.hidden).cloned().collect()
     }
 
     pub(super) fn value(&self, name: &str) -> Value {

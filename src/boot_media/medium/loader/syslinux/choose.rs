@@ -104,12 +104,16 @@ impl Isolinux<'_, '_> {
         self.seen.push(key);
         let Here { parsed, base, depth, .. } = here;
         let mut ends = Ends::default();
+        let elsewhere = of_other_loaders(parsed);
         for (at, label) in parsed.labels.iter().enumerate() {
             let entry = self.entry(here, at, "");
             let (kind, file) = (entry.command.clone(), split(&label.kernel).0.to_owned());
             let args = entry.args.clone();
             if !self.entries.contains(&entry) {
                 self.entries.push(entry);
+            }
+            if elsewhere.contains(&label.name.as_str()) {
+                continue;
             }
             if kind == "config" {
                 let next = if args.is_empty() { (*base).to_owned() } else { absolute(base, &args) };
@@ -186,19 +190,24 @@ impl Isolinux<'_, '_> {
             Some("mboot") if command.args.contains("xen") => Boots::Xen,
             _ => boots(command.kind, Some(&kernel)),
         };
-        if !self.has(&kernel) {
-            entry.missing.push(kernel.clone());
-        }
+        self.look_for(entry, &kernel, command.file);
         entry.kernel = Some(kernel);
         let label = command.label.map(|at| &here.parsed.labels[at]);
         let named = label
             .and_then(|label| label.initrd.as_deref())
             .or_else(|| command.args.split_whitespace().filter_map(|arg| arg.strip_prefix("initrd=")).next_back());
         for path in named.into_iter().flat_map(|list| list.split(',')).map(|path| absolute(here.base, path.trim())) {
-            if !self.has(&path) {
-                entry.missing.push(path.clone());
-            }
+            self.look_for(entry, &path, "");
             entry.initrd.push(path);
+        }
+    }
+
+    /// Whether a file is there; one that is named by a server (`::/x`, `http://x`) is not known.
+    fn look_for(&self, entry: &mut LoaderEntry, path: &str, written: &str) {
+        if path.contains("/::") || written.contains("://") {
+            entry.unsure.push(path.to_owned());
+        } else if !self.has(path) {
+            entry.missing.push(path.to_owned());
         }
     }
 
@@ -417,6 +426,24 @@ fn command_of<'a>(label: &'a Label, more: &str) -> Command<'a> {
 fn module(file: &str) -> Option<&str> {
     let name = file.rsplit('/').next()?;
     name.strip_suffix(".c32").or_else(|| (!name.contains('.')).then_some(name))
+}
+
+/// The labels that `whichsys.c32` runs under PXELINUX or SYSLINUX, and not under ISOLINUX.
+fn of_other_loaders(parsed: &Parsed) -> Vec<&str> {
+    let mut others = Vec::new();
+    for label in parsed.labels.iter().filter(|label| module(split(&label.kernel).0) == Some("whichsys")) {
+        let (mut own, mut rest, mut is_own) = (Vec::new(), Vec::new(), false);
+        for word in label.append.as_deref().unwrap_or_default().split_whitespace() {
+            match word {
+                "-iso-" => is_own = true,
+                "-pxe-" | "-sys-" => is_own = false,
+                word if is_own => own.push(word),
+                word => rest.push(word),
+            }
+        }
+        others.extend(rest.into_iter().filter(|name| !own.contains(name)));
+    }
+    others
 }
 
 fn is_menu(file: &str) -> bool {
