@@ -140,6 +140,9 @@ fn an_image_with_isolinux_and_an_efi_partition_behind_it_is_told() {
     tool("mformat", &["-C", "-i", fat.as_str(), "-f", "1440", "::"]);
     tool("mmd", &["-i", fat.as_str(), "::/EFI", "::/EFI/BOOT", "::/EFI/a long folder name"]);
     tool("mcopy", &["-i", fat.as_str(), grub.as_str(), "::/EFI/BOOT/grub.cfg"]);
+    let program = site.path.join("BOOTX64.EFI");
+    std::fs::write(&program, grub_efi("/EFI/BOOT", "")).unwrap();
+    tool("mcopy", &["-i", fat.as_str(), program.as_str(), "::/EFI/BOOT/BOOTX64.EFI"]);
     tool("mcopy", &["-i", fat.as_str(), grub.as_str(), "::/EFI/a long folder name/Some Other File.conf"]);
     let medium = site.xorriso(&[
         "-R",
@@ -166,7 +169,8 @@ fn an_image_with_isolinux_and_an_efi_partition_behind_it_is_told() {
     assert_eq!(medium.boot_entries()[0].file.as_deref(), Some("/isolinux/isolinux.bin"));
     let files: Vec<_> = medium.efi_files().map(|(path, _)| path).collect();
     let in_efi = |path: &str| format!("El Torito entry 2:{path}");
-    let wanted = ["/EFI/a long folder name/Some Other File.conf", "/EFI/BOOT/grub.cfg"].map(in_efi);
+    let wanted =
+        ["/EFI/a long folder name/Some Other File.conf", "/EFI/BOOT/grub.cfg", "/EFI/BOOT/BOOTX64.EFI"].map(in_efi);
     assert_eq!(files.iter().collect::<BTreeSet<_>>(), wanted.iter().collect());
     assert_eq!(medium.read(&wanted[0], 1000).unwrap(), GRUB_CFG);
     let efi: Vec<_> =
@@ -381,7 +385,7 @@ fn systemd_boot_and_unified_kernel_images_are_told_with_their_command_line() {
 fn an_image_for_both_firmwares_has_four_boot_paths() {
     let cfg = b"ui menu.c32\ntimeout 20\nlabel live\n linux /vmlinuz\n append console=ttyS0\n";
     let site = Site::new(&[("isolinux/isolinux.cfg", cfg), ("vmlinuz", b"k")]);
-    let fat = site.fat(&[("EFI/BOOT/grub.cfg", MENU)]);
+    let fat = site.fat(&[("EFI/BOOT/BOOTX64.EFI", &grub_efi("/EFI/BOOT", "")), ("EFI/BOOT/grub.cfg", MENU)]);
     let medium = Medium::open(&site.bootable("LIVE", Some("isolinux"), Some(&fat))).unwrap();
     let wanted = [
         "BIOS, optical disc: isolinux: live after 2 s",

@@ -25,6 +25,9 @@ impl TryFrom<String> for Pattern {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         match RegexBuilder::new(&text).multi_line(true).build() {
+            Ok(_) if always(&text) => {
+                Err(format!("the regular expression {text:?} matches every text, even an empty one"))
+            }
             Ok(_) if never(&text) => Err(format!("the regular expression {text:?} can never match")),
             Ok(pattern) => Ok(Self(pattern)),
             // The library's message draws the place over several lines; its last one says what is wrong.
@@ -35,6 +38,15 @@ impl TryFrom<String> for Pattern {
             }
         }
     }
+}
+
+/// Whether it matches whatever it is given: nothing is asked by it.
+fn always(text: &str) -> bool {
+    let mut parser = regex_syntax::ParserBuilder::new().multi_line(true).build();
+    let empty = |hir: &regex_syntax::hir::Hir| {
+        hir.properties().minimum_len() == Some(0) && hir.properties().look_set().is_empty()
+    };
+    parser.parse(text).is_ok_and(|hir| empty(&hir))
 }
 
 /// Whether there is no text at all that it matches (an empty class, say).

@@ -102,8 +102,8 @@ fn a_command_that_only_a_login_shell_finds_is_missing_in_the_other() {
     };
     home.holds(&works("fresh-login", "^version [0-9]"));
     home.fails(&works("fresh-login", "^version 8"), &["only-here does not say /^version 8/ but \"version 7\""]);
-    let seen =
-        home.fails(&works("fresh-non-login", ""), &["only-here ended with exit status: 127", "command not found"]);
+    let seen = home
+        .fails(&works("fresh-non-login", "version"), &["only-here ended with exit status: 127", "command not found"]);
     assert!(seen.evidence.contains("== a fresh non-login shell (exit status: 127)"), "{}", seen.evidence);
 }
 

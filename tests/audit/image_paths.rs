@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 /// What an audit of an image says of each condition: its result, and the cause or the first words of it.
-fn audit(image: &Utf8Path, conditions: &[(&str, Value)]) -> Vec<(String, String)> {
+pub(crate) fn audit(image: &Utf8Path, conditions: &[(&str, Value)]) -> Vec<(String, String)> {
     let world = Project::new();
     let of = |(id, probe): &(&str, Value)| json!({"id": id, "phase": "image", "what": "It holds.", "hint": "mend it", "probe": probe});
     let conditions: Vec<_> = conditions.iter().map(of).collect();
@@ -33,28 +33,28 @@ fn one(image: &Utf8Path, probe: Value) -> (String, String) {
 }
 
 #[track_caller]
-fn passes(image: &Utf8Path, probe: Value) {
+pub(crate) fn passes(image: &Utf8Path, probe: Value) {
     let (result, why) = one(image, probe.clone());
     assert_eq!(result, "passed", "{probe}: {why}");
 }
 
 #[track_caller]
-fn fails(image: &Utf8Path, probe: Value, words: &[&str]) {
+pub(crate) fn fails(image: &Utf8Path, probe: Value, words: &[&str]) {
     let (result, why) = one(image, probe.clone());
     assert_eq!(result, "failed", "{probe}: {why}");
     words.iter().for_each(|word| assert!(why.contains(word), "{word:?} is not in {why:?}"));
 }
 
 #[track_caller]
-fn is_not_known(image: &Utf8Path, probe: Value, words: &[&str]) {
+pub(crate) fn is_not_known(image: &Utf8Path, probe: Value, words: &[&str]) {
     let (result, why) = one(image, probe.clone());
     assert_eq!(result, "could not look", "{probe}: {why}");
     words.iter().for_each(|word| assert!(why.contains(word), "{word:?} is not in {why:?}"));
 }
 
-const CONSOLE: &str = "console=ttyS0,115200";
+pub(crate) const CONSOLE: &str = "console=ttyS0,115200";
 
-fn serial(entries: &str) -> Value {
+pub(crate) fn serial(entries: &str) -> Value {
     json!({"loader-args": {"expect": ["console=ttyS0,115200*"], "entries": entries}})
 }
 
@@ -63,7 +63,7 @@ fn serial_but(except: &[&str]) -> Value {
 }
 
 /// A squashfs with these files.
-fn squashfs(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn squashfs(files: &[(&str, &[u8])]) -> Vec<u8> {
     let inner = Site::new(files);
     let file = inner.path.join("squashfs");
     tool("mksquashfs", &[inner.tree().as_str(), file.as_str(), "-quiet", "-no-progress"]);

@@ -6,6 +6,7 @@ mod host;
 mod image;
 mod image_paths;
 mod lint;
+mod never_green;
 mod program;
 #[path = "../project/mod.rs"]
 mod project;

@@ -69,7 +69,9 @@ fn differs(bytes: &[u8], expected: &Expected<'_>) -> Option<String> {
     }
     let text = String::from_utf8_lossy(bytes);
     let lacks = expected.contains.iter().find(|pattern| !pattern.is_in(&text));
-    let has = expected.lacks.iter().find_map(|pattern| Some((pattern, pattern.line_in(&text)?)));
+    // It may stretch over lines.
+    let found = |pattern: &&Pattern| pattern.is_in(&text);
+    let has = expected.lacks.iter().find(found).map(|pattern| (pattern, pattern.line_in(&text).unwrap_or_default()));
     match (lacks, has) {
         (Some(pattern), _) => Some(format!("has nothing that matches {pattern}")),
         (None, Some((pattern, line))) => Some(format!("has {:?}, which matches {pattern}", line.trim())),

@@ -65,6 +65,10 @@ pub(super) fn fstab(medium: &Medium) -> Seen {
             }
         };
     }
+    if found.good == 0 && found.wrong.is_empty() && found.unknown.is_empty() {
+        let told = found.told.first().cloned().unwrap_or_else(|| format!("{} mounts nothing", read.join(", ")));
+        found.unknown.push(format!("no file system is named by what the image has: {told}"));
+    }
     let observed = format!("{} of {} are in the image", count(found.good, "file system"), read.join(", "));
     found.seen(observed)
 }

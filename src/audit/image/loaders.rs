@@ -3,7 +3,7 @@
 use crate::audit::outcome::Seen;
 use crate::audit::pattern::Pattern;
 use crate::audit::probe::Entries;
-use boot_media::medium::{BootPath, Boots, Chosen, LoaderEntry, Loaders, Medium, Wait};
+use boot_media::medium::{BootPath, Boots, Chosen, Form, LoaderEntry, Loaders, Medium, Partition, Wait};
 
 /// What speaks against a condition: what was seen, and what could not be.
 #[derive(Default)]
@@ -68,11 +68,11 @@ impl Which<'_> {
     }
 
     /// Go through the entries; a path whose menu or default is not known speaks against every condition.
-    fn each(&self, loaders: &Loaders, linux_only: bool, judge: &mut dyn FnMut(&LoaderEntry, &mut Against)) -> Against {
+    fn each(&self, medium: &Medium, loaders: &Loaders, judge: &mut dyn FnMut(&LoaderEntry, &mut Against)) -> Against {
         let mut against = Against::default();
         let mut done: Vec<&LoaderEntry> = Vec::new();
         for path in &loaders.paths {
-            self.path_is_known(path, &mut against);
+            self.path_is_known(medium, path, &mut against);
             let defaults: Vec<_> = path.defaults().collect();
             let entries = match self.entries {
                 Entries::All => path.entries.iter().collect(),
@@ -83,19 +83,19 @@ impl Which<'_> {
                     continue;
                 }
                 done.push(entry);
-                match (entry.boots, linux_only) {
-                    (Boots::Linux, _) | (_, false) => {
+                match entry.boots {
+                    Boots::Linux => {
                         against.judged += 1;
                         judge(entry, &mut against);
                     }
-                    (Boots::NotKnown, true) => {
+                    Boots::NotKnown => {
                         against.not_known.push(format!(
                             "what {} ({:?}) starts is not known",
                             place(entry),
                             entry.path()
                         ));
                     }
-                    (other, true) if self.entries == Entries::Default => {
+                    other if self.entries == Entries::Default => {
                         against.seen.push(format!(
                             "{}: by itself {:?} boots, which is no Linux ({other:?})",
                             path.name(),
@@ -115,8 +115,11 @@ impl Which<'_> {
         against
     }
 
-    fn path_is_known(&self, path: &BootPath, against: &mut Against) {
+    fn path_is_known(&self, medium: &Medium, path: &BootPath, against: &mut Against) {
         match &path.chosen {
+            Chosen::NotFound(why) if may_lie_elsewhere(medium, path) => {
+                against.not_known.push(format!("{}: {why}, but not all of the image can be read", path.name()));
+            }
             Chosen::NotKnown { why, .. } => against.not_known.push(format!("{}: {why}", path.name())),
             Chosen::NotFound(why) if self.entries == Entries::Default || path.entries.is_empty() => {
                 against.seen.push(format!("{}: nothing boots by itself: {why}", path.name()));
@@ -124,6 +127,11 @@ impl Which<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether a loader's configuration may lie where nobody here can look.
+fn may_lie_elsewhere(medium: &Medium, path: &BootPath) -> bool {
+    medium.form() != Form::Uki && path.configs.is_empty() && medium.unread().next().is_some()
 }
 
 fn observed(loaders: &Loaders, against: &Against) -> String {
@@ -135,7 +143,7 @@ fn observed(loaders: &Loaders, against: &Against) -> String {
 /// The boot loaders' entries have the arguments, and have none that they must not.
 pub(super) fn args(medium: &Medium, which: &Which<'_>, expect: &[String], forbid: &[String]) -> Seen {
     let loaders = medium.loaders();
-    let against = which.each(&loaders, true, &mut |entry, against| {
+    let against = which.each(medium, &loaders, &mut |entry, against| {
         let here = format!("{} ({:?})", place(entry), entry.path());
         let missing: Vec<_> = expect.iter().filter(|arg| !has_arg(entry, arg)).map(String::as_str).collect();
         let there: Vec<_> = forbid.iter().filter(|arg| has_arg(entry, arg)).map(String::as_str).collect();
@@ -173,9 +181,13 @@ pub(super) fn by_itself(medium: &Medium, title: Option<&Pattern>, within_s: Opti
     for path in &loaders.paths {
         let name = path.name();
         match &path.chosen {
+            Chosen::NotFound(why) if may_lie_elsewhere(medium, path) => {
+                against.not_known.push(format!("{name}: {why}, but not all of the image can be read"));
+            }
             Chosen::NotFound(why) => against.seen.push(format!("{name}: nothing boots by itself: {why}")),
             Chosen::NotKnown { why, .. } => against.not_known.push(format!("{name}: {why}")),
             Chosen::Entries(_) => {
+                path.defaults().for_each(|entry| starts_something(entry, &name, &mut against));
                 let wrong = path.defaults().find(|entry| title.is_some_and(|title| !title.is_in(&entry.path())));
                 if let (Some(entry), Some(title)) = (wrong, title) {
                     against.seen.push(format!("{name}: {:?} boots, and {title} is expected", entry.path()));
@@ -204,10 +216,32 @@ pub(super) fn by_itself(medium: &Medium, title: Option<&Pattern>, within_s: Opti
     against.end(&loaders, observed.join("; "))
 }
 
+/// An entry that is a default and starts nothing boots nothing. Whether what it starts is there, `loader-files` asks.
+fn starts_something(entry: &LoaderEntry, path: &str, against: &mut Against) {
+    match entry.boots {
+        Boots::Nothing | Boots::Menu => {
+            against.seen.push(format!("{path}: {:?} is the default, and starts nothing", entry.path()))
+        }
+        Boots::NotKnown => against.not_known.push(format!("{path}: what {:?} starts is not known", entry.path())),
+        _ => {}
+    }
+}
+
 /// What the entries load is in the image, and so is every file that a configuration leads to.
 pub(super) fn files(medium: &Medium, which: &Which<'_>) -> Seen {
     let loaders = medium.loaders();
-    let mut against = which.each(&loaders, false, &mut |entry, against| {
+    let mut against = which.each(medium, &loaders, &mut |_, _| {});
+    // Not only Linux has files; but an image of which no entry starts it has been told above.
+    let others = loaders.paths.iter().flat_map(|path| match which.entries {
+        Entries::All => path.entries.iter().collect::<Vec<_>>(),
+        Entries::Default => path.defaults().collect(),
+    });
+    let mut done: Vec<&LoaderEntry> = Vec::new();
+    for entry in others {
+        if done.contains(&entry) || which.leaves_out(entry) {
+            continue;
+        }
+        done.push(entry);
         let here = format!("{} ({:?})", place(entry), entry.path());
         if !entry.missing.is_empty() {
             against.seen.push(format!("{here} loads {}, and its loader does not find that", entry.missing.join(", ")));
@@ -215,7 +249,7 @@ pub(super) fn files(medium: &Medium, which: &Which<'_>) -> Seen {
         if !entry.unsure.is_empty() {
             against.not_known.push(format!("whether {here} finds {} is not known", entry.unsure.join(", ")));
         }
-    });
+    }
     against.seen.extend(loaders.problems.iter().map(ToString::to_string));
     let observed = observed(&loaders, &against);
     against.end(&loaders, observed)
@@ -225,13 +259,22 @@ pub(super) fn files(medium: &Medium, which: &Which<'_>) -> Seen {
 pub(super) fn labels(medium: &Medium, which: &Which<'_>) -> Seen {
     let loaders = medium.loaders();
     let (labels, uuids) = (medium.labels(), medium.uuids());
+    let of = |tag: fn(&Partition) -> &Option<String>| -> Vec<String> {
+        medium.partitions().iter().filter_map(|one| tag(one).clone()).collect()
+    };
+    let (part_labels, part_uuids) = (of(|one| &one.label), of(|one| &one.uuid));
     let mut named = 0;
-    let mut against = which.each(&loaders, true, &mut |entry, against| {
+    let mut against = which.each(medium, &loaders, &mut |entry, against| {
         for (kind, wanted) in sought(&entry.args) {
             named += 1;
             let here = format!("{} ({:?})", place(entry), entry.path());
-            let has = if kind == "label" { &labels } else { &uuids };
-            if has.contains(&wanted) || (kind != "label" && has.iter().any(|one| one.eq_ignore_ascii_case(&wanted))) {
+            let (has, exact) = match kind {
+                "label" => (&labels, true),
+                "PARTLABEL" => (&part_labels, true),
+                "PARTUUID" => (&part_uuids, false),
+                _ => (&uuids, false),
+            };
+            if has.contains(&wanted) || (!exact && has.iter().any(|one| one.eq_ignore_ascii_case(&wanted))) {
                 continue;
             }
             match wanted.contains("${") {
@@ -268,7 +311,6 @@ fn sought(args: &str) -> Vec<(&'static str, String)> {
             "archisolabel" | "misolabel" | "CDLABEL" => add("label", value),
             "archisosearchuuid" => add("UUID", value),
             _ => {
-                // A partition's name is no file system's.
                 let parts = value.split([':', ',']);
                 for part in parts {
                     let by = |name: &str| part.strip_prefix(name);
@@ -280,6 +322,11 @@ fn sought(args: &str) -> Vec<(&'static str, String)> {
                         add("label", label);
                     } else if let Some(uuid) = by("UUID=").or_else(|| by("/dev/disk/by-uuid/")) {
                         add("UUID", uuid);
+                    } else if let Some(label) = by("PARTLABEL=").or_else(|| by("/dev/disk/by-partlabel/")) {
+                        add("PARTLABEL", label);
+                    } else if let Some(uuid) = by("PARTUUID=").or_else(|| by("/dev/disk/by-partuuid/")) {
+                        // `PARTUUID=…/PARTNROFF=1` is another partition of the same disk.
+                        add("PARTUUID", uuid.split('/').next().unwrap_or(uuid));
                     }
                 }
             }

@@ -131,9 +131,14 @@ fn hidden(medium: &Medium, probe: &Probe, seen: Seen) -> Seen {
 
 fn look_into(medium: &Medium, path: &Utf8Path, probe: &Probe) -> Seen {
     match probe {
-        Probe::Whole {} => match medium.wrong_members() {
-            Ok(wrong) if wrong.is_empty() => probes::whole(medium),
-            Ok(wrong) => Seen::fails("not as it was packed", wrong[0].to_string()),
+        Probe::Whole {} => match medium.wrong_members().and_then(|wrong| Ok((wrong, medium.short_squashfs()?))) {
+            Ok((wrong, short)) => match (wrong.first(), short.first()) {
+                (Some(wrong), _) => Seen::fails("not as it was packed", wrong.to_string()),
+                (None, Some(name)) if medium.damage().is_empty() => {
+                    Seen::fails("cut off", format!("{name} holds a squashfs that says it is longer than that"))
+                }
+                _ => probes::whole(medium),
+            },
             Err(error) => Seen::unknown(told(&error)),
         },
         Probe::Fstab {} => disk::fstab(medium),

@@ -1,8 +1,10 @@
 //! The files of an image by patterns: on its volume, in its EFI file systems, and in each squashfs.
 
 use crate::audit::outcome::Seen;
-use boot_media::medium::{Damage, Holds, Medium};
+use boot_media::medium::{Damage, Holds, Kind, Medium};
 
+/// What files are told to be in that only the volume's other tree of names has.
+const OTHER_NAMES: &str = "the volume's other names";
 /// How many names a line shows, and how many the evidence does.
 const SHOWN: usize = 5;
 const LISTED: usize = 2000;
@@ -90,13 +92,14 @@ pub(in crate::audit) fn senseless(pattern: &str) -> Option<String> {
 /// Tell each name on the volume, in the EFI file systems and in a disk's; why something could not be looked into.
 pub(super) fn outer(medium: &Medium, tell: &mut dyn FnMut(Name<'_>)) -> Vec<String> {
     for file in medium.files() {
-        tell(Name { within: None, path: &file.path });
+        let folder = if file.kind == Kind::Folder { "/" } else { "" };
+        tell(Name { within: None, path: &format!("{}{folder}", file.path) });
     }
-    let (ext4, closed) = match medium.ext4_files() {
+    let (names, closed) = match medium.inner_names() {
         Ok(names) => (names, Vec::new()),
         Err(error) => (Vec::new(), vec![super::told(&error)]),
     };
-    for name in medium.efi_files().map(|(name, _)| name).chain(ext4) {
+    for name in names {
         if let Some((within, path)) = name.split_once(":/").map(|(within, _)| (within, &name[within.len() + 1..])) {
             tell(Name { within: Some(within), path });
         }
@@ -118,6 +121,10 @@ pub(super) fn inner(medium: &Medium, tell: &mut dyn FnMut(Name<'_>)) -> Vec<Stri
     for one in within {
         match one.holds {
             Holds::Other(kind) => closed.push(format!("{} holds {kind}, which is not read here", one.name)),
+            Holds::Fat => {
+                let read = medium.fat_names(&one.name, &mut |path| tell(Name { within: Some(&one.name), path }));
+                closed.extend(read.err().map(|error| super::told(&error)));
+            }
             Holds::Squashfs => {
                 let read = medium.squashfs_names(&one.name, &mut |path| {
                     if INNER.iter().any(|inner| path.eq_ignore_ascii_case(inner)) {
@@ -168,11 +175,14 @@ impl Listed {
 pub(super) fn present(medium: &Medium, paths: &[String]) -> Seen {
     let wanted: Vec<_> = paths.iter().map(|path| Wanted::new(path)).collect();
     let mut found = vec![false; wanted.len()];
-    let mut listed = Listed::default();
-    let closed = outer(medium, &mut |name| {
+    let (mut listed, mut broken) = (Listed::default(), Vec::new());
+    let mut closed = outer(medium, &mut |name| {
         listed.add(name);
-        found.iter_mut().zip(&wanted).for_each(|(found, wanted)| *found |= wanted.is(name));
+        for (found, wanted) in found.iter_mut().zip(&wanted) {
+            *found = *found || wanted.is(name) && leads_somewhere(medium, name, &mut broken);
+        }
     });
+    closed.extend(broken);
     let missing: Vec<_> =
         wanted.iter().zip(&found).filter(|(_, found)| !**found).map(|(wanted, _)| wanted.text).collect();
     if let (false, Some(why)) = (missing.is_empty(), closed.first()) {
@@ -180,6 +190,20 @@ pub(super) fn present(medium: &Medium, paths: &[String]) -> Seen {
     }
     let cause = (!missing.is_empty()).then(|| format!("not in the image: {}", missing.join(", ")));
     Seen::judged(format!("{} of {} are there", paths.len() - missing.len(), paths.len()), cause).in_text(listed.text())
+}
+
+/// Whether a name is more than a link to nothing.
+fn leads_somewhere(medium: &Medium, name: Name<'_>, broken: &mut Vec<String>) -> bool {
+    if name.path.ends_with('/') {
+        return true;
+    }
+    match name.within {
+        None => medium.file(name.path).is_some(),
+        Some(_) => medium.has(&name.whole()).unwrap_or_else(|error| {
+            broken.push(super::told(&error));
+            false
+        }),
+    }
 }
 
 /// The files are not there: not on the volume, not in an EFI file system, not in a squashfs. What could not be looked into may
@@ -195,6 +219,9 @@ pub(super) fn absent(medium: &Medium, paths: &[String]) -> Seen {
         }
     };
     let mut closed = outer(medium, &mut look);
+    for file in medium.hidden_files() {
+        look(Name { within: Some(OTHER_NAMES), path: &file.path });
+    }
     closed.extend(unread(medium));
     closed.extend(inner(medium, &mut look));
     let evidence = format!("{}\n\n{}", there.join("\n"), closed.join("\n"));
@@ -226,9 +253,9 @@ pub(super) fn squashfs(medium: &Medium, path: Option<&str>, files: &[String], re
     };
     if all.is_empty() {
         let observed = "no squashfs in the image";
-        let cause =
-            required.then(|| path.map_or_else(|| observed.to_owned(), |path| format!("{path} is not in the image")));
-        return Seen::judged(observed, cause);
+        // One that is named must be there; any may be absent.
+        let named = path.map(|path| format!("{path} is not in the image"));
+        return Seen::judged(observed, named.or_else(|| required.then(|| observed.to_owned())));
     }
     let wanted: Vec<_> = files.iter().map(|file| Wanted::new(file)).collect();
     let mut found = vec![false; wanted.len()];

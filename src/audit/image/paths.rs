@@ -1,7 +1,7 @@
 //! What each firmware would boot of an image, step by step, for a reader: which boot image it finds, which configuration that
 //! reads, and what boots if nobody chooses. Nothing is judged by it; that is for the conditions.
 
-use boot_media::medium::{BootEntry, Carrier, Chosen, Firmware, Form, LoaderEntry, Loaders, Medium, Platform};
+use boot_media::medium::{BootEntry, Carrier, Chosen, Firmware, Form, Loader, LoaderEntry, Loaders, Medium, Platform};
 use serde::{Deserialize, Serialize};
 
 /// One way to boot an image.
@@ -36,6 +36,10 @@ pub(super) fn of(medium: &Medium) -> Vec<BootPath> {
         let entry = medium.boot_entries().iter().find(|entry| entry.platform == platform && entry.bootable);
         step("boot image", entry.map(BootEntry::to_string), "no such entry in the boot catalogue")
     };
+    if medium.form() == Form::Uki {
+        let steps = vec![step("EFI program", medium.files().next().map(|file| file.path.clone()), "no program")];
+        return vec![BootPath { by: "UEFI".to_owned(), steps: on(Firmware::Efi, None, steps, &loaders) }];
+    }
     let is_iso = medium.form() == Form::Iso;
     let from_disk = if is_iso { "from a USB stick" } else { "from a disk" };
     let mut ways = Vec::new();
@@ -52,7 +56,7 @@ pub(super) fn of(medium: &Medium) -> Vec<BootPath> {
     ways.push((format!("UEFI, {from_disk}"), Firmware::Efi, vec![esp, program(medium)]));
     let carrier = |by: &str| if by.ends_with("CD") { Carrier::Optical } else { Carrier::Stick };
     let way = |(by, firmware, steps): (String, Firmware, Vec<BootStep>)| BootPath {
-        steps: on(firmware, carrier(&by), steps, &loaders),
+        steps: on(firmware, Some(carrier(&by)), steps, &loaders),
         by,
     };
     ways.into_iter().map(way).collect()
@@ -69,15 +73,16 @@ fn program(medium: &Medium) -> BootStep {
 }
 
 /// From the firmware's side on to the configuration and what it boots by itself.
-fn on(firmware: Firmware, carrier: Carrier, mut steps: Vec<BootStep>, loaders: &Loaders) -> Vec<BootStep> {
+fn on(firmware: Firmware, carrier: Option<Carrier>, mut steps: Vec<BootStep>, loaders: &Loaders) -> Vec<BootStep> {
     if steps.iter().any(|step| !step.ok) {
         return steps;
     }
-    let own = |path: &&boot_media::medium::BootPath| path.firmware == Some(firmware) && path.carrier == Some(carrier);
+    let own = |path: &&boot_media::medium::BootPath| path.firmware == Some(firmware) && path.carrier == carrier;
     let path = loaders.paths.iter().find(own);
     let config = path.and_then(|path| path.configs.first());
     let config = config.map(|config| format!("{}: {}", config.loader, config.file));
-    steps.push(step("configuration", config, "no configuration was found"));
+    let itself = path.is_some_and(|path| path.loader == Some(Loader::Uki)).then(|| "in the program itself".to_owned());
+    steps.push(step("configuration", config.or(itself), "no configuration was found"));
     let Some(path) = path else { return steps };
     let shown = |entry: &LoaderEntry| match &entry.kernel {
         Some(kernel) => format!("{:?}: {kernel} {}", entry.path(), entry.args),

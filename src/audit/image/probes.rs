@@ -29,19 +29,31 @@ pub(super) fn whole(medium: &Medium) -> Seen {
 /// Each firmware finds something to boot.
 pub(super) fn el_torito(medium: &Medium, expect: &[Firmware]) -> Seen {
     let entries = medium.boot_entries();
-    let has = |firmware: &&Firmware| {
+    let of = |firmware: &Firmware| {
         let platform = match firmware {
             Firmware::Bios => Platform::Bios,
             Firmware::Efi => Platform::Efi,
         };
-        entries.iter().any(|entry| entry.platform == platform && entry.bootable)
+        entries.iter().filter(move |entry| entry.platform == platform && entry.bootable)
     };
+    let has = |firmware: &&Firmware| of(firmware).next().is_some();
     let missing: Vec<_> = expect.iter().filter(|firmware| !has(firmware)).map(|firmware| named(*firmware)).collect();
     let listed: Vec<_> = entries.iter().map(ToString::to_string).collect();
     let there: Vec<_> = entries.iter().map(|entry| entry.platform.to_string()).collect();
     let there = if there.is_empty() { "no boot catalogue".into() } else { there.join(", ") };
+    // One of several is enough.
+    let empty = |firmware: &&Firmware| of(firmware).all(|entry| medium.leads_nowhere(entry).is_some());
+    let nowhere = expect.iter().filter(has).find(empty).and_then(|firmware| {
+        let entry = of(firmware).next()?;
+        Some(format!(
+            "nothing to boot for {}: entry {}: {}",
+            named(*firmware),
+            entry.number,
+            medium.leads_nowhere(entry)?
+        ))
+    });
     let cause = (!missing.is_empty()).then(|| format!("nothing to boot for {}: {there}", missing.join(" and ")));
-    Seen::judged(there, cause).in_text(listed.join("\n"))
+    Seen::judged(there, cause.or(nowhere)).in_text(listed.join("\n"))
 }
 
 fn named(firmware: Firmware) -> &'static str {
@@ -54,33 +66,55 @@ fn named(firmware: Firmware) -> &'static str {
 /// The checksum is the one that is given, or the one in a file beside the image; without either it is only told.
 pub(super) fn checksum(path: &Utf8Path, own: &str, given: Option<&str>) -> Seen {
     let published = match given {
-        Some(digest) => Some(("the profile".to_owned(), digest.to_ascii_lowercase())),
+        Some(digest) => Ok(Some(("the profile".to_owned(), digest.to_ascii_lowercase()))),
         None => beside(path),
     };
     match published {
-        None => Seen::holds(format!("{own}; none is published beside it")),
-        Some((_, digest)) if digest == own => Seen::holds(own),
-        Some((whose, digest)) => Seen::fails(own, format!("its SHA-256 is {own}, and by {whose} it is {digest}")),
+        Err(why) => Seen { observed: own.to_owned(), ..Seen::unknown(why) },
+        Ok(None) => Seen::holds(format!("{own}; none is published beside it")),
+        Ok(Some((_, digest))) if digest == own => Seen::holds(own),
+        Ok(Some((whose, digest))) => Seen::fails(own, format!("its SHA-256 is {own}, and by {whose} it is {digest}")),
     }
 }
 
-/// The digest in `IMAGE.sha256` or in `SHA256SUMS`, as sha256sum(1) writes them.
-fn beside(path: &Utf8Path) -> Option<(String, String)> {
-    let name = path.file_name()?;
-    let own = path.with_file_name(format!("{name}.sha256"));
-    let all = path.with_file_name("SHA256SUMS");
-    let digest = |word: &str| (word.len() == 64).then(|| word.to_ascii_lowercase());
-    let of_own = || std::fs::read_to_string(&own).ok()?.split_whitespace().next().and_then(digest);
-    let of_all = || {
-        let text = std::fs::read_to_string(&all).ok()?;
-        let line = |line: &str| {
-            let (sum, file) = line.split_once(char::is_whitespace)?;
-            (file.trim_start().trim_start_matches('*') == name).then(|| digest(sum)).flatten()
-        };
-        text.lines().find_map(line)
+/// The digest in `IMAGE.sha256` or in `SHA256SUMS`, as sha256sum(1) writes them, with `--tag` or without. A file of the image's own
+/// that has none, or that cannot be read, publishes what is not known here.
+fn beside(path: &Utf8Path) -> Result<Option<(String, String)>, String> {
+    let Some(name) = path.file_name() else { return Ok(None) };
+    let (own, all) = (path.with_file_name(format!("{name}.sha256")), path.with_file_name("SHA256SUMS"));
+    if let Some(text) = text_of(&own)? {
+        // Some have the digest and nothing else.
+        let alone = text.split_whitespace().next().and_then(digest);
+        let found = listed(&text, name).or(alone).ok_or_else(|| format!("{own} has no SHA-256 of {name}"))?;
+        return Ok(Some((own.file_name().unwrap_or_default().to_owned(), found)));
+    }
+    let found = text_of(&all)?.and_then(|text| listed(&text, name));
+    Ok(found.map(|found| ("SHA256SUMS".to_owned(), found)))
+}
+
+fn text_of(path: &Utf8Path) -> Result<Option<String>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+fn digest(word: &str) -> Option<String> {
+    (word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| word.to_ascii_lowercase())
+}
+
+/// The digest of a file in a list, whatever folder the list has it in.
+fn listed(text: &str, name: &str) -> Option<String> {
+    let is = |file: &str| file.trim_start().trim_start_matches('*').rsplit('/').next() == Some(name);
+    let line = |line: &str| {
+        if let Some((file, sum)) = line.strip_prefix("SHA256 (").and_then(|rest| rest.rsplit_once(") = ")) {
+            return is(file).then(|| digest(sum.trim())).flatten();
+        }
+        let (sum, file) = line.trim_start_matches('\\').split_once(char::is_whitespace)?;
+        is(file.trim_end()).then(|| digest(sum)).flatten()
     };
-    let named = |path: &Utf8Path, digest| (path.file_name().unwrap_or_default().to_owned(), digest);
-    of_own().map(|found| named(&own, found)).or_else(|| of_all().map(|found| named(&all, found)))
+    text.lines().find_map(line)
 }
 
 #[cfg(test)]

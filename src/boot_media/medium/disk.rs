@@ -3,7 +3,7 @@
 
 use super::bytes::Bytes;
 use super::damage::Damage;
-use super::eltorito::Platform;
+use super::eltorito::{BootEntry, Platform};
 use super::error::{Fault, MediumError};
 use super::ext4::Ext4Volume;
 use super::fat::Fat;
@@ -245,6 +245,24 @@ impl Medium {
         let arm = has("/efi/boot/bootaa64.efi");
         (arm && !own)
             .then(|| "it is an arm64 image, and the machines here are x86-64: only its structure is audited".into())
+    }
+
+    /// Why a firmware finds nothing to start behind an entry of the boot catalogue, if it finds nothing.
+    pub fn leads_nowhere(&self, entry: &BootEntry) -> Option<String> {
+        let len = 2048.min(self.image.len().saturating_sub(entry.at()));
+        let head = self.image.take(entry.at(), len as usize).unwrap_or_default();
+        if head.iter().all(|byte| *byte == 0) {
+            return Some("its boot image has nothing in it".into());
+        }
+        if entry.platform != Platform::Efi {
+            return None;
+        }
+        let Some(image) = self.efi.iter().find(|image| image.at == entry.at()) else {
+            return Some("its boot image is no FAT file system that can be read".into());
+        };
+        let is_program = |path: &str| path.starts_with("/efi/boot/boot") && path.ends_with(".efi");
+        let has = image.fat.files.iter().any(|file| !file.folder && is_program(&file.path.to_ascii_lowercase()));
+        (!has).then(|| "its boot image has no /EFI/BOOT/BOOT*.EFI".into())
     }
 
     /// Whether a BIOS finds something to start in the first sector.

@@ -103,6 +103,8 @@ pub struct Medium {
     nodes: Vec<Node>,
     /// The same by ISO 9660's own names, where Joliet has others.
     plain: Vec<Node>,
+    /// Files that only the volume's other tree of names has: Joliet's beside Rock Ridge, ISO 9660's own beside Joliet.
+    hidden: Vec<Node>,
     boot: Vec<BootEntry>,
     partitions: Vec<Partition>,
     efi: Vec<EfiImage>,
@@ -240,6 +242,26 @@ impl Medium {
         self.nodes.iter().map(|node| &node.file)
     }
 
+    /// Files that another tree of names has and [`Medium::files`] does not: who reads Joliet sees them, or who does not.
+    pub fn hidden_files(&self) -> impl Iterator<Item = &File> {
+        self.hidden.iter().map(|node| &node.file)
+    }
+
+    /// Everything in the EFI images and in a disk's file systems, each as `partition 2:/etc/`: folders end with a slash.
+    ///
+    /// # Errors
+    /// [`MediumError::Broken`] if one of them cannot be read to its end.
+    pub fn inner_names(&self) -> Result<Vec<String>, MediumError> {
+        let name = |within: &str, path: &str, folder: bool| format!("{within}:{path}{}", if folder { "/" } else { "" });
+        let files = self.efi.iter().flat_map(|image| image.fat.files.iter().map(move |file| (image, file)));
+        let mut all: Vec<_> = files.map(|(image, file)| name(&image.name, &file.path, file.folder)).collect();
+        for (within, ext4) in &self.ext4 {
+            let files = ext4.files().map_err(|fault| self.broken(within, fault))?;
+            all.extend(files.iter().map(|file| name(within, &file.path, file.folder)));
+        }
+        Ok(all)
+    }
+
     /// The files in the EFI images, each as `/efi.img:/EFI/BOOT/BOOTX64.EFI`, with its size in bytes.
     pub fn efi_files(&self) -> impl Iterator<Item = (String, u64)> {
         let files = self.efi.iter().flat_map(|image| image.fat.files.iter().map(move |file| (image, file)));
@@ -261,7 +283,7 @@ impl Medium {
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, MediumError> {
         if self.node(path).is_none()
             && self.in_ext4(path).is_none()
-            && let Some(read) = self.in_squashfs(path, limit)
+            && let Some(read) = self.in_file_system(path, limit)
         {
             return read;
         }

@@ -12,7 +12,7 @@ use super::tree::{self, File, Kind, Names, Node};
 use super::volume::{self, Volume};
 use super::{EfiImage, Form, Medium, disk, loader, ova};
 use camino::Utf8Path;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Boot images and partitions that are looked into.
 const MOST_EFI_IMAGES: usize = 8;
@@ -44,15 +44,20 @@ fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
     let volume = volume::read(&image)?;
     let tree = tree::read(&image, &volume)?;
     // ISOLINUX reads no Joliet.
-    let plain = match tree.names {
-        Names::Joliet => tree::read_plain(&image, &volume)?.nodes,
-        _ => Vec::new(),
+    let other = match tree.names {
+        Names::Joliet => Some(tree::read_plain(&image, &volume)?),
+        Names::RockRidge => tree::read_joliet(&image, &volume)?,
+        Names::Plain => None,
     };
     let mut damage = volume.damage.clone();
+    let (other, other_damage) = other.map(|tree| (tree.nodes, tree.damage)).unwrap_or_default();
+    let hidden = only_there(&other, &tree.nodes);
+    let plain = if tree.names == Names::Joliet { other } else { Vec::new() };
     if volume.size > image.len() {
         damage.push(Damage::Short { says: volume.size, has: image.len() });
     }
     damage.extend(tree.damage);
+    damage.extend(other_damage);
     damage.extend(tree.nodes.iter().filter_map(|node| cut_off(node, image.len())));
     let mut boot = or_damage("the boot catalogue", &mut damage, catalogue(&image, volume.catalogue));
     name_files(&mut boot, &tree.nodes);
@@ -69,6 +74,7 @@ fn iso(path: &Utf8Path, image: Bytes) -> Result<Medium, Fault> {
         names: tree.names,
         nodes: tree.nodes,
         plain,
+        hidden,
         boot,
         partitions,
         efi,
@@ -123,6 +129,7 @@ fn disk(path: &Utf8Path, form: Form, file: Bytes, image: Bytes) -> Result<Medium
         names: Names::Plain,
         nodes: Vec::new(),
         plain: Vec::new(),
+        hidden: Vec::new(),
         boot: Vec::new(),
         partitions: disk.partitions,
         efi: disk.fats,
@@ -169,6 +176,16 @@ fn disk_inside(path: &Utf8Path, bytes: Bytes) -> Result<Medium, Fault> {
         }
         Format::Iso | Format::Tar | Format::Efi => Err(Fault::bad("it is no disk")),
     }
+}
+
+/// The files of the other tree that this one does not have: one tree can leave out what another shows.
+fn only_there(other: &[Node], nodes: &[Node]) -> Vec<Node> {
+    let start = |node: &Node| node.pieces.first().map(|piece| piece.at);
+    let known: HashSet<_> = nodes.iter().filter_map(start).collect();
+    let is_new = |node: &&Node| {
+        node.file.kind == Kind::File && node.file.bytes > 0 && start(node).is_some_and(|at| !known.contains(&at))
+    };
+    other.iter().filter(is_new).cloned().collect()
 }
 
 fn catalogue(image: &Bytes, sector: Option<u64>) -> Result<Vec<BootEntry>, Fault> {

@@ -140,7 +140,14 @@ fn gpt(image: &Bytes) -> Result<Vec<Partition>, Fault> {
     if !(1..=1024).contains(&count) || !(128..=4096).contains(&size) {
         return Err(Fault::bad(format!("a GPT of {count} entries of {size} bytes")));
     }
+    let length = (u32_le(&header, 12) as usize).clamp(92, SECTOR as usize);
+    let mut own = header[..length].to_vec();
+    own[16..20].fill(0);
     let bytes = image.take(table.saturating_mul(SECTOR), (count * size) as usize)?;
+    // Firmware does not take a table whose checksums are wrong.
+    if sum(&own) != u32_le(&header, 16) || sum(&bytes) != u32_le(&header, 88) {
+        return Err(Fault::bad("the GPT's checksum is not that of its header and its entries"));
+    }
     let entries = bytes.chunks_exact(size as usize).zip(1..).filter(|(entry, _)| entry[..16] != [0; 16]);
     let partition = |(entry, number): (&[u8], usize)| {
         let (first, last) = (u64_le(entry, 32), u64_le(entry, 40));
@@ -157,6 +164,13 @@ fn gpt(image: &Bytes) -> Result<Vec<Partition>, Fault> {
         }
     };
     Ok(entries.map(partition).collect())
+}
+
+/// CRC-32, as the GPT has it.
+fn sum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// The name of a partition, in UTF-16.
@@ -208,6 +222,11 @@ mod tests {
         disk[584..600].copy_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 128, 0, 0, 0]);
         disk[1024..1040].copy_from_slice(&GPT_EFI);
         disk[1056..1072].copy_from_slice(&[8, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 0, 0, 0, 0]);
+        let entries = sum(&disk[1024..1024 + 4 * 128]).to_le_bytes();
+        disk[600..604].copy_from_slice(&entries);
+        disk[524] = 92;
+        let header = sum(&disk[512..604]).to_le_bytes();
+        disk[528..532].copy_from_slice(&header);
         let found = read(&Bytes::of_memory(disk.clone())).unwrap();
         assert_eq!(found[1].kind, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B");
         assert_eq!((found[1].efi, found[1].start, found[1].bytes), (true, 4096, 8192));

@@ -87,6 +87,11 @@ pub(super) fn read(image: &Bytes, volume: &Volume) -> Result<Tree, Fault> {
     walk(image, volume, root, names, skip.unwrap_or(0))
 }
 
+/// Read all folders by Joliet's names, if the volume has them.
+pub(super) fn read_joliet(image: &Bytes, volume: &Volume) -> Result<Option<Tree>, Fault> {
+    volume.joliet.map(|root| walk(image, volume, root, Names::Joliet, 0)).transpose()
+}
+
 /// Read all folders by ISO 9660's own names.
 pub(super) fn read_plain(image: &Bytes, volume: &Volume) -> Result<Tree, Fault> {
     walk(image, volume, volume.root, Names::Plain, 0)

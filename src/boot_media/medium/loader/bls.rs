@@ -155,7 +155,11 @@ fn conf(reading: &mut Reading<'_>, place: &Place) -> Option<Entry> {
         reading.problem(&file, entry.line, format!("systemd-boot leaves it out: {why}"));
         return None;
     }
-    entry.missing = entry.initrd.iter().filter(|file| !has(reading, place.volume, file)).cloned().collect();
+    let lacks = |path: &String| {
+        let place = Place { volume: place.volume, path: path.clone() };
+        reading.lacks(reading.find(&place, Sees::Firmware), path)
+    };
+    entry.missing = entry.kernel.iter().chain(&entry.initrd).filter_map(lacks).collect();
     let command = if entry.command == "uki" { "linux" } else { &entry.command };
     entry.boots = boots(command, entry.kernel.as_deref());
     Some(Entry { entry, id, sort_key, machine, version, tries })

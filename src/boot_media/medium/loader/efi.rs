@@ -34,13 +34,14 @@ const EFI_PREFIXES: [&str; 9] = [
 
 /// Follow what firmware starts from a file system.
 pub(super) fn follow(shelf: &dyn Shelf, start: &Start, volume: usize) -> BootPath {
-    let walk = Walk::new(shelf, start);
+    let mut walk = Walk::new(shelf, start);
     let found = EFI.iter().find_map(|name| walk.find(volume, &format!("/EFI/BOOT/{name}"), Sees::Firmware));
     match found {
         Some(place) => program(walk, place),
         None => {
-            let why = format!("{} has no /EFI/BOOT/BOOTX64.EFI, the program that firmware starts", start.name);
-            walk.lost(None, why)
+            let why = "it has no /EFI/BOOT/BOOTX64.EFI, the program that firmware starts";
+            walk.reading.problem(&start.name, 0, why);
+            by_files(walk, volume, None)
         }
     }
 }
@@ -90,7 +91,7 @@ fn start(walk: Walk<'_>, place: &Place, head: &[u8], sections: &[Section]) -> Bo
     }
     match foreign::of_efi(head) {
         Some(loader) => walk.foreign(loader),
-        None => by_files(walk, place, head),
+        None => by_files(walk, place.volume, Some((place, head))),
     }
 }
 
@@ -182,12 +183,13 @@ fn roots(walk: &Walk<'_>, volume: usize) -> Vec<usize> {
     if walk.start.carrier == Some(Carrier::Stick) { vec![volume, 0] } else { vec![0, volume] }
 }
 
-/// An EFI program that is not known: what there is a configuration for.
-fn by_files(walk: Walk<'_>, program: &Place, head: &[u8]) -> BootPath {
-    let volume = program.volume;
-    let is_grub = contains(head, "GRUB");
-    let path = format!("{}/grubx64.efi", folder(&program.path));
-    let beside = walk.find(volume, &path, Sees::Firmware).is_some();
+/// An EFI program that is not known, or none: what there is a configuration for.
+fn by_files(walk: Walk<'_>, volume: usize, program: Option<(&Place, &[u8])>) -> BootPath {
+    let is_grub = program.is_some_and(|(_, head)| contains(head, "GRUB"));
+    let beside = program.is_some_and(|(place, _)| {
+        let path = format!("{}/grubx64.efi", folder(&place.path));
+        walk.find(volume, &path, Sees::Firmware).is_some()
+    });
     let roots = roots(&walk, volume);
     let there = |prefix: &str, volume: usize| walk.find(volume, &format!("{prefix}/grub.cfg"), Sees::Grub).is_some();
     // A configuration in the EFI file system is nearer than one on the disc.
@@ -206,12 +208,16 @@ fn by_files(walk: Walk<'_>, program: &Place, head: &[u8]) -> BootPath {
         (false, false) => {}
         (false, true) if is_grub || beside => {}
         (true, true) => return walk.systemd_boot(volume),
+        (true, false) if program.is_none() => {
+            let why = format!("{} has no /EFI/BOOT/BOOTX64.EFI, and no boot loader's configuration", walk.starts);
+            return walk.lost(None, why);
+        }
         _ => {
             let why = format!("which boot loader {} is cannot be told", walk.starts);
             return walk.not_known(None, why);
         }
     }
     let cmdpath = Some(grub::on(volume, "/EFI/BOOT"));
-    let cpu = processor(&program.path);
+    let cpu = program.and_then(|(place, _)| processor(&place.path));
     walk.grub(grub::Begin { firmware: Some(Firmware::Efi), cpu, roots, embedded: None, prefixes, cmdpath })
 }

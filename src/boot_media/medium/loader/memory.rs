@@ -67,7 +67,8 @@ impl Shelf for Memory {
         self.bytes(place, 0)
     }
     fn size(&self, place: &Place) -> u64 {
-        self.files.get(place).map_or(0, |text| text.len() as u64)
+        // Most files here are names without a text.
+        self.files.get(place).map_or(0, |text| text.len().max(1) as u64)
     }
     fn label(&self, volume: usize) -> Option<String> {
         match volume {

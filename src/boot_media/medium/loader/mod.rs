@@ -153,6 +153,14 @@ impl LoaderEntry {
         self.args.split_whitespace().any(|word| word == arg)
     }
 
+    /// Whether what it starts is not there, or is empty.
+    pub fn lacks_kernel(&self) -> bool {
+        let is = |kernel: &String| {
+            self.missing.iter().any(|missing| missing.strip_suffix(" (empty)").unwrap_or(missing) == kernel)
+        };
+        self.kernel.as_ref().is_some_and(is)
+    }
+
     /// Its title with those of the submenus before it, `More > Rescue`.
     pub fn path(&self) -> String {
         let steps: Vec<_> = self.menu.iter().map(String::as_str).chain([self.title.as_str()]).collect();

@@ -133,6 +133,14 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// How a file is told that an entry loads: one of no bytes is as good as none.
+    pub(super) fn lacks(&self, found: Option<Place>, path: &str) -> Option<String> {
+        match found {
+            None => Some(path.to_owned()),
+            Some(place) => (self.size(&place) == 0).then(|| format!("{path} (empty)")),
+        }
+    }
+
     pub(super) fn places(&self) -> Vec<Place> {
         let mut places = self.shelf.places();
         if let Some(volume) = self.memdisk {

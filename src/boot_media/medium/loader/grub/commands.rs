@@ -187,12 +187,12 @@ impl Grub<'_, '_> {
         if super::without_device(file).starts_with('+') {
             return;
         }
-        let list = match known(file).map(|path| self.is_there(world, "-f", &path)) {
-            Some(Tri::Yes) => return,
-            Some(Tri::No) => &mut load.missing,
-            _ => &mut load.unsure,
-        };
-        list.push(super::without_device(&shown(file)));
+        let name = super::without_device(&shown(file));
+        match known(file).map(|path| self.resolve(world, &path)) {
+            Some(super::Found::At(place)) => load.missing.extend(self.reading.lacks(Some(place), &name)),
+            Some(super::Found::Nowhere) => load.missing.push(name),
+            _ => load.unsure.push(name),
+        }
     }
 
     fn follow(&mut self, mut world: World, line: usize, args: &[String], at: &At) -> Vec<World> {

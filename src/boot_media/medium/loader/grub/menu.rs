@@ -219,8 +219,7 @@ impl Ends {
 
 /// Whether no entry can be booted: its kernel is not there.
 fn fails(entries: &[LoaderEntry]) -> bool {
-    let lacks = |entry: &LoaderEntry| entry.kernel.as_ref().is_some_and(|kernel| entry.missing.contains(kernel));
-    !entries.is_empty() && entries.iter().all(lacks)
+    !entries.is_empty() && entries.iter().all(LoaderEntry::lacks_kernel)
 }
 
 /// What an entry may load; nothing, too.

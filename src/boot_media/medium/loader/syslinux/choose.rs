@@ -206,8 +206,9 @@ impl Isolinux<'_, '_> {
     fn look_for(&self, entry: &mut LoaderEntry, path: &str, written: &str) {
         if path.contains("/::") || written.contains("://") {
             entry.unsure.push(path.to_owned());
-        } else if !self.has(path) {
-            entry.missing.push(path.to_owned());
+        } else {
+            let place = Place { volume: self.volume, path: path.to_owned() };
+            entry.missing.extend(self.reading.lacks(self.reading.find(&place, Sees::Isolinux), path));
         }
     }
 
