@@ -128,9 +128,16 @@ fn image_conditions(medium: &Medium, linux: &[&LoaderEntry]) -> Vec<Value> {
     if !linux.is_empty() {
         let hint = "correct the loader's configuration, or put the file where it is looked for";
         all.push(condition(
-            "boot-files",
+            "loader-files",
             "Each entry's kernel and initial RAM disk are there.",
-            json!({"boot-files": {}}),
+            json!({"loader-files": {}}),
+            hint,
+        ));
+        let hint = "compare the entry with blkid: a file system that was made again has another label and UUID";
+        all.push(condition(
+            "loader-labels",
+            "Labels and UUIDs that the entries name are the image's.",
+            json!({"loader-labels": {}}),
             hint,
         ));
     }

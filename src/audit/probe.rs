@@ -135,8 +135,6 @@ pub enum Probe {
     /// Each file system that its /etc/fstab mounts is one of the disk's (UUID, LABEL, PARTUUID, PARTLABEL), of the kind that it
     /// says, and `/` is the one that it lies on.
     Fstab {},
-    /// Kernel and initial RAM disks of each Linux entry of its boot loaders are in it, and on a disk so is what `root=` names.
-    BootFiles {},
     /// A file on the volume, in an EFI file system or in a squashfs has text that matches each of the first, none that matches
     /// one of the second, and this checksum.
     FileInImage {
@@ -335,7 +333,6 @@ impl Probe {
             | Self::FileInImage { .. }
             | Self::SquashfsLists { .. }
             | Self::Fstab {}
-            | Self::BootFiles {}
             | Self::Checksum { .. } => Phase::Image,
             _ => Phase::Runtime,
         }

@@ -24,6 +24,8 @@ struct Disk {
     fstab: String,
     initrd: bool,
     label: &'static str,
+    /// What `root=` of the loader's entry says, if not the disk's UUID.
+    entry_root: Option<String>,
 }
 
 impl Default for Disk {
@@ -31,7 +33,7 @@ impl Default for Disk {
         let fstab = format!(
             "# a comment\nUUID={ROOT} / ext4 defaults 0 1\nLABEL=EFI /boot/efi vfat umask=0077 0 1\ntmpfs /tmp tmpfs\n"
         );
-        Self { fstab, initrd: true, label: "gpt" }
+        Self { fstab, initrd: true, label: "gpt", entry_root: None }
     }
 }
 
@@ -61,8 +63,9 @@ impl Site {
         if disk.initrd {
             self.put("root/boot/initrd.img-6", "a RAM disk");
         }
+        let root = disk.entry_root.clone().unwrap_or_else(|| format!("UUID={ROOT}"));
         let entry = format!(
-            "set default=0\nmenuentry 'Debian' {{\n  search --no-floppy --fs-uuid --set=root {ROOT}\n  linux /boot/vmlinuz-6 root=UUID={ROOT} ro console=ttyS0,115200\n  initrd /boot/initrd.img-6\n}}\n"
+            "set default=0\nmenuentry 'Debian' {{\n  search --no-floppy --fs-uuid --set=root {ROOT}\n  linux /boot/vmlinuz-6 root={root} ro console=ttyS0,115200\n  initrd /boot/initrd.img-6\n}}\n"
         );
         self.put("root/boot/grub/grub.cfg", entry);
         let [root, esp, raw] = ["root.img", "esp.img", "disk.raw"].map(|name| self.path(name));
@@ -108,7 +111,8 @@ impl Site {
     }
 
     fn usual(&self, image: &str) -> Run {
-        let probes = ["one-image", "whole", "fstab", "boot-files"].map(|name| (name, json!({name: {}})));
+        let probes =
+            ["one-image", "whole", "fstab", "loader-files", "loader-labels"].map(|name| (name, json!({name: {}})));
         self.audit(image, &probes)
     }
 }
@@ -127,7 +131,7 @@ fn a_good_disk_is_green_in_each_of_its_formats() {
     for image in formats {
         let run = site.usual(&image);
         assert_eq!(run.code, 0, "{image}: {}", run.told);
-        assert_eq!(run.results(), ["passed"; 4], "{image}: {}", run.told);
+        assert_eq!(run.results(), ["passed"; 5], "{image}: {}", run.told);
         let paths =
             json!({"files-present": {"paths": ["/etc/fstab", "partition 2:/boot/vmlinuz-*", "/EFI/BOOT/BOOTX64.EFI"]}});
         let args = json!({"loader-args": {"expect": ["console=ttyS0,115200"], "entries": "all"}});
@@ -140,7 +144,7 @@ fn a_good_disk_is_green_in_each_of_its_formats() {
 fn a_disk_with_an_mbr_is_read_as_one_with_a_gpt() {
     let site = Site::new();
     let run = site.usual(&site.disk(&Disk { label: "dos", ..Disk::default() }));
-    assert_eq!(run.results(), ["passed"; 4], "{}", run.told);
+    assert_eq!(run.results(), ["passed"; 5], "{}", run.told);
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn a_wrong_uuid_in_the_fstab_is_red_with_its_line_and_what_there_is() {
     let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\nUUID={OTHER} /srv ext4 defaults 0 2\n");
     let raw = site.disk(&Disk { fstab, ..Disk::default() });
     let run = site.usual(&site.converted(&raw, "a.qcow2", &["-O", "qcow2"]));
-    assert_eq!((run.code, run.results()), (6, vec!["passed", "passed", "failed", "passed"]), "{}", run.told);
+    assert_eq!((run.code, run.results()), (6, vec!["passed", "passed", "failed", "passed", "passed"]), "{}", run.told);
     let cause = run.cause(2);
     assert!(
         cause.starts_with(&format!("partition 2:/etc/fstab:2: UUID={OTHER} (/srv): no such file system")),
@@ -171,6 +175,20 @@ fn an_fstab_whose_root_is_another_partition_or_another_file_system_is_red() {
 }
 
 #[test]
+fn an_entry_whose_root_is_not_on_the_disk_is_red() {
+    for (root, words) in [
+        (format!("UUID={OTHER}"), "looks for the UUID"),
+        ("PARTUUID=11111111-2222-3333-4444-555555555555".to_owned(), "looks for the PARTUUID"),
+        ("PARTLABEL=gone".to_owned(), "looks for the PARTLABEL"),
+    ] {
+        let site = Site::new();
+        let run = site.usual(&site.disk(&Disk { entry_root: Some(root), ..Disk::default() }));
+        assert_eq!((run.code, run.results()[4]), (6, "failed"), "{}", run.told);
+        assert!(run.cause(4).contains(words), "{words:?}: {}", run.cause(4));
+    }
+}
+
+#[test]
 fn what_the_boot_does_not_wait_for_may_be_absent() {
     let site = Site::new();
     let fstab = format!("LABEL=root / ext4 defaults\nUUID={OTHER} /media/usb auto noauto,user\n");
@@ -183,11 +201,10 @@ fn a_missing_ram_disk_is_red_with_the_entry_that_names_it() {
     let site = Site::new();
     let raw = site.disk(&Disk { initrd: false, ..Disk::default() });
     let run = site.usual(&site.converted(&raw, "a.qcow2", &["-O", "qcow2", "-c"]));
-    assert_eq!((run.code, run.results()), (6, vec!["passed", "passed", "passed", "failed"]), "{}", run.told);
+    assert_eq!((run.code, run.results()), (6, vec!["passed", "passed", "passed", "failed", "passed"]), "{}", run.told);
     let cause = run.cause(3);
     assert!(
-        cause.contains("partition 2:/boot/grub/grub.cfg:")
-            && cause.contains("(\"Debian\"): /boot/initrd.img-6 is not in"),
+        cause.contains("partition 2:/boot/grub/grub.cfg:") && cause.contains("(\"Debian\") loads /boot/initrd.img-6"),
         "{cause}"
     );
 }
@@ -212,11 +229,12 @@ fn what_lies_in_a_file_system_that_is_not_read_is_not_taken_for_absent() {
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 4096], 4 * MIB).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"XFSB", 4 * MIB).unwrap();
     let absent = json!({"files-absent": {"paths": ["/**/id_rsa"]}});
-    let run =
-        site.audit(&raw, &[("fstab", json!({"fstab": {}})), ("boots", json!({"boot-files": {}})), ("secrets", absent)]);
+    let run = site
+        .audit(&raw, &[("fstab", json!({"fstab": {}})), ("boots", json!({"loader-files": {}})), ("secrets", absent)]);
     assert_eq!((run.code, run.results()), (4, vec!["failed"; 3]), "{}", run.told);
-    for n in 0..3 {
-        assert_eq!(run.cause(n), "could not look: partition 2 holds xfs, which is not read here");
+    for (n, words) in [(0, "partition 2 holds xfs"), (1, "cannot be told"), (2, "partition 2 holds xfs")] {
+        let cause = run.cause(n);
+        assert!(cause.starts_with("could not look: ") && cause.contains(words), "{cause}");
     }
 }
 
@@ -272,7 +290,7 @@ fn an_ova_is_looked_into_as_far_as_its_disk_can_be_read() {
         run.cause(1)
     );
     let run = site.usual(&pack("raw.ova", &["a.ovf", "disk.raw"]));
-    assert_eq!(run.results(), ["passed"; 4], "{}", run.told);
+    assert_eq!(run.results(), ["passed"; 5], "{}", run.told);
     site.put("a.mf", format!("SHA256(disk.raw)= {}\n", "0".repeat(64)));
     let run = site.usual(&pack("wrong.ova", &["a.ovf", "a.mf", "disk.raw"]));
     assert!(run.cause(1).contains("/disk.raw: its SHA-256 is"), "{}", run.told);
@@ -288,7 +306,7 @@ fn what_comes_over_the_network_is_judged_by_its_files_and_arguments() {
     let audit = |pxe: Value| {
         let probes = [
             ("one", json!({"one-image": {}})),
-            ("files", json!({"boot-files": {}})),
+            ("files", json!({"loader-files": {}})),
             ("args", json!({"loader-args": {"expect": ["console=ttyS0*"], "entries": "all"}})),
         ];
         let conditions: Vec<_> = probes.iter().map(|(id, probe)| condition(id, "image", probe.clone(), &[])).collect();

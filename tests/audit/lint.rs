@@ -68,12 +68,12 @@ fn a_profile_that_was_written_from_an_iso_says_what_it_found_and_runs() {
     assert!(text.contains("Boot catalogue, entry 1: BIOS") && text.contains("no entry has a serial console"), "{text}");
     assert_eq!(world.run(&["audit", "lint", "rescue"]).0, 0);
     let (code, out, _) = world.run(&["audit", "rescue"]);
-    // Its entry boots what lies on a disk of its user's, so the kernel is not in the image.
-    assert_eq!(code, 6, "{out}");
+    // Its entry boots what lies on a disk of its user's, so whether the kernel is there nobody knows.
+    assert_eq!(code, 4, "{out}");
     let audit = world.audit();
     let failed: Vec<_> =
         audit["conditions"].as_array().unwrap().iter().filter(|one| one["result"] != "passed").collect();
-    assert!(failed.len() == 1 && failed[0]["id"] == "boot-files", "{out}");
+    assert!(failed.iter().any(|one| one["id"] == "loader-files"), "{out}");
     let bios = &audit["boot_paths"][0];
     assert_eq!(
         (bios["by"].as_str(), bios["steps"][2]["ok"].as_bool()),

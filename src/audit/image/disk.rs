@@ -1,10 +1,10 @@
-//! The conditions of a disk: its fstab, and the files that its boot loaders' entries name.
+//! The condition of a disk: its fstab.
 //!
 //! What lies where nobody here can look (LVM, LUKS, btrfs, …) is never taken for what is not there.
 
 use super::told;
 use crate::audit::outcome::Seen;
-use boot_media::medium::{Loader, LoaderEntry, Medium, MediumError, Volume};
+use boot_media::medium::{Medium, Volume};
 
 /// The largest fstab, bytes.
 const LARGEST: u64 = 1 << 20;
@@ -157,68 +157,6 @@ fn listed(medium: &Medium) -> String {
         format!("{} ({}{uuid}{label})", volume.name, volume.content)
     };
     medium.volumes().iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// Kernel and initial RAM disks of each Linux entry are in the image, and so is the file system that `root=` names.
-pub(super) fn boot_files(medium: &Medium) -> Seen {
-    let loaders = medium.loaders();
-    let entries: Vec<_> = loaders.entries.iter().filter(|entry| entry.boots_linux()).collect();
-    if entries.is_empty() {
-        return match medium.unread().next() {
-            Some(why) => Seen::unknown(why),
-            None => Seen::fails("no entry", "no boot loader entry starts a Linux kernel"),
-        };
-    }
-    let mut found = Found::default();
-    for entry in &entries {
-        let place = format!("{}:{} ({:?})", entry.file, entry.line, entry.title);
-        for path in entry.kernel.iter().chain(&entry.initrd) {
-            match exists(medium, entry, path) {
-                Ok(Some(true)) => found.good += 1,
-                Ok(Some(false)) => found.wrong.push(format!("{place}: {path} is not in the image")),
-                Ok(None) => found.unknown.push(format!("{place}: {path} is known to the running loader only")),
-                Err(error) => found.unknown.push(format!("{place}: {}", told(&error))),
-            }
-        }
-        if !medium.volumes().is_empty() {
-            root(medium, entry, &place, &mut found);
-        }
-    }
-    let observed = format!("{} of {} are there", count(found.good, "file"), count(entries.len(), "entry"));
-    found.seen(observed)
-}
-
-/// Whether a file that an entry names is there; `None` if its name is not known.
-fn exists(medium: &Medium, entry: &LoaderEntry, path: &str) -> Result<Option<bool>, MediumError> {
-    if path.contains("${") || path.contains("$(") {
-        return Ok(None);
-    }
-    let own = entry.file.split_once(":/").map(|(volume, _)| volume);
-    let at = |volume: Option<&str>| volume.map_or_else(|| path.to_owned(), |volume| format!("{volume}:{path}"));
-    if medium.has(&at(own))? {
-        return Ok(Some(true));
-    }
-    // GRUB looks where its `search` led, which can be any file system; the others stay on their own.
-    if entry.loader != Loader::Grub {
-        return Ok(Some(false));
-    }
-    for volume in medium.volumes() {
-        if medium.has(&at(Some(&volume.name)))? {
-            return Ok(Some(true));
-        }
-    }
-    Ok(Some(medium.volumes().is_empty() && own.is_some() && medium.has(path)?))
-}
-
-fn root(medium: &Medium, entry: &LoaderEntry, place: &str, found: &mut Found) {
-    let Some(value) = entry.args.split_whitespace().rev().find_map(|word| word.strip_prefix("root=")) else {
-        return found.told.push(format!("{place}: no root= among its arguments"));
-    };
-    match tag(value) {
-        Some((tag, wanted)) if medium.volumes().iter().any(|volume| volume.is(tag, &wanted)) => found.good += 1,
-        Some(_) => absent(medium, &format!("{place}: root={value}"), "", found),
-        None => found.told.push(format!("{place}: root={value} is named by its device: not judged")),
-    }
 }
 
 fn count(number: usize, what: &str) -> String {

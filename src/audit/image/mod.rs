@@ -142,7 +142,6 @@ fn look_into(medium: &Medium, path: &Utf8Path, probe: &Probe) -> Seen {
             Err(error) => Seen::unknown(told(&error)),
         },
         Probe::Fstab {} => disk::fstab(medium),
-        Probe::BootFiles {} => disk::boot_files(medium),
         Probe::ElTorito { expect } => probes::el_torito(medium, expect),
         Probe::LoaderArgs { expect, forbid, entries, except } => {
             loaders::args(medium, &Which { entries: *entries, except }, expect, forbid)

@@ -22,7 +22,7 @@ pub struct PxeSet {
 pub(super) fn look(set: &PxeSet, probe: &Probe) -> Seen {
     match probe {
         Probe::OneImage {} => present(set),
-        Probe::BootFiles {} => boot_files(set),
+        Probe::LoaderFiles { .. } => boot_files(set),
         Probe::LoaderArgs { expect, forbid, .. } => args(set, expect, forbid),
         other => Seen::unknown(format!("{} asks for an image, and a PXE set is none", other.name())),
     }
