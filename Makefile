@@ -52,7 +52,7 @@ test: deps venv unit
 	@.ci/lane --table
 
 unit:
-	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers
+	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers --test recorded
 
 netns: venv
 	.ci/lane netns $(BESIDE) cli terminal flood looks own doctor audit serial page ansible netns
