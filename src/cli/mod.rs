@@ -7,6 +7,7 @@ mod attach;
 mod audit;
 mod change;
 mod check;
+mod ci;
 mod dispatch;
 mod experiment;
 mod image;

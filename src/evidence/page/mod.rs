@@ -14,6 +14,7 @@ pub use verdict::headline;
 
 use crate::experiment::record::Experiment;
 use crate::record::{BootSeen, Record};
+use crate::report::junit::About;
 use crate::report::{ReportError, RunFolder, junit};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::{Exit, Failure};
@@ -71,15 +72,38 @@ fn timeline(seen: &BootSeen, folder: &Utf8Path) -> Option<Timeline> {
 /// Write `junit.xml`, `report.html` and, last of all, `result.json` of a run.
 pub fn publish(record: &Record) -> Result<(), ReportError> {
     let run = RunFolder::open(&record.run);
-    let xml = junit::text(&format!("boma-qemu {}", record.host), &cases::of(record)).unwrap_or_default();
+    let xml = junit::text(&about(record), &cases::of(record)).unwrap_or_default();
     run.write("junit.xml", xml)?;
     run.write(PAGE, html::cycle(&of(record, run.path())))?;
     run.write("result.json", record.json(false))
 }
 
+/// What a reader of the cases should know of the run.
+fn about(record: &Record) -> About {
+    let made = &record.made_of;
+    let mode = record.via.map(|mode| mode.to_string()).unwrap_or_default();
+    let properties = [
+        ("version", record.version.clone()),
+        ("image", made.image.clone()),
+        ("image_sha512", made.image_sha512.clone().unwrap_or_default()),
+        ("mode", mode),
+        ("accelerator", made.accel.clone()),
+        ("qemu", made.qemu.clone()),
+        ("ansible", made.ansible.clone()),
+        ("started", record.started.clone()),
+    ];
+    About {
+        name: format!("boma-qemu {}", record.host),
+        properties: properties.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+        attachments: vec![record.run.join(PAGE), record.run.join("console.log")],
+    }
+}
+
 /// Write what there is of an experiment so far.
 pub fn publish_experiment(all: &Experiment, folder: &RunFolder) -> Result<(), ReportError> {
-    let xml = junit::text(&format!("boma-qemu experiment {}", all.host), &cases::of_experiment(all));
+    let name = format!("boma-qemu experiment {}", all.host);
+    let about = About { name, attachments: vec![folder.path().join(PAGE)], ..About::default() };
+    let xml = junit::text(&about, &cases::of_experiment(all));
     folder.write("junit.xml", xml.unwrap_or_default())?;
     // Plain data with string keys: serialising it cannot fail.
     folder.write("experiment.json", host::visible::json_pretty(all).unwrap_or_default())?;

@@ -16,7 +16,7 @@ use crate::audit::scope::Scope;
 use crate::audit::{AuditProfile, Condition, Phase};
 use camino::Utf8PathBuf;
 use evidence::report::RunFolder;
-use evidence::report::junit::{self, Case};
+use evidence::report::junit::{self, About, Case};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::visible;
@@ -150,8 +150,9 @@ pub fn verdict(audit: &Audit) -> String {
 /// Write `junit.xml`, `report.md`, `report.html` and, last of all, `audit.json`.
 fn publish(audit: &Audit, folder: &RunFolder) -> Result<(), Failure> {
     let cases: Vec<_> = audit.conditions.iter().map(case).chain(audit.leaks.iter().map(leak)).collect();
-    folder
-        .write("junit.xml", junit::text(&format!("boma-qemu audit {}", audit.profile), &cases).unwrap_or_default())?;
+    let name = format!("boma-qemu audit {}", audit.profile);
+    let about = About { name, attachments: vec![folder.path().join(evidence::page::PAGE)], ..About::default() };
+    folder.write("junit.xml", junit::text(&about, &cases).unwrap_or_default())?;
     folder.write("report.md", visible::block(&markdown::text(audit)).as_ref())?;
     folder.write(evidence::page::PAGE, page::text(audit, folder.path()))?;
     // Plain data with string keys: serialising it cannot fail.
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_blocked_condition_is_no_failure_of_its_own() {
         let cases: Vec<_> = sample::audit().conditions.iter().map(case).collect();
-        let xml = junit::text("boma-qemu audit pre-nixos", &cases).unwrap();
+        let xml = junit::text(&About::default(), &cases).unwrap();
         assert!(xml.contains(r#"tests="6""#) && xml.contains(r#"failures="1""#), "{xml}");
         assert!(xml.contains("blocked by storage-service") && xml.contains("vgcreate: no disk"), "{xml}");
         assert!(!xml.contains("<failure message=\"/ has 12 MiB free"), "a should is no failure: {xml}");
