@@ -170,7 +170,7 @@ impl Asked<'_> {
     }
 }
 
-/// Read an answer to [`UNITS`] and, with the same text, one to what starts them: for whoever tries texts of any kind.
+/// Read an answer to `UNITS` and, with the same text, one to what starts them: for whoever tries texts of any kind.
 pub fn units_told(text: &str) {
     let mut units = Units::parse(text);
     units.by_timer(text);

@@ -8,8 +8,8 @@
 //!
 //! - [`facts`]: what the guest is asked, and its answers.
 //! - [`cause`]: what the answers mean; pure.
-//! - [`console`]: the root shell on the serial console.
-//! - [`repair`]: what is given back.
+//! - `console`: the root shell on the serial console.
+//! - `repair`: what is given back.
 //!
 //! Fuzzed as `guest`.
 

@@ -1,4 +1,4 @@
-//! The journal of a VM's life: one JSON object per line, appended by the monitor ([`super::journal`]), read by anyone.
+//! The journal of a VM's life: one JSON object per line, appended by the monitor (`journal`), read by anyone.
 
 pub use super::confine::Confinement;
 pub use super::what::{

@@ -319,7 +319,7 @@ impl Evidence {
     /// The firmware may reset the machine once more before it boots (`guest-reset`, measured 0.1 s after a reset
     /// over QMP as well as after the guest's own). That one is told from a second restart by the console: nothing was said
     /// in between, so the monitor cuts no new boot after it. At most one per RESET is let pass, and only within
-    /// [`FIRMWARE_S`]: a guest that resets itself before its console says a word is later than that.
+    /// `FIRMWARE_S`: a guest that resets itself before its console says a word is later than that.
     pub fn take(&mut self, event: &Event) -> Result<(), UnexpectedEvent> {
         let cut = matches!(&event.what, What::Boot(boot) if !boot.kernel);
         if let Some(maybe) = self.maybe.take_if(|_| cut) {
