@@ -5,7 +5,7 @@
 use boma_qemu::{cli, jobs};
 use host::{print, programs, sys};
 use std::process::ExitCode;
-use vm::{forward, monitor, network};
+use vm::{connect, forward, monitor, network};
 
 fn main() -> ExitCode {
     sys::set_path(&programs::widened(&programs::path()));
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Some((name, rest)) if name == network::confine::INIT_NAME => network::confine::init_main(rest),
         Some((name, rest)) if name == network::keep::NAME => network::keep::main(rest),
         Some((name, rest)) if name == monitor::NAME => monitor::main(rest),
+        Some((name, rest)) if name == connect::NAME => connect::main(rest),
         Some((name, rest)) if name == forward::NAME => forward::main(rest),
         Some((name, rest)) if name == jobs::ttl::NAME => jobs::ttl::main(rest),
         _ => cli::main(),

@@ -3,18 +3,17 @@
 mod audit;
 mod choices;
 mod examples;
+mod parts;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use choices::{CheckModeArgs, FindingsArgs, SecondArgs, ViaArgs};
+pub(crate) use parts::{ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
 
-use crate::plan::options::{Certs, Ttl};
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 use host::names::HostName;
 use vm::fault::Fault;
 use vm::network;
-use vm::qemu::accel;
-use vm::reboot::Mode;
 use vm::wait::condition::Condition;
 
 /// Prove, before touching a live host, that it will come back from a reboot.
@@ -54,88 +53,6 @@ pub(crate) struct Common {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
-
-/// Options of the commands that start or provision a VM.
-#[derive(Clone, Debug, PartialEq, Args)]
-pub(crate) struct RunArgs {
-    /// Which certificates the reverse proxy gets
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) certs: Certs,
-    /// Extra variables for the playbooks, after the profile's own (repeatable)
-    #[arg(short = 'e', long = "extra-vars", value_name = "KEY=VALUE|@FILE")]
-    pub(crate) extra_vars: Vec<String>,
-    /// The playbook repository, instead of the profile's
-    #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
-    pub(crate) repo: Option<Utf8PathBuf>,
-    /// A catalogue name or the path of a disk image, instead of the profile's
-    #[arg(long, value_name = "NAME|PATH")]
-    pub(crate) image: Option<String>,
-    /// Where the VM's network is made
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) net: network::Mode,
-    /// What the guest may reach beyond its network
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) egress: network::Egress,
-    /// The accelerator; auto judges by the CPU and by what the first boot does
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: accel::Wanted,
-    /// Accept a documented risk by its name (docs/decisions.md)
-    #[arg(long, value_name = "ID")]
-    pub(crate) accept_risk: Vec<String>,
-    /// Refuse to start with less free memory than this
-    #[arg(long, value_name = "MIB", default_value_t = 4096)]
-    pub(crate) min_free_mib: u64,
-    /// How long a boot or a reboot may take until it has settled; emulation on a busy host needs minutes
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    pub(crate) timeout: u64,
-    /// Remove the VM by itself after this time, if nobody has by then (`90m`, `2days`); 0 or none: never
-    #[arg(long, value_name = "TIME|none", default_value = "12h")]
-    pub(crate) ttl: Ttl,
-}
-
-/// What is forwarded, and for whom.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ForwardArgs {
-    /// 8443:443; port 0 takes a free one; without it, list what is forwarded
-    #[arg(value_name = "[HOST_IP:]HOSTPORT:VMPORT")]
-    pub(crate) ports: Option<String>,
-    /// A Unix socket that only this user can open, instead of a port of this host: forward H --socket PATH VMPORT
-    #[arg(long, value_name = "PATH", requires = "ports", conflicts_with = "expose")]
-    pub(crate) socket: Option<Utf8PathBuf>,
-    /// Let others than this user in: on the loopback every user of this host, on another address whoever reaches it
-    #[arg(long)]
-    pub(crate) expose: bool,
-    /// Forward this port of the host, or this socket, no more
-    #[arg(long, value_name = "HOSTPORT|PATH", conflicts_with_all = ["ports", "socket", "expose"])]
-    pub(crate) stop: Option<String>,
-}
-
-/// What an experiment is to do.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ExperimentArgs {
-    /// The modes, with commas between them
-    #[arg(long, value_enum, value_delimiter = ',', required = true, value_name = "MODE,...")]
-    pub(crate) modes: Vec<Mode>,
-    /// How often each
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) runs: usize,
-    /// What decides the order of the runs and the content of the markers
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) findings: FindingsArgs,
-    /// Keep the VM, if the experiment brought it up
-    #[arg(long)]
-    pub(crate) keep: bool,
-}
-
-const EXPERIMENT: &str = "\
-On a VM that is up and was applied, each run begins from the snapshot that `apply` took; options
-of `up` are refused then. Without a VM, one is brought up, applied, and removed at the end.
-
-Examples:
-  boma-qemu experiment askari --modes guest,reset --runs 3
-  boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --findings strict";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -254,7 +171,7 @@ pub(crate) enum Command {
         check_mode: CheckModeArgs,
     },
     /// Restart the VM in several ways from one applied state, and measure what each does to it
-    #[command(after_help = EXPERIMENT)]
+    #[command(after_help = parts::EXPERIMENT)]
     Experiment {
         host: HostName,
         #[command(flatten)]
@@ -321,6 +238,28 @@ pub(crate) enum Command {
         host: HostName,
         #[command(flatten)]
         asked: ForwardArgs,
+    },
+    /// Be a connection to a port of the VM, on standard input and output: a ProxyCommand for ssh, also without root
+    #[command(after_help = examples::CONNECT)]
+    Connect {
+        host: HostName,
+        #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+    },
+    /// Print a Host block for ssh's configuration: ssh, scp, rsync and editors then reach the VM by the host's name
+    #[command(after_help = examples::SSH_CONFIG)]
+    SshConfig { host: HostName },
+    /// Answer as an Ansible inventory script: the VMs that are up, each under its host's name and in its groups
+    #[command(after_help = examples::INVENTORY)]
+    Inventory {
+        /// Only this one
+        only: Option<HostName>,
+        /// The whole inventory, which is what is printed in any case
+        #[arg(long, conflicts_with = "host")]
+        list: bool,
+        /// The variables of one host
+        #[arg(long, value_name = "NAME")]
+        host: Option<HostName>,
     },
     /// The serial console: its log, what the console rules find in it, or the terminal itself
     #[command(after_help = examples::CONSOLE)]
@@ -410,34 +349,6 @@ pub(crate) enum Command {
     /// Write the manual pages into a folder
     #[command(after_help = examples::MAN)]
     Man { dir: Utf8PathBuf },
-}
-
-/// What to do with golden images.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ImageCommand {
-    /// Download the image and check it
-    #[command(after_help = examples::IMAGE_FETCH)]
-    Fetch { name: Option<String> },
-    /// Make an equivalent image from this machine's package mirror
-    #[command(after_help = examples::IMAGE_BUILD)]
-    Build { name: Option<String> },
-    /// Compare the cached images with their recorded digests
-    #[command(after_help = examples::IMAGE_VERIFY)]
-    Verify { name: Option<String> },
-    /// List the cached images
-    #[command(after_help = examples::IMAGE_LIST)]
-    List,
-}
-
-/// What to do with the network.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NetCommand {
-    /// Stop the network, if no VM uses it
-    #[command(after_help = examples::NET_DOWN)]
-    Down,
-    /// Show the network that is up
-    #[command(after_help = examples::NET_SHOW)]
-    Show,
 }
 
 #[cfg(test)]

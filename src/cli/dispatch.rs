@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::change::{self, CycleArgs};
 use super::say::Say;
-use super::{attach, audit, check, experiment, image, init, lint, look, script, shell};
+use super::{attach, audit, check, experiment, image, init, lint, look, reach, script, shell};
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -43,6 +43,9 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Image { command } => image::run(&dirs()?, command, say),
         Command::Ssh { host, command } => looking(&|ctx| shell::ssh(&ctx, &host, &command)),
         Command::Exec { host, command } => looking(&|ctx| shell::exec(&ctx, &host, &command)),
+        Command::Connect { host, port } => looking(&|ctx| reach::to(&ctx, &host, port)),
+        Command::SshConfig { host } => reach::ssh_config(&dirs()?, &host, say),
+        Command::Inventory { only, host, .. } => reach::inventory(&dirs()?, only.as_ref(), host.as_ref()),
         Command::Console { host, check: true, .. } => check::console(&dirs()?, &host, say),
         Command::Console { host, attach: true, .. } => attach::attach(&dirs()?, &host),
         Command::Console { host, follow, .. } => look::console(&dirs()?, &host, follow),

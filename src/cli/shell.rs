@@ -74,7 +74,7 @@ pub(super) fn forward(ctx: &Context<'_>, host: &HostName, asked: ForwardArgs, sa
 }
 
 /// Only returns if it could not.
-fn become_(argv: &[String]) -> Failure {
+pub(super) fn become_(argv: &[String]) -> Failure {
     cannot(argv, &std::process::Command::new(&argv[0]).args(&argv[1..]).exec())
 }
 

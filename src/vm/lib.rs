@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_macros, clippy::print_stderr))]
 
 pub mod access;
+pub mod connect;
 pub mod console;
 pub mod diagnose;
 pub mod drive;

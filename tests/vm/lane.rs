@@ -97,13 +97,17 @@ impl Lane {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let program = self.dir.join("boma-qemu");
+        self.other(self.dir.join("boma-qemu").as_str(), args)
+    }
+
+    /// Another program, as the same user in the same place.
+    pub(crate) fn other(&self, program: &str, args: &[&str]) -> Command {
         let mut command = match self.user {
-            User::Caller => Command::new(&program),
+            User::Caller => Command::new(program),
             User::Ordinary => {
                 let mut command = Command::new("setpriv");
                 command.args(["--reuid", ORDINARY, "--regid", ORDINARY, "--clear-groups", "--inh-caps=-all", "--"]);
-                command.arg(&program);
+                command.arg(program);
                 command
             }
         };

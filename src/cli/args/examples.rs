@@ -31,6 +31,9 @@ examples! {
     EXEC = "exec askari -- curl -k https://askari.example.net/" "exec askari -- nmap -p- 10.213.77.10";
     FORWARD =
         "forward askari 8443:443" "forward askari --socket /tmp/web.sock 443" "forward askari --stop 8443" "forward askari                     list them";
+    CONNECT = "connect askari 443" "connect askari 22 < /dev/null";
+    SSH_CONFIG = "ssh-config askari > ~/.ssh/config.d/askari" "ssh-config askari > cfg && rsync -e 'ssh -F cfg' askari:/etc/hostname .";
+    INVENTORY = "inventory --list" "inventory askari --list > vm.json";
     CONSOLE = "console askari --follow" "console askari --check" "console askari --attach           Ctrl-] leaves";
     CHECK_CONSOLE = "check-console console.log --profile askari" "check-console --rules" "check-console - < /var/log/serial.log";
     QMP = "qmp askari query-status" "qmp askari device_del '{\"id\": \"net0\"}'";

@@ -26,36 +26,52 @@ use tokio::process::{Child, Command};
 /// The name by which the configuration file calls the guest.
 pub const ALIAS: &str = "vm";
 
+/// The options by which any ssh client is sure to talk to the VM, and uses nothing of the user's own.
+fn pinned(vm: &VmDir, ways: &Ways) -> Vec<(&'static str, String)> {
+    let word = |text: &str| text.to_owned();
+    vec![
+        ("HostName", ways.address.to_string()),
+        ("HostKeyAlias", ways.address.to_string()),
+        ("IdentityFile", format!("\"{}\"", vm.ssh_key())),
+        ("IdentitiesOnly", word("yes")),
+        ("IdentityAgent", word("none")),
+        ("ForwardAgent", word("no")),
+        ("UserKnownHostsFile", format!("\"{}\"", vm.known_hosts())),
+        ("GlobalKnownHostsFile", word("/dev/null")),
+        ("StrictHostKeyChecking", word("yes")),
+        ("UpdateHostKeys", word("no")),
+        ("PreferredAuthentications", word("publickey")),
+    ]
+}
+
+/// The options for a client that is not ours, by the way that answered last.
+pub fn foreign(vm: &VmDir, ways: &Ways) -> Vec<(&'static str, String)> {
+    let mut options = pinned(vm, ways);
+    options.extend([("Port", ways.current.port.to_string()), ("User", ways.current.user.clone())]);
+    options
+}
+
 /// The `ssh` configuration of one VM: a name for each way in, the one that answered last first.
 pub fn config_text(vm: &VmDir, ways: &Ways) -> String {
-    let (key, known_hosts, address) = (vm.ssh_key(), vm.known_hosts(), ways.address);
     let hosts = ways
         .in_order()
         .into_iter()
         .enumerate()
         .map(|(n, (_, way))| format!("Host {}\n\x20   Port {}\n\x20   User {}\n", alias(n), way.port, way.user));
+    let pinned = pinned(vm, ways).into_iter().map(|(name, value)| format!("\x20   {name} {value}\n"));
     format!(
         "# Written by boma-qemu; the only ssh configuration that it reads.\n\
          {}\
          Host *\n\
-         \x20   HostName {address}\n\
-         \x20   HostKeyAlias {address}\n\
-         \x20   IdentityFile \"{key}\"\n\
-         \x20   IdentitiesOnly yes\n\
-         \x20   IdentityAgent none\n\
-         \x20   ForwardAgent no\n\
-         \x20   UserKnownHostsFile \"{known_hosts}\"\n\
-         \x20   GlobalKnownHostsFile /dev/null\n\
-         \x20   StrictHostKeyChecking yes\n\
-         \x20   UpdateHostKeys no\n\
-         \x20   PreferredAuthentications publickey\n\
+         {}\
          \x20   BatchMode yes\n\
          \x20   ConnectTimeout 10\n\
          \x20   ServerAliveInterval 5\n\
          \x20   ServerAliveCountMax 3\n\
          \x20   ControlPath none\n\
          \x20   LogLevel ERROR\n",
-        hosts.collect::<String>()
+        hosts.collect::<String>(),
+        pinned.collect::<String>()
     )
 }
 
