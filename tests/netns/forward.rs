@@ -21,6 +21,8 @@ struct Site {
     alive: Option<Lock>,
     world: World,
     plan: NetPlan,
+    /// What enters the network.
+    enter: String,
 }
 
 impl Site {
@@ -28,13 +30,13 @@ impl Site {
     fn new(who: Who, mode: Mode) -> Self {
         let world = World::new(who);
         let plan = world.plan(mode);
-        world.ensure(&plan).unwrap();
+        let enter = world.ensure(&plan).unwrap().enter.join(" ");
         let guest = Guest::plug(&world, &plan);
         guest.dhcp(&world, &plan);
         let servers = [Job::Echo { port: 7 }, Job::Serve { port: 80 }].map(|job| world.held(guest.prefix(), &job));
         world.job::<()>(&Job::Ttl { exe: world.path("boma-qemu"), state: world.path("state"), seconds: 3600 });
         let alive = Lock::try_take(&world.path("state/vms/askari/alive.lock"), "a monitor").unwrap();
-        Self { _servers: servers, guest, alive: Some(alive), world, plan }
+        Self { _servers: servers, guest, alive: Some(alive), world, plan, enter }
     }
 
     /// `HOSTPORT:VMPORT`, or `PATH=VMPORT`.
@@ -86,6 +88,15 @@ fn a_port_of_the_loopback_leads_to_the_vm_and_goes_with_it(#[case] who: Who, #[c
     let nobody = site.forward("0:81").unwrap();
     assert_eq!(site.said(port(&nobody)), "");
     assert_eq!(site.said(port(&hello)), "hello");
+    // The same without a port of the host: one connection on standard input and output, as ssh's ProxyCommand has it.
+    let connect = |port: u16| {
+        let (enter, exe, vm) = (&site.enter, world.path("boma-qemu"), site.plan.vm.ip);
+        format!("{enter} {exe} @connect {vm}:{port}")
+    };
+    assert_eq!(world.run_as_who(&format!("{} </dev/null", connect(80))), "hello");
+    assert_eq!(world.run_as_who(&format!("head -c 3000000 /dev/zero | {} | wc -c", connect(7))), "3000000");
+    let refused = world.run_as_who(&format!("{} </dev/null 2>&1; echo $?", connect(81)));
+    assert!(refused.contains("cannot connect to") && refused.ends_with("\n4"), "{refused}");
     // With the monitor ends the forwarder.
     drop(site.alive.take());
     site.world.until("every forwarder ends with the VM", || {
