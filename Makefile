@@ -51,9 +51,8 @@ test: deps venv unit
 	@$(MAKE) --no-print-directory --jobs=2 BESIDE=--beside netns vm
 	@.ci/lane --table
 
-# More threads than processors: many of them only wait.
 unit:
-	RUST_TEST_THREADS=8 $(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers --test recorded
+	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers --test recorded
 
 netns: venv
 	.ci/lane netns $(BESIDE) cli terminal flood looks own doctor audit serial page ansible netns
