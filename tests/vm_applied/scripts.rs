@@ -60,35 +60,6 @@ fn the_command_in_the_guest_is_this_one_with_its_streams_and_its_code() {
 }
 
 #[test]
-fn ssh_scp_and_ansible_reach_the_vm_of_an_ordinary_user_by_what_is_printed() {
-    let vm = applied();
-    let config = vm.lane.dir.join("config");
-    std::fs::write(&config, vm.boma(&["ssh-config", "askari"]).exits(0).out()).unwrap();
-    let run = |program: &str, args: &[&str]| {
-        let out = vm.lane.other(program, args).output().unwrap();
-        assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    };
-    let id = run("ssh", &["-F", config.as_str(), "askari", "cat /proc/sys/kernel/random/boot_id"]);
-    assert_eq!(id.trim(), vm.root("cat /proc/sys/kernel/random/boot_id"));
-    let copy = vm.lane.dir.join("s/copy");
-    run("scp", &["-q", "-F", config.as_str(), "askari:/etc/hostname", copy.as_str()]);
-    assert_eq!(std::fs::read_to_string(&copy).unwrap().trim(), "askari");
-
-    let listed = vm.boma(&["inventory", "--list"]).exits(0).out().to_owned();
-    let inventory: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!(inventory["offsite_hosts"]["hosts"], serde_json::json!(["askari"]));
-    let script = vm.lane.dir.join("vms.sh");
-    std::fs::write(&script, "#!/bin/sh\nexec ./boma-qemu inventory \"$@\"\n").unwrap();
-    run("chmod", &["755", script.as_str()]);
-    let ansible = vm.lane.dir.join("tests/fixtures/boma/.venv/bin/ansible");
-    let said =
-        run(ansible.as_str(), &["-i", script.as_str(), "offsite_hosts", "-m", "raw", "-a", "echo I am $(hostname)"]);
-    assert!(said.contains("I am askari"), "{said}");
-    vm.boma(&["inventory", "web1"]).exits(2);
-}
-
-#[test]
 fn a_reader_of_the_journal_that_has_enough_ends_it() {
     let vm = applied();
     let mut child = vm.lane.command(&["events", "askari", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
