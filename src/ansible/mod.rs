@@ -1,7 +1,7 @@
 //! The playbook side: the real playbooks, run against the VM as if it were the real host.
 //!
 //! In order: [`preflight`] before anything boots, [`folder`] written, [`guard`] before the first task, [`run`] for
-//! each playbook, [`checks`] from the verify playbook. [`inventory`], [`connection`] and [`command`] are pure.
+//! each playbook, `checks` from the verify playbook. [`inventory`], [`connection`] and [`command`] are pure.
 //!
 //! Not fuzzed: what is read here is the user's repository, and what this program's own plugins say of it; what tasks answered
 //! is read by `evidence::playbook`.

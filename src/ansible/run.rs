@@ -1,4 +1,4 @@
-//! Running a playbook on the VM; [`judge`](super::judge) judges how it went.
+//! Running a playbook on the VM; `judge` judges how it went.
 
 use super::command::{Controller, Invocation};
 use super::error::AnsibleError;

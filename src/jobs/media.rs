@@ -65,7 +65,7 @@ pub async fn boot_media(ctx: &Context<'_>, wanted: &Wanted<'_>) -> Result<Booted
     boot_media_as(&bring_up::own_exe()?, ctx, wanted).await
 }
 
-/// As [`boot_media`], with the program that becomes the monitor named: for tests, which are another program themselves.
+/// As [`boot_media()`], with the program that becomes the monitor named: for tests, which are another program themselves.
 pub async fn boot_media_as(exe: &Utf8Path, ctx: &Context<'_>, wanted: &Wanted<'_>) -> Result<Booted, Failure> {
     // 1. What can be refused is, before anything is made.
     let Wanted { name, boot, .. } = *wanted;

@@ -3,8 +3,8 @@
 //! The line is shared with the kernel and with systemd, it echoes, and it paints. So nothing that the screen shows
 //! counts but as a hint; what counts is an answer between tags that our own typing cannot contain.
 //!
-//! - [`port`]: who sits at the other end, and what can take them away.
-//! - [`terminal`]: from what comes to lines that were looked at once, and never twice.
+//! - `port`: who sits at the other end, and what can take them away.
+//! - `terminal`: from what comes to lines that were looked at once, and never twice.
 //! - [`dialect`]: what prompts look like, and how to become root there; data, one file each.
 //! - [`login`](Serial::login), [`become_root`](Serial::become_root), [`run`](Serial::run).
 //!

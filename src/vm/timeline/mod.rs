@@ -126,7 +126,7 @@ pub async fn read(session: &Session) -> Result<Timeline, TimelineError> {
     Ok(timeline)
 }
 
-/// The answer to [`ASK`]; with the default target, whose chain is still to be asked for.
+/// The answer to `ASK`; with the default target, whose chain is still to be asked for.
 pub fn parse(answer: &str) -> Result<(Timeline, String), TimelineError> {
     let missing = |what| TimelineError::Missing { what };
     let mut lines = answer.lines();

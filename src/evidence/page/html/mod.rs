@@ -2,7 +2,7 @@
 //!
 //! They draw what was recorded: here nothing is read, and nothing is decided.
 //! A page asks nothing of a network and runs no script. Whatever came from the guest is escaped where it
-//! is written (maud does it) and made visible as a whole at the end ([`text::visible`]).
+//! is written (maud does it) and made visible as a whole at the end (`text::visible`).
 
 mod checks;
 pub mod cycle;
