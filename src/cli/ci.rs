@@ -10,25 +10,14 @@ use host::secrets::mask;
 use host::visible::{block, line};
 use std::io::Write;
 
-/// Where the environment says what to do.
-struct Asked {
-    summary: Option<String>,
-    annotations: bool,
-    workspace: String,
-}
-
 /// Tell it of a run that has ended.
 pub(super) fn report(record: &Record) {
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let asked = Asked {
-        summary: var("GITHUB_STEP_SUMMARY"),
-        annotations: var("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
-        workspace: var("GITHUB_WORKSPACE").unwrap_or_default(),
-    };
-    if asked.annotations {
-        annotations(record, &asked.workspace).iter().for_each(|command| print::err(command));
+    if var("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        let workspace = var("GITHUB_WORKSPACE").unwrap_or_default();
+        annotations(record, &workspace).iter().for_each(|command| print::err(command));
     }
-    if let Some(path) = asked.summary {
+    if let Some(path) = var("GITHUB_STEP_SUMMARY") {
         let text = mask(&block(&summary(record))).into_owned();
         let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
         if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
@@ -112,7 +101,6 @@ mod tests {
     #[test]
     fn the_summary_holds_the_whole_verdict_in_a_fence_that_nothing_in_it_ends() {
         let mut record = record();
-        record.vm = record.vm.clone();
         record.made_of.image = "````".into();
         let text = summary(&record);
         assert!(

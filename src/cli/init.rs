@@ -5,11 +5,12 @@ use super::say::Say;
 use crate::ansible::command::{find_bin, outer_environment};
 use crate::ansible::{Controller, Folder, draft as asking};
 use crate::draft::{Draft, draft};
+use crate::jobs::bring_up::own_exe;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
-use host::{process, visible};
+use host::visible;
 use std::io::{ErrorKind, Write};
 use vm::network::confine::Confinement;
 
@@ -133,7 +134,7 @@ fn ask(dirs: &Dirs, host: &HostName, repo: &Utf8Path, inventory: &Utf8Path) -> R
         bin: find_bin(repo),
         outer: outer_environment(),
     };
-    let exe = process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("no own program: {e}")))?;
+    let exe = own_exe()?;
     let allowed =
         Confinement { visible: controller.reads(), writable: vec![repo.to_owned()], ..Confinement::default() };
     Ok(asking::ask(&controller, &dirs.state, &exe, &allowed)?)

@@ -2,14 +2,14 @@
 
 use super::say::Say;
 use crate::jobs::Context;
+use crate::jobs::bring_up::own_exe;
 use crate::jobs::target::Target;
-use camino::Utf8PathBuf;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
-use host::process::own_exe;
 use host::shell::quoted;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use vm::connect;
 use vm::machine::VmDir;
@@ -20,7 +20,7 @@ pub(super) fn to(ctx: &Context<'_>, host: &HostName, port: u16) -> Result<u8, Fa
     let target = Target::open(ctx.dirs, host)?;
     let mut argv = target.vm.network()?.enter();
     let to = SocketAddr::from((target.vm.end().ip, port));
-    argv.extend([exe()?.into(), connect::NAME.to_owned(), to.to_string()]);
+    argv.extend([own_exe()?.into(), connect::NAME.to_owned(), to.to_string()]);
     Err(super::shell::become_(&argv))
 }
 
@@ -29,9 +29,9 @@ pub(super) fn ssh_config(dirs: &Dirs, host: &HostName, say: &Say) -> Result<u8, 
     let target = Target::open(dirs, host)?;
     let options = options(&target)?;
     say.object(
-        &json!({"event": "ssh-config", "host": host, "options": options.iter().cloned().collect::<Map<_, _>>()}),
+        &json!({"event": "ssh-config", "host": host, "options": options.iter().cloned().collect::<BTreeMap<_, _>>()}),
     );
-    let lines: Vec<_> = options.iter().map(|(name, value)| format!("    {name} {}", text(value))).collect();
+    let lines: Vec<_> = options.iter().map(|(name, value)| format!("    {name} {value}")).collect();
     say.result(format!("Host {host}\n{}", lines.join("\n")));
     Ok(0)
 }
@@ -50,7 +50,7 @@ pub(super) fn inventory(dirs: &Dirs, only: Option<&HostName>, one: Option<&HostN
             let entry = groups.entry(group.clone()).or_insert_with(|| json!({"hosts": []}));
             entry["hosts"].as_array_mut().into_iter().for_each(|hosts| hosts.push(host.as_str().into()));
         }
-        hostvars.insert(host.to_string(), variables(&target)?.into());
+        hostvars.insert(host.to_string(), variables(&target)?);
     }
     if let Some(only) = only.filter(|only| !hostvars.contains_key(only.as_str())) {
         return Err(Failure::new(Exit::Usage, format!("there is no VM of {only} that playbooks could run on"))
@@ -69,12 +69,8 @@ pub(super) fn inventory(dirs: &Dirs, only: Option<&HostName>, one: Option<&HostN
     Ok(0)
 }
 
-fn exe() -> Result<Utf8PathBuf, Failure> {
-    own_exe().map_err(|error| Failure::new(Exit::Host, format!("cannot find this program again: {error}")))
-}
-
 /// The options of ssh that lead to the VM, by their names in its configuration.
-fn options(target: &Target<'_>) -> Result<Vec<(String, Value)>, Failure> {
+fn options(target: &Target<'_>) -> Result<Vec<(&'static str, String)>, Failure> {
     let dir = target.vm.dir();
     let ways = Ways::load(&dir.ways()).map_err(|error| Failure::new(Exit::Lost, error.to_string()))?;
     let dirs = target.dirs;
@@ -82,36 +78,27 @@ fn options(target: &Target<'_>) -> Result<Vec<(String, Value)>, Failure> {
     let proxy = format!(
         "env BOMA_STATE={} {} --root {} connect {} %p",
         quoted(dirs.state.as_str()),
-        quoted(exe()?.as_str()),
+        quoted(own_exe()?.as_str()),
         quoted(dirs.root.as_str()),
         target.vm.host()
     );
-    let options = foreign(dir, &ways).into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-    Ok(options.chain([("ProxyCommand".to_owned(), proxy.into())]).collect())
+    Ok(foreign(dir, &ways).into_iter().chain([("ProxyCommand", proxy)]).collect())
 }
 
 /// The variables by which Ansible's own ssh reaches the VM.
-fn variables(target: &Target<'_>) -> Result<Map<String, Value>, Failure> {
-    let options = options(target)?;
-    let of =
-        |name: &str| options.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()).unwrap_or_default();
-    let own = ["HostName", "Port", "User", "IdentityFile"];
-    let rest = options.iter().filter(|(name, _)| !own.contains(&name.as_str()));
-    let rest: Vec<_> = rest.map(|(name, value)| format!("-o {}", quoted(&format!("{name}={}", text(value))))).collect();
-    let all = json!({
-        "ansible_host": of("HostName"),
-        "ansible_port": of("Port"),
-        "ansible_user": of("User"),
+fn variables(target: &Target<'_>) -> Result<Value, Failure> {
+    let (mut own, mut rest) = (BTreeMap::new(), Vec::new());
+    for (name, value) in options(target)? {
+        match name {
+            "HostName" | "Port" | "User" | "IdentityFile" => drop(own.insert(name, value)),
+            _ => rest.push(format!("-o {}", quoted(&format!("{name}={value}")))),
+        }
+    }
+    Ok(json!({
+        "ansible_host": own.get("HostName"),
+        "ansible_port": own.get("Port"),
+        "ansible_user": own.get("User"),
         "ansible_ssh_private_key_file": target.vm.dir().ssh_key(),
         "ansible_ssh_common_args": rest.join(" "),
-    });
-    match all {
-        Value::Object(all) => Ok(all),
-        _ => Ok(Map::new()),
-    }
-}
-
-/// A value without JSON's quotes.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    }))
 }

@@ -68,14 +68,7 @@ fn every_variable_has_the_value_that_it_has_for_the_real_host() {
     controller.groups.extend(["zeta".into(), "alpha".into()]);
     let found = world.look(&controller, &[]).unwrap();
     assert_eq!(found.notes, Vec::<String>::new());
-    let connection = boma_qemu::ansible::Connection {
-        host: "askari".parse().unwrap(),
-        address: crate::world::VM,
-        port: 22,
-        user: "ansible".into(),
-        key: "/k".into(),
-        known_hosts: "/h".into(),
-    };
+    let connection = world.connection();
     controller.write_folder(&connection, &found.inline).unwrap();
 
     let real = playbook_sees(&world, &controller, controller.inventory.as_str(), &[]);
@@ -131,14 +124,7 @@ fn templates_see_the_other_hosts_and_groups_as_the_real_inventory_has_them() {
     let found = world.look(&controller, &[]).unwrap();
     assert_eq!(found.notes, Vec::<String>::new());
     let real = playbook_sees(&world, &controller, controller.inventory.as_str(), &[]);
-    let connection = boma_qemu::ansible::Connection {
-        host: "askari".parse().unwrap(),
-        address: crate::world::VM,
-        port: 22,
-        user: "ansible".into(),
-        key: "/k".into(),
-        known_hosts: "/h".into(),
-    };
+    let connection = world.connection();
     controller.write_folder(&connection, &found.inline).unwrap();
     let (inventory, vars) = (controller.folder.inventory(), format!("@{}", controller.folder.connection()));
     let mirrored = playbook_sees(&world, &controller, inventory.as_str(), &["-e", &vars]);
