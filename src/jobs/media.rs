@@ -23,7 +23,7 @@ use vm::qemu::{self, Cable, Machine, Storage, accel};
 pub struct Wanted<'a> {
     /// What the VM is called in commands: an audit's profile.
     pub name: &'a HostName,
-    /// The machine. A relative path of its ISO lies inside the project root.
+    /// The machine. A relative path of its image lies inside the project root.
     pub boot: &'a Boot,
     /// Where the bridge is made, if it wants one.
     pub mode: Mode,
@@ -100,7 +100,11 @@ pub async fn boot_media_as(exe: &Utf8Path, ctx: &Context<'_>, wanted: &Wanted<'_
 /// Everything that is to be known before anything is made.
 fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machine, String, Option<NetPlan>), Failure> {
     let Wanted { name, boot, .. } = *wanted;
+    let mut boot = boot.clone();
     let iso = boot.iso.as_ref().map(|path| readable(ctx.dirs.root.join(path))).transpose()?;
+    if let Some(image) = &mut boot.image {
+        image.path = readable(ctx.dirs.root.join(&image.path))?;
+    }
     let (accel, why) = accel::choose(boot.accel, &accel::facts())?;
     let id: [u8; 2] = rand::random();
     let own: VmName = format!("boma-it-{name}-{:02x}{:02x}", id[0], id[1]).parse()?;
@@ -138,9 +142,9 @@ fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machin
     Ok((machine, why, net))
 }
 
-/// The ISO by a path that does not change with the working directory.
+/// The image by a path that does not change with the working directory.
 fn readable(path: Utf8PathBuf) -> Result<Utf8PathBuf, BootError> {
-    let why = |error: std::io::Error| BootError::Iso { path: path.clone(), why: error.to_string() };
+    let why = |error: std::io::Error| BootError::Image { path: path.clone(), why: error.to_string() };
     std::fs::File::open(&path).map_err(why)?;
     path.canonicalize_utf8().map_err(why)
 }

@@ -344,20 +344,6 @@ fn a_profile_that_was_written_from_a_disk_is_linted_and_runs() {
 }
 
 #[test]
-fn a_disk_is_not_booted_and_says_why() {
-    let site = Site::new();
-    let image = site.disk(&Disk::default());
-    let profile = json!({
-        "kind": "audit", "image": image, "machine": {"disks": []}, "guest": {"dialect": "debian", "user": "x"},
-        "conditions": [condition("login", "runtime", json!({"login": {}}), &[])],
-    });
-    std::fs::write(site.0.dir.join("profiles/boots.json"), profile.to_string()).unwrap();
-    let run = site.0.audited(&["audit", "boots"]);
-    assert_eq!(run.code, 4, "{}", run.told);
-    assert!(run.cause(0).contains("it is a raw disk image, and only an ISO is put into"), "{}", run.cause(0));
-}
-
-#[test]
 fn an_image_for_arm64_is_looked_at_and_not_booted() {
     let site = Site::new();
     let [esp, iso, tree] = ["tree/efi.img", "arm.iso", "tree"].map(|name| site.path(name));

@@ -163,13 +163,13 @@ fn a_boot_path_without_a_default_is_never_passed_over() {
 /// The files of a Debian installer's disc.
 fn netinst(args: &str) -> Site {
     let txt = format!(
-        "label install\n\tmenu label ^Install\n\tkernel /install.amd/vmlinuz\n\tappend vga=788 initrd=/install.amd/initrd.gz {args} --- quiet\n"
+        "label install\n\tmenu label ^Install\n\tkernel /install.amd/vmlinuz\n\tappend vga=788 initrd=/install.amd/initrd.gz {args} --- quiet\nlabel speech\n\tmenu label Install with ^speech synthesis\n\tkernel /install.amd/vmlinuz\n\tappend initrd=/install.amd/initrd.gz speakup.synth=soft --- quiet\n"
     );
     let gtk = format!(
         "default installgui\nlabel installgui\n\tmenu label ^Graphical install\n\tmenu default\n\tkernel /install.amd/vmlinuz\n\tappend vga=788 initrd=/install.amd/initrd.gz {args} --- quiet\n"
     );
     let grub = format!(
-        "set timeout=5\nmenuentry --hotkey=g 'Graphical install' {{\n    linux    /install.amd/vmlinuz vga=788 {args} --- quiet\n    initrd   /install.amd/initrd.gz\n}}\nsubmenu --hotkey=a 'Advanced' {{\n    menuentry '... Expert' {{\n        linux    /install.amd/vmlinuz priority=low {args} ---\n        initrd   /install.amd/initrd.gz\n    }}\n}}\n"
+        "set timeout=5\nmenuentry --hotkey=g 'Graphical install' {{\n    linux    /install.amd/vmlinuz vga=788 {args} --- quiet\n    initrd   /install.amd/initrd.gz\n}}\nsubmenu --hotkey=a 'Advanced' {{\n    menuentry '... Expert' {{\n        linux    /install.amd/vmlinuz priority=low {args} ---\n        initrd   /install.amd/initrd.gz\n    }}\n}}\nmenuentry --hotkey=s 'Install with speech synthesis' {{\n    linux    /install.amd/vmlinuz speakup.synth=soft --- quiet\n    initrd   /install.amd/initrd.gz\n}}\n"
     );
     Site::new(&[
         ("isolinux/isolinux.cfg", b"path \ninclude menu.cfg\ndefault vesamenu.c32\nprompt 0\ntimeout 50\n"),
@@ -196,7 +196,7 @@ fn a_layout_like_debian_netinst_is_judged_path_by_path() {
                 let expected = json!({"boots-by-itself": {"title": "^Graphical install$", "within-s": 5}});
                 let of = [
                     ("default", serial("default")),
-                    ("all", serial("all")),
+                    ("all-but-one", serial_but(&["*speech synthesis"])),
                     ("itself", expected),
                     ("files", json!({"loader-files": {}})),
                     ("dashes", json!({"loader-args": {"expect": ["---"], "entries": "all"}})),
@@ -204,6 +204,7 @@ fn a_layout_like_debian_netinst_is_judged_path_by_path() {
                 for (result, why) in audit(&image, &of) {
                     assert_eq!(result, "passed", "{why}");
                 }
+                fails(&image, serial("all"), &["speech synthesis", "lacks console=ttyS0,115200*"]);
                 fails(&image, json!({"boots-by-itself": {"title": "Expert"}}), &["\"Graphical install\" boots"]);
                 fails(&image, json!({"boots-by-itself": {"within-s": 4}}), &["after 5 s"]);
             }
@@ -215,10 +216,10 @@ fn a_layout_like_debian_netinst_is_judged_path_by_path() {
 #[test]
 fn a_layout_like_live_build_names_the_file_that_is_missing() {
     let live = format!(
-        "label live\n menu label ^Live\n menu default\n linux /live/vmlinuz\n initrd /live/initrd.img\n append boot=live components {CONSOLE}\n"
+        "label live\n menu label ^Live\n menu default\n linux /live/vmlinuz\n initrd /live/initrd.img\n append boot=live components {CONSOLE}\nlabel failsafe\n menu label Live (fail-safe mode)\n linux /live/vmlinuz\n initrd /live/initrd.img\n append boot=live components noapic\n"
     );
     let grub = format!(
-        "set timeout=5\nsource /boot/grub/config.cfg\nmenuentry \"Live\" --hotkey=l {{\n\tlinux\t/live/vmlinuz boot=live components {CONSOLE} findiso=${{iso_path}}\n\tinitrd\t/live/initrd.img\n}}\nsubmenu 'Utilities...' {{ source /boot/grub/memtest.cfg }}\n"
+        "set timeout=5\nsource /boot/grub/config.cfg\nmenuentry \"Live\" --hotkey=l {{\n\tlinux\t/live/vmlinuz boot=live components {CONSOLE} findiso=${{iso_path}}\n\tinitrd\t/live/initrd.img\n}}\nmenuentry \"Live (fail-safe mode)\" {{\n\tlinux\t/live/vmlinuz boot=live components noapic\n\tinitrd\t/live/initrd.img\n}}\nsubmenu 'Utilities...' {{ source /boot/grub/memtest.cfg }}\n"
     );
     let put = |vmlinuz: &str| {
         let site = Site::new(&[
@@ -239,9 +240,12 @@ fn a_layout_like_live_build_names_the_file_that_is_missing() {
     };
     let (site, ()) = put("live/vmlinuz");
     let image = site.image();
-    for (result, why) in
-        audit(&image, &[("default", serial("default")), ("all", serial("all")), ("files", json!({"loader-files": {}}))])
-    {
+    fails(&image, serial("all"), &["fail-safe", "lacks console=ttyS0,115200*"]);
+    let all_but_one = serial_but(&["Live (fail-safe*"]);
+    for (result, why) in audit(
+        &image,
+        &[("default", serial("default")), ("all-but-one", all_but_one), ("files", json!({"loader-files": {}}))],
+    ) {
         assert_eq!(result, "passed", "{why}");
     }
     let release = |contains: &str, lacks: &str| json!({"file-in-image": {"path": "/etc/os-release", "contains": [contains], "lacks": [lacks]}});
@@ -295,7 +299,7 @@ fn a_layout_like_nixos_is_green_with_its_memory_test_left_out() {
 fn a_layout_like_arch_is_red_for_the_bios_path_that_lacks_the_console() {
     let build = |bios: &str| {
         let linux = format!(
-            "LABEL arch\nMENU LABEL Arch Linux install medium (BIOS)\nLINUX /arch/boot/vmlinuz-linux\nINITRD /arch/boot/initramfs-linux.img\nAPPEND archisobasedir=arch archisolabel=ARCH_2026 {bios}\n"
+            "LABEL arch\nMENU LABEL Arch Linux install medium (BIOS)\nLINUX /arch/boot/vmlinuz-linux\nINITRD /arch/boot/initramfs-linux.img\nAPPEND archisobasedir=arch archisolabel=ARCH_2026 {bios}\nLABEL archspeech\nMENU LABEL Arch Linux install medium with ^speech\nLINUX /arch/boot/vmlinuz-linux\nINITRD /arch/boot/initramfs-linux.img\nAPPEND archisobasedir=arch archisolabel=ARCH_2026 accessibility=on\n"
         );
         let site = Site::new(&[
             ("boot/syslinux/syslinux.cfg", b"DEFAULT select\nLABEL select\nCOM32 whichsys.c32\nAPPEND -pxe- pxe -sys- sys -iso- sys\nLABEL pxe\nCONFIG archiso_pxe.cfg\nLABEL sys\nCONFIG archiso_sys.cfg\n"),
@@ -314,6 +318,7 @@ fn a_layout_like_arch_is_red_for_the_bios_path_that_lacks_the_console() {
             ("EFI/BOOT/BOOTX64.EFI", &systemd_boot()),
             ("loader/loader.conf", b"timeout 15\ndefault 01-archiso-linux.conf\n"),
             ("loader/entries/01-archiso-linux.conf", entry.as_bytes()),
+            ("loader/entries/02-archiso-speech-linux.conf", b"title Arch Linux install medium (UEFI) with speech\nlinux /arch/boot/vmlinuz-linux\ninitrd /arch/boot/initramfs-linux.img\noptions archisobasedir=arch archisolabel=ARCH_2026 accessibility=on\n"),
             ("arch/boot/vmlinuz-linux", b"k"),
             ("arch/boot/initramfs-linux.img", b"i"),
         ]);
@@ -321,11 +326,12 @@ fn a_layout_like_arch_is_red_for_the_bios_path_that_lacks_the_console() {
         (site, image)
     };
     let (_site, image) = build(CONSOLE);
+    fails(&image, serial("all"), &["speech", "lacks console=ttyS0,115200*"]);
     for (result, why) in audit(
         &image,
         &[
             ("default", serial("default")),
-            ("all", serial("all")),
+            ("all-but-one", serial_but(&["*with speech"])),
             ("itself", json!({"boots-by-itself": {"title": "Arch Linux install medium", "within-s": 15}})),
             ("labels", json!({"loader-labels": {}})),
         ],
@@ -340,7 +346,7 @@ fn a_layout_like_arch_is_red_for_the_bios_path_that_lacks_the_console() {
 fn a_layout_like_fedora_is_judged_by_its_label() {
     let cfg = |label: &str, args: &str| {
         format!(
-            "set default=\"1\"\nfunction load_video {{\n  insmod all_video\n}}\nload_video\nset gfxpayload=keep\nset timeout=60\nsearch --no-floppy --set=root -l '{label}'\nmenuentry 'Start Fedora' --class fedora --class gnu {{\n  linux /images/pxeboot/vmlinuz quiet {args}\n  initrd /images/pxeboot/initrd.img\n}}\nmenuentry 'Test this media & start Fedora' --class fedora {{\n  linux /images/pxeboot/vmlinuz root=live:CDLABEL={label} rd.live.check {args}\n  initrd /images/pxeboot/initrd.img\n}}\nsubmenu 'Troubleshooting -->' {{\n  menuentry 'basic graphics' {{\n    linux /images/pxeboot/vmlinuz nomodeset {args}\n    initrd /images/pxeboot/initrd.img\n  }}\n}}\n"
+            "set default=\"1\"\nfunction load_video {{\n  insmod all_video\n}}\nload_video\nset gfxpayload=keep\nset timeout=60\nsearch --no-floppy --set=root -l '{label}'\nmenuentry 'Start Fedora' --class fedora --class gnu {{\n  linux /images/pxeboot/vmlinuz quiet {args}\n  initrd /images/pxeboot/initrd.img\n}}\nmenuentry 'Test this media & start Fedora' --class fedora {{\n  linux /images/pxeboot/vmlinuz root=live:CDLABEL={label} rd.live.check {args}\n  initrd /images/pxeboot/initrd.img\n}}\nsubmenu 'Troubleshooting -->' {{\n  menuentry 'basic graphics' {{\n    linux /images/pxeboot/vmlinuz nomodeset\n    initrd /images/pxeboot/initrd.img\n  }}\n}}\n"
         )
     };
     let build = |label: &str, volume: &str, args: &str| {
@@ -373,11 +379,12 @@ fn a_layout_like_fedora_is_judged_by_its_label() {
         site
     };
     let site = build("Fedora-L-43", "Fedora-L-43", CONSOLE);
+    fails(&site.image(), serial("all"), &["basic graphics", "lacks console=ttyS0,115200*"]);
     for (result, why) in audit(
         &site.image(),
         &[
             ("default", serial("default")),
-            ("all", serial("all")),
+            ("all-but-one", serial_but(&["Troubleshooting*basic graphics"])),
             ("itself", json!({"boots-by-itself": {"title": "^Test this media", "within-s": 60}})),
             ("labels", json!({"loader-labels": {}})),
             ("files", json!({"loader-files": {}})),
@@ -395,10 +402,10 @@ fn a_layout_like_fedora_is_judged_by_its_label() {
 fn a_layout_like_alpine_is_judged_on_both_loaders() {
     let build = |args: &str| {
         let bios = format!(
-            "TIMEOUT 10\nPROMPT 1\nDEFAULT lts\nLABEL lts\nMENU LABEL Linux lts\nKERNEL /boot/vmlinuz-lts\nINITRD /boot/initramfs-lts\nFDTDIR /boot/dtbs-lts\nAPPEND modules=loop,squashfs quiet {CONSOLE}\n"
+            "TIMEOUT 10\nPROMPT 1\nDEFAULT lts\nLABEL lts\nMENU LABEL Linux lts\nKERNEL /boot/vmlinuz-lts\nINITRD /boot/initramfs-lts\nFDTDIR /boot/dtbs-lts\nAPPEND modules=loop,squashfs quiet {CONSOLE}\nLABEL virt\nMENU LABEL Linux virt\nKERNEL /boot/vmlinuz-lts\nINITRD /boot/initramfs-lts\nAPPEND modules=loop,squashfs quiet\n"
         );
         let efi = format!(
-            "set timeout=1\nmenuentry \"Linux lts\" {{\nlinux\t/boot/vmlinuz-lts modules=loop,squashfs quiet {args}\ninitrd\t/boot/initramfs-lts\n}}\n"
+            "set timeout=1\nmenuentry \"Linux lts\" {{\nlinux\t/boot/vmlinuz-lts modules=loop,squashfs quiet {args}\ninitrd\t/boot/initramfs-lts\n}}\nmenuentry \"Linux virt\" {{\nlinux\t/boot/vmlinuz-lts modules=loop,squashfs quiet\ninitrd\t/boot/initramfs-lts\n}}\n"
         );
         let site = Site::new(&[
             ("boot/syslinux/syslinux.cfg", bios.as_bytes()),
@@ -411,11 +418,12 @@ fn a_layout_like_alpine_is_judged_on_both_loaders() {
         site
     };
     let site = build(CONSOLE);
+    fails(&site.image(), serial("all"), &["Linux virt", "lacks console=ttyS0,115200*"]);
     for (result, why) in audit(
         &site.image(),
         &[
             ("default", serial("default")),
-            ("all", serial("all")),
+            ("all-but-one", serial_but(&["linux virt"])),
             ("itself", json!({"boots-by-itself": {"title": "Linux lts", "within-s": 1}})),
             ("files", json!({"loader-files": {}})),
         ],

@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
 mod audits;
+mod disks;
+#[path = "../golden/mod.rs"]
+mod golden;
 #[path = "../iso/mod.rs"]
 mod iso;
 

@@ -17,11 +17,21 @@ use super::probe::Probe;
 use boot_media::medium::{Form, Halt, Medium, MediumError, find_one};
 use camino::{Utf8Path, Utf8PathBuf};
 use content::Expected;
+use host::names::DiskFormat;
 use loaders::Which;
 pub(super) use names::senseless;
 
 /// Why there is no image.
 pub const UNNAMED: &str = "neither the profile nor --image names an image";
+
+/// How a machine boots an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootsAs {
+    /// From a CD in its drive.
+    Cd,
+    /// From its first disk: an overlay over the image.
+    Disk(DiskFormat),
+}
 
 /// The image of an audit, as far as it has been looked at.
 #[derive(Debug, Default)]
@@ -52,17 +62,21 @@ impl Image {
         self.medium.as_ref().map(paths::of).unwrap_or_default()
     }
 
-    /// Why a machine here cannot boot it, as far as that can be told from it.
-    pub fn unbootable(&mut self) -> Option<String> {
+    /// How a machine here boots it, or why none can.
+    pub fn boots_as(&mut self) -> Result<BootsAs, String> {
         if self.pxe.is_some() {
-            return Some("what comes over the network is not booted here".into());
+            return Err("what comes over the network is not booted here".into());
         }
-        self.path().ok()?;
-        match self.medium().ok()? {
-            medium if medium.form() != Form::Iso => {
-                Some(format!("it is a {}, and only an ISO is put into the machine's drive", medium.form()))
+        self.path()?;
+        let medium = self.medium().map_err(|error| told(&error))?;
+        match (medium.foreign(), medium.form()) {
+            (Some(why), _) => Err(why),
+            (None, Form::Iso) => Ok(BootsAs::Cd),
+            (None, Form::Raw) => Ok(BootsAs::Disk(DiskFormat::Raw)),
+            (None, Form::Qcow2) => Ok(BootsAs::Disk(DiskFormat::Qcow2)),
+            (None, form @ (Form::Ova | Form::Uki)) => {
+                Err(format!("{form}: only ISO 9660 images, and raw and qcow2 disk images, are booted"))
             }
-            medium => medium.foreign(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! seen before it ends. Whoever stops waiting ends it; what it had opened goes with it, and the next condition opens it anew.
 
 use crate::audit::condition::Condition;
-use crate::audit::image::{self, BootPath, Image, PxeSet};
+use crate::audit::image::{self, BootPath, BootsAs, Image, PxeSet};
 use crate::audit::outcome::Seen;
 use boot_media::medium::{Halt, find_one};
 use camino::Utf8PathBuf;
@@ -59,9 +59,9 @@ impl Aside {
         }
     }
 
-    /// Why a machine here cannot boot it, as far as that can be told from it.
-    pub(super) async fn unbootable(&mut self) -> Option<String> {
-        self.aside(SHORT, Image::unbootable).await.unwrap_or_default()
+    /// How a machine here boots it, or why none can.
+    pub(super) async fn boots_as(&mut self) -> Result<BootsAs, String> {
+        self.aside(SHORT, Image::boots_as).await.flatten()
     }
 
     /// What each firmware would boot; nothing if the image was not opened.

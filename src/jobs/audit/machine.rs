@@ -5,6 +5,7 @@ use super::super::media::{self, Booted, boot_media};
 use super::super::{Context, collect, down};
 use super::Wanted;
 use crate::audit::condition::Condition;
+use crate::audit::image::BootsAs;
 use crate::audit::outcome::{Seen, Verdict};
 use crate::audit::probe::Probe;
 use crate::audit::runtime::console::{self, Course};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use vm::console::tail::text_of;
 use vm::machine::VmDir;
 use vm::network::Mode;
-use vm::qemu::Storage;
+use vm::qemu::{Backing, Storage};
 use vm::serial::{Credentials, Dialect, Serial, SerialError};
 use vm::wait::Watch;
 
@@ -95,11 +96,11 @@ impl<'a> Machine<'a> {
     }
 
     /// Look at one of its conditions.
-    pub(super) async fn look(&mut self, condition: &Condition, image: &Utf8Path) -> Seen {
+    pub(super) async fn look(&mut self, condition: &Condition, image: &Utf8Path, boots_as: BootsAs) -> Seen {
         if matches!(self.state, State::Off) {
             // Whoever drops this in between leaves something to be removed.
             self.state = State::Broken("it was not switched on".into());
-            self.state = match self.switch_on(image).await {
+            self.state = match self.switch_on(image, boots_as).await {
                 Ok(on) => State::On(Box::new(on)),
                 Err(failure) => State::Broken(failure.chain.join(": ")),
             };
@@ -111,12 +112,17 @@ impl<'a> Machine<'a> {
         }
     }
 
-    async fn switch_on(&self, image: &Utf8Path) -> Result<On, Failure> {
+    async fn switch_on(&self, image: &Utf8Path, boots_as: BootsAs) -> Result<On, Failure> {
         let profile = &self.wanted.profile;
         // A profile with conditions that boot has both, or it is refused.
         let missing = |key: &str| Failure::new(Exit::Usage, format!("the profile has no `{key}`"));
         let mut boot = profile.machine.clone().ok_or_else(|| missing("machine"))?;
-        boot.iso = Some(image.to_owned());
+        match boots_as {
+            BootsAs::Cd => boot.iso = Some(image.to_owned()),
+            BootsAs::Disk(format) => {
+                boot.image = Some(Backing { path: image.to_owned(), format: format.name().into() });
+            }
+        }
         let guest = profile.guest.as_ref().ok_or_else(|| missing("guest"))?;
         let dialect = Dialect::named(&guest.dialect).map_err(|why| Failure::new(Exit::Usage, why))?;
         let booted = boot_media(

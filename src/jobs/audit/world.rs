@@ -6,7 +6,7 @@ use super::aside::Aside;
 use super::machine::{Ended, Machine};
 use crate::audit::condition::{Condition, Phase};
 use crate::audit::host::{self, Site, User};
-use crate::audit::image::BootPath;
+use crate::audit::image::{BootPath, BootsAs};
 use crate::audit::outcome::Seen;
 use crate::audit::schedule::World;
 use crate::jobs::Context;
@@ -21,8 +21,8 @@ pub(super) struct Real<'a> {
     site: Site,
     image: Aside,
     machine: Machine<'a>,
-    /// Why the image is not booted, once that was looked at.
-    unbootable: Option<Option<String>>,
+    /// How the image is booted or why it is not, once that was looked at.
+    boots_as: Option<Result<BootsAs, String>>,
 }
 
 impl<'a> Real<'a> {
@@ -39,7 +39,7 @@ impl<'a> Real<'a> {
             evidence: folder.path().to_owned(),
         };
         let image = Aside::of(wanted.image.clone(), wanted.profile.pxe_set(ctx.dirs));
-        Ok(Self { ctx, site, image, machine: Machine::new(ctx, wanted, folder.clone()), unbootable: None })
+        Ok(Self { ctx, site, image, machine: Machine::new(ctx, wanted, folder.clone()), boots_as: None })
     }
 
     /// The image, if it is one.
@@ -64,12 +64,12 @@ impl<'a> Real<'a> {
 }
 
 impl Real<'_> {
-    /// Why the image is not booted at all; it is looked at once.
-    async fn unbootable(&mut self) -> Option<String> {
-        if self.unbootable.is_none() {
-            self.unbootable = Some(self.image.unbootable().await);
+    /// How the image is booted; it is looked at once.
+    async fn boots_as(&mut self) -> Result<BootsAs, String> {
+        if let Some(known) = &self.boots_as {
+            return known.clone();
         }
-        self.unbootable.clone().flatten()
+        self.boots_as.insert(self.image.boots_as().await).clone()
     }
 }
 
@@ -82,9 +82,9 @@ impl World for Real<'_> {
             }
             Phase::Image => self.image.look(condition).await,
             Phase::Runtime => match self.image.path() {
-                Ok(image) => match self.unbootable().await {
-                    None => self.machine.look(condition, &image).await,
-                    Some(why) => Seen::unknown(why),
+                Ok(image) => match self.boots_as().await {
+                    Ok(boots_as) => self.machine.look(condition, &image, boots_as).await,
+                    Err(why) => Seen::unknown(why),
                 },
                 Err(why) => Seen::unknown(why),
             },

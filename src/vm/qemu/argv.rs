@@ -58,6 +58,9 @@ const MEMORY: &str = "memory";
 /// The nodes that take part in a snapshot. Naming the seed fails, since a raw file holds no snapshots.
 pub const SNAPSHOT: [&str; 2] = [DISK, MEMORY];
 
+/// The PCI slot of a disk image that is booted: before those of the blank disks.
+const IMAGE_SLOT: usize = 4;
+
 /// The network card's cable, by its name in QMP.
 pub const NETDEV: &str = "net0";
 
@@ -158,8 +161,18 @@ fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
         opened(option, "uefi-code", next(), "read-only=on");
         opened(option, "uefi-vars", next(), "read-only=off");
     }
-    if media.disks.iter().any(|disk| disk.bus == Bus::VirtioScsi) {
+    let buses = || media.disks.iter().map(|disk| disk.bus).chain(media.image.iter().map(|image| image.bus));
+    if buses().any(|bus| bus == Bus::VirtioScsi) {
         option("device", "virtio-scsi-pci,id=scsi0,addr=0x3".into());
+    }
+    if let Some(image) = &media.image {
+        opened(option, "image-file", next(), "read-only=on");
+        let format = &image.backing.format;
+        option("blockdev", format!("driver={format},node-name=image-below,file=image-file,read-only=on"));
+        opened(option, "image-over", next(), "discard=unmap");
+        option("blockdev", "driver=qcow2,node-name=image,file=image-over,backing=image-below,discard=unmap".into());
+        let what = "drive=image,serial=image,bootindex=0";
+        option("device", disk_device("image", image.bus, what, IMAGE_SLOT));
     }
     for (n, disk) in media.disks.iter().enumerate() {
         let (file, format) = (format!("disk{n}-file"), disk.format.name());
@@ -167,13 +180,15 @@ fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
         let zeroes = if disk.format == DiskFormat::Raw { ",detect-zeroes=unmap" } else { "" };
         option("blockdev", format!("driver={format},node-name=disk{n}-node,file={file},discard=unmap{zeroes}"));
         let what = format!("drive=disk{n}-node,serial={},bootindex={}", disk.serial, n + 1);
-        option(
-            "device",
-            match disk.bus {
-                Bus::VirtioBlk => format!("virtio-blk-pci,id=disk{n},{what},addr={:#x}", 8 + n),
-                Bus::VirtioScsi => format!("scsi-hd,id=disk{n},bus=scsi0.0,{what}"),
-            },
-        );
+        option("device", disk_device(&format!("disk{n}"), disk.bus, &what, 8 + n));
+    }
+}
+
+/// A disk on its bus; `slot` is its place on PCI, where it is a PCI device. Guests number disks in the order of the slots.
+fn disk_device(id: &str, bus: Bus, what: &str, slot: usize) -> String {
+    match bus {
+        Bus::VirtioBlk => format!("virtio-blk-pci,id={id},{what},addr={slot:#x}"),
+        Bus::VirtioScsi => format!("scsi-hd,id={id},bus=scsi0.0,{what}"),
     }
 }
 
@@ -201,7 +216,7 @@ fn escape(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::qemu::Backing;
-    use crate::qemu::media::{Disk, Uefi};
+    use crate::qemu::media::{Disk, Image, Uefi};
     use host::names::MiB;
 
     fn askari() -> Machine {
@@ -239,7 +254,7 @@ mod tests {
         };
         let disks = vec![disk(0, Bus::VirtioBlk, DiskFormat::Qcow2), disk(1, Bus::VirtioScsi, DiskFormat::Raw)];
         let uefi = uefi.then(|| Uefi { code: "/usr/share/OVMF/CODE.fd".into(), vars: "/run/vm/vars.fd".into() });
-        let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, disks };
+        let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, image: None, disks };
         Machine { storage: Storage::Media(media), cable: Cable::User, cpu: Some("Nehalem".into()), ..askari() }
     }
 
@@ -281,6 +296,33 @@ mod tests {
         let text = lines(&Machine { storage: Storage::Media(later), cable: Cable::None, ..nixos(false) });
         assert!(text.contains("drive=iso,bootindex=100") && text.contains("serial=disk0,bootindex=1,"), "{text}");
         assert!(!text.contains("net0"), "{text}");
+    }
+
+    #[test]
+    fn a_disk_image_is_the_first_disk_and_only_its_overlay_is_written_to() {
+        let Storage::Media(media) = nixos(false).storage else { panic!() };
+        let image = |bus| Image {
+            backing: Backing { path: "/debian.raw".into(), format: "raw".into() },
+            overlay: "/run/vm/image.qcow2".into(),
+            bus,
+        };
+        let machine = |bus| {
+            let media = Media { iso: None, first: First::Disk, image: Some(image(bus)), ..media.clone() };
+            assert_eq!(media.files()[0], ("/debian.raw".into(), false));
+            assert_eq!(media.files()[1], ("/run/vm/image.qcow2".into(), true));
+            Machine { storage: Storage::Media(media), ..nixos(false) }
+        };
+        let text = lines(&machine(Bus::VirtioBlk));
+        for line in [
+            "-blockdev driver=file,node-name=image-file,filename=/dev/fdset/14,locking=on,read-only=on\n",
+            "-blockdev driver=raw,node-name=image-below,file=image-file,read-only=on\n",
+            "-blockdev driver=qcow2,node-name=image,file=image-over,backing=image-below,discard=unmap\n",
+            "-device virtio-blk-pci,id=image,drive=image,serial=image,bootindex=0,addr=0x4\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        let text = lines(&machine(Bus::VirtioScsi));
+        assert!(text.contains("scsi-hd,id=image,bus=scsi0.0,drive=image,serial=image,bootindex=0\n"), "{text}");
     }
 
     #[test]

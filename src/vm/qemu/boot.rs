@@ -1,7 +1,8 @@
 //! A machine that boots from media, as a profile describes it: data, checked before anything is made.
 
+use super::Backing;
 use super::accel::Wanted;
-use super::media::{Disk, First, Media, Uefi};
+use super::media::{Disk, First, Image, Media, Uefi};
 use crate::machine::VmDir;
 use crate::network::Egress;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,6 +17,12 @@ pub struct Boot {
     /// The CD in the drive; without one the machine boots from its disks.
     #[serde(default)]
     pub iso: Option<Utf8PathBuf>,
+    /// The disk image that it boots from in a CD's place. No profile says it: what an image is, is seen in it.
+    #[serde(skip)]
+    pub image: Option<Backing>,
+    /// How the guest sees that image.
+    #[serde(default)]
+    pub image_bus: Bus,
     /// Boot from the CD the first time, and from the disks after each reset or power-cycle.
     #[serde(default)]
     pub once: bool,
@@ -127,9 +134,9 @@ pub enum BootError {
     /// A value that cannot work.
     #[error("machine: {0}")]
     Value(String),
-    /// The CD is not there.
-    #[error("the ISO image {path} cannot be read: {why}")]
-    Iso {
+    /// The image is not there.
+    #[error("the image {path} cannot be read: {why}")]
+    Image {
         /// Where it should be.
         path: Utf8PathBuf,
         /// The operating system's reason.
@@ -143,14 +150,14 @@ pub enum BootError {
 impl Blame for BootError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Value(_) | Self::Iso { .. } => Exit::Usage,
+            Self::Value(_) | Self::Image { .. } => Exit::Usage,
             Self::NoUefi => Exit::Host,
         }
     }
     fn next(&self) -> Option<String> {
         match self {
             Self::Value(_) => Some("docs/runbook.md lists every key".into()),
-            Self::Iso { .. } => None,
+            Self::Image { .. } => None,
             Self::NoUefi => Some("install it (Debian: apt install ovmf), or boot with \"firmware\": \"bios\"".into()),
         }
     }
@@ -166,7 +173,7 @@ impl Boot {
     }
 
     fn wrong(&self) -> Option<String> {
-        if self.iso.is_none() && self.disks.is_empty() {
+        if self.iso.is_none() && self.image.is_none() && self.disks.is_empty() {
             return Some("there is neither an ISO nor a disk: nothing to boot from".into());
         }
         if self.once && (self.iso.is_none() || self.disks.is_empty()) {
@@ -223,8 +230,14 @@ impl Boot {
             format: disk.format,
             serial: disk.serial(n),
         };
+        let image = self.image.clone().map(|backing| Image {
+            backing,
+            overlay: vm.path().join("image.qcow2"),
+            bus: self.image_bus,
+        });
         let first = if iso.is_some() { First::Iso } else { First::Disk };
-        Ok(Media { iso, first, once: self.once, uefi, disks: self.disks.iter().enumerate().map(disk).collect() })
+        let disks = self.disks.iter().enumerate().map(disk).collect();
+        Ok(Media { iso, first, once: self.once, uefi, image, disks })
     }
 }
 

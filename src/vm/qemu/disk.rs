@@ -7,9 +7,18 @@ use host::cmd::{Cmd, CmdError};
 /// Make the overlay and the file for its snapshots' memory. Nothing is ever written to the image below, which
 /// is of `format`; the guest sees a disk of `size` (as for `qemu-img`, `20G`).
 pub fn make(overlay: &Overlay, image: &Utf8Path, format: &str, size: &str) -> Result<(), CmdError> {
-    let create = || Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2"]);
-    create().args(["-F", format, "-b", image.as_str(), overlay.disk.as_str(), size]).run()?;
+    over(image, format, &overlay.disk, Some(size))?;
     // The memory lies behind the end of the disk that the image stands for, however small that is.
     create().args([overlay.memory.as_str(), "1M"]).run()?;
     Ok(())
+}
+
+/// Make an overlay at `path` over an image, as large as that or of a size of its own.
+pub(super) fn over(image: &Utf8Path, format: &str, path: &Utf8Path, size: Option<&str>) -> Result<(), CmdError> {
+    create().args(["-F", format, "-b", image.as_str(), path.as_str()]).args(size).run()?;
+    Ok(())
+}
+
+fn create() -> Cmd {
+    Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2"])
 }

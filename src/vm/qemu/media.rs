@@ -1,5 +1,6 @@
 //! What a machine boots from when it is not a golden image: a CD, disks that were blank once, a firmware of its choice.
 
+use super::Backing;
 use super::boot::Bus;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::cmd::{Cmd, CmdError};
@@ -25,8 +26,23 @@ pub struct Media {
     pub once: bool,
     /// UEFI; the BIOS if there is none.
     pub uefi: Option<Uefi>,
+    /// The disk image that it boots from, if that is no CD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// The disks, in the order in which the firmware tries them.
     pub disks: Vec<Disk>,
+}
+
+/// A disk image, which stays as it is, and what is written over it. The firmware tries it before every other disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The image.
+    pub backing: Backing,
+    /// The overlay (qcow2), this machine's own.
+    pub overlay: Utf8PathBuf,
+    /// How the guest sees it: as the first disk on that bus.
+    pub bus: Bus,
 }
 
 /// What the firmware tries first.
@@ -70,12 +86,16 @@ impl Media {
     pub fn files(&self) -> Vec<(&Utf8Path, bool)> {
         let iso = self.iso.iter().map(|path| (path.as_path(), false));
         let uefi = self.uefi.iter().flat_map(|uefi| [(uefi.code.as_path(), false), (uefi.vars.as_path(), true)]);
+        let image = self.image.iter().flat_map(|of| [(of.backing.path.as_path(), false), (of.overlay.as_path(), true)]);
         let disks = self.disks.iter().map(|disk| (disk.path.as_path(), true));
-        iso.chain(uefi).chain(disks).collect()
+        iso.chain(uefi).chain(image).chain(disks).collect()
     }
 
-    /// Make the disks, blank: each byte of them reads as zero.
+    /// Make the disks: blank, so that each byte of them reads as zero, or over the image that is booted.
     pub fn make_disks(&self) -> Result<(), CmdError> {
+        if let Some(Image { backing, overlay, .. }) = &self.image {
+            super::disk::over(&backing.path, &backing.format, overlay, None)?;
+        }
         for Disk { path, size, format, .. } in &self.disks {
             let size = format!("{}M", size.0);
             Cmd::new("qemu-img").args(["create", "-q", "-f", format.name(), path.as_str(), &size]).run()?;
