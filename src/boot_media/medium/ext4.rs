@@ -13,6 +13,8 @@ const MOST_FILES: usize = 500_000;
 const MOST_TEXT: usize = 64 << 20;
 /// Folders in one another; a circle of them has no end.
 const DEEPEST: usize = 64;
+/// Block groups, at most: of the usual 128 MiB each, those of 128 TiB.
+const MOST_GROUPS: u64 = 1 << 20;
 /// The largest file that is read, bytes: a kernel or an initial RAM disk, not a disk inside.
 const LARGEST_FILE: u64 = 256 << 20;
 
@@ -49,14 +51,28 @@ impl Ext4Volume {
     }
 
     fn open(&self) -> Result<Ext4, Fault> {
-        // The crate reads a descriptor for each group that the superblock speaks of before it looks at anything else.
+        self.within_limits()?;
+        Ext4::load(Box::new(Source(self.bytes.clone()))).map_err(fault)
+    }
+
+    /// The crate makes room for a descriptor of each group that the superblock speaks of, and reads it, before it looks at
+    /// anything else. Fields: Linux's Documentation/filesystems/ext4/super.rst.
+    fn within_limits(&self) -> Result<(), Fault> {
+        const IS_64BIT: u32 = 0x80;
         let head = self.bytes.take(1024, 1024)?;
-        let (blocks, unit) = (u64::from(u32_le(&head, 4)), 1024_u64.checked_shl(u32_le(&head, 24)).unwrap_or(0));
+        let high = if u32_le(&head, 0x60) & IS_64BIT == 0 { 0 } else { u32_le(&head, 0x150) };
+        let blocks = u64::from(high) << 32 | u64::from(u32_le(&head, 4));
+        let unit = 1024_u64.checked_shl(u32_le(&head, 0x18)).unwrap_or(0);
         let end = blocks.saturating_mul(unit);
         if end > self.bytes.len() {
             return Err(Fault::Short { end, has: self.bytes.len() });
         }
-        Ext4::load(Box::new(Source(self.bytes.clone()))).map_err(fault)
+        // Groups without blocks are refused by the crate.
+        let groups = blocks.div_ceil(u64::from(u32_le(&head, 0x20)).max(1));
+        if groups > MOST_GROUPS {
+            return Err(Fault::bad(format!("its superblock speaks of {groups} block groups, more than {MOST_GROUPS}")));
+        }
+        Ok(())
     }
 
     /// Everything in it.
