@@ -1,6 +1,7 @@
 //! What ISOLINUX does with a configuration: its own prompt, and the menus that are programs of their own.
 
-use super::config::{Action, Label, Menu, Parsed, Row, parse};
+use super::command::{Command, EXTENSIONS, KINDS, by_extension, command_of, is_menu, module, of_other_loaders};
+use super::config::{Action, Menu, Parsed, Row, parse};
 use super::{DEEPEST, Isolinux, Loader, LoaderEntry, Verdict, Wait, absolute, split, start};
 use crate::medium::loader::reading::{Place, Sees};
 use crate::medium::loader::{Boots, Chosen, boots};
@@ -21,15 +22,6 @@ struct Here<'a> {
     /// The configuration itself, for a menu that reads it once more.
     path: &'a str,
     depth: usize,
-}
-
-/// A command line.
-struct Command<'a> {
-    /// The keyword, or what the file's extension says.
-    kind: &'a str,
-    file: &'a str,
-    args: String,
-    label: Option<usize>,
 }
 
 impl Ends {
@@ -399,54 +391,4 @@ fn selectable(menu: &Menu, default: usize) -> usize {
         at = (0..menu.rows.len()).rev().find(|at| !disabled(*at)).unwrap_or(0);
     }
     at
-}
-
-/// The keywords that name a kind of file.
-const KINDS: [&str; 10] =
-    ["kernel", "linux", "boot", "bss", "pxe", "fdimage", "comboot", "com32", "config", "localboot"];
-/// What an extension says: com32/elflink/ldlinux/ldlinux.c.
-const EXTENSIONS: [(&str, &str); 6] =
-    [(".c32", "com32"), (".img", "fdimage"), (".bss", "bss"), (".bin", "boot"), (".bs", "boot"), (".0", "pxe")];
-
-fn by_extension(file: &str) -> &'static str {
-    EXTENSIONS.iter().find(|(end, _)| file.ends_with(end)).map_or("linux", |(_, kind)| kind)
-}
-
-fn command_of<'a>(label: &'a Label, more: &str) -> Command<'a> {
-    let (file, options) = split(&label.kernel);
-    let kind = match label.command.as_str() {
-        "kernel" | "boot" => by_extension(file),
-        other => other,
-    };
-    let append = label.append.as_deref().unwrap_or_default().trim();
-    let args = [options, append, more].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
-    Command { kind, file, args, label: None }
-}
-
-/// The name of a module, as `/boot/vesamenu.c32` is `vesamenu`; `COM32` may leave the extension out.
-fn module(file: &str) -> Option<&str> {
-    let name = file.rsplit('/').next()?;
-    name.strip_suffix(".c32").or_else(|| (!name.contains('.')).then_some(name))
-}
-
-/// The labels that `whichsys.c32` runs under PXELINUX or SYSLINUX, and not under ISOLINUX.
-fn of_other_loaders(parsed: &Parsed) -> Vec<&str> {
-    let mut others = Vec::new();
-    for label in parsed.labels.iter().filter(|label| module(split(&label.kernel).0) == Some("whichsys")) {
-        let (mut own, mut rest, mut is_own) = (Vec::new(), Vec::new(), false);
-        for word in label.append.as_deref().unwrap_or_default().split_whitespace() {
-            match word {
-                "-iso-" => is_own = true,
-                "-pxe-" | "-sys-" => is_own = false,
-                word if is_own => own.push(word),
-                word => rest.push(word),
-            }
-        }
-        others.extend(rest.into_iter().filter(|name| !own.contains(name)));
-    }
-    others
-}
-
-fn is_menu(file: &str) -> bool {
-    matches!(module(file), Some("menu" | "vesamenu"))
 }

@@ -4,6 +4,7 @@
 //! `PROMPT`) and com32/menu (`MENU …`), which both read the whole configuration, each for itself. Keywords have no case; labels do.
 
 mod choose;
+mod command;
 mod config;
 
 use super::reading::{Place, Reading};
