@@ -11,6 +11,7 @@ CARGO ?= cargo
 # The machine's own Python: one that a user installed below their home may be unreadable to others.
 PYTHON ?= /usr/bin/python3
 FIXTURE := tests/fixtures/boma
+IMAGE := debian-13-docker
 BOMA := target/release/boma-qemu
 export BOMA_ROOT ?= $(CURDIR)
 
@@ -57,9 +58,10 @@ unit:
 netns: venv
 	.ci/lane netns $(BESIDE) cli terminal flood looks own doctor audit serial page ansible netns
 
-# A golden image for the tests that boot without the whole cycle.
+# The golden image of askari, for the tests that boot without the whole cycle.
 image:
-	@$(CARGO) run --quiet -- image list --json | grep --quiet '"current":true' || $(CARGO) run --quiet -- image build
+	@$(CARGO) run --quiet -- image list --json | grep --quiet '"image":"$(IMAGE)".*"current":true' \
+	  || $(CARGO) run --quiet -- image build $(IMAGE)
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image

@@ -106,6 +106,9 @@ impl Site {
         std::fs::write(&script, gpt::script(recipe.disk_mib)).map_err(io("write", &script))?;
         let disk = self.disk();
         self.step("writing the partition table and GRUB", &gpt::write(&script, &disk), LOCAL_LIMIT, watch, |_| ())?;
+        for command in recipe::efi_partition(&self.path, &disk) {
+            self.step("making the EFI system partition", &command, LOCAL_LIMIT, watch, |_| ())?;
+        }
         let read = |name: &str| {
             let path = self.path.join(name);
             std::fs::read(&path).map_err(io("read", &path))

@@ -112,6 +112,7 @@ impl Cache {
             }
         }
         let record = match self.fetch_locked(name, entry, watch) {
+            Err(ImageError::NotPublished { .. }) => self.build_locked(name, entry, watch)?,
             Err(error) if error.is_network() => {
                 watch.say(&format!("{error}"));
                 watch.say(&format!("building an equivalent {name} from this machine's Debian mirror instead"));
@@ -181,8 +182,8 @@ impl Cache {
                         return Ok(Some(golden(shelf.dir, record)));
                     }
                     Worth::Pinned(said) if said.image == name => {
-                        let address = catalogue.entry(name)?.fetch.address.clone();
-                        return Ok(Some(golden(shelf.dir, vouch(shelf, &path, &said, address)?)));
+                        let source = catalogue.entry(name)?.published(name)?;
+                        return Ok(Some(golden(shelf.dir, vouch(shelf, &path, &said, source.address.clone())?)));
                     }
                     _ => {}
                 }
@@ -192,9 +193,10 @@ impl Cache {
     }
 
     fn fetch_locked(&self, name: &str, entry: &Entry, watch: &dyn Watch) -> Result<Record, ImageError> {
-        let want = match &entry.fetch.sha512 {
+        let source = entry.published(name)?;
+        let want = match &source.sha512 {
             Some(pin) => pin.clone(),
-            None => published(&entry.fetch, self.patience, watch)?,
+            None => published(source, self.patience, watch)?,
         };
         let shelf = self.own();
         for found in record::read_all(&self.dir)? {
@@ -212,10 +214,10 @@ impl Cache {
             return match found.is_ours && shelf.is_private() && matches!(record.origin, Origin::Fetched { .. }) {
                 true => record::verify(&self.dir, &record).map(|()| record),
                 // What is wanted is known now from whoever publishes it; whose the record is does not matter.
-                false => vouch(shelf, &path, &record, entry.fetch.address.clone()),
+                false => vouch(shelf, &path, &record, source.address.clone()),
             };
         }
-        let record = fetch(&self.dir, name, &entry.fetch, want, self.patience, watch)?;
+        let record = fetch(&self.dir, name, source, want, self.patience, watch)?;
         shelf.keep(&record)?;
         Ok(record)
     }

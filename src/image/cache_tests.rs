@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The server's image as the only one of a catalogue, pinned or not.
 fn catalogue(server: &Server, pin: Option<String>) -> Catalogue {
     let build = Recipe { suite: "x".into(), disk_mib: 1024, packages: Vec::new() };
-    Catalogue::of("a", Entry { fetch: Source { sha512: pin, ..server.source() }, build })
+    Catalogue::of("a", Entry { fetch: Some(Source { sha512: pin, ..server.source() }), build })
 }
 
 #[test]

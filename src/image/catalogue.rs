@@ -18,8 +18,9 @@ pub struct Catalogue {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Where it is published.
-    pub fetch: Source,
+    /// Where it is published; an image of our own is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Source>,
     /// How an equivalent is made where that cannot be reached.
     pub build: Recipe,
 }
@@ -40,6 +41,13 @@ pub struct Source {
     #[cfg(test)]
     #[serde(skip)]
     pub(super) plain: bool,
+}
+
+impl Entry {
+    /// Where the image of that name is published.
+    pub(super) fn published(&self, name: &str) -> Result<&Source, ImageError> {
+        self.fetch.as_ref().ok_or_else(|| ImageError::NotPublished { name: name.to_owned() })
+    }
 }
 
 impl Source {
@@ -103,7 +111,7 @@ impl Catalogue {
 
     /// The SHA-512 that an image must have, if the catalogue says so.
     pub fn pin(&self, name: &str) -> Option<&str> {
-        self.images.get(name)?.fetch.sha512.as_deref()
+        self.images.get(name)?.fetch.as_ref()?.sha512.as_deref()
     }
 
     /// The names of all images.
@@ -123,7 +131,7 @@ impl Catalogue {
             // Names become file names in the cache, and the recipe's words become arguments.
             check("image name", name, "-.")?;
             check("suite", &entry.build.suite, "-")?;
-            entry.fetch.check(name)?;
+            entry.fetch.iter().try_for_each(|source| source.check(name))?;
             for package in &entry.build.packages {
                 check("package", package, "+-.")?;
             }
@@ -175,12 +183,17 @@ mod tests {
         "build":{"suite":"trixie","disk_mib":3072,"packages":["sudo"]}}}"#;
 
     #[test]
-    fn the_projects_own_catalogue_names_debian_13() {
+    fn the_projects_own_catalogue_has_published_debian_and_one_with_docker() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/images.json");
         let catalogue = Catalogue::read(path.into()).unwrap();
-        let entry = catalogue.entry("debian-13").unwrap();
-        assert!(entry.fetch.address.ends_with("trixie/latest/debian-13-genericcloud-amd64.qcow2"));
-        assert!(entry.build.packages.iter().any(|p| p == "docker-cli"), "docker.io alone has no client");
+        let source = |name: &str| catalogue.entry(name).unwrap().fetch.clone();
+        let published = source("debian-13").unwrap().address;
+        assert!(published.ends_with("trixie/latest/debian-13-genericcloud-amd64.qcow2"));
+        assert!(source("debian-13-docker").is_none(), "nobody publishes it");
+        let has =
+            |name: &str, package: &str| catalogue.entry(name).unwrap().build.packages.iter().any(|p| p == package);
+        assert!(has("debian-13-docker", "docker-cli"), "docker.io alone has no client");
+        assert!(!has("debian-13", "docker.io"), "the published image has none");
     }
 
     #[test]

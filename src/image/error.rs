@@ -34,6 +34,12 @@ pub enum ImageError {
         /// The names that exist.
         known: String,
     },
+    /// An image that is only built.
+    #[error("{name} is published nowhere that the catalogue knows of")]
+    NotPublished {
+        /// Its name.
+        name: String,
+    },
     /// A file that cannot serve as a golden image.
     #[error("{path} cannot be used as a golden image: {why}")]
     Unfit {
@@ -198,6 +204,7 @@ impl Blame for ImageError {
         match self {
             Self::Catalogue { .. }
             | Self::Unknown { .. }
+            | Self::NotPublished { .. }
             | Self::Unfit { .. }
             | Self::InTheWay { .. }
             | Self::Changed { .. } => Exit::Usage,
@@ -214,6 +221,7 @@ impl Blame for ImageError {
         Some(match self {
             Self::Catalogue { path, .. } => format!("correct {path}"),
             Self::Unknown { .. } => "name one of these, or a file by its path (./image.qcow2)".into(),
+            Self::NotPublished { name } => format!("run `boma-qemu image build {name}`"),
             Self::Unfit { .. } => "name a whole qcow2 or raw disk image that stands alone".into(),
             Self::Changed { path, .. } => {
                 let path = quoted(path.as_str());

@@ -2,7 +2,7 @@
 //!
 //! Layout facts: GRUB 2's grub-core/boot/i386/pc/boot.S and diskboot.S, include/grub/offsets.h.
 
-use super::gpt::{BOOT_START, ROOT_START, SECTOR};
+use super::gpt::{BOOT_START, ESP_START, SECTOR};
 
 /// Bytes of the MBR that are boot code; behind them lie the disk signature and the partition table.
 pub(super) const BOOT_CODE: usize = 440;
@@ -41,7 +41,7 @@ pub(super) fn boot_code(boot_img: &[u8]) -> Result<[u8; BOOT_CODE], GrubError> {
 
 /// The core image as it lies in the BIOS-boot partition: its first sector finds the rest behind itself.
 pub(super) fn core(mut core_img: Vec<u8>) -> Result<Vec<u8>, GrubError> {
-    if core_img.len() as u64 > (ROOT_START - BOOT_START) * SECTOR {
+    if core_img.len() as u64 > (ESP_START - BOOT_START) * SECTOR {
         return Err(GrubError::TooLarge);
     }
     // grub-mkimage lays the rest out from sector 2, counted from a core that begins at sector 1.
@@ -87,6 +87,6 @@ mod tests {
         assert_eq!(boot_code(&[0; 512]), Err(GrubError::Boot));
         assert_eq!(core(vec![0; 4096]), Err(GrubError::Core));
         assert_eq!(core(vec![0; 100]), Err(GrubError::Core));
-        assert_eq!(core(vec![0; (1 << 20) + 1]), Err(GrubError::TooLarge));
+        assert_eq!(core(vec![0; (3 << 20) + 1]), Err(GrubError::TooLarge));
     }
 }

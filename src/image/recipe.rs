@@ -2,11 +2,14 @@
 //! into the likeness of Debian's genericcloud image.
 
 use super::catalogue::Recipe;
-use super::gpt::{ROOT_START, SECTOR, root_sectors};
+use super::gpt::{ESP_START, ESP_UUID, ROOT_START, SECTOR, esp_sectors, root_sectors};
 use camino::Utf8Path;
 
 /// The root file system's UUID; constant, as every overlay is the disk of its own VM.
 pub(super) const ROOT_UUID: &str = "b07a1336-13d1-4b0a-a13d-626f6d612d69";
+
+/// The EFI file system's serial number, which is its UUID; constant for the same reason.
+const ESP_SERIAL: &str = "b07ae51d";
 
 /// Kernel arguments of Debian's cloud images: the screen, and the serial port as the console that counts.
 const CONSOLE: &str = "console=tty0 console=ttyS0,115200";
@@ -62,6 +65,15 @@ pub(super) fn file_system(recipe: &Recipe, root: &Utf8Path, disk: &Utf8Path) -> 
     args.map(str::to_owned).to_vec()
 }
 
+/// The commands that make the EFI system partition in its place, of what the script has put aside for it in `work`.
+pub(super) fn efi_partition(work: &Utf8Path, disk: &Utf8Path) -> Vec<Vec<String>> {
+    let place = format!("{disk}@@{}", ESP_START * SECTOR);
+    let (size, files) = (esp_sectors().to_string(), work.join("esp/EFI"));
+    let format = ["mformat", "-i", &place, "-F", "-T", &size, "-v", "EFI", "-N", ESP_SERIAL, "::"];
+    let copy = ["mcopy", "-i", &place, "-s", files.as_str(), "::/EFI"];
+    [&format[..], &copy[..]].map(|argv| argv.iter().map(|word| (*word).to_owned()).collect()).to_vec()
+}
+
 /// The script that mmdebstrap runs when all packages are there; its first argument is the tree.
 pub(super) fn setup_script() -> String {
     format!(
@@ -80,11 +92,13 @@ ln -sfn ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 touch "$root/etc/.updated" "$root/var/.updated"
 
 # kexec only when it is asked for, not in every reboot.
-sed -i 's/^LOAD_KEXEC=.*/LOAD_KEXEC=false/' "$root/etc/default/kexec"
+! [ -e "$root/etc/default/kexec" ] || sed -i 's/^LOAD_KEXEC=.*/LOAD_KEXEC=false/' "$root/etc/default/kexec"
 
 cat > "$root/etc/fstab" <<'END'
 UUID={ROOT_UUID} / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1
+PARTUUID={esp} /boot/efi vfat defaults 0 0
 END
+mkdir -p "$root/boot/efi"
 cat > "$root/etc/cloud/cloud.cfg.d/01_boma_image.cfg" <<'END'
 # sources.list is as the image was built with it.
 apt:
@@ -120,11 +134,26 @@ menuentry 'Debian GNU/Linux' {{
 END
 
 # The guest's own GRUB, so that core and modules are of one version.
-in_root grub-mkimage -O i386-pc -o /boot/core.img -p '(hd0,gpt2)/boot/grub' \
+in_root grub-mkimage -O i386-pc -o /boot/core.img -p '(hd0,gpt1)/boot/grub' \
   biosdisk part_gpt ext2 normal linux search search_fs_uuid configfile serial terminal echo test
 mv "$root/boot/core.img" "$BOMA_WORK/core.img"
 cp "$root/usr/lib/grub/i386-pc/boot.img" "$BOMA_WORK/boot.img"
-"#
+
+# The EFI system partition: Debian's signed shim and GRUB in the place where firmware looks that knows no boot entry. GRUB's
+# own prefix is /EFI/debian.
+esp=$BOMA_WORK/esp/EFI
+mkdir -p "$esp/BOOT" "$esp/debian"
+cp "$root/usr/lib/shim/shimx64.efi.signed" "$esp/BOOT/BOOTX64.EFI"
+cp "$root/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" "$esp/BOOT/grubx64.efi"
+cp "$root/usr/lib/shim/shimx64.efi.signed" "$esp/debian/shimx64.efi"
+cp "$root/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" "$esp/debian/grubx64.efi"
+cat > "$esp/debian/grub.cfg" <<'END'
+search.fs_uuid {ROOT_UUID} root
+set prefix=($root)'/boot/grub'
+configfile $prefix/grub.cfg
+END
+"#,
+        esp = ESP_UUID.to_lowercase()
     )
 }
 
@@ -158,8 +187,8 @@ mod tests {
     #[test]
     fn the_file_system_fills_the_root_partition_and_no_more() {
         let argv = file_system(&recipe(), "/c/root".into(), "/c/disk".into());
-        assert_eq!(argv.last().unwrap(), &format!("{}k", 3069 * 1024));
-        assert!(argv.iter().any(|a| a.starts_with("offset=2097152,")), "{argv:?}");
+        assert_eq!(argv.last().unwrap(), &format!("{}k", 2943 * 1024));
+        assert!(argv.iter().any(|a| a.starts_with("offset=134217728,")), "{argv:?}");
     }
 
     #[test]

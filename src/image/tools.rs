@@ -5,11 +5,13 @@ use host::programs;
 use std::path::Path;
 
 /// Program, and the Debian package that has it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 9] = [
     ("mmdebstrap", "mmdebstrap"),
     ("apt-get", "apt"),
     ("mke2fs", "e2fsprogs"),
     ("sfdisk", "fdisk"),
+    ("mformat", "mtools"),
+    ("mcopy", "mtools"),
     ("qemu-img", "qemu-utils"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
