@@ -25,6 +25,9 @@ pub struct Found {
     pub ports: BTreeMap<String, Vec<u16>>,
     /// Domain names in variables whose names speak of names.
     pub names: Vec<String>,
+    /// Disks in its variables, besides the first: `/dev/vdb`.
+    #[serde(default)]
+    pub disks: Vec<String>,
     /// Tasks of its roles that are delegated to another host.
     pub delegated: Vec<Delegated>,
     /// Its roles whose names say that they connect it with other hosts.

@@ -14,6 +14,9 @@ use std::fmt::Write;
 /// Parts of names of variables whose ports are open to others.
 const OPEN: [&str; 5] = ["open", "publish", "expose", "allow", "public"];
 
+/// The size of a data disk of which only the name is known.
+const DISK_GIB: u64 = 8;
+
 /// The three files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
@@ -33,7 +36,7 @@ pub fn draft(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Fou
 fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Value {
     let applies: Vec<_> = found.playbooks.iter().map(|playbook| json!({"playbook": playbook, "tags": []})).collect();
     let names: BTreeMap<_, _> = found.names.iter().map(|name| (name, "vm")).collect();
-    json!({
+    let mut profile = json!({
         "//": about(host, found),
         "image": DEFAULT_IMAGE,
         "repo": repo,
@@ -49,7 +52,16 @@ fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found
         "dns": names,
         "never": [],
         "never_unresolved": "refuse",
-    })
+    });
+    if let Some(last) = found.disks.iter().max() {
+        // The letters before it are disks too, or the name would be another.
+        let count = last.bytes().last().unwrap_or(b'a').saturating_sub(b'a');
+        profile["disks"] = (0..count).map(|_| json!({"size_gib": DISK_GIB})).collect();
+        if found.disks.iter().any(|disk| disk.starts_with("/dev/sd")) {
+            profile["disk_bus"] = "virtio-scsi".into();
+        }
+    }
+    profile
 }
 
 fn about(host: &HostName, found: &Found) -> Vec<String> {
@@ -64,6 +76,12 @@ fn about(host: &HostName, found: &Found) -> Vec<String> {
         lines.push(format!("DECIDE applies: no playbook selects {host}."));
     } else if found.playbooks.len() > 1 {
         lines.push(format!("DECIDE applies: these are all playbooks that select {host}, by name; put them in order."));
+    }
+    if !found.disks.is_empty() {
+        lines.push(format!(
+            "DECIDE disks: its variables name {}; they are blank, and of a size that is a guess.",
+            found.disks.join(", ")
+        ));
     }
     if !found.names.is_empty() {
         lines.push(

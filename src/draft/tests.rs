@@ -15,6 +15,7 @@ fn found() -> Found {
         playbooks: vec!["site.yml".into()],
         ports: [("firewall_open_tcp".into(), vec![80, 2222]), ("smtp_port".into(), vec![587])].into(),
         names: vec!["www.example.com".into()],
+        disks: vec!["/dev/vdc".into()],
         delegated: vec![delegated("Known to it", Some("backup_register")), delegated("Its key", None)],
         roles: vec!["backup".into()],
         strangers: vec!["host_vars/gone.yml".into()],
@@ -31,6 +32,7 @@ fn the_profile_is_one_and_says_what_has_to_be_decided() {
     let profile = Profile::parse("web1.json".into(), &text).unwrap();
     assert_eq!((profile.user.as_str(), profile.groups), ("deploy", vec!["web".to_owned()]));
     assert_eq!(profile.dns["www.example.com"], "vm");
+    assert_eq!(profile.disks.len(), 2, "what is called vdc is the third disk");
     assert!(text.contains("DECIDE image") && text.contains("host_vars/gone.yml"), "{text}");
 }
 

@@ -13,6 +13,8 @@ from ansible.vars.manager import VariableManager
 
 PORT = re.compile(r"(^|_)(ports?|tcp|published?|listen)(_|$)")
 NAME = re.compile(r"(^|_)(domains?|fqdn|hostnames?|server_names?|vhosts?)(_|$)")
+# A disk beside the one that a VM boots from. A partition is named by its disk.
+DISK = re.compile(r"\A/dev/(vd|sd|xvd)([b-i])\d*\Z")
 DOMAIN = re.compile(r"\A[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+\Z", re.IGNORECASE)
 # Where playbooks lie by custom; in other folders they are parts of something else.
 PLACES = ("", "playbooks", "plays")
@@ -84,6 +86,8 @@ class ActionModule(ActionBase):
             "ports": {name: sorted(set(ports(value))) for name, value in resolved.items() if PORT.search(name) and set(ports(value))},
             "names": sorted({str(one).lower() for name, value in resolved.items() if NAME.search(name) for one in in_list(value)
                              if DOMAIN.match(str(one))}),
+            "disks": sorted({match.group(0).rstrip("0123456789") for value in resolved.values() for one in in_list(value)
+                             if (match := DISK.match(str(one)))}),
             "delegated": list(self.delegated(roles)),
             "roles": sorted(name for name in roles if REACHES_OUT.search(name)),
             "strangers": list(self.strangers()),
@@ -97,7 +101,7 @@ class ActionModule(ActionBase):
     @staticmethod
     def resolved(variables, templar):
         for name, value in variables.items():
-            if PORT.search(name) or NAME.search(name):
+            if PORT.search(name) or NAME.search(name) or "/dev/" in str(value):
                 try:
                     yield name, templar.template(value)
                 except Exception:
