@@ -16,6 +16,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use vm::console::allow::Allowed;
+use vm::qemu::boot::{self, Bus};
 use vm::reboot::Mode;
 
 /// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
@@ -53,6 +54,15 @@ pub struct Profile {
     /// The size that the overlay's virtual disk has, in GiB.
     #[serde(default = "default_disk")]
     pub disk_gib: u64,
+    /// How the guest sees its disks: `/dev/vda`, or `/dev/sda`.
+    #[serde(default)]
+    pub disk_bus: Bus,
+    /// What starts the machine before its boot loader.
+    #[serde(default)]
+    pub firmware: Firmware,
+    /// The host's other disks, blank: `/dev/vdb` and so on.
+    #[serde(default)]
+    pub disks: Vec<DataDisk>,
     /// The playbook of outcome checks.
     pub verify: Utf8PathBuf,
     /// Public names that must resolve to the VM (`"vm"`) or to an address.
@@ -81,6 +91,42 @@ pub struct Profile {
     pub via: Mode,
     /// The case that must fail, for `prove`.
     pub red: Option<Red>,
+}
+
+/// What starts the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// UEFI for an image that has an EFI system partition, else the BIOS.
+    #[default]
+    Auto,
+    /// The BIOS.
+    Bios,
+    /// UEFI without Secure Boot.
+    Uefi,
+    /// UEFI with Secure Boot.
+    SecureBoot,
+}
+
+/// A disk that is blank when the VM is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataDisk {
+    /// Its size, in GiB.
+    pub size_gib: u64,
+    /// How the guest sees it, if not as the first disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bus: Option<Bus>,
+    /// Its serial number, by which udev names it; `data0`, `data1`, … otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+}
+
+impl DataDisk {
+    /// Its serial number, as the n-th of them.
+    pub fn serial(&self, n: usize) -> String {
+        self.serial.clone().unwrap_or_else(|| format!("data{n}"))
+    }
 }
 
 /// What is done about a guest that has no package lists.
@@ -224,6 +270,13 @@ impl Profile {
         }
         if !(4..=2048).contains(&self.disk_gib) {
             return Some(format!("disk_gib: {} is not between 4 and 2048", self.disk_gib));
+        }
+        if let Some(disk) = self.disks.iter().find(|disk| !(1..=2048).contains(&disk.size_gib)) {
+            return Some(format!("disks: size_gib: {} is not between 1 and 2048", disk.size_gib));
+        }
+        let serials: Vec<_> = self.disks.iter().enumerate().map(|(n, disk)| disk.serial(n)).collect();
+        if let Some(wrong) = boot::wrong_serials(&serials) {
+            return Some(format!("disks: {wrong}"));
         }
         let is_user = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if self.user.is_empty() || self.user.len() > 32 || !self.user.chars().all(is_user) {

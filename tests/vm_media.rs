@@ -19,7 +19,8 @@ use vm::console::allow::Allowed;
 use vm::monitor::QemuStatus;
 use vm::monitor::events::read_all;
 use vm::network::Mode;
-use vm::qemu::boot::{Boot, ovmf};
+use vm::qemu::boot::Boot;
+use vm::qemu::firmware::Firmware;
 use vm::qemu::{Machine, media::First};
 use vm::serial::{Credentials, Dialect, Serial, SerialError};
 
@@ -251,13 +252,13 @@ async fn a_wait_on_the_serial_line_finds_what_comes_and_ends_with_the_machine() 
 #[tokio::test]
 async fn uefi_has_variables_of_its_own_and_speaks_on_the_console() {
     let world = World::new();
-    let delivered = std::fs::read(ovmf().unwrap().1).unwrap();
+    let delivered = std::fs::read(Firmware::Uefi.delivered().unwrap().unwrap()[1]).unwrap();
     let vm = world.boot(json!({"firmware": "uefi", "disks": [{"size_mib": 8}], "net": "none"})).await;
     // The CD has nothing for UEFI, and the firmware says what it tried.
     says(&vm, "BdsDxe: ", 1).await;
     println!("{:?}", String::from_utf8_lossy(&std::fs::read(vm.vm.console()).unwrap()));
     assert_ne!(std::fs::read(vm.vm.vars()).unwrap(), delivered, "it wrote into its own");
-    assert_eq!(std::fs::read(ovmf().unwrap().1).unwrap(), delivered);
+    assert_eq!(std::fs::read(Firmware::Uefi.delivered().unwrap().unwrap()[1]).unwrap(), delivered);
     world.down().await;
 }
 

@@ -45,9 +45,12 @@ fn machine(dir: &VmDir) -> Machine {
         cpu: None,
         storage: Storage::Overlay(Overlay {
             disk: dir.disk(),
+            bus: qemu::boot::Bus::VirtioBlk,
             golden: Some(Backing { path: golden::golden(), format: "qcow2".into() }),
             memory: dir.memory(),
             seed: dir.seed(),
+            uefi: None,
+            disks: Vec::new(),
         }),
         user: qemu::user::of_its_own(&"boma-it-monitor".parse().unwrap()),
         mac: "52:54:00:12:34:56".parse().unwrap(),

@@ -88,14 +88,12 @@ impl ByHand {
     /// The program's own command line; where it hands over descriptors, a tap by its name, the disk and the other
     /// files by their paths, and a file for the console. It runs at once, since nobody is there to say go.
     fn command_line(&self) -> Vec<String> {
-        let all = argv(&self.machine, &Fds::SHOWN);
+        let shown = Fds::shown(&self.machine);
+        let all = argv(&self.machine, &shown);
         let overlay = self.machine.overlay().unwrap();
         let golden = overlay.golden.as_ref().map_or("", |golden| golden.path.as_str());
-        let open = [
-            (Fds::SHOWN.golden, golden),
-            (Fds::SHOWN.memory, overlay.memory.as_str()),
-            (Fds::SHOWN.seed, overlay.seed.as_str()),
-        ];
+        let open =
+            [(shown.golden, golden), (shown.memory, overlay.memory.as_str()), (shown.seed, overlay.seed.as_str())];
         let (tap, log) = (tap(&self.machine).0, self.vm.console());
         let is_qmp = |value: &str| value.starts_with("socket,id=qmp0") || value.starts_with("chardev=qmp0");
         let mut line = Vec::new();

@@ -2,11 +2,12 @@
 
 use super::{Finding, Site};
 use crate::image;
+use camino::Utf8Path;
 use host::failure::Blame;
 use host::memory::available;
-use vm::qemu;
 use vm::qemu::Accel;
 use vm::qemu::accel::{Facts, Wanted, choose, facts};
+use vm::qemu::firmware::Firmware;
 
 /// Whether this host would run a VM by translation.
 pub(super) fn needs_tcg() -> bool {
@@ -40,16 +41,19 @@ fn judge_kvm(facts: &Facts) -> Finding {
 /// not used, so no keys are needed.
 pub(super) fn uefi(site: &Site) -> Finding {
     let fix = || site.os.install("OVMF", "ovmf");
-    let files = match qemu::boot::ovmf() {
-        Ok((code, vars)) => [code, vars],
+    let files = match Firmware::Uefi.delivered() {
+        Ok(files) => files.into_iter().flatten(),
         Err(error) => return Finding::warn(format!("only BIOS can be booted: {error}"), fix()),
     };
-    let closed = files.iter().find_map(|path| Some((path, std::fs::File::open(path).err()?)));
-    match closed {
+    let mut closed = files.clone().filter_map(|path| Some((path, std::fs::File::open(path).err()?)));
+    match closed.next() {
         Some((path, error)) => {
             Finding::warn(format!("only BIOS can be booted: {path}: {error}"), format!("chmod a+r {path}"))
         }
-        None => Finding::ok(format!("UEFI without Secure Boot: {}", files[0])),
+        None => Finding::ok(format!(
+            "UEFI without Secure Boot: {}",
+            files.map(Utf8Path::as_str).collect::<Vec<_>>().join(", ")
+        )),
     }
 }
 

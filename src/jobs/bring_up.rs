@@ -37,6 +37,13 @@ pub(super) fn directory(vm: &VmDir, machine: &Machine, allowed: &Allowed) -> Res
     Ok(write_private(&vm.console_allowed(), json(allowed))?)
 }
 
+/// Give a machine that is started by UEFI the firmware's variables.
+pub(super) fn variables(machine: &Machine) -> Result<(), Failure> {
+    let Some(uefi) = machine.uefi() else { return Ok(()) };
+    let failed = |e| Failure::new(Exit::Host, format!("cannot make the firmware's variables {}: {e}", uefi.vars));
+    uefi.make_vars().map_err(failed)
+}
+
 /// Let the machine be removed after some time, if that is wanted.
 pub(super) fn expire(
     exe: &Utf8Path,

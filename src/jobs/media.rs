@@ -7,7 +7,7 @@ use super::bring_up::{self, KVM_FAILED};
 use super::{Context, guards};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::write_private;
-use host::failure::{Exit, Failure};
+use host::failure::Failure;
 use host::names::{HostName, Mac, MiB, VmName};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use vm::console::allow::Allowed;
 use vm::machine::VmDir;
 use vm::monitor::Client;
 use vm::network::{Mode, NetFile, NetPlan};
-use vm::qemu::boot::{self, Boot, BootError, Net};
+use vm::qemu::boot::{Boot, BootError, Net};
 use vm::qemu::{self, Cable, Machine, Storage, accel};
 
 /// What is asked for.
@@ -152,9 +152,5 @@ fn readable(path: Utf8PathBuf) -> Result<Utf8PathBuf, BootError> {
 fn disks(machine: &Machine) -> Result<(), Failure> {
     let Storage::Media(media) = &machine.storage else { return Ok(()) };
     media.make_disks().map_err(|e| Failure::from(e).during("cannot make the VM's disks"))?;
-    if let Some(uefi) = &media.uefi {
-        let failed = |e| Failure::new(Exit::Host, format!("cannot make the firmware's variables {}: {e}", uefi.vars));
-        media.make_vars(boot::ovmf()?.1).map_err(failed)?;
-    }
-    Ok(())
+    bring_up::variables(machine)
 }

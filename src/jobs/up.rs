@@ -8,7 +8,8 @@ use super::{Progress, boot, package_lists, stop};
 use crate::ansible::preflight::{self, Preflight};
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
-use crate::profile::{PackageLists, Unresolved};
+use crate::profile::{self, PackageLists, Unresolved};
+use boot_media::medium::Medium;
 use boot_media::seed::Seed;
 use camino::Utf8Path;
 use evidence::record::Step;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 use vm::keys;
 use vm::network::NetPlan;
+use vm::qemu::firmware::{Firmware, Uefi};
 use vm::qemu::{self, Backing, Machine, Overlay, Storage};
 use vm::ssh::{Way, Ways};
 
@@ -42,7 +44,9 @@ impl Run<'_> {
         let Found { preflight, net } = found?;
         let golden = self.phase("image", async |run| image(run.target(), run.progress())).await?;
         self.keep(Step::Image(told(&golden), golden.record.as_ref().map(|record| record.sha512.clone())));
-        let mut machine = self.phase("prepare", async |run| prepare(run, &golden, &preflight)).await?;
+        let (firmware, why) = firmware(&golden, self.plan().profile.firmware)?;
+        self.progress().trace(&format!("firmware: {firmware}{why}"));
+        let mut machine = self.phase("prepare", async |run| prepare(run, &golden, firmware, &preflight)).await?;
         self.phase("network", async |run| make_network(run, &net)).await?;
         let booted = self.phase("boot", async |run| boot::boot(run, &mut machine).await).await;
         if machine.accel != self.plan().machine.accel {
@@ -115,10 +119,15 @@ fn told(golden: &Golden) -> String {
 }
 
 /// The VM's folder with all that is in it.
-fn prepare(run: &Run<'_>, golden: &Golden, preflight: &Preflight) -> Result<(Machine, String), Failure> {
+fn prepare(
+    run: &Run<'_>,
+    golden: &Golden,
+    firmware: Firmware,
+    preflight: &Preflight,
+) -> Result<(Machine, String), Failure> {
     let Target { dirs, plan, vm } = run.target();
     let (host, vm) = (&plan.host, vm.dir());
-    let machine = machine(plan.machine.clone(), golden);
+    let machine = machine(plan.machine.clone(), golden, firmware.of(vm)?);
     bring_up::directory(vm, &machine, &plan.profile.console.allow)?;
     write_private(&vm.plan(), json(plan))?;
     let own = std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
@@ -132,6 +141,7 @@ fn prepare(run: &Run<'_>, golden: &Golden, preflight: &Preflight) -> Result<(Mac
     if let Some(of) = machine.overlay() {
         overlay(golden, of, plan.profile.disk_gib)?;
     }
+    bring_up::variables(&machine)?;
     let controller = plan.controller(dirs);
     controller.write_folder(&plan.connection(dirs), &preflight.inline)?;
     write_private(&controller.folder.secrets(), json(&preflight.secrets))?;
@@ -140,12 +150,32 @@ fn prepare(run: &Run<'_>, golden: &Golden, preflight: &Preflight) -> Result<(Mac
     Ok((machine, format!("overlay of {} GiB over {}", plan.profile.disk_gib, golden.path)))
 }
 
+/// What starts the machine, and why; `Auto` asks the image.
+fn firmware(golden: &Golden, wanted: profile::Firmware) -> Result<(Firmware, &'static str), Failure> {
+    let firmware = match wanted {
+        profile::Firmware::Bios => Firmware::Bios,
+        profile::Firmware::Uefi => Firmware::Uefi,
+        profile::Firmware::SecureBoot => Firmware::SecureBoot,
+        profile::Firmware::Auto => {
+            let medium = Medium::open(&golden.path).map_err(|e| {
+                Failure::new(Exit::Usage, format!("cannot tell how {} is started: {e}", golden.path))
+                    .next("say `firmware` in the profile: bios, uefi or secure-boot")
+            })?;
+            return Ok(match medium.partitions().iter().any(|partition| partition.efi) {
+                true => (Firmware::Uefi, ", since the image has an EFI system partition"),
+                false => (Firmware::Bios, ", since the image has no EFI system partition"),
+            });
+        }
+    };
+    Ok((firmware, ", as the profile says"))
+}
+
 /// The planned machine, over the image that was found.
-fn machine(planned: Machine, golden: &Golden) -> Machine {
+fn machine(planned: Machine, golden: &Golden, uefi: Option<Uefi>) -> Machine {
     let backing = Backing { path: golden.path.clone(), format: golden.format.name().into() };
     let user = qemu::user::of_its_own(&planned.name);
     let storage = match planned.storage {
-        Storage::Overlay(overlay) => Storage::Overlay(Overlay { golden: Some(backing), ..overlay }),
+        Storage::Overlay(overlay) => Storage::Overlay(Overlay { golden: Some(backing), uefi, ..overlay }),
         media => media,
     };
     Machine { storage, user, ..planned }

@@ -11,11 +11,11 @@ mod print;
 pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
-use crate::profile::{Profile, Side};
+use crate::profile::{DataDisk, Profile, Side};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
-use host::names::{HostName, Mac, VmName};
+use host::names::{DiskFormat, HostName, Mac, MiB, VmName};
 use options::Options;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,6 +23,7 @@ use std::time::Duration;
 use vm::machine::VmDir;
 use vm::network::plan::Allow;
 use vm::network::{NetFile, NetPlan};
+use vm::qemu::media::Disk;
 use vm::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
 use vm::reboot::Request;
 use vm::ssh::Ways;
@@ -223,6 +224,17 @@ fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName, mac: 
     Ok(net)
 }
 
+fn data_disks(profile: &Profile, place: &VmDir) -> Vec<Disk> {
+    let disk = |(n, disk): (usize, &DataDisk)| Disk {
+        path: place.path().join(format!("data{n}.qcow2")),
+        size: MiB(disk.size_gib << 10),
+        bus: disk.bus.unwrap_or(profile.disk_bus),
+        format: DiskFormat::Qcow2,
+        serial: disk.serial(n),
+    };
+    profile.disks.iter().enumerate().map(disk).collect()
+}
+
 fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: Accel, seen: &[u8]) -> Machine {
     Machine {
         name: vm.clone(),
@@ -233,9 +245,12 @@ fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: 
         cpu: None,
         storage: Storage::Overlay(Overlay {
             disk: place.disk(),
+            bus: profile.disk_bus,
             golden: None,
             memory: place.memory(),
             seed: place.seed(),
+            uefi: None,
+            disks: data_disks(profile, place),
         }),
         user: None,
         mac: net.vm.mac.clone(),

@@ -64,9 +64,12 @@ fn machine(dir: &VmDir) -> Machine {
         cpu: None,
         storage: Storage::Overlay(Overlay {
             disk: dir.disk(),
+            bus: qemu::boot::Bus::VirtioBlk,
             golden: Some(Backing { path: dir.path().join("tiny.img"), format: "raw".into() }),
             memory: dir.memory(),
             seed: dir.seed(),
+            uefi: None,
+            disks: Vec::new(),
         }),
         user: None,
         mac: "52:54:00:12:34:57".parse().unwrap(),

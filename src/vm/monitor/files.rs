@@ -2,7 +2,7 @@
 
 use super::guest::StartError;
 use crate::drive::Drive;
-use crate::qemu::{Fds, Machine, Storage};
+use crate::qemu::{Fds, Machine};
 use camino::Utf8Path;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, RawFd};
@@ -11,38 +11,31 @@ use std::os::unix::net::UnixStream;
 /// The files of one start of QEMU. They are dropped once it runs: their locks are QEMU's.
 #[derive(Default)]
 pub(super) struct Files {
-    /// Our end of the disk that can lose its power; only an overlay is on one.
-    pub(super) drive: Option<Drive>,
-    theirs: Option<UnixStream>,
+    /// Our ends of the disks that can lose their power; only an overlay and its data disks are on such.
+    pub(super) drives: Vec<Drive>,
+    theirs: Vec<UnixStream>,
     golden: Option<File>,
     memory: Option<File>,
     seed: Option<File>,
-    media: Vec<File>,
+    others: Vec<File>,
 }
 
 impl Files {
     /// Open all that a machine has.
     pub(super) fn open(machine: &Machine) -> Result<Self, StartError> {
-        match &machine.storage {
-            Storage::Overlay(overlay) => {
-                let unusable = |e: &dyn std::fmt::Display| StartError::Machine {
-                    why: format!("its disk {} cannot be used: {e}", overlay.disk),
-                };
-                let (ours, theirs) = UnixStream::pair().map_err(|e| StartError::Spawn { why: e.to_string() })?;
-                Ok(Self {
-                    drive: Some(Drive::start(&overlay.disk, ours).map_err(|e| unusable(&e))?),
-                    theirs: Some(theirs),
-                    golden: overlay.golden.as_ref().map(|golden| opened(&golden.path, false)).transpose()?,
-                    memory: Some(opened(&overlay.memory, true)?),
-                    seed: Some(opened(&overlay.seed, false)?),
-                    media: Vec::new(),
-                })
-            }
-            Storage::Media(media) => {
-                let files = media.files().into_iter().map(|(path, write)| opened(path, write));
-                Ok(Self { media: files.collect::<Result<_, _>>()?, ..Self::default() })
-            }
+        let others = machine.files().into_iter().map(|(path, write)| opened(path, write));
+        let mut files = Self { others: others.collect::<Result<_, _>>()?, ..Self::default() };
+        let Some(overlay) = machine.overlay() else { return Ok(files) };
+        for disk in overlay.drives() {
+            let (ours, theirs) = UnixStream::pair().map_err(|e| StartError::Spawn { why: e.to_string() })?;
+            let unusable = |e| StartError::Machine { why: format!("its disk {disk} cannot be used: {e}") };
+            files.drives.push(Drive::start(disk, ours).map_err(unusable)?);
+            files.theirs.push(theirs);
         }
+        files.golden = overlay.golden.as_ref().map(|golden| opened(&golden.path, false)).transpose()?;
+        files.memory = Some(opened(&overlay.memory, true)?);
+        files.seed = Some(opened(&overlay.seed, false)?);
+        Ok(files)
     }
 
     /// Their numbers, and those of what QEMU gets besides.
@@ -52,11 +45,11 @@ impl Files {
             qmp,
             serial,
             tap,
-            drive: self.theirs.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            drives: self.theirs.iter().map(AsRawFd::as_raw_fd).collect(),
             golden: number(&self.golden),
             memory: number(&self.memory),
             seed: number(&self.seed),
-            media: self.media.iter().map(AsRawFd::as_raw_fd).collect(),
+            files: self.others.iter().map(AsRawFd::as_raw_fd).collect(),
         }
     }
 }

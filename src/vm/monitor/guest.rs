@@ -120,7 +120,7 @@ pub(crate) struct Guest {
     pub(crate) confinement: Confinement,
     pub(crate) qmp: Qmp,
     pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
-    pub(crate) drive: Option<Drive>,
+    pub(crate) drives: Vec<Drive>,
     child: Child,
     incoming: mpsc::Receiver<Incoming>,
     console: OwnedReadHalf,
@@ -147,7 +147,7 @@ impl Guest {
         let (console, console_theirs) = std::os::unix::net::UnixStream::pair().map_err(spawn)?;
         let (stderr, streams) = Stderr::open(&dir.qemu_err()).map_err(spawn)?;
         let mut files = Files::open(&machine)?;
-        let drive = files.drive.take();
+        let drives = std::mem::take(&mut files.drives);
         let fds = files.fds(qmp_theirs.as_raw_fd(), console_theirs.as_raw_fd(), tap.map_or(-1, |tap| tap.as_raw_fd()));
         let inherited = fds.all().into_iter().chain([alive.as_raw_fd()]).collect();
         let confine = Confine::of(&machine);
@@ -158,15 +158,15 @@ impl Guest {
         drop((qmp_theirs, console_theirs, files));
         let process = child.id().map(|pid| ProcessId::of(pid.cast_signed()));
         let once = machine.media().is_some_and(|media| media.once && media.first == First::Iso);
-        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, snapshot, once).await {
+        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, &machine, snapshot, once).await {
             Ok(talking) => talking,
-            Err(error) => return Err(why_not(&mut child, drive, &stderr, error).await),
+            Err(error) => return Err(why_not(&mut child, drives, &stderr, error).await),
         };
         let (console, keyboard) = stream(console).map_err(spawn)?.into_split();
         let process = match process {
             Some(Ok(process)) => process,
-            Some(Err(e)) => return Err(why_not(&mut child, drive, &stderr, lost(&e.to_string()).into()).await),
-            None => return Err(why_not(&mut child, drive, &stderr, lost("its process is gone").into()).await),
+            Some(Err(e)) => return Err(why_not(&mut child, drives, &stderr, lost(&e.to_string()).into()).await),
+            None => return Err(why_not(&mut child, drives, &stderr, lost("its process is gone").into()).await),
         };
         if once {
             disks_first(machine.clone(), dir)?;
@@ -179,7 +179,7 @@ impl Guest {
             confinement,
             qmp,
             keyboard,
-            drive,
+            drives,
             child,
             incoming,
             console,
@@ -242,9 +242,9 @@ impl Guest {
         }
     }
 
-    /// What its disk was on, when it has ended.
-    pub(crate) fn into_drive(self) -> Option<Drive> {
-        self.drive
+    /// What its disks were on, when it has ended.
+    pub(crate) fn into_drives(self) -> Vec<Drive> {
+        self.drives
     }
 
     /// The end of what it has written to standard error since its start.
@@ -291,6 +291,7 @@ fn disks_first(mut machine: Machine, dir: &VmDir) -> Result<(), StartError> {
 /// caller. Each still gives its event.
 async fn begin(
     stream: UnixStream,
+    machine: &Machine,
     snapshot: Option<&str>,
     once: bool,
 ) -> Result<(Qmp, mpsc::Receiver<Incoming>), StartError> {
@@ -302,7 +303,7 @@ async fn begin(
             let answer = qmp.execute(command, arguments, LOAD_LIMIT).await;
             answer.map_err(StartError::Qmp)
         };
-        job::run(execute, "snapshot-load", crate::qemu::snapshot(tag), LOAD_LIMIT).await?;
+        job::run(execute, "snapshot-load", crate::qemu::snapshot(machine, tag), LOAD_LIMIT).await?;
     }
     if once {
         // The firmware reads the order as it was when the machine was last reset: for this boot that is settled.
@@ -315,9 +316,9 @@ async fn begin(
 }
 
 /// Whether it ended, or is alive and silent; the latter is killed. Nothing writes to the disk any more then.
-async fn why_not(child: &mut Child, drive: Option<Drive>, stderr: &Stderr, error: StartError) -> StartError {
+async fn why_not(child: &mut Child, drives: Vec<Drive>, stderr: &Stderr, error: StartError) -> StartError {
     let error = how_it_ended(child, stderr, error).await;
-    if let Some(drive) = drive {
+    for drive in drives {
         ignore(drive.ended().await, "what it wrote before it failed is of no interest, as long as no more comes");
     }
     error

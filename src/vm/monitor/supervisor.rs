@@ -8,7 +8,7 @@ use super::journal::Journal;
 use super::what::{Boot, Command, Exited, Gap, Garbage, Kept, Lost, Restored, RuleMatch, Started, Stderr, What, Why};
 use super::wire::{Ask, QemuStatus, Refusal, Status};
 use crate::console::allow::Allowed;
-use crate::drive::Drive;
+use crate::drive::{self, Drive};
 use crate::machine::VmDir;
 use crate::network::NetDir;
 use crate::qemu::{Accel, accel};
@@ -241,11 +241,11 @@ impl Supervisor {
             Ask::ConsoleWrite { bytes, limit } => return self.write(bytes, limit, reply),
             Ask::PowerCycle {} => {
                 // What the drive was given is kept: it writes it out when its client is gone.
-                let kept = self.guest.as_ref().and_then(|guest| guest.drive.as_ref()).map(Drive::unflushed);
+                let kept = self.with_drives(|drives| drives.iter().map(Drive::unflushed).sum());
                 self.note(Source::Monitor, What::PowerCycle(Kept { kept_bytes: kept }));
                 self.start_again(None).await
             }
-            Ask::PowerLoss {} if self.guest.as_ref().is_some_and(|guest| guest.drive.is_none()) => {
+            Ask::PowerLoss {} if self.guest.as_ref().is_some_and(|guest| guest.drives.is_empty()) => {
                 Err(Refusal::NoDrive {})
             }
             Ask::PowerLoss {} => {
@@ -321,13 +321,19 @@ impl Supervisor {
         Status { monitor: ProcessId::own(), qemu, boots, console, last_event: self.journal.last() }
     }
 
-    /// The drive forgets what was not flushed, and QEMU has no time to notice.
+    /// Something of the drives, if the machine runs and has any.
+    fn with_drives<T>(&self, of: impl FnOnce(&[Drive]) -> T) -> Option<T> {
+        self.guest.as_ref().map(|guest| &guest.drives[..]).filter(|drives| !drives.is_empty()).map(of)
+    }
+
+    /// The drives forget what was not flushed, and QEMU has no time to notice.
     fn lose_power(&mut self) {
-        let lost = self.guest.as_ref().and_then(|guest| {
+        if let Some(guest) = &self.guest {
             guest.signal(Signal::STOP);
-            guest.drive.as_ref().map(Drive::lose_power)
-        });
-        let (lost_bytes, early_bytes) = (lost.map(|lost| lost.bytes), lost.map(|lost| lost.early));
+        }
+        let lost = self.with_drives(|drives| drives.iter().map(Drive::lose_power).collect::<Vec<_>>());
+        let sum = |of: fn(&drive::Lost) -> u64| lost.as_ref().map(|lost| lost.iter().map(of).sum());
+        let (lost_bytes, early_bytes) = (sum(|lost| lost.bytes), sum(|lost| lost.early));
         self.note(Source::Monitor, What::PowerLoss(Lost { lost_bytes, early_bytes }));
     }
 
@@ -392,10 +398,10 @@ impl Supervisor {
         let exited = Exited { pid: Some(process.pid.into()), status: self.ended.clone(), asked, stderr };
         self.note(Source::Process, What::QemuExited(exited));
         // Before anybody opens the image again.
-        if let Some(drive) = guest.into_drive()
-            && let Err(error) = drive.ended().await
-        {
-            self.note(Source::Monitor, What::DriveFailed(Why { why: error.to_string() }));
+        for drive in guest.into_drives() {
+            if let Err(error) = drive.ended().await {
+                self.note(Source::Monitor, What::DriveFailed(Why { why: error.to_string() }));
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! QEMU's command line, as a pure function of the machine.
 
 use super::boot::Bus;
+use super::firmware::Uefi;
 use super::media::{CD_DEVICE, First, LAST, Media};
 use super::{Accel, Cable, Machine, Overlay, Storage};
 use host::names::DiskFormat;
@@ -19,33 +20,32 @@ pub struct Fds {
     pub serial: RawFd,
     /// The tap; like all that a machine has not, -1 where there is none.
     pub tap: RawFd,
-    /// The drive that the disk image is on, over NBD.
-    pub drive: RawFd,
+    /// The drives that the disk image and the data disks are on, over NBD.
+    pub drives: Vec<RawFd>,
     /// The golden image below the disk image, open for reading.
     pub golden: RawFd,
     /// The file for the memory of snapshots, open for both.
     pub memory: RawFd,
     /// The seed, open for reading.
     pub seed: RawFd,
-    /// What a machine boots from that has no golden image ([`Media::files`]).
-    pub media: Vec<RawFd>,
+    /// Its other files ([`Machine::files`]).
+    pub files: Vec<RawFd>,
 }
 
 impl Fds {
     /// The numbers in a command line that is shown: the first that are free.
-    pub const SHOWN: Self =
-        Self { qmp: 3, serial: 4, tap: 5, drive: 6, golden: 7, memory: 8, seed: 9, media: Vec::new() };
-
-    /// The same for a machine.
     pub fn shown(machine: &Machine) -> Self {
-        let files = machine.media().map_or(0, |media| media.files().len());
-        Self { media: (10..).take(files).collect(), ..Self::SHOWN }
+        let mut numbers = 10..;
+        let files = numbers.by_ref().take(machine.files().len()).collect();
+        let drives = machine.overlay().map(|overlay| [6].into_iter().chain(numbers).take(overlay.drives().len()));
+        let drives = drives.into_iter().flatten().collect();
+        Self { qmp: 3, serial: 4, tap: 5, drives, golden: 7, memory: 8, seed: 9, files }
     }
 
     /// All that there are.
     pub fn all(&self) -> Vec<RawFd> {
-        let Self { qmp, serial, tap, drive, golden, memory, seed, media } = self;
-        let all = [qmp, serial, tap, drive, golden, memory, seed].into_iter().chain(media);
+        let Self { qmp, serial, tap, drives, golden, memory, seed, files } = self;
+        let all = [qmp, serial, tap, golden, memory, seed].into_iter().chain(drives).chain(files);
         all.copied().filter(|fd| *fd >= 0).collect()
     }
 }
@@ -55,18 +55,37 @@ pub const DISK_DEVICE: &str = "disk0";
 /// The node of that disk.
 pub const DISK: &str = "disk";
 const MEMORY: &str = "memory";
-/// The nodes that take part in a snapshot. Naming the seed fails, since a raw file holds no snapshots.
-pub const SNAPSHOT: [&str; 2] = [DISK, MEMORY];
-
-/// The PCI slot of a disk image that is booted: before those of the blank disks.
+/// The PCI slots: of the disk that the guest boots from, of a disk image that is booted, of the first data disk or blank disk, of the seed behind them all, and of
+/// the controller of SCSI disks. Guests name virtio disks in the order of their slots.
+const ROOT_SLOT: usize = 3;
 const IMAGE_SLOT: usize = 4;
+const DISK_SLOT: usize = 8;
+const SEED_SLOT: usize = 0x10;
+const SCSI_SLOT: usize = 0x11;
 
 /// The network card's cable, by its name in QMP.
 pub const NETDEV: &str = "net0";
 
+/// The nodes that take part in a machine's snapshots. Naming the seed or the firmware's variables fails, since a raw file
+/// holds no snapshots; the variables are in the memory that is saved.
+fn snapshot_nodes(machine: &Machine) -> Vec<String> {
+    let disks = machine.overlay().map_or(0, |overlay| overlay.disks.len());
+    [DISK, MEMORY].map(str::to_owned).into_iter().chain((0..disks).map(data_node)).collect()
+}
+
 /// The arguments of `snapshot-save` and `snapshot-load`.
-pub fn snapshot(tag: &str) -> serde_json::Value {
-    serde_json::json!({ "tag": tag, "vmstate": MEMORY, "devices": SNAPSHOT })
+pub fn snapshot(machine: &Machine, tag: &str) -> serde_json::Value {
+    serde_json::json!({ "tag": tag, "vmstate": MEMORY, "devices": snapshot_nodes(machine) })
+}
+
+/// The arguments of `snapshot-delete`.
+pub fn delete_snapshot(machine: &Machine, tag: &str) -> serde_json::Value {
+    serde_json::json!({ "tag": tag, "devices": snapshot_nodes(machine) })
+}
+
+/// The node of a data disk.
+fn data_node(n: usize) -> String {
+    format!("data{n}")
 }
 
 /// The whole command line, program first.
@@ -88,8 +107,7 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     let mut option = |name: &str, value: String| argv.extend([format!("-{name}"), value]);
     option("name", format!("guest={},debug-threads=on", machine.name));
     option("uuid", machine.uuid.clone());
-    let uefi = machine.media().is_some_and(|media| media.uefi.is_some());
-    option("machine", if uefi { "q35,pflash0=uefi-code,pflash1=uefi-vars".into() } else { "q35".into() });
+    chipset(&mut option, machine);
     let (accel, cpu) = accelerator(machine.accel);
     option("accel", accel.into());
     option("cpu", machine.cpu.clone().unwrap_or_else(|| cpu.into()));
@@ -118,6 +136,27 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     argv
 }
 
+/// The chipset, with the firmware in its flash memory. Under Secure Boot only code in System Management Mode writes to that.
+fn chipset(option: &mut impl FnMut(&str, String), machine: &Machine) {
+    const FLASH: &str = "pflash0=uefi-code,pflash1=uefi-vars";
+    match machine.uefi() {
+        None => option("machine", "q35".into()),
+        Some(uefi) if uefi.secure => {
+            option("machine", format!("q35,smm=on,{FLASH}"));
+            option("global", "driver=cfi.pflash01,property=secure,value=on".into());
+        }
+        Some(_) => option("machine", format!("q35,{FLASH}")),
+    }
+}
+
+/// The firmware's two files.
+fn flash(option: &mut impl FnMut(&str, String), uefi: Option<&Uefi>, mut next: impl FnMut() -> RawFd) {
+    if uefi.is_some() {
+        opened(option, "uefi-code", next(), "read-only=on");
+        opened(option, "uefi-vars", next(), "read-only=off");
+    }
+}
+
 /// The network card, if there is one. Behind QEMU's own network is nothing: `restrict` keeps the guest from the host and
 /// from everything beyond, and where QEMU has a network of its own there is nothing to keep it from.
 fn network(option: &mut impl FnMut(&str, String), machine: &Machine, fds: &Fds) {
@@ -129,9 +168,15 @@ fn network(option: &mut impl FnMut(&str, String), machine: &Machine, fds: &Fds) 
     option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
 }
 
-/// A golden image, its overlay, the memory of snapshots, and the seed.
+/// A golden image, its overlay, the memory of snapshots, data disks, and the seed behind them: so a data disk has the name
+/// that it has on a host without a seed.
 fn overlay(option: &mut impl FnMut(&str, String), overlay: &Overlay, fds: &Fds) {
-    option("blockdev", format!("driver=nbd,node-name=drive,server.type=fd,server.str={},discard=unmap", fds.drive));
+    let mut drives = fds.drives.iter();
+    let mut nbd = |option: &mut dyn FnMut(&str, String), node: &str| {
+        let fd = drives.next().copied().unwrap_or(-1);
+        option("blockdev", format!("driver=nbd,node-name={node},server.type=fd,server.str={fd},discard=unmap"));
+    };
+    nbd(option, "drive");
     match &overlay.golden {
         Some(golden) => {
             opened(option, "golden-file", fds.golden, "read-only=on");
@@ -140,30 +185,40 @@ fn overlay(option: &mut impl FnMut(&str, String), overlay: &Overlay, fds: &Fds) 
         }
         None => option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap")),
     }
-    option("device", format!("virtio-blk-pci,id={DISK_DEVICE},drive={DISK},serial=disk,bootindex=1,addr=0x3"));
+    if overlay.buses().any(|bus| bus == Bus::VirtioScsi) {
+        option("device", format!("virtio-scsi-pci,id=scsi0,addr={SCSI_SLOT:#x}"));
+    }
+    let what = format!("drive={DISK},serial=disk,bootindex=1");
+    option("device", disk_device(DISK_DEVICE, overlay.bus, &what, ROOT_SLOT));
     opened(option, "memory-file", fds.memory, "cache.no-flush=on");
     option("blockdev", format!("driver=qcow2,node-name={MEMORY},file=memory-file,cache.no-flush=on"));
+    for (n, disk) in overlay.disks.iter().enumerate() {
+        let (node, file) = (data_node(n), format!("data{n}-drive"));
+        nbd(option, &file);
+        option("blockdev", format!("driver=qcow2,node-name={node},file={file},discard=unmap"));
+        let what = format!("drive={node},serial={}", disk.serial);
+        option("device", disk_device(&format!("{node}-disk"), disk.bus, &what, DISK_SLOT + n));
+    }
     opened(option, "seed", fds.seed, "read-only=on");
-    option("device", "virtio-blk-pci,drive=seed,serial=seed,addr=0x4".into());
+    option("device", format!("virtio-blk-pci,drive=seed,serial=seed,addr={SEED_SLOT:#x}"));
+    let mut files = fds.files.iter();
+    flash(option, overlay.uefi.as_ref(), || files.next().copied().unwrap_or(-1));
 }
 
 /// A CD in a drive as real machines have it (SATA), blank disks, and a firmware of its own. The firmware tries them in the
 /// order of their boot indices; the CD comes before the disks, or behind them all.
 fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
-    let mut fds = fds.media.iter();
+    let mut fds = fds.files.iter();
     let mut next = || fds.next().copied().unwrap_or(-1);
     if media.iso.is_some() {
         opened(option, "iso", next(), "read-only=on");
         let index = if media.first == First::Iso { 0 } else { LAST };
         option("device", format!("ide-cd,id={CD_DEVICE},bus=ide.0,drive=iso,bootindex={index}"));
     }
-    if media.uefi.is_some() {
-        opened(option, "uefi-code", next(), "read-only=on");
-        opened(option, "uefi-vars", next(), "read-only=off");
-    }
+    flash(option, media.uefi.as_ref(), &mut next);
     let buses = || media.disks.iter().map(|disk| disk.bus).chain(media.image.iter().map(|image| image.bus));
     if buses().any(|bus| bus == Bus::VirtioScsi) {
-        option("device", "virtio-scsi-pci,id=scsi0,addr=0x3".into());
+        option("device", format!("virtio-scsi-pci,id=scsi0,addr={SCSI_SLOT:#x}"));
     }
     if let Some(image) = &media.image {
         opened(option, "image-file", next(), "read-only=on");
@@ -180,7 +235,7 @@ fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
         let zeroes = if disk.format == DiskFormat::Raw { ",detect-zeroes=unmap" } else { "" };
         option("blockdev", format!("driver={format},node-name=disk{n}-node,file={file},discard=unmap{zeroes}"));
         let what = format!("drive=disk{n}-node,serial={},bootindex={}", disk.serial, n + 1);
-        option("device", disk_device(&format!("disk{n}"), disk.bus, &what, 8 + n));
+        option("device", disk_device(&format!("disk{n}"), disk.bus, &what, DISK_SLOT + n));
     }
 }
 
@@ -216,7 +271,7 @@ fn escape(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::qemu::Backing;
-    use crate::qemu::media::{Disk, Image, Uefi};
+    use crate::qemu::media::{Disk, Image};
     use host::names::MiB;
 
     fn askari() -> Machine {
@@ -235,6 +290,9 @@ mod tests {
                 }),
                 memory: "/var/lib/boma-qemu/vms/askari/memory.qcow2".into(),
                 seed: "/var/lib/boma-qemu/vms/askari/seed.iso".into(),
+                bus: Bus::VirtioBlk,
+                uefi: None,
+                disks: Vec::new(),
             }),
             user: None,
             mac: "52:54:00:12:34:56".parse().unwrap(),
@@ -253,15 +311,20 @@ mod tests {
             serial: format!("disk{n}"),
         };
         let disks = vec![disk(0, Bus::VirtioBlk, DiskFormat::Qcow2), disk(1, Bus::VirtioScsi, DiskFormat::Raw)];
-        let uefi = uefi.then(|| Uefi { code: "/usr/share/OVMF/CODE.fd".into(), vars: "/run/vm/vars.fd".into() });
+        let uefi = uefi.then(|| Uefi {
+            code: "/usr/share/OVMF/CODE.fd".into(),
+            vars: "/run/vm/vars.fd".into(),
+            secure: false,
+        });
         let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, image: None, disks };
         Machine { storage: Storage::Media(media), cable: Cable::User, cpu: Some("Nehalem".into()), ..askari() }
     }
 
     /// One option with its value to a line.
     fn lines(machine: &Machine) -> String {
-        let media = Fds::shown(machine).media.iter().map(|fd| fd + 4).collect();
-        let fds = Fds { qmp: 7, serial: 8, tap: 9, drive: 10, golden: 11, memory: 12, seed: 13, media };
+        let shown = Fds::shown(machine);
+        let files = shown.files.iter().map(|fd| fd + 4).collect();
+        let fds = Fds { qmp: 7, serial: 8, tap: 9, golden: 11, memory: 12, seed: 13, files, ..shown };
         argv(machine, &fds).join(" ").replace(" -", "\n-")
     }
 

@@ -2,10 +2,11 @@
 
 use super::Backing;
 use super::accel::Wanted;
-use super::media::{Disk, First, Image, Media, Uefi};
+use super::firmware::Firmware;
+use super::media::{Disk, First, Image, Media};
 use crate::machine::VmDir;
 use crate::network::Egress;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use host::failure::{Blame, Exit};
 use host::names::{DiskFormat, MiB};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ pub struct Boot {
     /// Boot from the CD the first time, and from the disks after each reset or power-cycle.
     #[serde(default)]
     pub once: bool,
-    /// BIOS or UEFI.
+    /// BIOS or UEFI, with or without Secure Boot.
     #[serde(default)]
     pub firmware: Firmware,
     /// The processor's model, as `qemu-system-x86_64 -cpu help` names it; the accelerator's best otherwise.
@@ -50,17 +51,6 @@ pub struct Boot {
     /// What the guest may reach beyond its bridge.
     #[serde(default = "no_egress")]
     pub egress: Egress,
-}
-
-/// What starts the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Firmware {
-    /// SeaBIOS.
-    #[default]
-    Bios,
-    /// OVMF, without Secure Boot.
-    Uefi,
 }
 
 /// What a network card is plugged into.
@@ -104,6 +94,12 @@ pub enum Bus {
     VirtioScsi,
 }
 
+impl Bus {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 fn default_memory() -> MiB {
     MiB(2048)
 }
@@ -119,15 +115,6 @@ const MOST_DISKS: usize = 8;
 /// The longest serial number that virtio-blk shows (VIRTIO_BLK_ID_BYTES).
 const LONGEST_SERIAL: usize = 20;
 
-/// Where distributions keep OVMF without Secure Boot: code, and variables as delivered.
-const OVMF: [[&str; 2]; 5] = [
-    ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"],
-    ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"],
-    ["/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"],
-    ["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"],
-    ["/run/libvirt/nix-ovmf/OVMF_CODE.fd", "/run/libvirt/nix-ovmf/OVMF_VARS.fd"],
-];
-
 /// Why a machine cannot be as it is described.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootError {
@@ -142,23 +129,28 @@ pub enum BootError {
         /// The operating system's reason.
         why: String,
     },
-    /// No UEFI firmware.
-    #[error("this host has no UEFI firmware for the VM; looked for {}", OVMF.map(|[code, _]| code).join(", "))]
-    NoUefi,
+    /// No such firmware.
+    #[error("this host has no {firmware} firmware for the VM; looked for {}", firmware.places())]
+    NoFirmware {
+        /// The one that is wanted.
+        firmware: Firmware,
+    },
 }
 
 impl Blame for BootError {
     fn exit(&self) -> Exit {
         match self {
             Self::Value(_) | Self::Image { .. } => Exit::Usage,
-            Self::NoUefi => Exit::Host,
+            Self::NoFirmware { .. } => Exit::Host,
         }
     }
     fn next(&self) -> Option<String> {
         match self {
             Self::Value(_) => Some("docs/runbook.md lists every key".into()),
             Self::Image { .. } => None,
-            Self::NoUefi => Some("install it (Debian: apt install ovmf), or boot with \"firmware\": \"bios\"".into()),
+            Self::NoFirmware { .. } => {
+                Some("install it (Debian: apt install ovmf), or boot with \"firmware\": \"bios\"".into())
+            }
         }
     }
 }
@@ -196,33 +188,16 @@ impl Boot {
     }
 
     fn wrong_disk(&self) -> Option<String> {
-        if self.disks.len() > MOST_DISKS {
-            return Some(format!("disks: {} are more than {MOST_DISKS}", self.disks.len()));
+        if let Some(disk) = self.disks.iter().find(|disk| !(1..=2 << 20).contains(&disk.size_mib.0)) {
+            return Some(format!("disks: {} is not between 1 MiB and 2 TiB", disk.size_mib));
         }
-        let is_serial = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        for (n, disk) in self.disks.iter().enumerate() {
-            let serial = disk.serial(n);
-            if !(1..=2 << 20).contains(&disk.size_mib.0) {
-                return Some(format!("disks: {} is not between 1 MiB and 2 TiB", disk.size_mib));
-            }
-            if serial.is_empty() || serial.len() > LONGEST_SERIAL || !serial.chars().all(is_serial) {
-                return Some(format!(
-                    "disks: the serial number {serial:?} is not 1 to {LONGEST_SERIAL} of a-z A-Z 0-9 - _"
-                ));
-            }
-            if (0..n).any(|other| self.disks[other].serial(other) == serial) {
-                return Some(format!("disks: two have the serial number {serial:?}"));
-            }
-        }
-        None
+        let serials: Vec<_> = self.disks.iter().enumerate().map(|(n, disk)| disk.serial(n)).collect();
+        wrong_serials(&serials).map(|wrong| format!("disks: {wrong}"))
     }
 
     /// What the machine in the folder `vm` boots from; its CD is `iso`.
     pub fn media(&self, vm: &VmDir, iso: Option<Utf8PathBuf>) -> Result<Media, BootError> {
-        let uefi = match self.firmware {
-            Firmware::Bios => None,
-            Firmware::Uefi => Some(Uefi { code: ovmf()?.0.into(), vars: vm.vars() }),
-        };
+        let uefi = self.firmware.of(vm)?;
         let disk = |(n, disk): (usize, &BlankDisk)| Disk {
             path: vm.path().join(format!("disk{n}.{}", disk.format.name())),
             size: disk.size_mib,
@@ -241,16 +216,27 @@ impl Boot {
     }
 }
 
+/// What is wrong with the disks of these serial numbers, if anything is.
+pub fn wrong_serials(serials: &[String]) -> Option<String> {
+    if serials.len() > MOST_DISKS {
+        return Some(format!("{} are more than {MOST_DISKS}", serials.len()));
+    }
+    let is_serial = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    for (n, serial) in serials.iter().enumerate() {
+        if serial.is_empty() || serial.len() > LONGEST_SERIAL || !serial.chars().all(is_serial) {
+            return Some(format!("the serial number {serial:?} is not 1 to {LONGEST_SERIAL} of a-z A-Z 0-9 - _"));
+        }
+        if serials[..n].contains(serial) {
+            return Some(format!("two have the serial number {serial:?}"));
+        }
+    }
+    None
+}
+
 impl BlankDisk {
     fn serial(&self, n: usize) -> String {
         self.serial.clone().unwrap_or_else(|| format!("disk{n}"))
     }
-}
-
-/// OVMF's code, and its variables as delivered.
-pub fn ovmf() -> Result<(&'static Utf8Path, &'static Utf8Path), BootError> {
-    let there = |[code, vars]: &&[&'static str; 2]| Utf8Path::new(code).exists() && Utf8Path::new(vars).exists();
-    OVMF.iter().find(there).map(|[code, vars]| (Utf8Path::new(*code), Utf8Path::new(*vars))).ok_or(BootError::NoUefi)
 }
 
 #[cfg(test)]

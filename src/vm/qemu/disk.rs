@@ -4,12 +4,15 @@ use super::Overlay;
 use camino::Utf8Path;
 use host::cmd::{Cmd, CmdError};
 
-/// Make the overlay and the file for its snapshots' memory. Nothing is ever written to the image below, which
+/// Make the overlay, the file for its snapshots' memory, and the data disks. Nothing is ever written to the image below, which
 /// is of `format`; the guest sees a disk of `size` (as for `qemu-img`, `20G`).
 pub fn make(overlay: &Overlay, image: &Utf8Path, format: &str, size: &str) -> Result<(), CmdError> {
     over(image, format, &overlay.disk, Some(size))?;
     // The memory lies behind the end of the disk that the image stands for, however small that is.
     create().args([overlay.memory.as_str(), "1M"]).run()?;
+    for disk in &overlay.disks {
+        create().args([disk.path.as_str(), &format!("{}M", disk.size.0)]).run()?;
+    }
     Ok(())
 }
 

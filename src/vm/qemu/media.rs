@@ -2,12 +2,11 @@
 
 use super::Backing;
 use super::boot::Bus;
+use super::firmware::Uefi;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::cmd::{Cmd, CmdError};
 use host::names::{DiskFormat, MiB};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 
 /// The CD drive, as a device.
 pub const CD_DEVICE: &str = "cd0";
@@ -55,16 +54,6 @@ pub enum First {
     Disk,
 }
 
-/// A UEFI firmware.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Uefi {
-    /// Its code, shared with everybody.
-    pub code: Utf8PathBuf,
-    /// Its variables (boot entries), this machine's own.
-    pub vars: Utf8PathBuf,
-}
-
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,7 +74,7 @@ impl Media {
     /// The files that QEMU gets open, and whether it may write to them; in the order of their descriptors.
     pub fn files(&self) -> Vec<(&Utf8Path, bool)> {
         let iso = self.iso.iter().map(|path| (path.as_path(), false));
-        let uefi = self.uefi.iter().flat_map(|uefi| [(uefi.code.as_path(), false), (uefi.vars.as_path(), true)]);
+        let uefi = self.uefi.iter().flat_map(Uefi::files);
         let image = self.image.iter().flat_map(|of| [(of.backing.path.as_path(), false), (of.overlay.as_path(), true)]);
         let disks = self.disks.iter().map(|disk| (disk.path.as_path(), true));
         iso.chain(uefi).chain(image).chain(disks).collect()
@@ -101,12 +90,5 @@ impl Media {
             Cmd::new("qemu-img").args(["create", "-q", "-f", format.name(), path.as_str(), &size]).run()?;
         }
         Ok(())
-    }
-
-    /// Give the machine a firmware's variables of its own, as the distribution delivers them.
-    pub fn make_vars(&self, delivered: &Utf8Path) -> std::io::Result<()> {
-        let Some(uefi) = &self.uefi else { return Ok(()) };
-        let mut vars = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&uefi.vars)?;
-        std::io::copy(&mut std::fs::File::open(delivered)?, &mut vars).map(drop)
     }
 }

@@ -10,14 +10,16 @@ mod argv;
 pub mod boot;
 mod devices;
 pub mod disk;
+pub mod firmware;
 pub mod media;
 pub mod user;
 
 pub use accel::Accel;
-pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, SNAPSHOT, argv, snapshot};
+pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, argv, delete_snapshot, snapshot};
 pub use devices::lacking;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use firmware::Uefi;
 use host::dirs::{DirError, write_private};
 use host::failure::{Blame, Exit};
 use host::names::{IfName, Mac, MiB, VmName};
@@ -70,6 +72,9 @@ pub enum Storage {
 pub struct Overlay {
     /// The overlay (qcow2) that the guest boots from and writes to.
     pub disk: Utf8PathBuf,
+    /// How the guest sees it.
+    #[serde(default, skip_serializing_if = "boot::Bus::is_default")]
+    pub bus: boot::Bus,
     /// The golden image that the overlay lies over; none until it is known which file that is.
     #[serde(default)]
     pub golden: Option<Backing>,
@@ -77,6 +82,28 @@ pub struct Overlay {
     pub memory: Utf8PathBuf,
     /// The NoCloud seed, shown to the guest as a read-only disk.
     pub seed: Utf8PathBuf,
+    /// UEFI; the BIOS if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uefi: Option<Uefi>,
+    /// The host's other disks, blank at first; like the overlay they lose what was not flushed with the power.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<media::Disk>,
+}
+
+impl Overlay {
+    /// The files that QEMU gets open besides, and whether it may write to them; in the order of their descriptors.
+    pub fn files(&self) -> Vec<(&Utf8Path, bool)> {
+        self.uefi.iter().flat_map(Uefi::files).collect()
+    }
+
+    pub(super) fn buses(&self) -> impl Iterator<Item = boot::Bus> {
+        std::iter::once(self.bus).chain(self.disks.iter().map(|disk| disk.bus))
+    }
+
+    /// The disks that are on a drive which can lose its power, the overlay first.
+    pub fn drives(&self) -> Vec<&Utf8Path> {
+        std::iter::once(&self.disk).chain(self.disks.iter().map(|disk| &disk.path)).map(Utf8PathBuf::as_path).collect()
+    }
 }
 
 /// What a network interface is plugged into.
@@ -169,6 +196,23 @@ impl Machine {
         match &self.storage {
             Storage::Overlay(_) => None,
             Storage::Media(media) => Some(media),
+        }
+    }
+
+    /// Its UEFI firmware, unless it is started by the BIOS.
+    pub fn uefi(&self) -> Option<&Uefi> {
+        match &self.storage {
+            Storage::Overlay(overlay) => overlay.uefi.as_ref(),
+            Storage::Media(media) => media.uefi.as_ref(),
+        }
+    }
+
+    /// The files that QEMU gets open whatever it boots from, and whether it may write to them; in the order of their
+    /// descriptors.
+    pub fn files(&self) -> Vec<(&Utf8Path, bool)> {
+        match &self.storage {
+            Storage::Overlay(overlay) => overlay.files(),
+            Storage::Media(media) => media.files(),
         }
     }
 

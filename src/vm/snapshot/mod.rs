@@ -21,6 +21,7 @@ use crate::access::{self, AccessError, When};
 use crate::machine::VmDir;
 use crate::monitor::events::{Event, JournalError, What, read_all};
 use crate::monitor::{Client, ClientError};
+use crate::qemu::{self, Machine, MachineError};
 use crate::qmp::job::{self, JobError};
 use crate::ssh::{Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
@@ -30,7 +31,6 @@ use host::dirs::{DirError, write_private};
 use host::failure::{Blame, Exit};
 use host::names::{BadName, BootId};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
@@ -164,6 +164,9 @@ pub enum SnapshotError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The machine's description cannot be read.
+    #[error(transparent)]
+    Machine(MachineError),
 }
 
 impl Blame for SnapshotError {
@@ -229,7 +232,8 @@ pub async fn save(vm: &VmDir, ssh: &Ssh, address: Ipv4Addr, limit: Duration) -> 
         let done = client.qmp(command, arguments, deadline.left()).await;
         done.map_err(|source| SnapshotError::Monitor { what, source })
     };
-    job::run(execute, "snapshot-save", crate::qemu::snapshot(APPLIED), deadline.left()).await?;
+    let nodes = qemu::snapshot(&machine(vm)?, APPLIED);
+    job::run(execute, "snapshot-save", nodes, deadline.left()).await?;
     uninterrupted(vm, seq, "snapshot of one boot")?;
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let seconds = deadline.waited().as_secs_f64();
@@ -252,8 +256,12 @@ pub async fn discard(vm: &VmDir, client: &Client) -> Result<(), SnapshotError> {
         let done = client.qmp(command, arguments, ASK_LIMIT).await;
         done.map_err(|source| SnapshotError::Monitor { what: "remove the old snapshot", source })
     };
-    let old = json!({ "tag": APPLIED, "devices": crate::qemu::SNAPSHOT });
+    let old = qemu::delete_snapshot(&machine(vm)?, APPLIED);
     job::run(execute, "snapshot-delete", old, ASK_LIMIT).await
+}
+
+fn machine(vm: &VmDir) -> Result<Machine, SnapshotError> {
+    Machine::load(&vm.machine()).map_err(SnapshotError::Machine)
 }
 
 /// Bring the machine back to its snapshot, from whatever state it is in, put its clock right, and prove it.
@@ -346,7 +354,7 @@ fn interruption(events: &[Event], seq: u64) -> Option<&Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     fn events(kinds: &[(&str, Value)]) -> Vec<Event> {
         let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event::sample(seq, 0.0, kind, data);
