@@ -118,7 +118,8 @@ everything_else() {
   ask_of chronyc chrony chronyc -n tracking
 }
 permissions() {
-  any find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l -printf '%y %m %u:%g %p\n'
+  # An empty file there is a lock, or a mark that a program left while it ran.
+  any find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l ! \( -type f -empty \) -printf '%y %m %u:%g %p\n'
   # Below /sys only what the kernel does not make so.
   any find /sys -xdev ! -type l \( -perm /002 -o ! -user root -o ! -group root \) -printf '%y %m %u:%g %p\n'
 }
