@@ -21,7 +21,9 @@ mod version;
 pub(super) use inside::{Section, sections};
 pub(super) use reading::{Place, Sees, Shelf};
 pub(super) use start::{Start, What};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::Hash;
 
 /// Bytes that all words and arguments may have together once variables have values, so that a few lines cannot say
 /// gigabytes; how many of them looking for another file counts for; and the commands that are run at most.
@@ -32,7 +34,7 @@ const MOST_STEPS: usize = 50_000;
 const DEEPEST: usize = 16;
 
 /// A boot loader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loader {
     /// ISOLINUX, SYSLINUX, EXTLINUX: one language.
     Syslinux,
@@ -77,7 +79,7 @@ pub enum Carrier {
 }
 
 /// What an entry starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Boots {
     /// A Linux kernel.
     Linux,
@@ -108,7 +110,7 @@ pub enum Boots {
 }
 
 /// One entry of a boot menu.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LoaderEntry {
     /// The boot loader.
     pub loader: Loader,
@@ -169,7 +171,7 @@ impl LoaderEntry {
 }
 
 /// A line of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Line {
     /// The file.
     pub file: String,
@@ -186,7 +188,7 @@ impl fmt::Display for Line {
 }
 
 /// A configuration file that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// Its path, as in [`LoaderEntry::file`].
     pub file: String,
@@ -354,14 +356,16 @@ pub(super) fn read(shelf: &dyn Shelf) -> Loaders {
     for start in shelf.starts() {
         loaders.paths.extend(start::follow(shelf, &start));
     }
+    // A menu that includes itself can have thousands of entries.
+    let mut places: HashMap<&LoaderEntry, usize> = HashMap::new();
     for path in &loaders.paths {
-        let defaults: Vec<_> = path.defaults().collect();
+        let defaults: HashSet<_> = path.defaults().collect();
         for entry in &path.entries {
-            let default = defaults.contains(&entry);
-            match loaders.entries.iter_mut().find(|one| LoaderEntry { default: false, ..(*one).clone() } == *entry) {
-                Some(same) => same.default |= default,
-                None => loaders.entries.push(LoaderEntry { default, ..entry.clone() }),
-            }
+            let place = *places.entry(entry).or_insert_with(|| {
+                loaders.entries.push(entry.clone());
+                loaders.entries.len() - 1
+            });
+            loaders.entries[place].default |= defaults.contains(entry);
         }
         add(&mut loaders.configs, &path.configs);
         add(&mut loaders.serial, &path.serial);
@@ -385,12 +389,10 @@ pub(super) fn read_program(bytes: &[u8]) -> (usize, bool) {
     (sections.len(), embedded.is_some() || files.is_some())
 }
 
-fn add<T: Clone + PartialEq>(all: &mut Vec<T>, new: &[T]) {
-    for one in new {
-        if !all.contains(one) {
-            all.push(one.clone());
-        }
-    }
+fn add<T: Clone + Eq + Hash>(all: &mut Vec<T>, new: &[T]) {
+    let mut seen: HashSet<&T> = all.iter().collect();
+    let fresh: Vec<_> = new.iter().filter(|one| seen.insert(one)).cloned().collect();
+    all.extend(fresh);
 }
 
 /// What a command starts, by its name and its file's.

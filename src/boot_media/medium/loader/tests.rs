@@ -86,6 +86,10 @@ fn a_configuration_that_wants_to_be_endless_ends() {
     let loaders = read_all("bios /isolinux.bin", [("/isolinux.cfg", &many)]);
     assert!(loaders.entries.len() < 200, "{}", loaders.entries.len());
     assert!(!matches!(loaders.paths[0].chosen, Chosen::Entries(_)));
+    // Twice as many entries with each file: as many as are read, and each is compared with all others.
+    let twice = format!("{}menu begin more\nlabel a\nkernel /k\nmenu end\n", "include isolinux.cfg\n".repeat(2));
+    let loaders = read_all("bios /isolinux.bin", [("/isolinux.cfg", &twice)]);
+    assert!(!matches!(loaders.paths[0].chosen, Chosen::Entries(_)));
     let around = read_all(
         "bios /isolinux.bin",
         [("/isolinux.cfg", "include isolinux.cfg\ndefault a\nlabel a\nconfig isolinux.cfg\n")],
