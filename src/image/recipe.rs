@@ -106,6 +106,8 @@ apt:
 manage_etc_hosts: true
 disable_root: true
 END
+# Where cloud-init would set a locale that nobody has generated.
+! [ -e "$root/usr/sbin/update-locale" ] || echo 'locale: C.UTF-8' > "$root/etc/cloud/cloud.cfg.d/02_locale.cfg"
 cat > "$root/etc/default/grub" <<'END'
 GRUB_DEFAULT=0
 GRUB_TIMEOUT=0
