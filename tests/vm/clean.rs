@@ -33,7 +33,7 @@ fn add(lane: &Lane, host: &str, playbook: &str) {
     write(format!("verify/{host}.yml"), VERIFY.to_owned());
     let profile = serde_json::json!({
         "repo": repo, "inventory": format!("inventories/{host}/hosts.yml"), "verify": format!("verify/{host}.yml"),
-        "applies": [{"playbook": format!("playbooks/{host}.yml")}], "mem_mib": 2048,
+        "applies": [{"playbook": format!("playbooks/{host}.yml")}], "mem_mib": 2048, "image": "debian-13-docker",
     });
     write(format!("profiles/{host}.json"), profile.to_string());
 }
