@@ -40,9 +40,9 @@ deps:
 # Ansible for the fixture repository, in the place where any playbook repository may keep its own.
 venv: $(FIXTURE)/.venv/bin/ansible-playbook
 
-$(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt
+$(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt examples/requirements.txt
 	$(PYTHON) -m venv $(FIXTURE)/.venv
-	$(FIXTURE)/.venv/bin/pip install --quiet --requirement $(FIXTURE)/requirements.txt
+	$(FIXTURE)/.venv/bin/pip install --quiet --requirement $(FIXTURE)/requirements.txt --requirement examples/requirements.txt
 	@touch $@
 
 # A guest under emulation leaves a processor idle a third of the time: the tests that boot nothing run beside those that

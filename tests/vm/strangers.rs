@@ -36,7 +36,7 @@ fn cycle(host: &str, decision: impl FnOnce(&mut Value)) -> Value {
 fn a_host_with_a_port_of_its_own_and_a_closed_firewall_is_green_by_uefi() {
     let result = cycle("front1", |_| {});
     assert_eq!(
-        (&result["way"]["port"], &result["state"]["judged"]["findings"]),
+        (&result["way"]["answered"]["port"], &result["state"]["judged"]["findings"]),
         (&json!(2022), &json!([])),
         "{result}"
     );

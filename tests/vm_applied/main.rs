@@ -22,4 +22,5 @@ mod modes;
 mod scripts;
 mod seeded;
 mod snapshot;
+mod tools;
 mod undo;

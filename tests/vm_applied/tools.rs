@@ -1,0 +1,51 @@
+//! The tools that people have already, by `examples/`, against a VM that an ordinary user runs.
+
+use crate::applied::{Applied, applied};
+use camino::Utf8Path;
+use std::process::Command;
+
+/// A command of the examples, with the fixture's Python before the machine's.
+fn example(vm: &Applied, path: &str, args: &[&str]) -> Command {
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = vm.lane.dir.join("examples");
+    if !examples.exists() {
+        let copied = Command::new("cp").args(["-a", root.join("examples").as_str(), examples.as_str()]).status();
+        assert!(copied.unwrap().success());
+    }
+    let program = if path.contains('/') { examples.join(path) } else { path.into() };
+    let mut command = vm.lane.other(program.as_str(), args);
+    let bin = root.join("tests/fixtures/boma/.venv/bin");
+    command.env("BOMA", vm.lane.dir.join("boma-qemu")).env("PYTHONDONTWRITEBYTECODE", "1");
+    // Ansible and ssh keep no connection that outlives them: the VM goes on to other tests.
+    command.env("ANSIBLE_SSH_ARGS", "-o ControlMaster=no");
+    command.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap()));
+    command
+}
+
+#[track_caller]
+fn passes(mut command: Command) -> String {
+    let out = command.output().unwrap();
+    let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(out.status.success(), "{command:?}: {said}");
+    said
+}
+
+#[test]
+fn testinfra_rsync_scp_and_an_inventory_script_reach_the_vm_as_any_host() {
+    let vm = applied();
+    let said = passes(example(&vm, "testinfra/run", &["askari", "-q"]));
+    assert!(said.contains("3 passed"), "{said}");
+    let said = passes(example(&vm, "rsync/run", &["askari"]));
+    assert!(said.contains("the same three times"), "{said}");
+    let inventory = vm.lane.dir.join("examples/ansible/inventory");
+    let said = passes(example(&vm, "ansible", &["-i", inventory.as_str(), "offsite_hosts", "-m", "ping"]));
+    assert!(said.contains("askari | SUCCESS"), "{said}");
+}
+
+#[test]
+#[ignore = "a reboot of its own: make soak"]
+fn a_pytest_fixture_reboots_the_vm_and_has_the_proof() {
+    let vm = applied();
+    let said = passes(example(&vm, "pytest/run", &["askari", "-q"]));
+    assert!(said.contains("1 passed"), "{said}");
+}
