@@ -2,6 +2,7 @@
 
 use super::guest::StartError;
 use crate::drive::Drive;
+use crate::qemu::template::Part;
 use crate::qemu::{Fds, Machine, Storage};
 use camino::Utf8Path;
 use std::fs::{File, OpenOptions};
@@ -15,6 +16,9 @@ pub(super) struct Files {
     pub(super) drive: Option<Drive>,
     theirs: Option<UnixStream>,
     golden: Option<File>,
+    template: Option<File>,
+    ram: Option<File>,
+    state: Option<File>,
     memory: Option<File>,
     seed: Option<File>,
     media: Vec<File>,
@@ -23,6 +27,8 @@ pub(super) struct Files {
 impl Files {
     /// Open all that a machine has.
     pub(super) fn open(machine: &Machine) -> Result<Self, StartError> {
+        let part = machine.template.as_ref();
+        let saved = part.and_then(Part::saved);
         match &machine.storage {
             Storage::Overlay(overlay) => {
                 let unusable = |e: &dyn std::fmt::Display| StartError::Machine {
@@ -32,6 +38,10 @@ impl Files {
                 Ok(Self {
                     drive: Some(Drive::start(&overlay.disk, ours).map_err(|e| unusable(&e))?),
                     theirs: Some(theirs),
+                    template: part.and_then(Part::disk).map(|disk| opened(disk, false)).transpose()?,
+                    ram: saved.map(|(saved, write)| opened(&saved.memory, write)).transpose()?,
+                    // What QEMU finds in a set of descriptors has the access that it wants, and no more than that.
+                    state: saved.map(|(saved, write)| opened_for(&saved.state, !write, write)).transpose()?,
                     golden: overlay.golden.as_ref().map(|golden| opened(&golden.path, false)).transpose()?,
                     memory: Some(opened(&overlay.memory, true)?),
                     seed: Some(opened(&overlay.seed, false)?),
@@ -45,6 +55,11 @@ impl Files {
         }
     }
 
+    /// The file that is the guest's memory, if it is one.
+    pub(super) fn ram(&self) -> Option<&File> {
+        self.ram.as_ref()
+    }
+
     /// Their numbers, and those of what QEMU gets besides.
     pub(super) fn fds(&self, qmp: RawFd, serial: RawFd, tap: RawFd) -> Fds {
         let number = |file: &Option<File>| file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
@@ -54,6 +69,9 @@ impl Files {
             tap,
             drive: self.theirs.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             golden: number(&self.golden),
+            template: number(&self.template),
+            ram: number(&self.ram),
+            state: number(&self.state),
             memory: number(&self.memory),
             seed: number(&self.seed),
             media: self.media.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -62,6 +80,10 @@ impl Files {
 }
 
 fn opened(path: &Utf8Path, write: bool) -> Result<File, StartError> {
+    opened_for(path, true, write)
+}
+
+fn opened_for(path: &Utf8Path, read: bool, write: bool) -> Result<File, StartError> {
     let why = |e: std::io::Error| StartError::Machine { why: format!("its file {path} cannot be opened: {e}") };
-    OpenOptions::new().read(true).write(write).open(path).map_err(why)
+    OpenOptions::new().read(read).write(write).open(path).map_err(why)
 }

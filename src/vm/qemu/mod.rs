@@ -11,6 +11,7 @@ pub mod boot;
 mod devices;
 pub mod disk;
 pub mod media;
+pub mod template;
 pub mod user;
 
 pub use accel::Accel;
@@ -52,6 +53,9 @@ pub struct Machine {
     pub cable: Cable,
     /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
     pub smbios_serial: String,
+    /// What it has of a template, if it has anything of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<template::Part>,
 }
 
 /// What a machine boots from and writes to.
