@@ -279,11 +279,11 @@ pub async fn restore(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<Restore, 
 /// What only the memory of one boot knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// The boot.
-    pub(crate) boot_id: BootId,
+    pub boot_id: BootId,
     /// What stands in a file in the guest's memory, and nowhere else in the guest.
-    pub(crate) nonce: String,
+    pub nonce: String,
 }
 
 impl Memory {
