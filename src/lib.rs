@@ -18,3 +18,4 @@ pub mod image;
 pub mod jobs;
 pub mod plan;
 pub mod profile;
+pub mod template;

@@ -99,6 +99,7 @@ fn machine(dir: &VmDir) -> Machine {
         mac: "52:54:00:12:34:56".parse().unwrap(),
         cable: Cable::None,
         smbios_serial: "ds=nocloud".into(),
+        template: None,
     }
 }
 

@@ -56,6 +56,7 @@ fn machine(dir: &VmDir) -> Machine {
         mac: "52:54:00:12:34:56".parse().unwrap(),
         cable: Cable::Tap { tap: "boma-it-t0".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
         smbios_serial: "ds=nocloud;i=boma-it-monitor;dsmode=net".into(),
+        template: None,
     }
 }
 

@@ -137,6 +137,7 @@ fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machin
         mac,
         cable,
         smbios_serial: own.to_string(),
+        template: None,
         name: own,
     };
     Ok((machine, why, net))

@@ -256,5 +256,6 @@ fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: 
         mac: net.vm.mac.clone(),
         cable: Cable::Tap { tap: net.vm.tap.clone(), bridge: net.bridge.clone() },
         smbios_serial: boot_media::seed::smbios_serial(vm),
+        template: None,
     }
 }

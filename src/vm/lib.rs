@@ -28,5 +28,6 @@ pub mod reboot;
 pub mod serial;
 pub mod snapshot;
 pub mod ssh;
+pub mod template;
 pub mod timeline;
 pub mod wait;

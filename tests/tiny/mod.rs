@@ -75,5 +75,6 @@ fn machine(dir: &VmDir) -> Machine {
         mac: "52:54:00:12:34:57".parse().unwrap(),
         cable: Cable::Tap { tap: "boma-it-t1".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
         smbios_serial: "tiny".into(),
+        template: None,
     }
 }

@@ -5,23 +5,27 @@
 //! - No capability, `no_new_privs`, and a user of its own where we are root.
 //! - No network but the tap, and no System V or POSIX message queue: namespaces of its own, and empty.
 //! - No file but its program, libraries and firmware, and these only to be read and run (Landlock). What belongs
-//!   to the VM comes as open descriptors. Landlock also keeps it from tracing and signalling others of its user.
+//!   to the VM comes as open descriptors. The one file that QEMU must open by itself is a memory that is a file, of a
+//!   template: it does so through the descriptor (`/proc/self/fd/N`), and a rule is for that file alone. Landlock also keeps it from tracing and signalling others of its user.
 //! - No more memory, threads and open files than a guest of this size takes, and no core dump, which would hold the
 //!   guest's memory (resource limits: a cgroup would need the host's leave, which an ordinary user rarely has).
 //! - QEMU's own filter of system calls on top (`-sandbox`): no program started, no thread's scheduling changed.
 
+use crate::qemu::template::Part;
 use crate::qemu::{Accel, Machine, PROGRAM};
 use host::names::MiB;
 use host::process::leave_user_namespace;
 use host::sys::{die_with, set_inherited};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    Scope, path_beneath_rules,
 };
 use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -72,15 +76,16 @@ pub(crate) struct Confine {
 /// can.
 pub fn not_in_force() -> Vec<String> {
     let user = "boma-it-doctor".parse().ok().and_then(|name: host::names::VmName| crate::qemu::user::of_its_own(&name));
-    Confine::with(user.map(|uid| (Uid::from_raw(uid), Vec::new())), rules(), BEYOND_GUEST).missing
+    Confine::with(user.map(|uid| (Uid::from_raw(uid), Vec::new())), rules(None), BEYOND_GUEST).missing
 }
 
 impl Confine {
     /// As strictly as this host can.
-    pub(crate) fn of(machine: &Machine) -> Self {
+    pub(crate) fn of(machine: &Machine, ram: Option<&File>) -> Self {
         let user = machine.user.map(|uid| (Uid::from_raw(uid), groups(machine.accel)));
         let memory = MiB(machine.mem.0 + BEYOND_GUEST.0);
-        Self::with(user, rules(), memory)
+        let write = machine.template.as_ref().and_then(Part::saved).is_some_and(|(_, write)| write);
+        Self::with(user, rules(ram.map(|file| (file, write))), memory)
     }
 
     fn with(user: Option<(Uid, Vec<Gid>)>, rules: Result<Option<OwnedFd>, RulesetError>, memory: MiB) -> Self {
@@ -163,8 +168,9 @@ fn groups(accel: Accel) -> Vec<Gid> {
     }
 }
 
-/// The Landlock rules; none on a kernel without Landlock (before 5.13, or not in its list of security modules).
-fn rules() -> Result<Option<OwnedFd>, RulesetError> {
+/// The Landlock rules; none on a kernel without Landlock (before 5.13, or not in its list of security modules). `ram` is the
+/// file that is the guest's memory, and whether it is written.
+fn rules(ram: Option<(&File, bool)>) -> Result<Option<OwnedFd>, RulesetError> {
     let newest = ABI::V6;
     let program =
         std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
@@ -180,7 +186,11 @@ fn rules() -> Result<Option<OwnedFd>, RulesetError> {
             DEVICES,
             AccessFs::from_read(newest) | AccessFs::WriteFile | AccessFs::IoctlDev,
         ))?;
-    Ok(created.into())
+    let ram = ram.map(|(file, write)| {
+        let access = if write { AccessFs::ReadFile | AccessFs::WriteFile } else { BitFlags::from(AccessFs::ReadFile) };
+        Ok::<_, RulesetError>(PathBeneath::new(file, access))
+    });
+    Ok(created.add_rules(ram)?.into())
 }
 
 /// Threads are counted by user, so only a user of its own can be held to a number of them.
@@ -225,7 +235,7 @@ mod tests {
     fn in_its_place(script: &str) -> (String, Confinement) {
         let user = user::of_its_own(&"boma-it-askari-7f3a".parse().unwrap());
         let user = user.map(|uid| (Uid::from_raw(uid), Vec::new()));
-        let confine = Confine::with(user, rules(), MiB(256));
+        let confine = Confine::with(user, rules(None), MiB(256));
         let in_force = confine.in_force();
         let null = || std::fs::File::options().write(true).open("/dev/null").unwrap().into();
         let argv = ["sh", "-c", script].map(str::to_owned);

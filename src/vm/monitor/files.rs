@@ -2,6 +2,7 @@
 
 use super::guest::StartError;
 use crate::drive::Drive;
+use crate::qemu::template::Part;
 use crate::qemu::{Fds, Machine};
 use camino::Utf8Path;
 use std::fs::{File, OpenOptions};
@@ -15,6 +16,9 @@ pub(super) struct Files {
     pub(super) drives: Vec<Drive>,
     theirs: Vec<UnixStream>,
     golden: Option<File>,
+    template: Option<File>,
+    ram: Option<File>,
+    state: Option<File>,
     memory: Option<File>,
     seed: Option<File>,
     others: Vec<File>,
@@ -32,10 +36,21 @@ impl Files {
             files.drives.push(Drive::start(disk, ours).map_err(unusable)?);
             files.theirs.push(theirs);
         }
+        let part = machine.template.as_ref();
+        let saved = part.and_then(Part::saved);
+        files.template = part.and_then(Part::disk).map(|disk| opened(disk, false)).transpose()?;
+        files.ram = saved.map(|(saved, write)| opened(&saved.memory, write)).transpose()?;
+        // What QEMU finds in a set of descriptors has the access that it wants, and no more than that.
+        files.state = saved.map(|(saved, write)| opened_for(&saved.state, !write, write)).transpose()?;
         files.golden = overlay.golden.as_ref().map(|golden| opened(&golden.path, false)).transpose()?;
         files.memory = Some(opened(&overlay.memory, true)?);
         files.seed = Some(opened(&overlay.seed, false)?);
         Ok(files)
+    }
+
+    /// The file that is the guest's memory, if it is one.
+    pub(super) fn ram(&self) -> Option<&File> {
+        self.ram.as_ref()
     }
 
     /// Their numbers, and those of what QEMU gets besides.
@@ -47,6 +62,9 @@ impl Files {
             tap,
             drives: self.theirs.iter().map(AsRawFd::as_raw_fd).collect(),
             golden: number(&self.golden),
+            template: number(&self.template),
+            ram: number(&self.ram),
+            state: number(&self.state),
             memory: number(&self.memory),
             seed: number(&self.seed),
             files: self.others.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -55,6 +73,10 @@ impl Files {
 }
 
 fn opened(path: &Utf8Path, write: bool) -> Result<File, StartError> {
+    opened_for(path, true, write)
+}
+
+fn opened_for(path: &Utf8Path, read: bool, write: bool) -> Result<File, StartError> {
     let why = |e: std::io::Error| StartError::Machine { why: format!("its file {path} cannot be opened: {e}") };
-    OpenOptions::new().read(true).write(write).open(path).map_err(why)
+    OpenOptions::new().read(read).write(write).open(path).map_err(why)
 }

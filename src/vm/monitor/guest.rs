@@ -6,8 +6,10 @@ use super::stderr::Stderr;
 use crate::drive::Drive;
 use crate::machine::VmDir;
 use crate::qemu::media::{CD_DEVICE, First, LAST};
+use crate::qemu::template::{Part, STATE_SET};
 use crate::qemu::{Accel, Machine, Storage, accel, argv};
 use crate::qmp::job::{self, JobError};
+use crate::qmp::migration;
 use crate::qmp::{Incoming, Qmp, QmpError};
 use host::failure::{Blame, Exit, with_causes};
 use host::presence::ignore;
@@ -59,8 +61,8 @@ pub enum StartError {
     /// It runs, but cannot be spoken to; it was killed.
     #[error("QEMU started and could not be spoken to: {0}")]
     Qmp(QmpError),
-    /// It runs, and the snapshot that it was to go on from cannot be loaded; it was killed.
-    #[error("cannot go on from the snapshot: {0}")]
+    /// It runs, and what it was to go on from, a snapshot or a template, cannot be loaded; it was killed.
+    #[error("cannot go on from what was saved: {0}")]
     Snapshot(JobError),
 }
 
@@ -117,6 +119,8 @@ pub(crate) enum FromGuest {
 pub(crate) struct Guest {
     pub(crate) process: ProcessId,
     pub(crate) accel: Accel,
+    /// Whether it went on from a template.
+    pub(crate) goes_on: bool,
     pub(crate) confinement: Confinement,
     pub(crate) qmp: Qmp,
     pub(crate) keyboard: Arc<Mutex<OwnedWriteHalf>>,
@@ -150,7 +154,7 @@ impl Guest {
         let drives = std::mem::take(&mut files.drives);
         let fds = files.fds(qmp_theirs.as_raw_fd(), console_theirs.as_raw_fd(), tap.map_or(-1, |tap| tap.as_raw_fd()));
         let inherited = fds.all().into_iter().chain([alive.as_raw_fd()]).collect();
-        let confine = Confine::of(&machine);
+        let confine = Confine::of(&machine, files.ram());
         let confinement = confine.in_force();
         let mut child = confine.command(&argv(&machine, &fds), inherited, streams).spawn().map_err(spawn)?;
         // Our copies of QEMU's ends must go, or its death would not be an end of file; and those of the files, whose
@@ -158,7 +162,13 @@ impl Guest {
         drop((qmp_theirs, console_theirs, files));
         let process = child.id().map(|pid| ProcessId::of(pid.cast_signed()));
         let once = machine.media().is_some_and(|media| media.once && media.first == First::Iso);
-        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, &machine, snapshot, once).await {
+        let from = match (snapshot, machine.template.as_ref().is_some_and(Part::goes_on)) {
+            (Some(tag), _) => Begin::Snapshot(tag),
+            (None, true) => Begin::Template,
+            (None, false) => Begin::Boot { once },
+        };
+        let goes_on = matches!(from, Begin::Template);
+        let (qmp, incoming) = match begin(stream(qmp).map_err(spawn)?, &machine, from).await {
             Ok(talking) => talking,
             Err(error) => return Err(why_not(&mut child, drives, &stderr, error).await),
         };
@@ -168,14 +178,15 @@ impl Guest {
             Some(Err(e)) => return Err(why_not(&mut child, drives, &stderr, lost(&e.to_string()).into()).await),
             None => return Err(why_not(&mut child, drives, &stderr, lost("its process is gone").into()).await),
         };
-        if once {
-            disks_first(machine.clone(), dir)?;
+        if once || goes_on {
+            only_once(machine.clone(), dir)?;
         }
         let keyboard = Arc::new(Mutex::new(keyboard));
         let accel = machine.accel;
         Ok(Self {
             process,
             accel,
+            goes_on,
             confinement,
             qmp,
             keyboard,
@@ -275,16 +286,29 @@ fn stream(std: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
     UnixStream::from_std(std)
 }
 
-/// From now on the machine boots from its disks, also when QEMU is started again. Whoever wants the CD once more writes
-/// `machine.json` once more.
-fn disks_first(mut machine: Machine, dir: &VmDir) -> Result<(), StartError> {
+/// From now on the machine boots from its disks, also when QEMU is started again: no more from the CD, nor from where its
+/// template stopped. Whoever wants that once more writes `machine.json` once more.
+fn only_once(mut machine: Machine, dir: &VmDir) -> Result<(), StartError> {
     if let Storage::Media(media) = &mut machine.storage {
         media.first = First::Disk;
+    }
+    if let Some(Part::Clone(cloned)) = &mut machine.template {
+        cloned.saved = None;
     }
     machine.save(&dir.machine()).map_err(|e| StartError::Machine { why: with_causes(&e) })
 }
 
-/// Greeting, actions, the snapshot if there is one, and only then the next instruction.
+/// What a QEMU begins with.
+enum Begin<'a> {
+    /// A boot; `once`: from a CD that is behind the disks from the next boot on.
+    Boot { once: bool },
+    /// An earlier boot of the same machine.
+    Snapshot(&'a str),
+    /// A boot of the template's.
+    Template,
+}
+
+/// Greeting, actions, what is gone on from if there is such a thing, and only then the next instruction.
 ///
 /// `shutdown=pause` keeps a guest that powers off, to be looked at or reset; `panic=none` lets a panicking
 /// kernel finish its own words and reboot if it is told to; `watchdog=none` leaves what follows to the
@@ -292,24 +316,27 @@ fn disks_first(mut machine: Machine, dir: &VmDir) -> Result<(), StartError> {
 async fn begin(
     stream: UnixStream,
     machine: &Machine,
-    snapshot: Option<&str>,
-    once: bool,
+    from: Begin<'_>,
 ) -> Result<(Qmp, mpsc::Receiver<Incoming>), StartError> {
     let (qmp, incoming) = Qmp::connect(stream, GREETING_LIMIT).await?;
     let actions = json!({"reboot": "reset", "shutdown": "pause", "panic": "none", "watchdog": "none"});
     qmp.execute("set-action", actions, COMMAND_LIMIT).await?;
-    if let Some(tag) = snapshot {
-        let execute = async |command: &str, arguments| {
-            let answer = qmp.execute(command, arguments, LOAD_LIMIT).await;
-            answer.map_err(StartError::Qmp)
-        };
-        job::run(execute, "snapshot-load", crate::qemu::snapshot(machine, tag), LOAD_LIMIT).await?;
-    }
-    if once {
-        // The firmware reads the order as it was when the machine was last reset: for this boot that is settled.
-        let path = format!("/machine/peripheral/{CD_DEVICE}");
-        let behind = json!({"path": path, "property": "bootindex", "value": LAST});
-        qmp.execute("qom-set", behind, COMMAND_LIMIT).await?;
+    let execute = async |command: &str, arguments| {
+        let answer = qmp.execute(command, arguments, LOAD_LIMIT).await;
+        answer.map_err(StartError::Qmp)
+    };
+    match from {
+        Begin::Snapshot(tag) => {
+            job::run(execute, "snapshot-load", crate::qemu::snapshot(machine, tag), LOAD_LIMIT).await?;
+        }
+        Begin::Template => migration::run(execute, migration::Way::In, STATE_SET, LOAD_LIMIT).await?,
+        Begin::Boot { once: true } => {
+            // The firmware reads the order as it was when the machine was last reset: for this boot that is settled.
+            let path = format!("/machine/peripheral/{CD_DEVICE}");
+            let behind = json!({"path": path, "property": "bootindex", "value": LAST});
+            qmp.execute("qom-set", behind, COMMAND_LIMIT).await?;
+        }
+        Begin::Boot { once: false } => {}
     }
     qmp.execute("cont", Value::Null, COMMAND_LIMIT).await?;
     Ok((qmp, incoming))

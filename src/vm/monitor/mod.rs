@@ -31,4 +31,5 @@ pub use confine::not_in_force;
 pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};
+pub use supervisor::TEMPLATE;
 pub use wire::{QemuStatus, Refusal, Request, Status};

@@ -38,6 +38,9 @@ const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// How often it looks whether the VM's folder is still there: without it, nobody can find the VM any more.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// What a machine that began as a template was restored from, as the journal has it; no snapshot can be called so.
+pub const TEMPLATE: &str = "(template)";
+
 /// What the monitor owns and hands to QEMU.
 pub(crate) struct Parts {
     pub(crate) dir: VmDir,
@@ -92,9 +95,10 @@ impl Supervisor {
             Ok(guest) => {
                 let (pid, accel) = (guest.process.pid.into(), Some(guest.accel));
                 let started = Started { pid, accel, confined: Some(guest.confinement.clone()) };
+                let from = snapshot.or(guest.goes_on.then_some(TEMPLATE));
                 self.guest = Some(guest);
                 self.note(Source::Process, What::QemuStarted(started));
-                match snapshot {
+                match from {
                     None => self.cut(),
                     Some(tag) => self.restored(tag),
                 }

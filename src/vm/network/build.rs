@@ -241,6 +241,9 @@ impl Site<'_> {
         write_private(&config, dnsmasq::config(self.plan, self.dir.path()))?;
         write_private(&self.dir.resolv_conf(), format!("nameserver {}\n", self.plan.gateway))?;
         write_private(&self.dir.hosts(), format!("127.0.0.1 localhost {own}\n::1 localhost\n"))?;
+        if let Some(client) = &self.plan.leased_to {
+            write_private(&self.dir.leases(), dnsmasq::lease(self.plan, client))?;
+        }
         let mut argv = Enter { netns: at, keep: Keep::Dnsmasq, bound: true }.prefix(self.exe);
         argv.extend(["dnsmasq".into(), "--keep-in-foreground".into(), format!("--conf-file={config}")]);
         if is_superuser() {

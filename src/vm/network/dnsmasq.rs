@@ -4,6 +4,7 @@ use super::plan::{Egress, Mode, NetPlan};
 use camino::Utf8Path;
 use host::presence::ignore;
 use std::fmt::Write;
+use std::time::SystemTime;
 
 /// How long a lease is good, in hours.
 pub const LEASE_H: u64 = 12;
@@ -46,6 +47,14 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
     text
 }
 
+/// The file of leases, where the guest has one already: as good as one that was given now. The guest, whose clock stood
+/// still, renews it long before.
+pub fn lease(plan: &NetPlan, client: &str) -> String {
+    let until = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() + LEASE_H * 3600;
+    let vm = &plan.vm;
+    format!("{until} {} {} {} {client}\n", vm.mac, vm.ip, vm.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::plan::tests::sample;
@@ -69,6 +78,14 @@ mod tests {
         let refused: Vec<_> = text.lines().filter(|line| line.starts_with("local=")).collect();
         assert_eq!(refused, ["local=/boma.example/", "local=/web.example.net/"]);
         assert!(text.lines().any(|line| line == "domain-needed"));
+    }
+
+    #[test]
+    fn a_lease_from_before_is_read_as_every_lease_is() {
+        let plan = sample();
+        let found = super::super::lease::parse(&lease(&plan, "01:52:54:00:12:34:56"), 0);
+        assert_eq!((&found[0].mac, found[0].ip), (&plan.vm.mac, plan.vm.ip));
+        assert_eq!(found[0].client, "01:52:54:00:12:34:56");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Lease {
     pub ip: Ipv4Addr,
     /// The name that the client gave, if it gave one.
     pub name: Option<String>,
+    /// What the client calls itself to the server (`*`: nothing).
+    pub client: String,
 }
 
 impl Lease {
@@ -42,8 +44,14 @@ pub fn parse(text: &str, now: u64) -> Vec<Lease> {
         let ip = fields.next()?.parse().ok()?;
         let name = fields.next()?;
         // A line cut in the middle by a rewrite has no client id.
-        fields.next()?;
-        Some(Lease { until: (until != 0).then_some(until), mac, ip, name: (name != "*").then(|| name.to_owned()) })
+        let client = fields.next()?.to_owned();
+        Some(Lease {
+            until: (until != 0).then_some(until),
+            mac,
+            ip,
+            name: (name != "*").then(|| name.to_owned()),
+            client,
+        })
     };
     let valid = |lease: &Lease| lease.until.is_none_or(|until| until > now);
     text[..whole].lines().filter_map(lease).filter(valid).collect()

@@ -158,6 +158,10 @@ pub struct NetPlan {
     /// Networks and addresses of the host: forbidden to the guest. Filled when the network starts.
     #[serde(default)]
     pub host_networks: Vec<Cidr>,
+    /// What the guest calls itself to the DHCP server (as in the server's own file), where it has a lease before there is a
+    /// network: it goes on from a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased_to: Option<String>,
 }
 
 impl NetFile {
@@ -186,6 +190,7 @@ impl NetFile {
             allow: self.allow,
             controller_allow: self.controller_allow,
             host_networks: Vec::new(),
+            leased_to: None,
         }
     }
 }

@@ -76,6 +76,21 @@ pub fn facts() -> Facts {
     Facts { flag: flag(&cpuinfo), device: device.map(drop).map_err(|e| format!("/dev/kvm: {e}")) }
 }
 
+/// This host's processor, as far as a guest under KVM sees it: its model and its flags.
+pub fn host_processor() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let seen = |line: &&str| {
+        ["vendor_id", "cpu family", "model", "stepping", "microcode", "flags"].iter().any(|name| line.starts_with(name))
+    };
+    let first = cpuinfo.split("\n\n").next().unwrap_or_default();
+    first
+        .lines()
+        .filter(seen)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 /// The virtualisation flag in the text of /proc/cpuinfo.
 fn flag(cpuinfo: &str) -> Option<&'static str> {
     let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")?.split_once(':').map(|(_, flags)| flags))?;

@@ -3,6 +3,7 @@
 use super::boot::Bus;
 use super::firmware::Uefi;
 use super::media::{CD_DEVICE, First, LAST, Media};
+use super::template::{Part, STATE_SET};
 use super::{Accel, Cable, Machine, Overlay, Storage};
 use host::names::DiskFormat;
 use std::os::fd::RawFd;
@@ -24,6 +25,12 @@ pub struct Fds {
     pub drives: Vec<RawFd>,
     /// The golden image below the disk image, open for reading.
     pub golden: RawFd,
+    /// The template's disk between them, open for reading.
+    pub template: RawFd,
+    /// The file that is the guest's memory: open for both in a maker of a template, for reading in a clone.
+    pub ram: RawFd,
+    /// The devices' state of a template, open for writing or for reading, and not for both.
+    pub state: RawFd,
     /// The file for the memory of snapshots, open for both.
     pub memory: RawFd,
     /// The seed, open for reading.
@@ -35,17 +42,29 @@ pub struct Fds {
 impl Fds {
     /// The numbers in a command line that is shown: the first that are free.
     pub fn shown(machine: &Machine) -> Self {
-        let mut numbers = 10..;
+        let mut numbers = 13..;
         let files = numbers.by_ref().take(machine.files().len()).collect();
         let drives = machine.overlay().map(|overlay| [6].into_iter().chain(numbers).take(overlay.drives().len()));
         let drives = drives.into_iter().flatten().collect();
-        Self { qmp: 3, serial: 4, tap: 5, drives, golden: 7, memory: 8, seed: 9, files }
+        Self {
+            qmp: 3,
+            serial: 4,
+            tap: 5,
+            drives,
+            golden: 7,
+            memory: 8,
+            seed: 9,
+            template: 10,
+            ram: 11,
+            state: 12,
+            files,
+        }
     }
 
     /// All that there are.
     pub fn all(&self) -> Vec<RawFd> {
-        let Self { qmp, serial, tap, drives, golden, memory, seed, files } = self;
-        let all = [qmp, serial, tap, golden, memory, seed].into_iter().chain(drives).chain(files);
+        let Self { qmp, serial, tap, drives, golden, template, ram, state, memory, seed, files } = self;
+        let all = [qmp, serial, tap, golden, template, ram, state, memory, seed].into_iter().chain(drives).chain(files);
         all.copied().filter(|fd| *fd >= 0).collect()
     }
 }
@@ -55,8 +74,10 @@ pub const DISK_DEVICE: &str = "disk0";
 /// The node of that disk.
 pub const DISK: &str = "disk";
 const MEMORY: &str = "memory";
-/// The PCI slots: of the disk that the guest boots from, of a disk image that is booted, of the first data disk or blank disk, of the seed behind them all, and of
-/// the controller of SCSI disks. Guests name virtio disks in the order of their slots.
+/// The guest's memory, by its name in QEMU's machine and in snapshots.
+const RAM: &str = "pc.ram";
+/// The PCI slots: of the disk that the guest boots from, of a disk image that is booted, of the first data disk or blank
+/// disk, of the seed behind them all, and of the controller of SCSI disks. Guests name virtio disks in the order of their slots.
 const ROOT_SLOT: usize = 3;
 const IMAGE_SLOT: usize = 4;
 const DISK_SLOT: usize = 8;
@@ -101,12 +122,16 @@ fn data_node(n: usize) -> String {
 ///   which takes 0.5 s there and many times that where the disk is.
 /// - Files come open: QEMU itself may open nothing but its own program, libraries and firmware.
 /// - The seed is a disk, not a CD-ROM: the cloud kernel has virtio built in, and NoCloud finds it by label.
+/// - The memory has the same name in every machine, whatever it is: a snapshot is loaded by that name.
+/// - Each QEMU has a generation of its own (`vmgenid`): where a guest goes on that has gone on elsewhere already, its kernel
+///   is told, and its random numbers begin anew.
 /// - The sandbox forbids QEMU to start programs, gain privileges or change scheduling.
 pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     let mut argv = vec![PROGRAM.to_owned()];
     let mut option = |name: &str, value: String| argv.extend([format!("-{name}"), value]);
     option("name", format!("guest={},debug-threads=on", machine.name));
     option("uuid", machine.uuid.clone());
+    option("object", ram(machine, fds));
     chipset(&mut option, machine);
     let (accel, cpu) = accelerator(machine.accel);
     option("accel", accel.into());
@@ -117,13 +142,14 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("smbios", format!("type=1,serial={}", escape(&machine.smbios_serial)));
     network(&mut option, machine, fds);
     match &machine.storage {
-        Storage::Overlay(of) => overlay(&mut option, of, fds),
+        Storage::Overlay(of) => overlay(&mut option, machine, of, fds),
         Storage::Media(of) => media(&mut option, of, fds),
     }
     option("object", "rng-builtin,id=rng0".into());
     option("device", "virtio-rng-pci,rng=rng0,addr=0x5".into());
     option("device", "pvpanic-pci,addr=0x6".into());
     option("device", "i6300esb,id=watchdog0,addr=0x7".into());
+    option("device", "vmgenid,guid=auto".into());
     option("chardev", format!("socket,id=serial0,fd={}", fds.serial));
     option("serial", "chardev:serial0".into());
     option("chardev", format!("socket,id=qmp0,fd={}", fds.qmp));
@@ -131,6 +157,12 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".into());
     option("msg", "timestamp=on".into());
     option("display", "none".into());
+    if let Some((_, write)) = machine.template.as_ref().and_then(Part::saved) {
+        option("add-fd", format!("fd={},set={STATE_SET},opaque=state", fds.state));
+        if !write {
+            option("incoming", "defer".into());
+        }
+    }
     // Stopped until QMP has chosen what reboot, shutdown, panic and the watchdog do.
     argv.extend(["-nodefaults", "-no-user-config", "-S"].map(String::from));
     argv
@@ -140,12 +172,12 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
 fn chipset(option: &mut impl FnMut(&str, String), machine: &Machine) {
     const FLASH: &str = "pflash0=uefi-code,pflash1=uefi-vars";
     match machine.uefi() {
-        None => option("machine", "q35".into()),
+        None => option("machine", format!("q35,memory-backend={RAM}")),
         Some(uefi) if uefi.secure => {
-            option("machine", format!("q35,smm=on,{FLASH}"));
+            option("machine", format!("q35,memory-backend={RAM},smm=on,{FLASH}"));
             option("global", "driver=cfi.pflash01,property=secure,value=on".into());
         }
-        Some(_) => option("machine", format!("q35,{FLASH}")),
+        Some(_) => option("machine", format!("q35,memory-backend={RAM},{FLASH}")),
     }
 }
 
@@ -168,9 +200,21 @@ fn network(option: &mut impl FnMut(&str, String), machine: &Machine, fds: &Fds) 
     option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
 }
 
-/// A golden image, its overlay, the memory of snapshots, data disks, and the seed behind them: so a data disk has the name
-/// that it has on a host without a seed.
-fn overlay(option: &mut impl FnMut(&str, String), overlay: &Overlay, fds: &Fds) {
+/// The guest's memory. `rom=off`: the file is only read, and the guest writes to pages of its own.
+fn ram(machine: &Machine, fds: &Fds) -> String {
+    let size = machine.mem.0;
+    match machine.template.as_ref().and_then(Part::saved) {
+        None => format!("memory-backend-ram,id={RAM},size={size}M"),
+        Some((_, write)) => {
+            let how = if write { "share=on" } else { "share=off,readonly=on,rom=off" };
+            format!("memory-backend-file,id={RAM},mem-path=/proc/self/fd/{},size={size}M,{how}", fds.ram)
+        }
+    }
+}
+
+/// A golden image, a template's disk over it, the machine's own overlay, the memory of snapshots, data disks, and
+/// the seed behind them: so a data disk has the name that it has on a host without a seed.
+fn overlay(option: &mut impl FnMut(&str, String), machine: &Machine, overlay: &Overlay, fds: &Fds) {
     let mut drives = fds.drives.iter();
     let mut nbd = |option: &mut dyn FnMut(&str, String), node: &str| {
         let fd = drives.next().copied().unwrap_or(-1);
@@ -181,7 +225,14 @@ fn overlay(option: &mut impl FnMut(&str, String), overlay: &Overlay, fds: &Fds) 
         Some(golden) => {
             opened(option, "golden-file", fds.golden, "read-only=on");
             option("blockdev", format!("driver={},node-name=golden,file=golden-file,read-only=on", golden.format));
-            option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,backing=golden,discard=unmap"));
+            let mut below = "golden";
+            if machine.template.as_ref().and_then(Part::disk).is_some() {
+                opened(option, "template-file", fds.template, "read-only=on");
+                let node = "driver=qcow2,node-name=template,file=template-file,backing=golden,read-only=on";
+                option("blockdev", node.into());
+                below = "template";
+            }
+            option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,backing={below},discard=unmap"));
         }
         None => option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap")),
     }
@@ -268,150 +319,4 @@ fn escape(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::qemu::Backing;
-    use crate::qemu::media::{Disk, Image};
-    use host::names::MiB;
-
-    fn askari() -> Machine {
-        Machine {
-            name: "boma-it-askari-7f3a".parse().unwrap(),
-            uuid: "6d2a6e5e-7f4b-4d0c-9a44-0f6f0d3b1c11".into(),
-            mem: MiB(3072),
-            vcpus: 2,
-            accel: Accel::Tcg,
-            cpu: None,
-            storage: Storage::Overlay(Overlay {
-                disk: "/var/lib/boma-qemu/vms/askari/disk.qcow2".into(),
-                golden: Some(Backing {
-                    path: "/var/lib/boma-integration/debian-13.qcow2".into(),
-                    format: "qcow2".into(),
-                }),
-                memory: "/var/lib/boma-qemu/vms/askari/memory.qcow2".into(),
-                seed: "/var/lib/boma-qemu/vms/askari/seed.iso".into(),
-                bus: Bus::VirtioBlk,
-                uefi: None,
-                disks: Vec::new(),
-            }),
-            user: None,
-            mac: "52:54:00:12:34:56".parse().unwrap(),
-            cable: Cable::Tap { tap: "boma-it-t0".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
-            smbios_serial: "ds=nocloud".into(),
-        }
-    }
-
-    /// A machine that boots from a CD and then from its disks.
-    fn nixos(uefi: bool) -> Machine {
-        let disk = |n: usize, bus, format| Disk {
-            path: format!("/run/vm/disk{n}").into(),
-            size: MiB(2048),
-            bus,
-            format,
-            serial: format!("disk{n}"),
-        };
-        let disks = vec![disk(0, Bus::VirtioBlk, DiskFormat::Qcow2), disk(1, Bus::VirtioScsi, DiskFormat::Raw)];
-        let uefi = uefi.then(|| Uefi {
-            code: "/usr/share/OVMF/CODE.fd".into(),
-            vars: "/run/vm/vars.fd".into(),
-            secure: false,
-        });
-        let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, image: None, disks };
-        Machine { storage: Storage::Media(media), cable: Cable::User, cpu: Some("Nehalem".into()), ..askari() }
-    }
-
-    /// One option with its value to a line.
-    fn lines(machine: &Machine) -> String {
-        let shown = Fds::shown(machine);
-        let files = shown.files.iter().map(|fd| fd + 4).collect();
-        let fds = Fds { qmp: 7, serial: 8, tap: 9, golden: 11, memory: 12, seed: 13, files, ..shown };
-        argv(machine, &fds).join(" ").replace(" -", "\n-")
-    }
-
-    #[test]
-    fn the_command_line_of_a_machine_that_boots_from_a_cd_by_bios() {
-        insta::assert_snapshot!(lines(&nixos(false)));
-    }
-
-    #[test]
-    fn uefi_adds_its_two_files_and_nothing_else() {
-        let (bios, uefi) = (lines(&nixos(false)), lines(&nixos(true)));
-        // The disks' descriptors have other numbers.
-        let plain = |line: &str| line.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-        let known: Vec<_> = bios.lines().map(plain).collect();
-        let added: Vec<_> = uefi.lines().filter(|line| !known.contains(&plain(line))).collect();
-        assert_eq!(
-            added,
-            [
-                "-machine q35,pflash0=uefi-code,pflash1=uefi-vars",
-                "-add-fd fd=15,set=15,opaque=uefi-code",
-                "-blockdev driver=file,node-name=uefi-code,filename=/dev/fdset/15,locking=on,read-only=on",
-                "-add-fd fd=16,set=16,opaque=uefi-vars",
-                "-blockdev driver=file,node-name=uefi-vars,filename=/dev/fdset/16,locking=on,read-only=off",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_cd_that_was_booted_from_once_stands_behind_the_disks_and_no_card_is_no_option() {
-        let Storage::Media(media) = nixos(false).storage else { panic!() };
-        let later = Media { first: First::Disk, ..media };
-        let text = lines(&Machine { storage: Storage::Media(later), cable: Cable::None, ..nixos(false) });
-        assert!(text.contains("drive=iso,bootindex=100") && text.contains("serial=disk0,bootindex=1,"), "{text}");
-        assert!(!text.contains("net0"), "{text}");
-    }
-
-    #[test]
-    fn a_disk_image_is_the_first_disk_and_only_its_overlay_is_written_to() {
-        let Storage::Media(media) = nixos(false).storage else { panic!() };
-        let image = |bus| Image {
-            backing: Backing { path: "/debian.raw".into(), format: "raw".into() },
-            overlay: "/run/vm/image.qcow2".into(),
-            bus,
-        };
-        let machine = |bus| {
-            let media = Media { iso: None, first: First::Disk, image: Some(image(bus)), ..media.clone() };
-            assert_eq!(media.files()[0], ("/debian.raw".into(), false));
-            assert_eq!(media.files()[1], ("/run/vm/image.qcow2".into(), true));
-            Machine { storage: Storage::Media(media), ..nixos(false) }
-        };
-        let text = lines(&machine(Bus::VirtioBlk));
-        for line in [
-            "-blockdev driver=file,node-name=image-file,filename=/dev/fdset/14,locking=on,read-only=on\n",
-            "-blockdev driver=raw,node-name=image-below,file=image-file,read-only=on\n",
-            "-blockdev driver=qcow2,node-name=image,file=image-over,backing=image-below,discard=unmap\n",
-            "-device virtio-blk-pci,id=image,drive=image,serial=image,bootindex=0,addr=0x4\n",
-        ] {
-            assert!(text.contains(line), "{line}{text}");
-        }
-        let text = lines(&machine(Bus::VirtioScsi));
-        assert!(text.contains("scsi-hd,id=image,bus=scsi0.0,drive=image,serial=image,bootindex=0\n"), "{text}");
-    }
-
-    #[test]
-    fn the_command_line_of_a_tcg_machine() {
-        insta::assert_snapshot!(lines(&askari()));
-    }
-
-    #[test]
-    fn kvm_changes_the_accelerator_and_the_cpu_only() {
-        let tcg = lines(&askari());
-        let kvm = lines(&Machine { accel: Accel::Kvm, ..askari() });
-        let changed: Vec<_> = kvm.lines().filter(|line| !tcg.contains(line)).collect();
-        assert_eq!(changed, ["-accel kvm", "-cpu host"]);
-    }
-
-    #[test]
-    fn a_comma_in_a_value_does_not_start_a_new_option() {
-        let odd = Machine { smbios_serial: "a,uuid=b".into(), ..askari() };
-        assert!(lines(&odd).contains("serial=a,,uuid=b"));
-    }
-
-    #[test]
-    fn an_unknown_key_in_a_machine_description_is_refused() {
-        let mut value = serde_json::to_value(askari()).unwrap();
-        value["vcpu"] = 3.into();
-        let error = serde_json::from_value::<Machine>(value).unwrap_err();
-        assert!(error.to_string().contains("unknown field `vcpu`"), "{error}");
-    }
-}
+mod tests;

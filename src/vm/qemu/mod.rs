@@ -12,6 +12,7 @@ mod devices;
 pub mod disk;
 pub mod firmware;
 pub mod media;
+pub mod template;
 pub mod user;
 
 pub use accel::Accel;
@@ -54,6 +55,9 @@ pub struct Machine {
     pub cable: Cable,
     /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
     pub smbios_serial: String,
+    /// What it has of a template, if it has anything of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<template::Part>,
 }
 
 /// What a machine boots from and writes to.

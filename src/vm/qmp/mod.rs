@@ -11,6 +11,7 @@
 
 pub mod job;
 pub mod lines;
+pub mod migration;
 #[cfg(test)]
 mod tests;
 

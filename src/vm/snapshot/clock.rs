@@ -10,7 +10,7 @@ const GOOD_S: f64 = 0.5;
 const TRIES: u32 = 3;
 
 /// Set the guest's clock to the host's. How far it was off before and after, in seconds.
-pub(super) async fn put_right(session: &Session) -> Result<(f64, f64), SnapshotError> {
+pub(crate) async fn put_right(session: &Session) -> Result<(f64, f64), SnapshotError> {
     let first = clock::offset(session).await.map_err(failed)?;
     let mut now = first;
     let mut tries = 0;

@@ -12,8 +12,8 @@
 //!
 //! Fuzzed as `guest`.
 
-mod clock;
-mod quiet;
+pub(crate) mod clock;
+pub(crate) mod quiet;
 
 pub use quiet::count as connections;
 
@@ -217,12 +217,7 @@ pub async fn save(vm: &VmDir, ssh: &Ssh, address: Ipv4Addr, limit: Duration) -> 
     let client = Client::new(vm);
     let seq = last_event(vm)?;
     // 1. What only the memory of this boot knows.
-    let nonce = format!("{:032x}", rand::random::<u128>());
-    let guest = |source| SnapshotError::Guest { when: "before the snapshot", source };
-    let session = ssh.session(deadline.left().min(ASK_LIMIT)).await.map_err(guest)?;
-    session.must(&plant(&nonce), ASK_LIMIT).await.map_err(guest)?;
-    let (boot_id, _) = memory(&session, "before the snapshot").await?;
-    drop(session);
+    let Memory { boot_id, nonce } = remember(ssh, deadline.left()).await?;
     // 2. A connection that is open now would be a dead one in every restored guest.
     let open_connections = quiet::wait(ssh, address).await;
     // 3. From here on, until it is described, there is no snapshot.
@@ -279,19 +274,48 @@ pub async fn restore(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<Restore, 
     let what = "a login to the restored guest";
     let session = access::until(vm, what, When::Booting, &mut watch, &deadline, attempt).await?;
     let ssh_s = deadline.waited().as_secs_f64();
-    let (boot_id, nonce) = memory(&session, "after the restore").await?;
-    let same = |what, found: &str, wanted: &str| match found == wanted {
-        true => Ok(()),
-        false => Err(SnapshotError::Other { what, found: found.to_owned(), wanted: wanted.to_owned() }),
-    };
-    same("boot id", boot_id.as_str(), snapshot.boot_id.as_str())?;
-    same("nonce", &nonce, &snapshot.nonce)?;
+    let Memory { boot_id, nonce } =
+        Memory { boot_id: snapshot.boot_id.clone(), nonce: snapshot.nonce.clone() }.is_of(&session).await?;
     // 3. It slept without noticing.
     let (clock_before_s, clock_after_s) = clock::put_right(&session).await?;
     // 4. And nothing else happened meanwhile.
     uninterrupted(vm, seq, "restore")?;
     let total_s = deadline.waited().as_secs_f64();
     Ok(Restore { snapshot, seq, qemu_pid, boot_id, nonce, clock_before_s, clock_after_s, ssh_s, total_s })
+}
+
+/// What only the memory of one boot knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// The boot.
+    pub boot_id: BootId,
+    /// What stands in a file in the guest's memory, and nowhere else in the guest.
+    pub nonce: String,
+}
+
+impl Memory {
+    /// Make sure that a restored guest has this memory, and no other.
+    pub(crate) async fn is_of(self, session: &Session) -> Result<Self, SnapshotError> {
+        let (boot_id, nonce) = memory(session, "after the restore").await?;
+        let same = |what, found: &str, wanted: &str| match found == wanted {
+            true => Ok(()),
+            false => Err(SnapshotError::Other { what, found: found.to_owned(), wanted: wanted.to_owned() }),
+        };
+        same("boot id", boot_id.as_str(), self.boot_id.as_str())?;
+        same("nonce", &nonce, &self.nonce)?;
+        Ok(self)
+    }
+}
+
+/// Let the guest's memory hold a nonce from now on.
+pub(crate) async fn remember(ssh: &Ssh, limit: Duration) -> Result<Memory, SnapshotError> {
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    let guest = |source| SnapshotError::Guest { when: "before the snapshot", source };
+    let session = ssh.session(limit.min(ASK_LIMIT)).await.map_err(guest)?;
+    session.must(&plant(&nonce), ASK_LIMIT).await.map_err(guest)?;
+    let (boot_id, _) = memory(&session, "before the snapshot").await?;
+    Ok(Memory { boot_id, nonce })
 }
 
 /// Write the nonce where it cannot reach a disk, or fail.
@@ -303,7 +327,7 @@ fn plant(nonce: &str) -> String {
 }
 
 /// The file of the nonce, in the guest's memory.
-const NONCE: &str = "/run/boma-it.nonce";
+pub(crate) const NONCE: &str = "/run/boma-it.nonce";
 
 /// The boot id and the nonce of the guest; `none` where there is no nonce.
 async fn memory(session: &Session, when: &'static str) -> Result<(BootId, String), SnapshotError> {
@@ -313,12 +337,12 @@ async fn memory(session: &Session, when: &'static str) -> Result<(BootId, String
     Ok((boot_id.trim().parse().map_err(SnapshotError::BootId)?, nonce.trim().to_owned()))
 }
 
-fn last_event(vm: &VmDir) -> Result<u64, SnapshotError> {
+pub(crate) fn last_event(vm: &VmDir) -> Result<u64, SnapshotError> {
     Ok(read_all(&vm.events())?.last().map_or(0, |event| event.seq))
 }
 
 /// The restore in the journal: its number, and the process that was started for it.
-fn witness(events: &[Event], before: u64, name: &str) -> Result<(u64, i64), SnapshotError> {
+pub(crate) fn witness(events: &[Event], before: u64, name: &str) -> Result<(u64, i64), SnapshotError> {
     let new = || events.iter().filter(|event| event.seq > before);
     let started = new().find_map(|event| match &event.what {
         What::QemuStarted(started) => Some(started.pid),
@@ -336,7 +360,7 @@ fn witness(events: &[Event], before: u64, name: &str) -> Result<(u64, i64), Snap
 }
 
 /// Whether the machine ran on since `seq`: nothing restarted or ended it.
-fn uninterrupted(vm: &VmDir, seq: u64, wanted: &'static str) -> Result<(), SnapshotError> {
+pub(crate) fn uninterrupted(vm: &VmDir, seq: u64, wanted: &'static str) -> Result<(), SnapshotError> {
     match interruption(&read_all(&vm.events())?, seq) {
         None => Ok(()),
         Some(event) => Err(SnapshotError::Restarted { what: event.to_string(), seq: event.seq, wanted }),

@@ -11,7 +11,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Wait until no connection is open; how many still are in the end. Somebody may be logged in on purpose.
-pub(super) async fn wait(ssh: &Ssh, address: Ipv4Addr) -> usize {
+pub(crate) async fn wait(ssh: &Ssh, address: Ipv4Addr) -> usize {
     let deadline = Deadline::after(LIMIT);
     loop {
         let open = open(ssh, address);

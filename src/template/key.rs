@@ -1,0 +1,179 @@
+//! What a template is of.
+
+use boot_media::seed::{KeyPair, Secrets, Seed};
+use host::names::{MiB, VmName};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use vm::network::NetPlan;
+use vm::qemu::{Accel, Machine, accel};
+
+/// The format of a template; another one is another template.
+const FORMAT: u32 = 1;
+/// The first QEMU that writes a machine's state to an open file (`file:/dev/fdset/N`).
+const FIRST_QEMU: u32 = 9;
+
+/// All that a machine is made of but for its identity. Two that are equal here boot to the same state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The format.
+    pub format: u32,
+    /// The golden image, by its digest; a file of the user's own by what `stat` tells of it.
+    pub image: String,
+    /// What it is called.
+    pub called: String,
+    /// Memory.
+    pub mem: MiB,
+    /// Virtual CPUs.
+    pub vcpus: u8,
+    /// The disk, GiB.
+    pub disk_gib: u64,
+    /// What runs the guest's instructions.
+    pub accel: Accel,
+    /// The guest's processor, and the host's where the guest sees that.
+    pub cpu: String,
+    /// QEMU's version, in its own words: its firmware comes with it.
+    pub qemu: String,
+    /// The network: the guest's card and address, the gateway, the network behind it.
+    pub net: [String; 4],
+    /// The seed, without an identity.
+    pub seed: String,
+    /// Whether the guest has fetched package lists.
+    pub package_lists: bool,
+}
+
+/// What a template is found by: the SHA-256 of what it is made of, hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Made {
+    /// What a planned machine is made of. `image` is the golden image's digest.
+    pub fn of(
+        image: (String, String),
+        machine: &Machine,
+        disk_gib: u64,
+        net: &NetPlan,
+        user: &str,
+        qemu: &str,
+        package_lists: bool,
+    ) -> Self {
+        let host = match machine.accel {
+            Accel::Kvm => accel::host_processor(),
+            Accel::Tcg => String::new(),
+        };
+        let cpu = format!("{} {host}", machine.cpu.as_deref().unwrap_or_default()).trim().to_owned();
+        let vm = &net.vm;
+        Self {
+            format: FORMAT,
+            image: image.0,
+            called: image.1,
+            mem: machine.mem,
+            vcpus: machine.vcpus,
+            disk_gib,
+            accel: machine.accel,
+            cpu,
+            qemu: qemu.to_owned(),
+            net: [vm.mac.to_string(), vm.ip.to_string(), net.gateway.to_string(), net.subnet.to_string()],
+            seed: shape(net, user),
+            package_lists,
+        }
+    }
+
+    /// What it is found by.
+    pub fn key(&self) -> Key {
+        // Plain data with string keys, in the order of the struct: the text is always the same.
+        Key(hex(&Sha256::digest(serde_json::to_vec(self).unwrap_or_default())))
+    }
+}
+
+impl Key {
+    /// The whole of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What the machines are called whose instance id, UUID and address follow from it.
+    pub fn name(&self) -> Option<VmName> {
+        format!("boma-it-{}-{}", vm::template::identity::HOST, &self.0[..12]).parse().ok()
+    }
+}
+
+/// The seed's texts with a name for each secret, hashed.
+fn shape(net: &NetPlan, user: &str) -> String {
+    let name = vm::template::identity::HOST;
+    let (Ok(host), Ok(instance)) = (name.parse(), format!("boma-it-{name}").parse()) else { return String::new() };
+    let secrets = Secrets {
+        client: "client".into(),
+        own: Vec::new(),
+        host: KeyPair::new("private", "public"),
+        rescue_hash: "hash".into(),
+    };
+    let seed = Seed { instance, host, mac: net.vm.mac.clone(), user: user.to_owned(), secrets };
+    let text: Vec<_> = seed.files().into_iter().flat_map(|file| file.bytes).collect();
+    hex(&Sha256::digest(text))
+}
+
+/// Why this QEMU (by its `--version`) can have no templates.
+pub fn unsupported(qemu: &str) -> Option<String> {
+    let version = qemu.split_whitespace().skip_while(|word| *word != "version").nth(1);
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= FIRST_QEMU => None,
+        Some(_) => Some(format!("templates need QEMU {FIRST_QEMU}.0, and this is {}", version.unwrap_or_default())),
+        None => Some(format!("templates need QEMU {FIRST_QEMU}.0, and what this is cannot be told from {qemu:?}")),
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::template) fn made() -> Made {
+        Made {
+            format: FORMAT,
+            image: "0123".into(),
+            called: "debian-13".into(),
+            mem: MiB(3072),
+            vcpus: 2,
+            disk_gib: 20,
+            accel: Accel::Tcg,
+            cpu: String::new(),
+            qemu: "QEMU emulator version 10.0.2 (Debian)".into(),
+            net: ["m", "i", "g", "s"].map(str::to_owned),
+            seed: "s".into(),
+            package_lists: true,
+        }
+    }
+
+    #[test]
+    fn whatever_a_machine_is_made_of_changes_its_key() {
+        let key = made().key();
+        assert_eq!((key.as_str().len(), made().key()), (64, key.clone()));
+        assert!(key.name().is_some());
+        let value = serde_json::to_value(made()).unwrap();
+        for name in value.as_object().unwrap().keys() {
+            let mut other = value.clone();
+            other[name] = match &value[name] {
+                serde_json::Value::Number(n) => (n.as_u64().unwrap() + 1).into(),
+                serde_json::Value::Bool(b) => (!b).into(),
+                serde_json::Value::Array(_) => serde_json::json!(["m", "i", "g", "other"]),
+                _ if name == "accel" => "kvm".into(),
+                _ => "other".into(),
+            };
+            let other: Made = serde_json::from_value(other).unwrap();
+            assert_ne!(other.key(), key, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_qemu_that_is_too_old_or_not_known_has_no_templates() {
+        assert_eq!(unsupported("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)"), None);
+        assert_eq!(unsupported("QEMU emulator version 9.0.0"), None);
+        assert!(unsupported("QEMU emulator version 8.2.1 (Debian)").unwrap().contains("8.2.1"));
+        assert!(unsupported("something else").is_some());
+    }
+}
