@@ -65,11 +65,11 @@ fn init_writes_a_profile_that_can_be_planned_and_names_what_is_to_be_decided() {
     let overlay = read(&world, "overrides/web1.yml");
     assert!(overlay.contains("restic_register: false") && overlay.contains("#   restic"), "{overlay}");
     assert!(!overlay.contains("roles/db"), "a role of another host: {overlay}");
-    let verify = read(&world, "verify/web1.yml");
-    assert!(
-        verify.contains("port: 80") && !verify.contains("port: 2222") && verify.contains("metrics_port"),
-        "{verify}"
-    );
+    let verify = profile["verify"].as_array().unwrap();
+    let probes: Vec<_> = verify.iter().map(|one| one["probe"].clone()).collect();
+    assert_eq!(probes, [serde_json::json!({"failed-units": {}}), serde_json::json!({"tcp": {"port": 80}})]);
+    assert!(profile["verify"].to_string().contains("metrics_port"), "{profile}");
+    assert!(!world.path("root/verify").exists(), "no playbook is needed");
     let plan = boma(&world, &["plan", "web1"]);
     assert_eq!(plan.status.code(), Some(0), "{plan:?}");
     // Marks are no error.
