@@ -178,7 +178,7 @@ impl Runner<'_> {
         on_line: &mut dyn FnMut(&str),
     ) -> Result<Left, AnsibleError> {
         self.controller.write_for_programs(connection)?;
-        let invocation = self.controller.users_program(&program.run, cwd);
+        let invocation = self.controller.users_program(&program.run, cwd, self.address);
         let ended =
             process::run(&invocation, self.prefix, Duration::from_secs(program.limit), self.log, on_line).await?;
         let code = ended.status.map(|status| status.code().or_else(|| status.signal().map(|signal| 128 + signal)));

@@ -112,7 +112,7 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
                 writeln!(out, "{name}: {asked}, {place}, for {within} s")?;
             }
             Entry::Run(program) => {
-                let invocation = controller.users_program(&program.run, &dirs.root);
+                let invocation = controller.users_program(&program.run, &dirs.root, plan.net.vm.ip);
                 let format = serde_json::to_string(&program.format).unwrap_or_default();
                 writeln!(out, "{}: {invocation} (in {}; its {format} is read)", program.name, dirs.root)?;
             }

@@ -113,3 +113,21 @@ fn a_list_that_checks_nothing_is_refused() {
     let all = r#"[{"name": "x", "probe": {"failed-units": {"except": ["*"]}}}]"#;
     assert!(said(all).contains("nothing is asked"));
 }
+
+/// The rows of the runbook's table: a probe, what its fields are, an example.
+#[test]
+fn the_runbook_has_every_probe_with_all_its_fields_and_an_example_that_can_be_used() {
+    let text = include_str!("../../docs/runbook.md");
+    let section = text.split("### Checks\n").nth(1).unwrap().split("**A program**").next().unwrap();
+    let rows: Vec<Vec<_>> = section.lines().map(|line| line.trim_matches(['|', ' ']).split(" | ").collect()).collect();
+    for probe in crate::form::names::tags::<Probe>() {
+        let mine: Vec<_> = rows.iter().filter(|cells| cells[0] == format!("`{probe}`")).collect();
+        let [cells] = mine.as_slice() else { panic!("{probe}: {} rows", mine.len()) };
+        for field in crate::form::names::fields::<Probe>(probe) {
+            assert!(cells[1].contains(&format!("`{field}`")), "{probe}: {field}");
+        }
+        let example = cells[2].trim_matches('`').replace("\\|", "|");
+        let parsed: Probe = serde_json::from_str(&example).unwrap_or_else(|error| panic!("{example}: {error}"));
+        assert_eq!((parsed.name().as_str(), parsed.wrong()), (*probe, Vec::new()));
+    }
+}
