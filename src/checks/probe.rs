@@ -25,16 +25,19 @@ pub enum Probe {
     /// verified: the probe `tls` asks for those.
     Http {
         /// 80, or with `tls` 443.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
         #[serde(default)]
         tls: bool,
         #[serde(default = "slash")]
         path: String,
         /// The name that it is asked for; the VM's address without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<String>,
         #[serde(default = "ok")]
         status: Vec<u16>,
         /// What the first MiB of the body has to match.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Pattern>,
     },
     /// A TLS server on the VM has a certificate for a name: by this issuer, for all these names too, and valid for so many days.
@@ -42,6 +45,7 @@ pub enum Probe {
         #[serde(default = "https")]
         port: u16,
         server_name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         issuer: Option<Pattern>,
         #[serde(default)]
         names: Vec<String>,
@@ -67,6 +71,7 @@ pub enum Probe {
         name: String,
         #[serde(default = "active")]
         state: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         sub: Option<String>,
     },
     /// No unit has failed, but for these; `*` is any text in a name.
@@ -79,13 +84,15 @@ pub enum Probe {
         port: u16,
         #[serde(default)]
         protocol: Protocol,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<IpAddr>,
     },
     /// A file system is mounted there.
     Mount {
         path: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<String>,
-        #[serde(rename = "type")]
+        #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
         kind: Option<String>,
         #[serde(default)]
         options: Vec<String>,
@@ -98,10 +105,14 @@ pub enum Probe {
         #[serde(default = "yes")]
         exists: bool,
         /// In octal digits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         mode: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<String>,
         /// What the first MiB of it has to match.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         contains: Option<Pattern>,
     },
     /// A command of one's own ends with this code and says this.
@@ -109,6 +120,7 @@ pub enum Probe {
         run: Run,
         #[serde(default)]
         code: i32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         stdout: Option<Pattern>,
     },
 }

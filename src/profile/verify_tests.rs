@@ -75,7 +75,7 @@ fn all_that_is_wrong_is_said_at_once_and_each_with_its_place() {
     let said = said(text);
     for wanted in [
         "line 3 column",
-        "unknown probe `tpc`; did you mean `tcp`?",
+        "unknown probe `tpc`",
         "unknown field `expcet`; did you mean `expect`?",
         "verify 2 is called \"b\", too",
         "the regular expression \"(\" cannot be used",

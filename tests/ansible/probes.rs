@@ -95,7 +95,10 @@ fn ports_are_asked_in_the_vms_network_and_the_guest_over_one_session() {
 fn what_comes_true_in_its_time_is_green() {
     let world = World::new();
     let file = world.path("later");
-    let server = format!("sleep 2; touch {file}; exec dropbear -F -E -s -r {}/keys/host -p {VM}:8022 2>/dev/null", world.path(""));
+    let server = format!(
+        "sleep 2; touch {file}; exec dropbear -F -E -s -r {}/keys/host -p {VM}:8022 2>/dev/null",
+        world.path("")
+    );
     let _server = Server::start(&world, &server);
     let question = |name: &str, probe: Value| {
         serde_json::from_value::<Question>(json!({"name": name, "probe": probe, "within": 60})).unwrap()
@@ -117,7 +120,8 @@ fn a_guest_that_cannot_be_asked_is_red_by_its_own_cause_and_its_ports_are_asked_
 fn where_nobody_can_look_from_outside_nothing_is_green() {
     let world = World::new();
     let nowhere = Ways { enter: vec!["/no/such/program".into()], ..ways(&world, 2222) };
-    let checks = asked(&nowhere, &json!([{"tcp": {"port": 81, "expect": "closed"}}, {"file": {"path": "/etc/passwd"}}]));
+    let checks =
+        asked(&nowhere, &json!([{"tcp": {"port": 81, "expect": "closed"}}, {"file": {"path": "/etc/passwd"}}]));
     assert_eq!(letters(&checks), "?+", "{checks:#?}");
 }
 

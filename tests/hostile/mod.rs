@@ -247,7 +247,8 @@ pub fn ansible(bytes: &[u8]) {
     if let Ok(read) = events::parse(&text) {
         assert_eq!(read.len(), text.matches('\n').count(), "an event is lost");
         let results: Vec<_> = events::results(&read).cloned().collect();
-        let ids: std::collections::BTreeSet<_> = handed_over::from_results(&results).into_iter().map(|one| one.id).collect();
+        let ids: std::collections::BTreeSet<_> =
+            handed_over::from_results(&results).into_iter().map(|one| one.id).collect();
         assert!(ids.len() <= handed_over::from_results(&results).len());
         let mut hidden = read.into_iter().map(|event| event.masked(|_| "*".into()));
         assert!(hidden.all(|event| event == event.clone().masked(|_| "*".into())), "a mask leaves something");
