@@ -11,9 +11,11 @@
 
 pub mod ansible;
 pub mod audit;
+pub mod checks;
 pub mod cli;
 pub mod doctor;
 pub mod draft;
+pub mod form;
 pub mod image;
 pub mod jobs;
 pub mod plan;

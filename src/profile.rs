@@ -5,22 +5,26 @@
 //! Fuzzed as `profile`.
 
 pub(crate) mod kind;
+mod verify;
 
 pub use kind::{Kind, ProfileError, names};
+pub use verify::{Entry, Part, Verify};
 
+use crate::form::Form;
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::allowed::AllowedLoss;
 use host::dirs::Dirs;
 use host::names::{HostName, MiB};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use vm::console::allow::Allowed;
 use vm::qemu::boot::{self, Bus};
 use vm::reboot::Mode;
 
 /// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
-/// inventory, inside the project root for overlays and the verify playbook.
+/// inventory, inside the project root for overlays and verify playbooks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -63,8 +67,8 @@ pub struct Profile {
     /// The host's other disks, blank: `/dev/vdb` and so on.
     #[serde(default)]
     pub disks: Vec<DataDisk>,
-    /// The playbook of outcome checks.
-    pub verify: Utf8PathBuf,
+    /// The outcome checks.
+    pub verify: Verify,
     /// Public names that must resolve to the VM (`"vm"`) or to an address.
     #[serde(default)]
     pub dns: BTreeMap<String, String>,
@@ -243,11 +247,21 @@ impl Profile {
 
     /// Parse the text of a profile; `path` is for messages.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ProfileError> {
-        let profile: Self = kind::parse(Kind::Host, path, text)?;
-        match profile.wrong() {
-            None => Ok(profile),
-            Some(what) => Err(ProfileError::Wrong { kind: Kind::Host, path: path.to_owned(), wrong: vec![what] }),
+        let mut wrong = verify_wrong(text);
+        // What is wrong with the list is said; a list in its place lets the rest be read.
+        let rest = if wrong.is_empty() { None } else { without_verify(text) };
+        let parsed = kind::parse::<Self>(Kind::Host, path, rest.as_deref().unwrap_or(text));
+        match (parsed, wrong.is_empty()) {
+            (Err(error), true) => return Err(error),
+            (Err(ProfileError::Parse { source, .. }), false) if rest.is_some() => wrong.push(source.to_string()),
+            (Err(_), false) => {}
+            (Ok(profile), true) => match profile.wrong() {
+                None => return Ok(profile),
+                Some(what) => wrong.push(what),
+            },
+            (Ok(profile), false) => wrong.extend(profile.wrong()),
         }
+        Err(ProfileError::Wrong { kind: Kind::Host, path: path.to_owned(), wrong })
     }
 
     /// The first value that cannot work.
@@ -307,6 +321,34 @@ impl Profile {
         }
         self.red.as_ref().filter(|red| red.fails.is_empty()).map(|_| "red: fails names no check".into())
     }
+}
+
+/// The value of `verify` as it is written, if the text is JSON and has one.
+fn verify_of(text: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Only<'t> {
+        #[serde(borrow)]
+        verify: Option<&'t RawValue>,
+    }
+    serde_json::from_str::<Only<'_>>(text).ok()?.verify
+}
+
+/// All that is wrong with it.
+fn verify_wrong(text: &str) -> Vec<String> {
+    let mut form = Form::of(text);
+    if let Some(raw) = verify_of(text) {
+        Verify::read(&mut form, raw);
+    }
+    form.wrong
+}
+
+/// The text with a playbook where `verify` is, and all else in its place; none where there is no room for it.
+fn without_verify(text: &str) -> Option<String> {
+    const PLAYBOOK: &str = "\"x\"";
+    let raw = verify_of(text)?.get();
+    let at = (raw.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let rest = raw.get(PLAYBOOK.len()..)?.replace(|c| c != '\n', " ");
+    Some([text.get(..at)?, PLAYBOOK, &rest, text.get(at + raw.len()..)?].concat())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::names::HostName;
 use host::shell::quoted;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// The playbook side of one VM: everything that its command lines are made of.
 #[derive(Clone, Debug)]
@@ -93,6 +94,25 @@ impl Controller {
     /// The verify playbook; `verify` is absolute. It is told where to hand over what it finds.
     pub fn verify(&self, verify: &Utf8Path) -> Invocation {
         self.playbook(verify, &[], &[self.folder.checks_vars()])
+    }
+
+    /// A program of the user's that tests the VM, in a folder. It has Ansible's environment, and finds the VM by `BOMA_HOST`,
+    /// `BOMA_ADDRESS`, `BOMA_SSH_CONFIG` and `BOMA_INVENTORY`; what it writes to `BOMA_REPORT` is read in place of its output.
+    pub fn users_program(&self, argv: &[String], cwd: &Utf8Path, address: Ipv4Addr) -> Invocation {
+        let mut env = self.environment();
+        let folder = &self.folder;
+        // Written by `Controller::write_for_programs`.
+        let places = [
+            ("BOMA_SSH_CONFIG", folder.program_ssh_config()),
+            ("BOMA_INVENTORY", folder.program_inventory()),
+            ("BOMA_REPORT", folder.program_report()),
+        ];
+        // Where Ansible looks by itself is where the VM is, too.
+        env.retain(|(name, _)| !["ANSIBLE_INVENTORY", "BOMA_EVENTS"].contains(&name.as_str()));
+        env.push(("ANSIBLE_INVENTORY".into(), folder.program_inventory().into()));
+        env.extend(places.map(|(name, path)| (name.to_owned(), path.into())));
+        env.push(("BOMA_ADDRESS".into(), address.to_string()));
+        Invocation { argv: argv.to_vec(), env, cwd: cwd.to_owned() }
     }
 
     /// A playbook, with files of extra-vars just before the last. The order is the meaning: a later file wins, and

@@ -164,6 +164,53 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The ssh configuration for the user's programs: the VM by its host's name and by its address, and no other host.
+    pub fn program_ssh_config(&self) -> String {
+        let Self { host, address, port, user, .. } = self;
+        let (key, known_hosts) = (token(&self.key), token(&self.known_hosts));
+        format!(
+            "# Written by boma-qemu for the programs of `verify`.\n\
+             Host {host} {address}\n\
+             \x20   HostName {address}\n\
+             \x20   ProxyCommand none\n\
+             Host *\n\
+             \x20   ProxyCommand echo 'boma-qemu: %h is not the VM' >&2; exit 1\n\
+             \x20   HostKeyAlias {address}\n\
+             \x20   User {user}\n\
+             \x20   Port {port}\n\
+             \x20   IdentityFile \"{key}\"\n\
+             \x20   IdentitiesOnly yes\n\
+             \x20   IdentityAgent none\n\
+             \x20   ForwardAgent no\n\
+             \x20   UserKnownHostsFile \"{known_hosts}\"\n\
+             \x20   GlobalKnownHostsFile /dev/null\n\
+             \x20   StrictHostKeyChecking yes\n\
+             \x20   UpdateHostKeys no\n\
+             \x20   PreferredAuthentications publickey\n\
+             \x20   BatchMode yes\n\
+             \x20   ConnectTimeout {CONNECT_SECONDS}\n\
+             \x20   LogLevel ERROR\n"
+        )
+    }
+
+    /// An inventory for the user's programs: the VM, the way to it, and the groups that it is in.
+    pub fn inventory(&self, groups: &[String]) -> String {
+        let key = quoted(&self.known_hosts);
+        let vars = json!({
+            "ansible_host": self.address.to_string(),
+            "ansible_port": self.port,
+            "ansible_user": self.user,
+            "ansible_ssh_private_key_file": self.key,
+            "ansible_ssh_common_args": format!("-F none -o HostKeyAlias={} -o UserKnownHostsFile={key} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o IdentityAgent=none", self.address),
+        });
+        let own = json!({self.host.as_str(): null});
+        let children: Map<_, _> = groups.iter().map(|group| (group.clone(), json!({"hosts": own}))).collect();
+        let text = json!({"all": {"hosts": {self.host.as_str(): vars}, "children": children}});
+        serde_json::to_string_pretty(&text).unwrap_or_default() + "\n"
+    }
+}
+
 /// A path as one word of a shell-like command line.
 fn quoted(path: &Utf8Path) -> String {
     host::shell::quoted(path.as_str())

@@ -332,7 +332,7 @@ impl Blame for AnsibleError {
             Self::StillRunning { .. } => "wait for the job in the playbook (async_status), or run it without `poll: 0`".into(),
             Self::CouldNotLook { place, .. } => format!("correct the check at {place}, or what it needs on this side or the VM"),
             Self::NeverLooked { .. } => {
-                "correct the verify playbook: a check that does not fit this host is to be taken out, or be a hint".into()
+                "correct `verify`: a check that does not fit this host is to be taken out, or, in a playbook, be a hint".into()
             }
             Self::Refused { .. }
             | Self::TaskFailed(_)

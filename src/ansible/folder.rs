@@ -71,6 +71,12 @@ impl Folder {
         guard = "guard.yml";
         /// Where the verify playbook hands over what it found.
         checks = "checks.json";
+        /// An ssh configuration for the user's programs: it has the VM by its host's name and by its address.
+        program_ssh_config = "program-ssh-config";
+        /// An inventory for the user's programs: it has the VM, with the way to it, and its groups.
+        program_inventory = "program-inventory.json";
+        /// Where a program of the user's may write its results.
+        program_report = "program-report";
         /// The extra-vars that tell it so.
         checks_vars = "checks-vars.json";
     }
@@ -126,6 +132,14 @@ impl Controller {
     pub fn write_connection(&self, connection: &Connection) -> Result<(), AnsibleError> {
         write_private(&self.folder.connection(), connection.extra_vars(&self.folder))?;
         Ok(write_private(&self.folder.ssh_config(), connection.ssh_config(&self.folder))?)
+    }
+
+    /// Write what a program of the user's finds the VM by, and remove what an earlier one has reported.
+    pub fn write_for_programs(&self, connection: &Connection) -> Result<(), AnsibleError> {
+        let folder = &self.folder;
+        super::run::remove(&folder.program_report())?;
+        write_private(&folder.program_inventory(), connection.inventory(&self.groups))?;
+        Ok(write_private(&folder.program_ssh_config(), connection.program_ssh_config())?)
     }
 
     /// Write what the user gave with `-e` into files: a value may be a secret.

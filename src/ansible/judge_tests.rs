@@ -16,7 +16,11 @@ fn seen(code: i32, results: Vec<TaskResult>) -> Seen {
         address: Ipv4Addr::new(10, 9, 8, 7),
         command: "ansible-playbook".into(),
         limit: Duration::from_secs(9),
-        ended: Ended { status: Some(std::process::ExitStatus::from_raw(code << 8)), stderr: String::new() },
+        ended: Ended {
+            status: Some(std::process::ExitStatus::from_raw(code << 8)),
+            stderr: String::new(),
+            stdout: None,
+        },
         events,
         logins: 1,
     }
@@ -69,7 +73,10 @@ fn a_pass_in_check_mode_ends_at_a_task_that_fails_and_is_none_if_the_vm_was_not_
         Seen { logins: 0, ..seen(0, vec![tried("a", Status::Ok)]) },
         seen(0, vec![]),
         Seen { events: Vec::new(), ..seen(2, vec![]) },
-        Seen { ended: Ended { status: None, stderr: String::new() }, ..seen(0, vec![tried("a", Status::Ok)]) },
+        Seen {
+            ended: Ended { status: None, stderr: String::new(), stdout: None },
+            ..seen(0, vec![tried("a", Status::Ok)])
+        },
     ];
     for (n, seen) in lost.iter().enumerate() {
         assert_eq!(judge(seen).unwrap_err().exit().code(), 4, "{n}");
@@ -198,7 +205,7 @@ fn a_verify_playbook_that_fails_with_a_red_check_has_answered_and_one_without_ha
 #[test]
 fn a_playbook_that_was_too_slow_is_told_with_the_task_that_was_running() {
     let slow = Seen {
-        ended: Ended { status: None, stderr: String::new() },
+        ended: Ended { status: None, stderr: String::new(), stdout: None },
         events: vec![Event::Start { play: "p".into(), task: "Wait".into(), host: "askari".into() }],
         ..seen(0, vec![])
     };

@@ -1,21 +1,28 @@
 //! Running a playbook on the VM; `judge` judges how it went.
 
 use super::command::{Controller, Invocation};
+use super::connection::Connection;
 use super::error::AnsibleError;
 use super::judge::Seen;
-use super::left_behind::{self, Left};
+use super::left_behind;
 use super::{Stage, local, process};
+use crate::checks::Program;
+use crate::checks::output::{End, Left};
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::playbook::checks::{self, Check};
 use evidence::playbook::events::{self, Recap, TaskResult};
 use evidence::playbook::reports::{Kind, Report};
 use evidence::playbook::tried::Tried;
+use host::child::STDOUT;
 use host::dirs::write_private;
 use host::secrets::mask;
-use std::io::ErrorKind;
+use rustix::fs::{Mode, OFlags};
+use std::io::{ErrorKind, Read};
 use std::net::Ipv4Addr;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
+use vm::network::confine::NotRun;
 
 /// Runs playbooks on one VM.
 #[derive(Debug)]
@@ -97,7 +104,7 @@ impl Runner<'_> {
     async fn wait_for(
         &self,
         playbook: &Utf8Path,
-        left: &[Left],
+        left: &[left_behind::Left],
         time: Duration,
         outcome: &mut Outcome,
         on_line: &mut dyn FnMut(&str),
@@ -161,6 +168,33 @@ impl Runner<'_> {
         Ok((outcome, checks))
     }
 
+    /// Run a program of the user's, confined as a playbook is. How it ended, and what it left: what it wrote to the report,
+    /// else to its standard output.
+    pub async fn program(
+        &self,
+        program: &Program,
+        cwd: &Utf8Path,
+        connection: &Connection,
+        on_line: &mut dyn FnMut(&str),
+    ) -> Result<Left, AnsibleError> {
+        self.controller.write_for_programs(connection)?;
+        let invocation = self.controller.users_program(&program.run, cwd, self.address);
+        let ended =
+            process::run(&invocation, self.prefix, Duration::from_secs(program.limit), self.log, on_line).await?;
+        let code = ended.status.map(|status| status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
+        let end = match (code, NotRun::told(code.flatten(), &ended.stderr)) {
+            (_, Some(not_run)) => End::NotRun(not_run.why),
+            (None, None) => End::Late,
+            (Some(code), None) => End::Code(code.unwrap_or(i32::from(u8::MAX))),
+        };
+        let report = self.controller.folder.program_report();
+        let output = match read_report(&report) {
+            Err(error) if error.kind() == ErrorKind::NotFound => ended.stdout,
+            read => read.map_err(|source| AnsibleError::Io { path: report, source })?,
+        };
+        Ok(Left { end, output, errors: ended.stderr })
+    }
+
     async fn run(
         &self,
         playbook: &Utf8Path,
@@ -202,7 +236,21 @@ impl Runner<'_> {
     }
 }
 
-fn remove(path: &Utf8Path) -> Result<(), AnsibleError> {
+/// A report as text, without secrets; none if it is longer than is read.
+fn read_report(path: &Utf8Path) -> std::io::Result<Option<String>> {
+    // The program is confined, and we are not: what it has made there can lead anywhere, or never end.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path.as_std_path(), flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(STDOUT as u64 + 1).read_to_end(&mut bytes)?;
+    let text = (bytes.len() <= STDOUT).then(|| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(text.map(|text| mask(&text).into_owned()))
+}
+
+pub(super) fn remove(path: &Utf8Path) -> Result<(), AnsibleError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(AnsibleError::Io { path: path.to_owned(), source }),
         _ => Ok(()),

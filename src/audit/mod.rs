@@ -16,7 +16,6 @@ mod form;
 pub mod host;
 pub mod image;
 pub mod outcome;
-pub mod pattern;
 pub mod probe;
 pub mod profile;
 pub mod runtime;

@@ -5,7 +5,7 @@
 mod sense;
 
 use super::condition::Phase;
-use super::pattern::Pattern;
+use crate::form::pattern::Pattern;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -3,13 +3,14 @@
 //!
 //! Fuzzed as `audit_profile`.
 
-use super::catalogue::keys;
 use super::check;
 use super::condition::{Condition, Phase};
-use super::form::{self, Form};
+use super::form;
 use super::image::PxeSet;
 use super::outcome::listed;
 use super::probe::Probe;
+use crate::form::Form;
+use crate::form::names::keys;
 use crate::profile::{ConsoleRules, Kind, ProfileError, kind};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;

@@ -1,4 +1,4 @@
-//! `init`: a first profile of a host, its overlay and its verify playbook; and a project root, where one is named that is
+//! `init`: a first profile of a host with its checks, and its overlay; and a project root, where one is named that is
 //! none yet.
 
 use super::say::Say;
@@ -42,8 +42,8 @@ pub(super) fn init(
     say: &Say,
 ) -> Result<u8, Failure> {
     let (dirs, begun) = root_of(root)?;
-    let names = ["profiles", "overrides", "verify"];
-    let ends = ["json", "yml", "yml"];
+    let names = ["profiles", "overrides"];
+    let ends = ["json", "yml"];
     let paths: Vec<_> =
         names.iter().zip(ends).map(|(dir, end)| dirs.root.join(dir).join(format!("{host}.{end}"))).collect();
     if let Some(path) = paths.iter().find(|path| path.exists()) {
@@ -59,13 +59,13 @@ pub(super) fn init(
     let inventory = inventory_of(&repo, inventory)?;
     let found = ask(&dirs, host, &repo, &inventory)?;
     let shown = repo.strip_prefix(&dirs.root).unwrap_or(&repo);
-    let Draft { profile, overlay, verify } = draft(host, shown, &inventory, &found);
+    let Draft { profile, overlay } = draft(host, shown, &inventory, &found);
     let profile = visible::json_pretty(&profile).unwrap_or_default() + "\n";
     for (path, text) in BEGINNING
         .iter()
         .filter(|_| begun)
         .map(|(name, text)| (dirs.root.join(name), *text))
-        .chain(paths.iter().cloned().zip([profile.as_str(), overlay.as_str(), verify.as_str()]))
+        .chain(paths.iter().cloned().zip([profile.as_str(), overlay.as_str()]))
     {
         write(&path, text)?;
     }

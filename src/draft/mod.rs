@@ -1,5 +1,5 @@
-//! A first profile of a host, with its overlay and its verify playbook, from what was found of it: pure text makers. What only
-//! the user can know is marked with DECIDE.
+//! A first profile of a host with its checks, and its overlay, from what was found of it: pure text makers. What only the user
+//! can know is marked with DECIDE.
 //!
 //! Not fuzzed: what is read here is what this program's own plugin says of the user's repository.
 
@@ -17,20 +17,18 @@ const OPEN: [&str; 5] = ["open", "publish", "expose", "allow", "public"];
 /// The size of a data disk of which only the name is known.
 const DISK_GIB: u64 = 8;
 
-/// The three files.
+/// The two files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
     /// `profiles/HOST.json`.
     pub profile: Value,
     /// `overrides/HOST.yml`.
     pub overlay: String,
-    /// `verify/HOST.yml`.
-    pub verify: String,
 }
 
 /// Make them. `repo` is as it is to be written; `inventory` lies in it.
 pub fn draft(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Draft {
-    Draft { profile: profile(host, repo, inventory, found), overlay: overlay(host, found), verify: verify(host, found) }
+    Draft { profile: profile(host, repo, inventory, found), overlay: overlay(host, found) }
 }
 
 fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Value {
@@ -48,7 +46,7 @@ fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found
         "mem_mib": 2048,
         "vcpus": 2,
         "disk_gib": 20,
-        "verify": format!("verify/{host}.yml"),
+        "verify": verify(found),
         "dns": names,
         "never": [],
         "never_unresolved": "refuse",
@@ -134,41 +132,40 @@ fn listed(tasks: &[&Delegated]) -> String {
     tasks.iter().map(line).collect()
 }
 
-fn verify(host: &HostName, found: &Found) -> String {
-    let mut text = format!(
-        "---\n# What must be true of {host}, asked by what it does and not by how it is set up. Each task is a check; it is asked before\n\
-         # the reboot and after it. Written by `boma-qemu init {host}`: add what only you know, a request that a user would make.\n\
-         - name: {host} does its work\n  hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n\
-         \x20   - name: no unit has failed\n      ansible.builtin.command: systemctl list-units --failed --no-legend --plain\n\
-         \x20     register: failed_units\n      changed_when: false\n      failed_when: failed_units.rc != 0 or failed_units.stdout != \"\"\n"
-    );
+/// What must be true of the host: no unit has failed, and what its variables open to others answers.
+fn verify(found: &Found) -> Vec<Value> {
     let way_in = found.port.as_deref().unwrap_or("22");
-    let mut asked = Vec::new();
     let (open, other): (Vec<_>, Vec<_>) = found.ports.iter().partition(|(name, _)| is_open(name));
+    let mut entries = vec![json!({
+        "//": "DECIDE: add what only you know, a request that a user would make. docs/runbook.md, \"Checks\", has every probe.",
+        "name": "no failed units",
+        "probe": {"failed-units": {}},
+    })];
+    let mut asked = Vec::new();
     for (variable, ports) in open {
         for port in ports.iter().filter(|port| port.to_string() != way_in) {
-            if asked.contains(port) {
-                continue;
+            if !asked.contains(port) {
+                asked.push(*port);
+                entries.push(json!({
+                    "//": format!("DECIDE: {variable} has it."),
+                    "name": format!("port {port} answers"),
+                    "probe": {"tcp": {"port": port}},
+                    "within": 60,
+                }));
             }
-            asked.push(*port);
-            put(
-                &mut text,
-                format_args!(
-                    "\n    # DECIDE: {variable} has it.\n    - name: port {port} answers\n      ansible.builtin.wait_for:\n\
-                     \x20       host: \"{{{{ ansible_host }}}}\"\n        port: {port}\n        timeout: 60\n\
-                     \x20     delegate_to: localhost\n      become: false\n"
-                ),
-            );
         }
     }
     let other: Vec<_> = other.into_iter().filter(|(_, ports)| ports.iter().any(|port| !asked.contains(port))).collect();
     if !other.is_empty() {
-        text += "\n    # DECIDE: other ports in its variables; ask those that are open to others in the same way.\n";
-        for (variable, ports) in other {
-            put(&mut text, format_args!("    #   {variable}: {ports:?}\n"));
-        }
+        let other: Vec<_> = other.iter().map(|(variable, ports)| format!("{variable}: {ports:?}")).collect();
+        let last = entries.len() - 1;
+        entries[last]["// other ports"] = format!(
+            "DECIDE: other ports in its variables; ask those that are open to others in the same way: {}.",
+            other.join("; ")
+        )
+        .into();
     }
-    text
+    entries
 }
 
 fn is_open(variable: &str) -> bool {

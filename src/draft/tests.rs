@@ -60,10 +60,13 @@ fn the_overlay_closes_the_gates_of_what_is_delegated_and_names_what_has_none() {
 }
 
 #[test]
-fn the_verify_playbook_asks_the_open_ports_but_for_sshs_own_and_lists_the_others() {
-    let text = made(&found()).verify;
-    assert!(text.contains("port: 80\n") && !text.contains("port: 2222") && !text.contains("port: 587"), "{text}");
-    assert!(text.contains("#   smtp_port: [587]"), "{text}");
+fn the_checks_are_that_no_unit_has_failed_and_that_the_open_ports_but_for_sshs_own_answer() {
+    let checks = made(&found()).profile["verify"].clone();
+    let probes: Vec<_> = checks.as_array().unwrap().iter().map(|one| one["probe"].clone()).collect();
+    assert_eq!(probes, [serde_json::json!({"failed-units": {}}), serde_json::json!({"tcp": {"port": 80}})]);
+    let text = checks.to_string();
+    assert!(text.contains("smtp_port: [587]") && !text.contains("2222"), "{text}");
     let nothing = made(&Found::default());
-    assert!(nothing.verify.contains("no unit has failed") && nothing.overlay.contains("boma_vm: true"));
+    assert_eq!(nothing.profile["verify"].as_array().unwrap().len(), 1);
+    assert!(nothing.overlay.contains("boma_vm: true"));
 }

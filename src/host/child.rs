@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use std::io::Write;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// How long a child that is stopped has to end its own children.
@@ -37,7 +37,12 @@ pub struct Ended {
     pub status: Option<ExitStatus>,
     /// The end of its standard error.
     pub stderr: String,
+    /// Its standard output, if that is no more than [`STDOUT`] bytes.
+    pub stdout: Option<String>,
 }
+
+/// How much of standard output is kept, in bytes.
+pub const STDOUT: usize = 8 << 20;
 
 /// Why a child could not be run or followed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,7 @@ pub async fn run(
     let mut out = Lines::of(group.child.stdout.take());
     let mut err = Lines::of(group.child.stderr.take());
     let mut tail: Vec<String> = Vec::new();
+    let mut stdout = Some(String::new());
     let mut status = None;
     let mut until = deadline;
     while out.open() || err.open() || status.is_none() {
@@ -101,13 +107,41 @@ pub async fn run(
             if tail.len() > 60 {
                 tail.remove(0);
             }
+        } else if let Some(kept) = stdout.as_mut() {
+            kept.push_str(&line);
+            kept.push('\n');
+            stdout.take_if(|kept| kept.len() > STDOUT);
         }
     }
     if status.is_none() {
         group.end().await;
         writeln!(log_file, "boma-qemu: stopped after {:?}", job.limit).map_err(io)?;
     }
-    Ok(Ended { status, stderr: tail.join("\n") })
+    Ok(Ended { status, stderr: tail.join("\n"), stdout })
+}
+
+/// What a child answers to a text on its standard input. The error says why there is no answer.
+pub async fn answer(argv: &[String], text: &str, limit: Duration) -> Result<String, String> {
+    let mut words = argv.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    let mut command = Command::new(&program);
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    super::process::leave_terminal(command.as_std_mut());
+    super::process::die_with_us(command.as_std_mut());
+    let mut child = command.spawn().map_err(|error| format!("cannot run {program}: {error}"))?;
+    let stdin = child.stdin.take();
+    let exchange = async {
+        if let Some(mut stdin) = stdin {
+            ignore(stdin.write_all(text.as_bytes()).await, "who ends before it has read all says why");
+        }
+        child.wait_with_output().await
+    };
+    let ended = tokio::time::timeout(limit, exchange).await.map_err(|_| format!("no answer within {limit:?}"))?;
+    let ended = ended.map_err(|error| error.to_string())?;
+    match ended.status.success() {
+        true => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
+        false => Err(format!("{}: {}", ended.status, String::from_utf8_lossy(&ended.stderr).trim())),
+    }
 }
 
 fn open_log(path: &Utf8Path) -> std::io::Result<std::fs::File> {

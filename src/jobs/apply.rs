@@ -1,12 +1,12 @@
-//! The playbook stages: the real playbooks, and the outcome checks.
+//! The stage of the real playbooks.
 
-use super::run::{Run, Said};
+use super::run::Run;
 use super::target::Target;
+use crate::ansible::guard;
 use crate::ansible::run::{Applied, Outcome, Runner};
-use crate::ansible::{AnsibleError, guard};
 use camino::Utf8Path;
-use evidence::playbook::{checks, tried};
-use evidence::record::{Checks, FailedTask, Playbook, Step};
+use evidence::playbook::tried;
+use evidence::record::{FailedTask, Playbook, Step};
 use evidence::verdict::Unproved;
 use host::failure::Failure;
 use std::time::Duration;
@@ -54,43 +54,6 @@ impl Run<'_> {
         self.keep(Step::Applied(true));
         Ok(())
     }
-
-    /// Run the outcome checks. Checks that fail are an answer and no error; [`Run::judge`] judges them.
-    pub async fn check(&mut self, phase: &str, when: &str) -> Result<(), Failure> {
-        let mut ran = None;
-        let done = self.phase(phase, async |run| {
-            let (said, checks) = check(run, when).await?;
-            ran = Some(checks);
-            Ok(((), said?))
-        });
-        let done = done.await;
-        if let Some(checks) = ran {
-            self.keep(Step::Checks(checks));
-        }
-        done
-    }
-}
-
-/// Run the verify playbook: what is said of it, and what its checks said.
-async fn check(run: &Run<'_>, when: &str) -> Result<(Result<Said, Failure>, Checks), Failure> {
-    let playbook = run.plan().verify(run.target().dirs);
-    let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.verify(&playbook, say).await?);
-    let (_, mut checks) = ansible(run, &playbook, work).await?;
-    let earlier: Vec<_> = run.record().checks.iter().map(|run| (run.when.as_str(), &run.checks[..])).collect();
-    checks::hold_against(&mut checks, &earlier);
-    let never = checks::never_looked(&checks, &earlier);
-    let checks = Checks { when: when.to_owned(), checks };
-    let failed: Vec<_> = checks.failed().map(|check| check.id.as_str()).collect();
-    let all = checks.checks.len();
-    // What is red for certain is an answer; without it, nothing is known where nobody looked.
-    let said = match failed.len() {
-        n if !never.is_empty() && n == never.len() => {
-            Err(AnsibleError::NeverLooked { when: when.to_owned(), checks: never, all }.into())
-        }
-        0 => Ok(Said::from(format!("{all} checks hold {when}"))),
-        n => Ok(Said { text: format!("{n} of {all} checks failed {when}: {}", failed.join(", ")), ok: false }),
-    };
-    Ok((said, checks))
 }
 
 /// Assert that the playbooks would run on the VM and on nothing else.

@@ -122,7 +122,7 @@ impl Run<'_> {
 fn judge(record: &Record) -> Result<(), Failure> {
     let unlooked = |why: &str| {
         Err(Failure::new(Exit::Lost, format!("no verdict on {}: {why}", record.host))
-            .next("let the verify playbook have a check that looks at this host; ansible.log says what was skipped"))
+            .next("let `verify` have a check that looks at this host; ansible.log says what a playbook has skipped"))
     };
     let Some(last) = record.last_checks() else { return unlooked("no check has run") };
     let named: Vec<_> = last.failed().map(|check| format!("{} ({})", check.id, check.detail)).collect();

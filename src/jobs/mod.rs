@@ -27,6 +27,7 @@ pub mod target;
 pub mod timeline;
 pub mod ttl;
 pub mod up;
+pub mod verify;
 pub mod wait;
 pub mod way;
 

@@ -10,9 +10,10 @@ use super::passes::Wanted;
 use crate::ansible::UserVars;
 use crate::plan::Plan;
 use crate::profile::Red;
-use evidence::record::Record;
+use evidence::record::{Record, Step};
 use host::failure::{Blame, Exit, Failure};
 use host::names::HostName;
+use vm::machine::VmDir;
 
 /// Why nothing is proved.
 #[derive(Debug, thiserror::Error)]
@@ -85,13 +86,37 @@ pub async fn prove(
     let removed = super::down::down(&ctx, host).await?;
     outcome.record.leaked(&removed.leaks);
     let choices = Choices { keep, no_snapshot: !keep, check_mode: Wanted::Never, ..Choices::default() };
-    let green = cycle(ctx, green_plan, choices, &format!("prove {host}, the green case")).await?;
+    let mut green = cycle(ctx, green_plan, choices, &format!("prove {host}, the green case")).await?;
+    green.record.add(Step::NeverRed(never_red(&outcome.record, &green.record)));
+    publish_again(&ctx, &green)?;
     told("green", &green);
     let leaks: Vec<_> = outcome.record.leaks.iter().chain(&green.record.leaks).map(|leak| leak.what.as_str()).collect();
     let leaked =
         || Failure::new(Exit::Leaked, format!("both cases went as they must, but left behind: {}", leaks.join(", ")));
     let failure = green.record.failure.clone().or_else(|| (!leaks.is_empty()).then(leaked));
     Ok(Proof { red: outcome, green: Some(green), failure })
+}
+
+/// The checks that no run of either case has seen red: nobody knows whether they can be.
+fn never_red(red: &Record, green: &Record) -> Vec<String> {
+    let runs = || red.checks.iter().chain(&green.checks).flat_map(|run| &run.checks);
+    let mut never: Vec<String> = Vec::new();
+    for check in runs().filter(|check| !check.hint) {
+        // What did not look was not seen red.
+        let seen = runs().any(|other| other.id == check.id && other.is_red() && other.looked);
+        if !seen && !never.contains(&check.id) {
+            never.push(check.id.clone());
+        }
+    }
+    never
+}
+
+/// Keep what is known of a case only now.
+fn publish_again(ctx: &Context<'_>, case: &Outcome) -> Result<(), Failure> {
+    if let Some(host) = &case.kept {
+        case.record.save(&VmDir::of(ctx.dirs, host))?;
+    }
+    Ok(evidence::page::publish(&case.record)?)
 }
 
 /// Whether the red case failed as it has to. A run that never reached its checks is its own failure.
@@ -194,6 +219,18 @@ mod tests {
             failure.to_string().contains("port still held after the reboot; it failed for this: u has"),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn a_check_that_was_never_seen_red_is_named_and_one_that_did_not_look_was_not_seen() {
+        let (red, green) = (record([true, true], [false, true]), record([true, true], [true, true]));
+        assert_eq!(never_red(&red, &green), ["docker"]);
+        let mut unseen = red.clone();
+        unseen.checks[1].checks[0].looked = false;
+        assert_eq!(never_red(&unseen, &green), ["port", "docker"]);
+        let mut hints = green.clone();
+        hints.checks.iter_mut().for_each(|run| run.checks[1].hint = true);
+        assert_eq!(never_red(&hints, &hints), ["port"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is suspicious in a profile and its files and yet no error: found by reading, without Ansible.
 
 use super::Plan;
+use crate::profile::Verify;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use serde::de::IgnoredAny;
@@ -41,11 +42,13 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
         }
     }
     if let Some(red) = &plan.profile.red {
-        for id in red.fails.iter().filter(|id| !texts.verify.contains(id.as_str())) {
-            let what = format!("red: no check of {} is called {id}, so nothing would turn red", plan.profile.verify);
+        let known = |id: &str| plan.profile.verify.names(id) || texts.verify.contains(id);
+        for id in red.fails.iter().filter(|id| !known(id)) {
+            let what = format!("red: no check of `verify` is called {id}, so nothing would turn red");
             found.push(wrong(&profile_file, what));
         }
     }
+    found.extend(twice(&plan.profile.verify).into_iter().map(|what| wrong(&profile_file, what)));
     let over = plan.profile.state.allow.iter().filter(|allowed| allowed.expired(now));
     found.extend(over.map(|allowed| {
         let id = &allowed.id;
@@ -54,7 +57,8 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
             format!("state.allow: {id:?} has expired and allows nothing any more: take it out, or give it another day"),
         )
     }));
-    let mut marked = vec![profile_file.clone(), plan.profile.verify.clone()];
+    let mut marked = vec![profile_file.clone()];
+    marked.extend(plan.profile.verify.playbooks().map(Utf8Path::to_owned));
     marked.extend(overlays);
     found.extend(marked.into_iter().filter_map(|file| {
         let text = std::fs::read_to_string(dirs.root.join(&file)).ok()?;
@@ -63,6 +67,17 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
         (count > 0).then_some(Suspicion { file, what, undecided: true })
     }));
     found
+}
+
+/// Probes that ask the same: one of them is not needed, or was to ask something else.
+fn twice(verify: &Verify) -> Vec<String> {
+    let all: Vec<_> = verify.questions().collect();
+    let pairs = all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |other| (*one, *other)));
+    let same = pairs.filter(|(one, other)| one.probe == other.probe);
+    same.map(|(one, other)| {
+        format!("verify: {:?} and {:?} ask the same: take one out, or let it ask something else", one.name, other.name)
+    })
+    .collect()
 }
 
 fn wrong(file: &Utf8Path, what: String) -> Suspicion {
@@ -85,8 +100,9 @@ struct Texts {
 impl Texts {
     fn read(plan: &Plan, dirs: &Dirs) -> Self {
         let controller = plan.controller(dirs);
-        let verify = dirs.root.join(&plan.profile.verify);
-        let checks = files(verify.parent().unwrap_or(&verify));
+        let playbooks = plan.profile.verify.playbooks().map(|path| dirs.root.join(path));
+        let folders: BTreeSet<_> = playbooks.map(|path| path.parent().unwrap_or(&path).to_owned()).collect();
+        let checks: Vec<_> = folders.iter().flat_map(|folder| files(folder)).collect();
         let verify = checks.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect::<Vec<_>>().join("\n");
         let mut words = words_of(&verify);
         let sources = controller.sources().into_iter().flat_map(|path| files(&path));

@@ -128,15 +128,10 @@ impl Plan {
         Duration::from_secs(self.options.timeout_s)
     }
 
-    /// The verify playbook.
-    pub fn verify(&self, dirs: &Dirs) -> Utf8PathBuf {
-        dirs.root.join(&self.profile.verify)
-    }
-
-    /// All playbooks, absolute: those to apply, then the verify playbook.
+    /// All playbooks, absolute: those to apply, then those of checks.
     pub fn playbooks(&self, dirs: &Dirs) -> Vec<Utf8PathBuf> {
         let applies = self.profile.applies.iter().map(|apply| self.repo.join(&apply.playbook));
-        applies.chain([self.verify(dirs)]).collect()
+        applies.chain(self.profile.verify.playbooks().map(|path| dirs.root.join(path))).collect()
     }
 
     /// The playbook side.
@@ -186,10 +181,8 @@ fn overlays(dirs: &Dirs, profile: &Profile, options: &Options) -> Vec<Utf8PathBu
 }
 
 fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8PathBuf]) -> Result<(), PlanError> {
-    let mut wanted = vec![
-        ("the inventory", repo.join(&profile.inventory)),
-        ("the verify playbook", dirs.root.join(&profile.verify)),
-    ];
+    let mut wanted = vec![("the inventory", repo.join(&profile.inventory))];
+    wanted.extend(profile.verify.playbooks().map(|path| ("the verify playbook", dirs.root.join(path))));
     wanted.extend(profile.applies.iter().map(|apply| ("the playbook", repo.join(&apply.playbook))));
     wanted.extend(profile.red.iter().map(|red| ("the red case's overlay", dirs.root.join(&red.overrides))));
     wanted.extend(overlays.iter().map(|path| ("the overlay", path.clone())));

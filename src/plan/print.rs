@@ -2,6 +2,8 @@
 
 use super::Plan;
 use crate::ansible::UserVars;
+use crate::checks::Question;
+use crate::profile::Entry;
 use boot_media::seed::{self, Seed};
 use host::dirs::Dirs;
 use host::presence::{IN_MEMORY, ignore};
@@ -101,7 +103,22 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
     heading(out, "restart, then verify")?;
     writeln!(out, "by {}: {}", plan.restart, plan.restart.mode.help())?;
     writeln!(out, "it must show: {}", plan.restart.mode.row())?;
-    writeln!(out, "{}", controller.verify(&plan.verify(dirs)))
+    for entry in plan.profile.verify.entries() {
+        match entry {
+            Entry::Playbook(path) => writeln!(out, "{}", controller.verify(&dirs.root.join(path)))?,
+            Entry::Probe(Question { name, probe, within }) => {
+                let place = if probe.is_inside() { "in the guest" } else { "from the controller" };
+                let asked = serde_json::to_string(probe).unwrap_or_default();
+                writeln!(out, "{name}: {asked}, {place}, for {within} s")?;
+            }
+            Entry::Run(program) => {
+                let invocation = controller.users_program(&program.run, &dirs.root, plan.net.vm.ip);
+                let format = serde_json::to_string(&program.format).unwrap_or_default();
+                writeln!(out, "{}: {invocation} (in {}; its {format} is read)", program.name, dirs.root)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn heading(out: &mut String, title: &str) -> std::fmt::Result {

@@ -65,11 +65,11 @@ fn init_writes_a_profile_that_can_be_planned_and_names_what_is_to_be_decided() {
     let overlay = read(&world, "overrides/web1.yml");
     assert!(overlay.contains("restic_register: false") && overlay.contains("#   restic"), "{overlay}");
     assert!(!overlay.contains("roles/db"), "a role of another host: {overlay}");
-    let verify = read(&world, "verify/web1.yml");
-    assert!(
-        verify.contains("port: 80") && !verify.contains("port: 2222") && verify.contains("metrics_port"),
-        "{verify}"
-    );
+    let verify = profile["verify"].as_array().unwrap();
+    let probes: Vec<_> = verify.iter().map(|one| one["probe"].clone()).collect();
+    assert_eq!(probes, [serde_json::json!({"failed-units": {}}), serde_json::json!({"tcp": {"port": 80}})]);
+    assert!(profile["verify"].to_string().contains("metrics_port"), "{profile}");
+    assert!(!world.path("root/verify").exists(), "no playbook is needed");
     let plan = boma(&world, &["plan", "web1"]);
     assert_eq!(plan.status.code(), Some(0), "{plan:?}");
     // Marks are no error.
@@ -131,4 +131,29 @@ fn lint_names_a_variable_that_nobody_reads_a_check_that_is_not_there_and_an_allo
         out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("line 1"),
         "{broken}: {out:?}"
     );
+}
+
+#[test]
+fn lint_tells_probes_that_ask_the_same_and_a_red_case_without_its_check_and_plan_shows_each_entry() {
+    let world = estate();
+    assert_eq!(init(&world, "web1").status.code(), Some(0));
+    let mut profile: Value = serde_json::from_str(&read(&world, "profiles/web1.json")).unwrap();
+    let entries = profile["verify"].as_array_mut().unwrap();
+    entries.push(serde_json::json!({"name": "the web again", "probe": {"tcp": {"port": 80}}}));
+    entries.push(serde_json::json!({"name": "tests", "run": ["./tests.sh", "a b"], "format": "tap"}));
+    profile["red"] = serde_json::json!({
+        "overrides": "overrides/web1.yml", "fails": ["the web again", "tests: one", "nobody's"]
+    });
+    std::fs::write(world.path("root/profiles/web1.json"), profile.to_string()).unwrap();
+    let lint = boma(&world, &["lint", "web1"]);
+    assert_eq!(lint.status.code(), Some(2), "{lint:?}");
+    let said = object(&lint);
+    let wrong: Vec<_> = said["suspicious"].as_array().unwrap().iter().filter(|one| one["undecided"] == false).collect();
+    assert_eq!(wrong.len(), 2, "{said}");
+    assert!(said.to_string().contains("ask the same") && said.to_string().contains("is called nobody's"), "{said}");
+    let plan = boma(&world, &["plan", "web1"]);
+    let text = format!("{plan:?}");
+    for wanted in ["failed-units", "the web again", "./tests.sh"] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
 }

@@ -17,6 +17,7 @@ mod looking;
 mod mirror;
 mod passes;
 mod playbooks;
+mod probes;
 #[path = "../project/mod.rs"]
 mod project;
 mod reals;

@@ -3,6 +3,7 @@
 //! They are called with random bytes by the fuzz targets in `fuzz/`, and with `fuzz/corpus/` by an ordinary test. None
 //! may panic but for a property that does not hold.
 
+mod checks;
 mod disk;
 mod drive;
 mod guest;
@@ -12,12 +13,13 @@ use boma_qemu::profile::Profile;
 use boot_media::medium::{self, Chosen, Damage, Loaders, Medium, loaders_of_text};
 use boot_media::seed::iso;
 use camino::Utf8Path;
+pub use checks::checks;
 pub use disk::{audit_profile, disk};
 pub use drive::nbd;
 use evidence::attribution::name_tasks;
 use evidence::observe::{self, Diff};
 use evidence::playbook::deeds::Deed;
-use evidence::playbook::{checks, events};
+use evidence::playbook::{checks as handed_over, events};
 pub use guest::guest;
 use host::visible;
 use std::future::Future;
@@ -35,7 +37,7 @@ use vm::qmp::lines::{self, Lines};
 pub type Holds = fn(&[u8]);
 
 /// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
-pub const KINDS: [(&str, Holds); 17] = [
+pub const KINDS: [(&str, Holds); 18] = [
     ("lease", lease),
     ("qmp", qmp),
     ("console", console),
@@ -53,6 +55,7 @@ pub const KINDS: [(&str, Holds); 17] = [
     ("guest", guest),
     ("ansible", ansible),
     ("visible", visible),
+    ("checks", checks),
 ];
 
 /// dnsmasq's lease file, in the middle of a rewrite too.
@@ -244,12 +247,13 @@ pub fn ansible(bytes: &[u8]) {
     if let Ok(read) = events::parse(&text) {
         assert_eq!(read.len(), text.matches('\n').count(), "an event is lost");
         let results: Vec<_> = events::results(&read).cloned().collect();
-        let ids: std::collections::BTreeSet<_> = checks::from_results(&results).into_iter().map(|one| one.id).collect();
-        assert!(ids.len() <= checks::from_results(&results).len());
+        let ids: std::collections::BTreeSet<_> =
+            handed_over::from_results(&results).into_iter().map(|one| one.id).collect();
+        assert!(ids.len() <= handed_over::from_results(&results).len());
         let mut hidden = read.into_iter().map(|event| event.masked(|_| "*".into()));
         assert!(hidden.all(|event| event == event.clone().masked(|_| "*".into())), "a mask leaves something");
     }
-    if let Ok(all) = checks::parse(&text) {
+    if let Ok(all) = handed_over::parse(&text) {
         assert!(all.iter().any(|check| !check.hint), "no check can fail");
         assert!(all.iter().all(|check| check.looked || !check.ok), "one is ok and did not look");
     }

@@ -3,8 +3,8 @@
 use super::shells::{last_line, run, text};
 use super::{Site, broken};
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
 use crate::audit::probe::Shell;
+use crate::form::pattern::Pattern;
 use camino::Utf8PathBuf;
 use host::cmd::CmdError;
 use host::deadline::Deadline;

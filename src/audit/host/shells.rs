@@ -5,8 +5,8 @@
 
 use super::{Site, User, broken};
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
 use crate::audit::probe::Shell;
+use crate::form::pattern::Pattern;
 use camino::Utf8Path;
 use host::cmd::{Cmd, CmdError, Output};
 use host::deadline::Deadline;

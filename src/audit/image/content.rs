@@ -2,7 +2,7 @@
 
 use super::names::{Name, Wanted, inner, outer, some};
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
+use crate::form::pattern::Pattern;
 use boot_media::medium::{Medium, MediumError};
 use sha2::{Digest, Sha256};
 

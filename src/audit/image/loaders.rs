@@ -1,8 +1,8 @@
 //! The boot paths of an image, and the entries of their menus.
 
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
 use crate::audit::probe::Entries;
+use crate::form::pattern::Pattern;
 use boot_media::medium::{BootPath, Boots, Chosen, Form, LoaderEntry, Loaders, Medium, Partition, Wait};
 
 /// What speaks against a condition: what was seen, and what could not be.

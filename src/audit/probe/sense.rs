@@ -1,8 +1,8 @@
 //! What cannot work about a probe, whatever the machine: it is refused when the profile is read.
 
 use super::{Probe, Shell};
-use crate::audit::catalogue::meant;
 use crate::audit::image::senseless;
+use crate::form::names::meant;
 
 impl Probe {
     /// What cannot work about it, whatever the machine.

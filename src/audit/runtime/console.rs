@@ -1,7 +1,7 @@
 //! What the console shows from outside: whether it lives from the boot loader to the login prompt, and what it says.
 
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
+use crate::form::pattern::Pattern;
 use camino::Utf8Path;
 use host::deadline::Deadline;
 use host::tail::Tail;

@@ -2,7 +2,7 @@
 
 use super::{Answer, fields, last_line};
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
+use crate::form::pattern::Pattern;
 
 /// The kernel's sources of entropy.
 pub(super) const ENTROPY: &str =

@@ -2,7 +2,7 @@
 
 use super::{Answer, Asked, last_line, quoted};
 use crate::audit::outcome::Seen;
-use crate::audit::pattern::Pattern;
+use crate::form::pattern::Pattern;
 
 /// What sudo allows the user, asked by the user where that is still possible: a password that is wanted shows then.
 pub(super) fn sudo_list(asked: &Asked<'_>) -> String {

@@ -1,4 +1,4 @@
-//! What the verify playbook found: named checks, as the profile's `red` refers to them.
+//! What `verify` found: named checks, as the profile's `red` refers to them.
 //!
 //! A verify playbook hands its checks over in the file that the variable `boma_checks_file` names:
 //! `{"checks": [{"id": "docker_active", "ok": true, "hint": false, "detail": "…"}]}`. One that does not is still
@@ -10,7 +10,7 @@
 
 use super::events::{Status, TaskResult};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one check said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub fn parse(text: &str) -> Result<Vec<Check>, String> {
     if let Some(both) = checks.iter().find(|check| check.ok && !check.looked) {
         return Err(format!("the check {} says that it is ok and that it did not look", both.id));
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     match checks.iter().find(|check| !seen.insert(check.id.as_str())) {
         Some(twice) => Err(format!("the check {} is in it twice", twice.id)),
         None => Ok(checks),
@@ -74,15 +74,22 @@ pub fn parse(text: &str) -> Result<Vec<Check>, String> {
 /// The checks of a verify playbook that hands nothing over. Tasks of one name are numbered: each is a check of its own.
 pub fn from_results(results: &[TaskResult]) -> Vec<Check> {
     let mut checks: Vec<_> = results.iter().filter(|result| !result.only_prepares()).flat_map(of_task).collect();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for check in &mut checks {
-        let times = seen.entry(check.id.clone()).or_default();
-        *times += 1;
-        if *times > 1 {
-            check.id = format!("{} ({times})", check.id);
+    number(&mut checks);
+    checks
+}
+
+/// Number the checks of one name from the second on: each is a check of its own.
+pub fn number(checks: &mut [Check]) {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for check in checks {
+        let own = check.id.clone();
+        while !taken.insert(check.id.clone()) {
+            let times = times.entry(own.clone()).or_insert(1);
+            *times += 1;
+            check.id = format!("{own} ({times})");
         }
     }
-    checks
 }
 
 fn of_task(result: &TaskResult) -> Vec<Check> {

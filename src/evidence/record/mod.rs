@@ -67,6 +67,9 @@ pub struct Record {
     pub deeds: Vec<Deed>,
     /// The outcome checks, each time that they ran.
     pub checks: Vec<Checks>,
+    /// In the green case of a proof: the checks that neither case has seen red.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub never_red: Option<Vec<String>>,
     /// Which of them are of the state that is there now: those from this one on.
     #[serde(default)]
     state_from: usize,
@@ -166,6 +169,7 @@ impl Record {
             check_mode: None,
             deeds: Vec::new(),
             checks: Vec::new(),
+            never_red: None,
             state_from: 0,
             boot_from: 0,
             boots: Vec::new(),
@@ -220,6 +224,7 @@ impl Record {
         self.failure = None;
         self.exit = None;
         self.finished = false;
+        self.never_red = None;
         self.restarts.clear();
     }
 

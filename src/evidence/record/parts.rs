@@ -135,7 +135,7 @@ pub struct BootSeen {
     pub why: Option<String>,
 }
 
-/// One run of the verify playbook.
+/// One run of the checks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checks {
     /// `before the reboot`, `after the reboot`, or `without a reboot`.

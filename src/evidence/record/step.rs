@@ -52,6 +52,8 @@ pub enum Step {
     Findings(Policy),
     /// The state is judged by that.
     Judged,
+    /// The checks that a proof has never seen red.
+    NeverRed(Vec<String>),
     /// The VM is to stay.
     Kept,
 }
@@ -85,6 +87,7 @@ impl Record {
                     state.strict = self.findings == Policy::Strict;
                 }
             }
+            Step::NeverRed(checks) => self.never_red = Some(checks),
             Step::Kept => self.kept = true,
         }
     }

@@ -94,6 +94,12 @@ impl Network {
         Enter { netns: self.guest, keep: Keep::None, bound: true }.prefix(&self.exe)
     }
 
+    /// Argv prefix that runs a command, without capabilities, in the controller's side of the network, from where only the VM and
+    /// the network's resolver can be reached; for a child of this process that must die with it.
+    pub fn enter_controller(&self) -> Vec<String> {
+        Enter { netns: Some(self.controller), keep: Keep::None, bound: true }.prefix(&self.exe)
+    }
+
     /// A line that enters the network from a shell, to look around; none in host mode.
     pub fn enter_by_hand(&self) -> Option<String> {
         let pid = self.guest?.pid;

@@ -1,0 +1,62 @@
+use super::*;
+use serde_json::json;
+use std::process::Command;
+
+fn probe(value: serde_json::Value) -> Probe {
+    serde_json::from_value(value).unwrap()
+}
+
+/// What a shell on this machine answers to the script.
+fn here(probes: &[Probe]) -> Vec<Answer> {
+    let asked: Vec<_> = probes.iter().map(|probe| (probe, Duration::from_secs(5))).collect();
+    let text = script(&asked).replace("/run/boma-", "/tmp/boma-");
+    let said = Command::new("sh").args(["-c", &text]).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    read(&String::from_utf8(said.stdout).unwrap(), probes.len()).unwrap()
+}
+
+#[test]
+fn one_script_asks_all_and_each_has_its_own_code_and_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("it's a $(file)");
+    std::fs::write(&path, "a\0b\n").unwrap();
+    let answers = here(&[
+        probe(json!({"command": {"run": "echo out; echo err >&2; exit 7"}})),
+        probe(json!({"command": {"run": ["printf", "%s|", "a b", "'", "$HOME"]}})),
+        probe(json!({"file": {"path": path.to_str().unwrap(), "contains": "b"}})),
+        probe(json!({"command": {"run": "cat"}})),
+    ]);
+    assert_eq!((answers[0].code, answers[0].output.as_str(), answers[0].errors.as_str()), (7, "out\n", "err\n"));
+    assert_eq!(answers[1].output, "a b|'|$HOME|");
+    assert!(answers[2].output.contains("regular file\na\0b"), "{:?}", answers[2]);
+    assert_eq!((answers[3].code, answers[3].output.as_str()), (0, ""), "nobody types there");
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_and_holds_up_no_other() {
+    let hangs = probe(json!({"command": {"run": "exec sleep 600"}}));
+    let quick = probe(json!({"command": {"run": "true"}}));
+    let asked = [(&hangs, Duration::from_secs(1)), (&quick, Duration::from_secs(1))];
+    let text = script(&asked).replace("/run/boma-", "/tmp/boma-");
+    let said = Command::new("sh").args(["-c", &text]).output().unwrap();
+    let answers = read(&String::from_utf8(said.stdout).unwrap(), 2).unwrap();
+    assert!(answers[0].late && !answers[1].late && answers[1].code == 0, "{answers:?}");
+}
+
+#[test]
+fn an_answer_that_is_not_whole_is_none() {
+    let whole = "= 0 0\no YQ==\ne \n.\n";
+    assert_eq!(read(whole, 1).unwrap()[0].output, "a");
+    for bad in ["", "= 0 0\no YQ==\ne \n", "= 1 0\no YQ==\ne \n.\n", "= 0 x\no YQ==\ne \n.\n", "= 0 0\no Y\ne \n.\n"] {
+        read(bad, 1).unwrap_err();
+    }
+    read(whole, 2).unwrap_err();
+    read(&format!("{whole}more\n"), 1).unwrap_err();
+}
+
+#[test]
+fn a_setting_is_found_by_either_way_of_writing_it() {
+    assert_eq!(sysctl_path("net.ipv4.ip_forward"), "/proc/sys/net/ipv4/ip_forward");
+    assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "/proc/sys/net/ipv4/conf/eth0.1/forwarding");
+    assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "/proc/sys/net/ipv4/conf/eth0.1/forwarding");
+}
