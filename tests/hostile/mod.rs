@@ -66,7 +66,8 @@ pub fn lease(bytes: &[u8]) {
     assert_eq!(all, lease::parse(&text[..whole], 0), "a line that has not ended counts");
     for lease in &all {
         let name = lease.name.as_deref().unwrap_or("*");
-        let line = format!("{} {} {} {name} *\n", lease.until.unwrap_or(0), lease.mac, lease.ip);
+        let (until, client) = (lease.until.unwrap_or(0), &lease.client);
+        let line = format!("{until} {} {} {name} {client}\n", lease.mac, lease.ip);
         assert_eq!(lease::parse(&line, 0).as_slice(), std::slice::from_ref(lease), "{line}");
         // Sums over times must not overflow.
         let _ = lease.given();

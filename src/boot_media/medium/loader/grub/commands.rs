@@ -8,6 +8,9 @@ use super::value::{Value, known, shown};
 use super::world::{At, Flow, Item, Leaving, Load, Tri, World};
 use std::rc::Rc;
 
+/// Kernels that one entry loads, at most; each way through a script has all of them.
+const MOST_LOADS: usize = 32;
+
 /// Commands that load what is booted.
 const KERNELS: [&str; 14] = [
     "linux",
@@ -59,7 +62,7 @@ impl Grub<'_, '_> {
             return self.call(world, &function, args);
         }
         if args.is_empty() && is_assignment(&words[0]) {
-            world = set(world, &words[0]);
+            set(&mut world, &words[0]);
             return vec![world];
         }
         world.status = Tri::Yes;
@@ -153,6 +156,9 @@ impl Grub<'_, '_> {
         };
         if let Some(kernel) = args.first() {
             self.look_for(world, &mut load, kernel);
+        }
+        if world.loads.len() >= MOST_LOADS {
+            return world.unsure(|| format!("{}:{line}: more than {MOST_LOADS} kernels are loaded", at.file));
         }
         world.loads.push(load);
     }
@@ -267,7 +273,7 @@ fn simple(world: &mut World, name: &str, args: &[String]) {
     match name {
         "set" => {
             for arg in args {
-                *world = set(world.clone(), arg);
+                set(world, arg);
             }
         }
         "unset" => args.iter().for_each(|name| drop(world.variables.remove(name))),
@@ -310,12 +316,11 @@ pub(super) fn filled_in(world: &mut World, args: &[String]) {
     }
 }
 
-fn set(mut world: World, assignment: &str) -> World {
+fn set(world: &mut World, assignment: &str) {
     if let Some((name, value)) = assignment.split_once('=') {
         world.set(name, Value::known(value));
     }
     world.status = Tri::Yes;
-    world
 }
 
 fn count(args: &[String]) -> usize {
