@@ -8,6 +8,7 @@ mod disk;
 mod drive;
 mod guest;
 
+use boma_qemu::form::pattern::Pattern;
 use boma_qemu::image::{content_range, sums};
 use boma_qemu::profile::Profile;
 use boot_media::medium::{self, Chosen, Damage, Loaders, Medium, loaders_of_text};
@@ -102,10 +103,14 @@ pub fn console(bytes: &[u8]) {
     assert_eq!(check.end().bytes, bytes.len() as u64);
 }
 
-/// A profile, and what is made of one that is accepted.
+/// A profile, and what is made of one that is accepted. The whole text is taken for a regular expression, too.
 pub fn profile(bytes: &[u8]) {
     let path = Utf8Path::new("profiles/fuzz.json");
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(pattern) = Pattern::try_from(text.to_owned()) {
+        let found = pattern.line_in(text);
+        assert!(found.is_none_or(|line| pattern.is_in(line)), "{pattern}");
+    }
     if let Ok(profile) = Profile::parse(path, text) {
         let again = serde_json::to_string(&profile).unwrap_or_default();
         let read = Profile::parse(path, &again).map(|read| serde_json::to_string(&read).unwrap_or_default());

@@ -4,7 +4,7 @@ use super::{Seen, connect};
 use crate::checks::probe::Record;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, TYPE};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -49,15 +49,16 @@ fn over_udp(server: SocketAddr, query: &[u8], limit: Duration) -> std::io::Resul
     socket.connect(server)?;
     socket.set_read_timeout(Some(limit / TRIES))?;
     let mut buffer = [0; 65535];
-    for left in (0..TRIES).rev() {
+    for _ in 0..TRIES {
         socket.send(query)?;
         match socket.recv(&mut buffer) {
             Ok(length) => return Ok(buffer[..length].to_vec()),
-            Err(error) if left == 0 || error.kind() != std::io::ErrorKind::WouldBlock => return Err(error),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             Err(_) => {}
         }
     }
-    Err(std::io::ErrorKind::TimedOut.into())
+    // The system calls it "temporarily unavailable".
+    Err(ErrorKind::TimedOut.into())
 }
 
 fn over_tcp(server: SocketAddr, query: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
