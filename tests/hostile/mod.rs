@@ -103,11 +103,12 @@ pub fn console(bytes: &[u8]) {
     assert_eq!(check.end().bytes, bytes.len() as u64);
 }
 
-/// A profile, and what is made of one that is accepted. The whole text is taken for a regular expression, too.
+/// A profile, and what is made of one that is accepted. Its beginning is taken for a regular expression, too.
 pub fn profile(bytes: &[u8]) {
     let path = Utf8Path::new("profiles/fuzz.json");
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(pattern) = Pattern::try_from(text.to_owned()) {
+    // To make one of a long text takes long where nothing is optimised.
+    if let Ok(pattern) = Pattern::try_from(text.chars().take(24).collect::<String>()) {
         let found = pattern.line_in(text);
         assert!(found.is_none_or(|line| pattern.is_in(line)), "{pattern}");
     }
