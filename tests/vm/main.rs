@@ -14,6 +14,7 @@ mod kill_booted;
 mod lane;
 mod secrets;
 mod stop;
+mod templates;
 
 use lane::{HostState, Lane, User};
 use nix::sys::signal::{Signal, kill as signal};
