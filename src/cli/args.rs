@@ -337,6 +337,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ImageCommand,
     },
+    /// List the machines that were booted once and saved, which `--template` goes on from
+    #[command(after_help = examples::TEMPLATES)]
+    Templates,
     /// The VM's network on its own
     #[command(after_help = examples::NET)]
     Net {

@@ -40,6 +40,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         }
         Command::Status => look::status(&dirs()?, say),
         Command::Report { run } => look::report(&dirs()?, run, say),
+        Command::Templates => image::templates(&dirs()?, say),
         Command::Image { command } => image::run(&dirs()?, command, say),
         Command::Ssh { host, command } => looking(&|ctx| shell::ssh(&ctx, &host, &command)),
         Command::Exec { host, command } => looking(&|ctx| shell::exec(&ctx, &host, &command)),
@@ -136,6 +137,7 @@ pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Opti
         net: run.net,
         egress: run.egress,
         accel: run.accel,
+        template: run.template,
         accepted: run.accept_risk,
         min_free_mib: run.min_free_mib,
         timeout_s: run.timeout,

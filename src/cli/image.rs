@@ -3,7 +3,8 @@
 use super::args::ImageCommand;
 use super::say::Say;
 use crate::image::{Cache, Catalogue, Golden, Listed, Terminal};
-use crate::jobs::stop;
+use crate::jobs::{down::has_image, stop};
+use crate::template::Shelf;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::shell::quoted;
@@ -27,6 +28,25 @@ pub(super) fn run(dirs: &Dirs, command: ImageCommand, say: &Say) -> Result<u8, F
         }
         ImageCommand::Verify { name } => verify(&cache, name.as_deref(), dirs, say),
     }
+}
+
+/// The templates of this user.
+pub(super) fn templates(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
+    let shelf = Shelf::of(dirs);
+    let all = shelf.list(has_image(dirs)?)?;
+    if all.is_empty() {
+        say.result(format!("no template in {}", shelf.dir()));
+    }
+    for one in &all {
+        say.object(&serde_json::json!({"event": "template", "template": one}));
+        let name = one.path.file_name().and_then(|name| name.get(..12)).unwrap_or_default();
+        let called = one.of.as_ref().map_or("unreadable", |of| of.called.as_str());
+        let (mib, hours) = (one.bytes >> 20, one.unused_s / 3600);
+        let at = one.at.as_deref().unwrap_or("an unknown time");
+        let stale = one.stale.as_ref().map(|why| format!("; stale: {why}")).unwrap_or_default();
+        say.result(format!("{name}  {mib:>6} MiB  of {called}, saved {at}, used {hours} h ago{stale}"));
+    }
+    Ok(0)
 }
 
 /// Every image, or those of one name, read whole. Only what was read and is right counts as verified.

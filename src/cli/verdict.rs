@@ -41,6 +41,9 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     let made = &record.made_of;
     writeln!(out, "  vm         {}, {}", record.vm, made.accel)?;
     writeln!(out, "  image      {}", made.image)?;
+    if let Some(began) = &made.began {
+        writeln!(out, "  began      {}", line(&began.to_string()))?;
+    }
     writeln!(out, "  network    {}, egress {}, certs {}", made.net, made.egress, made.certs)?;
     write_phases(&record.phases, out)?;
     if let Some(restart) = &record.reboot {

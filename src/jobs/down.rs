@@ -3,8 +3,10 @@
 use super::Context;
 use crate::ansible::preflight;
 use crate::image;
-use camino::Utf8PathBuf;
+use crate::template::{self, Shelf};
+use camino::{Utf8Path, Utf8PathBuf};
 use evidence::record::{Phase, Record};
+use host::dirs::Dirs;
 use host::failure::{Exit, Failure, with_causes};
 use host::ledger::Leak;
 use host::ledger::folder::{self, Whose};
@@ -16,6 +18,7 @@ use std::time::Instant;
 use vm::machine::VmDir;
 use vm::monitor::Client;
 use vm::network::{self, NetDir};
+use vm::qemu::Machine;
 
 /// What was removed, and what could not be.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -123,6 +126,7 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
             removed.leaks.push(Leak { what, why: with_causes(&error) });
         }
     }
+    templates(ctx, &mut removed);
     for (host, vm) in VmDir::list(ctx.dirs)? {
         if vm.is_alive() && !all && may_be_kept(&vm) {
             ctx.progress.note(&format!(
@@ -137,6 +141,36 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     }
     removed.leaks.extend(networks(ctx, &mut removed.networks, NotOurs::Leak)?);
     Ok(removed)
+}
+
+/// Remove the templates that are half-made or stale.
+fn templates(ctx: &Context<'_>, removed: &mut Removed) {
+    let cleared = || {
+        let vms = VmDir::list(ctx.dirs)?;
+        let disk = |vm: &VmDir| Machine::load(&vm.machine()).ok()?.template?.disk().map(Utf8Path::to_owned);
+        let used: Vec<_> = vms.iter().filter_map(|(_, vm)| disk(vm)).collect();
+        Ok::<_, Failure>(Shelf::of(ctx.dirs).clear(has_image(ctx.dirs)?, &used)?)
+    };
+    match cleared() {
+        Ok((gone, left)) => {
+            removed.leftovers.extend(gone);
+            removed.leaks.extend(left);
+        }
+        Err(failure) => {
+            let what = format!("templates in {}", Shelf::of(ctx.dirs).dir());
+            removed.leaks.push(Leak { what, why: failure.to_string() });
+        }
+    }
+}
+
+/// Tells whether a golden image is still there, by what a template knows it by.
+pub fn has_image(dirs: &Dirs) -> Result<impl Fn(&str) -> bool, Failure> {
+    let listed = image::Cache::of(dirs).list()?;
+    let sums: Vec<_> = listed.into_iter().filter_map(|one| one.record).map(|record| record.sha512).collect();
+    Ok(move |digest: &str| match template::of_file(digest) {
+        None => sums.iter().any(|sum| sum == digest),
+        Some((path, stamp)) => image::Stamp::of(path).is_ok_and(|now| now == stamp),
+    })
 }
 
 /// Whether somebody wants it to stay: what cannot be read might say so.

@@ -24,6 +24,7 @@ pub mod snapshot;
 pub mod steady;
 pub mod stop;
 pub mod target;
+mod template;
 pub mod timeline;
 pub mod ttl;
 pub mod up;

@@ -14,10 +14,11 @@ apt-get -qq -o DPkg::Lock::Timeout=60 update && echo fetched";
 /// Under emulation it takes half a minute, and the mirror may be slow.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Fetch them where there are none. That they cannot be had ends nothing: not every playbook needs any.
-pub(super) async fn fetch(run: &Run<'_>) -> Result<((), Said), Failure> {
+/// Fetch them where there are none; whether the guest has what it can have. That they cannot be had ends nothing: not every
+/// playbook needs any.
+pub(super) async fn fetch(run: &Run<'_>) -> Result<(bool, Said), Failure> {
     if run.plan().net.egress == Egress::None {
-        return Ok(((), "left as they are: there is no way out (--egress none)".to_owned().into()));
+        return Ok((true, "left as they are: there is no way out (--egress none)".to_owned().into()));
     }
     let session = run.vm().ssh()?.session(LIMIT).await?;
     let answer = session.root_script(SCRIPT, LIMIT).await?;
@@ -29,8 +30,8 @@ pub(super) async fn fetch(run: &Run<'_>) -> Result<((), Said), Failure> {
             let why = answer.stderr.trim().lines().last().unwrap_or("it did not say why").to_owned();
             let text = format!("there are none, and `apt-get update` ended with {code}: {why}");
             run.progress().note(&format!("{text}; a role that installs a package by its name will fail"));
-            return Ok(((), Said { text, ok: false }));
+            return Ok((false, Said { text, ok: false }));
         }
     };
-    Ok(((), text.into()))
+    Ok((true, text.into()))
 }

@@ -9,28 +9,53 @@ use crate::ansible::preflight::{self, Preflight};
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
 use crate::profile::{self, PackageLists, Unresolved};
+use crate::template::Place;
 use boot_media::medium::Medium;
-use boot_media::seed::Seed;
+use boot_media::seed::{Secrets, Seed};
 use camino::Utf8Path;
 use evidence::record::Step;
 use host::cmd::Cmd;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
-use host::names::MiB;
+use host::names::{BadName, MiB, VmName};
 use host::secrets;
+use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::time::SystemTime;
 use vm::keys;
 use vm::network::NetPlan;
 use vm::qemu::firmware::{Firmware, Uefi};
+use vm::qemu::template::{Cloned, Part};
 use vm::qemu::{self, Backing, Machine, Overlay, Storage};
 use vm::ssh::{Way, Ways};
+use vm::template::identity;
+
+/// What a seed's size is a multiple of, in bytes.
+const SEED_BYTES: usize = 1 << 20;
 
 /// What the preflight has found.
-struct Found {
-    preflight: Preflight,
+pub(super) struct Found {
+    pub(super) preflight: Preflight,
     /// The network as it is to be made: with the names that must never be reached.
-    net: NetPlan,
+    pub(super) net: NetPlan,
+    /// QEMU's version, in its own words.
+    pub(super) qemu: String,
+}
+
+/// What a machine is made as.
+pub(super) enum As<'a> {
+    /// A machine that is booted.
+    Itself,
+    /// The maker of a template, whose machines are called so.
+    Maker(&'a VmName, &'a Place),
+    /// One that goes on from it.
+    Clone(&'a VmName, &'a Place),
+}
+
+/// A machine with a folder, ready to be switched on.
+pub(super) struct Prepared {
+    pub(super) machine: Machine,
+    pub(super) secrets: Secrets,
 }
 
 impl Run<'_> {
@@ -41,22 +66,31 @@ impl Run<'_> {
         let work = async |run: &Self| preflight(run.target(), run.progress(), &mut versions);
         let found = self.phase("preflight", work).await;
         versions.into_iter().for_each(|version| self.keep(version));
-        let Found { preflight, net } = found?;
+        let found = found?;
         let golden = self.phase("image", async |run| image(run.target(), run.progress())).await?;
         self.keep(Step::Image(told(&golden), golden.record.as_ref().map(|record| record.sha512.clone())));
-        let (firmware, why) = firmware(&golden, self.plan().profile.firmware)?;
-        self.progress().trace(&format!("firmware: {firmware}{why}"));
-        let mut machine = self.phase("prepare", async |run| prepare(run, &golden, firmware, &preflight)).await?;
-        self.phase("network", async |run| make_network(run, &net)).await?;
+        self.begin_machine(&found, &golden).await
+    }
+
+    /// Boot the machine.
+    pub(super) async fn cold(&mut self, found: &Found, golden: &Golden) -> Result<(), Failure> {
+        let Prepared { mut machine, .. } =
+            self.phase("prepare", async |run| prepare(run, golden, &found.preflight, &As::Itself)).await?;
+        self.phase("network", async |run| make_network(run, &found.net)).await?;
         let booted = self.phase("boot", async |run| boot::boot(run, &mut machine).await).await;
         if machine.accel != self.plan().machine.accel {
             self.keep(Step::Accel(accel(&machine.accel, KVM_FAILED)));
         }
         self.keep(Step::Boot(booted?));
-        if self.plan().profile.package_lists == PackageLists::Fetch {
-            self.phase("package lists", async |run| package_lists::fetch(run).await).await?;
+        self.lists("package lists").await.map(drop)
+    }
+
+    /// The package lists, if the profile wants them; whether the guest has what it can have.
+    pub(super) async fn lists(&mut self, phase: &str) -> Result<bool, Failure> {
+        match self.plan().profile.package_lists {
+            PackageLists::Fetch => self.phase(phase, async |run| package_lists::fetch(run).await).await,
+            PackageLists::Leave => Ok(true),
         }
-        Ok(())
     }
 }
 
@@ -70,7 +104,8 @@ fn preflight(
     guards::fresh_folder(vm.dir(), &plan.host)?;
     bring_up::refuse_early(plan.net.mode, plan.profile.mem_mib, MiB(plan.options.min_free_mib))?;
     let qemu = Cmd::new(qemu::PROGRAM).arg("--version").run().map_err(Failure::from)?.stdout;
-    versions.push(Step::Qemu(qemu.lines().next().unwrap_or_default().to_owned()));
+    let qemu = qemu.lines().next().unwrap_or_default().to_owned();
+    versions.push(Step::Qemu(qemu.clone()));
     let controller = plan.controller(dirs);
     let allowed = target.allowed(&controller);
     let found = preflight::check(&controller, &plan.playbooks(dirs), &dirs.state, &own_exe()?, &allowed)?;
@@ -97,7 +132,7 @@ fn preflight(
         some => format!(", {some} of unknown address"),
     };
     let said = format!("ansible-core {}, {} names never to be reached{unknown}", found.version, net.never.len());
-    Ok((Found { preflight: found, net }, said))
+    Ok((Found { preflight: found, net, qemu }, said))
 }
 
 /// The golden image, brought if it is not there.
@@ -119,39 +154,50 @@ fn told(golden: &Golden) -> String {
 }
 
 /// The VM's folder with all that is in it.
-fn prepare(
+pub(super) fn prepare(
     run: &Run<'_>,
     golden: &Golden,
-    firmware: Firmware,
     preflight: &Preflight,
-) -> Result<(Machine, String), Failure> {
+    made: &As<'_>,
+) -> Result<(Prepared, String), Failure> {
     let Target { dirs, plan, vm } = run.target();
     let (host, vm) = (&plan.host, vm.dir());
-    let machine = machine(plan.machine.clone(), golden, firmware.of(vm)?);
+    let (firmware, why) = firmware(golden, plan.profile.firmware)?;
+    run.progress().trace(&format!("firmware: {firmware}{why}"));
+    let machine = machine(plan.machine.clone(), golden, firmware.of(vm)?, made);
     bring_up::directory(vm, &machine, &plan.profile.console.allow)?;
     write_private(&vm.plan(), json(plan))?;
-    let own = std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+    let own = || std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
+    // What many machines have is nobody's own.
+    let own = if matches!(made, As::Maker(..)) { Vec::new() } else { own() };
     let secrets = keys::make(vm, &plan.vm, IpAddr::V4(plan.net.vm.ip), own)?;
-    vm::ssh::write_ways(vm, &ways(run.target(), preflight)?)?;
-    let (instance, mac, user) = (plan.vm.clone(), plan.net.vm.mac.clone(), plan.profile.user.clone());
-    let seed = Seed { instance, host: host.clone(), mac, user, secrets };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let iso = seed.image(now).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
-    write_private(&vm.seed(), iso)?;
+    let ways = match made {
+        As::Maker(..) => Ways::fresh(plan.net.vm.ip, &plan.profile.user),
+        As::Itself | As::Clone(..) => ways(run.target(), preflight)?,
+    };
+    vm::ssh::write_ways(vm, &ways)?;
+    write_private(&vm.seed(), seed(run, secrets.clone(), made)?)?;
     if let Some(of) = machine.overlay() {
-        overlay(golden, of, plan.profile.disk_gib)?;
+        overlay(golden, of, plan.profile.disk_gib, made)?;
     }
     bring_up::variables(&machine)?;
-    let controller = plan.controller(dirs);
-    controller.write_folder(&plan.connection(dirs), &preflight.inline)?;
-    write_private(&controller.folder.secrets(), json(&preflight.secrets))?;
+    if !matches!(made, As::Maker(..)) {
+        let controller = plan.controller(dirs);
+        controller.write_folder(&plan.connection(dirs), &preflight.inline)?;
+        write_private(&controller.folder.secrets(), json(&preflight.secrets))?;
+    }
     run.record().save(vm)?;
     bring_up::expire(&own_exe()?, dirs, host, &machine, plan.options.ttl.0)?;
-    Ok((machine, format!("overlay of {} GiB over {}", plan.profile.disk_gib, golden.path)))
+    let over = match made {
+        As::Clone(_, place) => place.disk(),
+        As::Itself | As::Maker(..) => golden.path.clone(),
+    };
+    let said = format!("overlay of {} GiB over {over}", plan.profile.disk_gib);
+    Ok((Prepared { machine, secrets }, said))
 }
 
 /// What starts the machine, and why; `Auto` asks the image.
-fn firmware(golden: &Golden, wanted: profile::Firmware) -> Result<(Firmware, &'static str), Failure> {
+pub(super) fn firmware(golden: &Golden, wanted: profile::Firmware) -> Result<(Firmware, &'static str), Failure> {
     let firmware = match wanted {
         profile::Firmware::Bios => Firmware::Bios,
         profile::Firmware::Uefi => Firmware::Uefi,
@@ -170,15 +216,50 @@ fn firmware(golden: &Golden, wanted: profile::Firmware) -> Result<(Firmware, &'s
     Ok((firmware, ", as the profile says"))
 }
 
-/// The planned machine, over the image that was found.
-fn machine(planned: Machine, golden: &Golden, uefi: Option<Uefi>) -> Machine {
+/// The medium that the guest reads. All are of one size: a guest that goes on from a template knows how large it was there.
+fn seed(run: &Run<'_>, secrets: Secrets, made: &As<'_>) -> Result<Vec<u8>, Failure> {
+    let plan = run.plan();
+    let template = || identity::HOST.parse().map_err(|e: BadName| Failure::new(Exit::Bug, e.to_string()));
+    let (instance, host) = match made {
+        As::Itself => (&plan.vm, plan.host.clone()),
+        As::Maker(name, _) => (*name, template()?),
+        As::Clone(name, _) => (*name, plan.host.clone()),
+    };
+    let (mac, user) = (plan.net.vm.mac.clone(), plan.profile.user.clone());
+    let seed = Seed { instance: instance.clone(), host, mac, user, secrets };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut iso = seed.image(now).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
+    iso.resize(iso.len().next_multiple_of(SEED_BYTES), 0);
+    Ok(iso)
+}
+
+/// The planned machine, over the image that was found. What a template is known by, all of its machines keep.
+fn machine(planned: Machine, golden: &Golden, uefi: Option<Uefi>, made: &As<'_>) -> Machine {
     let backing = Backing { path: golden.path.clone(), format: golden.format.name().into() };
     let user = qemu::user::of_its_own(&planned.name);
+    let (name, template, disk) = match made {
+        As::Itself => (None, None, None),
+        As::Maker(name, place) => (Some(*name), Some(Part::Maker(place.saved())), Some(place.disk())),
+        As::Clone(name, place) => {
+            let cloned = Cloned { disk: place.disk(), saved: Some(place.saved()) };
+            (Some(*name), Some(Part::Clone(cloned)), None)
+        }
+    };
     let storage = match planned.storage {
-        Storage::Overlay(overlay) => Storage::Overlay(Overlay { golden: Some(backing), uefi, ..overlay }),
+        Storage::Overlay(overlay) => {
+            Storage::Overlay(Overlay { golden: Some(backing), disk: disk.unwrap_or(overlay.disk), uefi, ..overlay })
+        }
         media => media,
     };
-    Machine { storage, user, ..planned }
+    let machine = Machine { storage, user, template, ..planned };
+    match name {
+        None => machine,
+        Some(name) => Machine {
+            uuid: qemu::uuid(&Sha256::digest(name.as_str())),
+            smbios_serial: boot_media::seed::smbios_serial(name),
+            ..machine
+        },
+    }
 }
 
 /// The ways into the guest: as it is made, and as the real inventory says.
@@ -200,19 +281,23 @@ fn ways(target: &Target<'_>, preflight: &Preflight) -> Result<Ways, Failure> {
     Ok(Ways { inventory, real, become_password: preflight.way.become_password, ..fresh })
 }
 
-fn make_network(run: &Run<'_>, net: &NetPlan) -> Result<((), String), Failure> {
+pub(super) fn make_network(run: &Run<'_>, net: &NetPlan) -> Result<((), String), Failure> {
     bring_up::network(&own_exe()?, run.target().dirs, run.vm().dir(), net)?;
     Ok(((), format!("{}, {} mode, VM {}", net.name, run.record().made_of.net, net.vm.ip)))
 }
 
 /// The overlay: nothing is ever written to the golden image below it.
-fn overlay(golden: &Golden, overlay: &Overlay, gib: u64) -> Result<(), Failure> {
+fn overlay(golden: &Golden, overlay: &Overlay, gib: u64, made: &As<'_>) -> Result<(), Failure> {
     let needed = golden.virtual_bytes.div_ceil(1 << 30);
     if gib < needed {
         return Err(Failure::new(Exit::Usage, format!("disk_gib is {gib}, but {} needs {needed}", golden.path)));
     }
-    let made = qemu::disk::make(overlay, &golden.path, golden.format.name(), &format!("{gib}G"));
-    made.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", overlay.disk)))
+    let size = format!("{gib}G");
+    let done = match made {
+        As::Clone(_, place) => qemu::disk::make_over_template(overlay, &place.disk(), &size),
+        As::Itself | As::Maker(..) => qemu::disk::make(overlay, &golden.path, golden.format.name(), &size),
+    };
+    done.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", overlay.disk)))
 }
 
 /// Tells the user how an image comes.

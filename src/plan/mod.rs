@@ -100,9 +100,7 @@ impl Plan {
         must_exist(dirs, &profile, &repo, &overlays)?;
         let vm: VmName = format!("boma-it-{host}-{id}").parse()?;
         let seen = Sha256::digest(vm.as_str());
-        // 52:54:00 is the locally administered prefix that QEMU's own addresses have.
-        let mac: Mac = format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?;
-        let net = network(dirs, &profile, &options, &vm, mac.clone())?;
+        let net = network(dirs, &profile, &options, &vm)?;
         let (accel, accel_why) = vm::qemu::accel::choose(options.accel, &vm::qemu::accel::facts())?;
         let place = VmDir::of(dirs, host);
         place.check_length()?;
@@ -192,8 +190,16 @@ fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8P
     }
 }
 
-fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName, mac: Mac) -> Result<NetPlan, Failure> {
+/// The address of the card of whoever has this address in this network: a machine that goes on from a template has the
+/// template's card. 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+fn mac(net: &NetFile) -> Result<Mac, Failure> {
+    let seen = Sha256::digest(format!("{} in {}", net.vm, net.subnet));
+    Ok(format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?)
+}
+
+fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName) -> Result<NetPlan, Failure> {
     let file = NetFile::read(&dirs.root.join("net/boma-it.json"))?;
+    let mac = mac(&file)?;
     let mut net = file.plan(options.net, vm.clone(), "boma-it-t0".parse()?, mac);
     net.egress = options.egress;
     for (name, to) in &profile.dns {

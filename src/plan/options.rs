@@ -28,6 +28,9 @@ pub struct Options {
     pub egress: vm::network::Egress,
     /// The accelerator asked for.
     pub accel: vm::qemu::accel::Wanted,
+    /// Whether the machine goes on from a template, which is made where there is none; it is booted otherwise.
+    #[serde(default)]
+    pub template: bool,
     /// Accepted risks, by name.
     pub accepted: Vec<String>,
     /// Free memory that must be there, in MiB.

@@ -1,6 +1,8 @@
 //! What a template is of.
 
+use crate::image::Stamp;
 use boot_media::seed::{KeyPair, Secrets, Seed};
+use camino::Utf8Path;
 use host::names::{MiB, VmName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -113,6 +115,18 @@ fn shape(net: &NetPlan, user: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
+/// What stands for the digest of a golden image that is a file of the user's own, and not in the cache.
+pub fn file_digest(path: &Utf8Path, stamp: &Stamp) -> String {
+    // Plain data: serialising it cannot fail.
+    format!("{} {path}", serde_json::to_string(stamp).unwrap_or_default())
+}
+
+/// The file and its stamp, if that is such a digest.
+pub fn of_file(digest: &str) -> Option<(&Utf8Path, Stamp)> {
+    let (stamp, path) = digest.split_once("} ")?;
+    Some((path.into(), serde_json::from_str(&format!("{stamp}}}")).ok()?))
+}
+
 /// Why this QEMU (by its `--version`) can have no templates.
 pub fn unsupported(qemu: &str) -> Option<String> {
     let version = qemu.split_whitespace().skip_while(|word| *word != "version").nth(1);
@@ -167,6 +181,14 @@ pub(super) mod tests {
             let other: Made = serde_json::from_value(other).unwrap();
             assert_ne!(other.key(), key, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_of_the_users_own_is_known_by_its_stamp() {
+        let path = Utf8Path::new("/home/a b/{} disk.qcow2");
+        let stamp = Stamp { inode: 1, bytes: 2, mtime: 3, mtime_ns: 4, ctime: 5, ctime_ns: 6 };
+        assert_eq!(of_file(&file_digest(path, &stamp)), Some((path, stamp)));
+        assert_eq!(of_file(&"0".repeat(128)), None);
     }
 
     #[test]

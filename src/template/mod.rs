@@ -9,7 +9,7 @@
 mod key;
 mod shelf;
 
-pub use key::{Key, Made, unsupported};
+pub use key::{Key, Made, file_digest, of_file, unsupported};
 pub use shelf::{Listed, Shelf, Staging, StagingError};
 
 use crate::image::Stamp;

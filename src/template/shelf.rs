@@ -4,6 +4,7 @@ use super::{Key, Made, Place, Sealed, Template};
 use crate::image::Stamp;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs, Use, check, make_private, names_in, write_private};
+use host::failure::{Blame, Exit};
 use host::ledger::Leak;
 use host::lock::{Lock, LockError};
 use host::presence::{Presence, ignore};
@@ -180,6 +181,12 @@ pub enum StagingError {
     /// The memory that was saved cannot be looked at.
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
+}
+
+impl Blame for StagingError {
+    fn exit(&self) -> Exit {
+        Exit::Host
+    }
 }
 
 impl Staging {

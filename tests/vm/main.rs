@@ -15,6 +15,7 @@ mod lane;
 mod secrets;
 mod stop;
 mod strangers;
+mod templates;
 
 use lane::{HostState, Lane, User};
 use nix::sys::signal::{Signal, kill as signal};

@@ -46,6 +46,7 @@ examples! {
     IMAGE_BUILD = "image build debian-13";
     IMAGE_VERIFY = "image verify";
     IMAGE_LIST = "image list --json";
+    TEMPLATES = "templates --json";
     NET = "net show" "net down";
     NET_DOWN = "net down";
     NET_SHOW = "net show --json";

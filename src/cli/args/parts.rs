@@ -33,6 +33,9 @@ pub(crate) struct RunArgs {
     /// The accelerator; auto judges by the CPU and by what the first boot does
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: accel::Wanted,
+    /// Go on from a machine of the same make that was booted once and saved, which is made first where there is none
+    #[arg(long)]
+    pub(crate) template: bool,
     /// Accept a documented risk by its name (docs/decisions.md)
     #[arg(long, value_name = "ID")]
     pub(crate) accept_risk: Vec<String>,

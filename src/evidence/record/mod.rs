@@ -17,7 +17,7 @@ use host::failure::{Exit, Failure};
 use host::ledger::Leak;
 use host::names::{HostName, VmName};
 use host::secrets::mask;
-pub use parts::{BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
+pub use parts::{Began, BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 pub use step::Step;

@@ -17,6 +17,9 @@ pub struct MadeOf {
     pub image_sha512: Option<String>,
     /// The accelerator, and why that one.
     pub accel: String,
+    /// How the VM began; none where no template was asked for, and it was booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Began>,
     /// QEMU's version, in its own words.
     pub qemu: String,
     /// ansible-core's version; empty until it was asked.
@@ -29,6 +32,38 @@ pub struct MadeOf {
     pub certs: String,
     /// The extra variables of the last `apply`: the overlays' files, and what was given by name, without values.
     pub extra_vars: Vec<String>,
+}
+
+/// How a VM began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum Began {
+    /// It was booted.
+    Cold {
+        /// Why it did not go on from a template.
+        why: String,
+    },
+    /// It went on from a template.
+    Template {
+        /// Which.
+        key: String,
+        /// When that was saved (UTC, RFC 3339).
+        saved: String,
+        /// Whether that was in this run.
+        made: bool,
+    },
+}
+
+impl std::fmt::Display for Began {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cold { why } => write!(f, "cold: {why}"),
+            Self::Template { key, saved, made } => {
+                let when = if *made { ", made in this run" } else { "" };
+                write!(f, "from the template {} of {saved}{when}", key.get(..12).unwrap_or(key))
+            }
+        }
+    }
 }
 
 /// One phase.

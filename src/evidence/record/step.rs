@@ -1,6 +1,6 @@
 //! What a stage has come to, as it goes into the record.
 
-use super::{BootSeen, CheckMode, Checks, Idempotence, Phase, Playbook, Record};
+use super::{Began, BootSeen, CheckMode, Checks, Idempotence, Phase, Playbook, Record};
 use crate::observe::{Across, Policy};
 use crate::playbook::deeds;
 use crate::playbook::events::TaskResult;
@@ -14,6 +14,8 @@ pub enum Step {
     Phase(Phase),
     /// Which golden image the VM is made of, and its SHA-512 where that is known.
     Image(String, Option<String>),
+    /// How the VM began.
+    Began(Began),
     /// QEMU's version.
     Qemu(String),
     /// ansible-core's version.
@@ -64,6 +66,7 @@ impl Record {
         match step {
             Step::Phase(phase) => self.phases.push(phase),
             Step::Image(image, sum) => (self.made_of.image, self.made_of.image_sha512) = (image, sum),
+            Step::Began(began) => self.made_of.began = Some(began),
             Step::Qemu(version) => self.made_of.qemu = version,
             Step::Ansible(version) => self.made_of.ansible = version,
             Step::Accel(accel) => self.made_of.accel = accel,

@@ -16,6 +16,13 @@ pub fn make(overlay: &Overlay, image: &Utf8Path, format: &str, size: &str) -> Re
     Ok(())
 }
 
+/// The same over a template's disk. That lies over a golden image that may have been somewhere else when it was made, so it
+/// is not looked at.
+pub fn make_over_template(overlay: &Overlay, template: &Utf8Path, size: &str) -> Result<(), CmdError> {
+    create().args(["-u", "-F", "qcow2", "-b", template.as_str(), overlay.disk.as_str(), size]).run()?;
+    create().args([overlay.memory.as_str(), "1M"]).run().map(drop)
+}
+
 /// Make an overlay at `path` over an image, as large as that or of a size of its own.
 pub(super) fn over(image: &Utf8Path, format: &str, path: &Utf8Path, size: Option<&str>) -> Result<(), CmdError> {
     create().args(["-F", format, "-b", image.as_str(), path.as_str()]).args(size).run()?;

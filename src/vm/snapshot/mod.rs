@@ -275,7 +275,7 @@ pub async fn restore(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<Restore, 
     let session = access::until(vm, what, When::Booting, &mut watch, &deadline, attempt).await?;
     let ssh_s = deadline.waited().as_secs_f64();
     let Memory { boot_id, nonce } =
-        Memory { boot_id: snapshot.boot_id.clone(), nonce: snapshot.nonce.clone() }.is_of(&session).await?;
+        Memory { boot_id: snapshot.boot_id.clone(), nonce: snapshot.nonce.clone() }.proven(&session).await?;
     // 3. It slept without noticing.
     let (clock_before_s, clock_after_s) = clock::put_right(&session).await?;
     // 4. And nothing else happened meanwhile.
@@ -296,7 +296,7 @@ pub struct Memory {
 
 impl Memory {
     /// Make sure that a restored guest has this memory, and no other.
-    pub(crate) async fn is_of(self, session: &Session) -> Result<Self, SnapshotError> {
+    pub(crate) async fn proven(self, session: &Session) -> Result<Self, SnapshotError> {
         let (boot_id, nonce) = memory(session, "after the restore").await?;
         let same = |what, found: &str, wanted: &str| match found == wanted {
             true => Ok(()),

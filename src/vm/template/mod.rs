@@ -110,7 +110,8 @@ pub async fn save(vm: &VmDir, ssh: &Ssh, address: Ipv4Addr, limit: Duration) -> 
     Ok(memory)
 }
 
-/// Make a machine that goes on from a template one of its own. `ssh` logs in with the template's key.
+/// Make a machine that goes on from a template one of its own. `ssh` logs in with the template's key; how long that
+/// took, in seconds.
 pub async fn take_over(
     vm: &VmDir,
     ssh: &Ssh,
@@ -118,7 +119,7 @@ pub async fn take_over(
     identity: &Identity<'_>,
     watch: &mut Watch,
     deadline: &Deadline,
-) -> Result<(), TemplateError> {
+) -> Result<f64, TemplateError> {
     let (seq, _) = witness(
         &crate::monitor::events::read_all(&vm.events()).map_err(SnapshotError::Journal)?,
         0,
@@ -127,10 +128,18 @@ pub async fn take_over(
     let attempt = async || ssh.session(ASK_LIMIT).await.map_err(|e| e.to_string());
     let what = "a login to the machine that goes on from its template";
     let session = access::until(vm, what, When::Booting, watch, deadline, attempt).await?;
-    memory.is_of(&session).await?;
+    let first_s = deadline.waited().as_secs_f64();
+    memory.proven(&session).await?;
     become_itself(&session, identity).await?;
     drop(session);
-    Ok(uninterrupted(vm, seq, "machine that goes on from its template")?)
+    uninterrupted(vm, seq, "machine that goes on from its template")?;
+    Ok(first_s)
+}
+
+/// Set the guest's clock to the host's, which the change of identity did to within a second. How far it was off before and
+/// after, in seconds.
+pub async fn clock(session: &Session) -> Result<(f64, f64), TemplateError> {
+    Ok(crate::snapshot::clock::put_right(session).await?)
 }
 
 async fn become_itself(session: &Session, identity: &Identity<'_>) -> Result<(), TemplateError> {
