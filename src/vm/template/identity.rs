@@ -98,6 +98,9 @@ echo "$host" >/proc/sys/kernel/hostname
 sed -i "/^127\.0\.1\.1[[:space:]]/s/\b$template\b/$host/g" /etc/hosts
 previous=/var/lib/cloud/data/previous-hostname
 [ ! -e "$previous" ] || echo "$host" >"$previous"
+# What cloud-init keeps of the seed is the template's. Without it the next boot reads this machine's own; the instance is the
+# same, so nothing is made anew.
+rm -f /var/lib/cloud/instance/obj.pkl
 
 at='the machine id'
 read -r old </etc/machine-id
