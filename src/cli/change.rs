@@ -186,7 +186,7 @@ pub(super) fn prove_case(
     let never = proof.green.as_ref().and_then(|green| green.record.never_red.as_deref()).unwrap_or_default();
     if !never.is_empty() {
         say.text(format!("\nNEVER RED: {}", host::visible::line(&never.join(", "))));
-        say.text("No red case turns these checks red, so it is unknown whether they can be: give `red` an overlay that breaks what they ask.".to_owned());
+        say.text("No red case turns these checks red, so it is unknown whether they can be: give `red` an overlay that breaks what they ask.");
     }
     say.object(&serde_json::json!({"event": "never-red", "checks": never}));
     say.text(format!(
