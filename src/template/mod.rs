@@ -5,6 +5,8 @@
 //! disk and state by their SHA-256, the memory, which would take seconds to read, by what `stat` tells (the time of the last
 //! change of a file in any way is the kernel's, and nobody sets it). Whatever else there is about one is a reason not to use
 //! it, and never one to fail.
+//!
+//! Not fuzzed: what is read here is this program's own, in a folder that nobody else can write to.
 
 mod key;
 mod shelf;

@@ -7,7 +7,7 @@
 //! What a clone keeps of its template is what cloud-init and the kernel know a machine by: the card's address, the UUID and
 //! the instance id. A next boot finds the same instance, and makes nothing anew.
 //!
-//! Fuzzed as `guest`.
+//! Not fuzzed: of what a guest says, only its boot id and the nonce are read, as in a snapshot.
 
 pub mod identity;
 
