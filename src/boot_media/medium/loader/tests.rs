@@ -86,6 +86,12 @@ fn a_configuration_that_wants_to_be_endless_ends() {
     let loaders = read_all("bios /isolinux.bin", [("/isolinux.cfg", &many)]);
     assert!(loaders.entries.len() < 200, "{}", loaders.entries.len());
     assert!(!matches!(loaders.paths[0].chosen, Chosen::Entries(_)));
+    // A row that runs its own menu, and a label that runs the graphical one.
+    for program in ["menu.c32", "vesamenu.c32", "gfxboot.c32"] {
+        let itself = format!("ui {program}\ntimeout 10\nlabel a\nmenu default\ncom32 {program}\n");
+        let loaders = read_all("bios /isolinux.bin", [("/isolinux.cfg", &itself)]);
+        assert!(!matches!(loaders.paths[0].chosen, Chosen::Entries(_)), "{program}");
+    }
     // Twice as many entries with each file: as many as are read, and each is compared with all others.
     let twice = format!("{}menu begin more\nlabel a\nkernel /k\nmenu end\n", "include isolinux.cfg\n".repeat(2));
     let loaders = read_all("bios /isolinux.bin", [("/isolinux.cfg", &twice)]);

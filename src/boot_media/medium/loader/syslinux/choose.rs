@@ -206,10 +206,6 @@ impl Isolinux<'_, '_> {
 
     /// Run a command line: a label, or a file.
     fn run(&mut self, here: &Here<'_>, line: &str, ends: &mut Ends) {
-        if here.depth > DEEPEST {
-            ends.not_known.get_or_insert_with(|| "configurations lead into one another".into());
-            return;
-        }
         let (word, rest) = split(line);
         if let Some(at) = here.parsed.find(line) {
             let label = &here.parsed.labels[at];
@@ -252,6 +248,11 @@ impl Isolinux<'_, '_> {
     }
 
     fn execute(&mut self, here: &Here<'_>, command: &Command<'_>, ends: &mut Ends) {
+        // A label can run the menu that it is a row of.
+        if here.depth > DEEPEST {
+            ends.not_known.get_or_insert_with(|| "configurations and menus lead into one another".into());
+            return;
+        }
         let row = command.label.and_then(|at| here.parsed.row_of(at));
         if row.is_some_and(|(menu, row)| here.parsed.menus[menu].rows[row].action != Action::Boot) {
             return ends.lost("the default is a row of a menu that boots nothing");
@@ -365,7 +366,7 @@ impl Isolinux<'_, '_> {
         match named.or_else(|| (!parsed.labels.is_empty()).then_some(0)) {
             Some(at) => {
                 let command = Command { label: Some(at), ..command_of(&parsed.labels[at], "") };
-                self.execute(here, &command, ends);
+                self.execute(&Here { depth: here.depth + 1, ..*here }, &command, ends);
             }
             None => ends.lost(format!("{} has no label", here.path)),
         }
