@@ -3,8 +3,8 @@
 
 use camino::Utf8Path;
 
-/// The EFI system partition's GUID, by which the guest's fstab finds it.
-pub(super) const ESP_UUID: &str = "616D6F62-712D-4D65-B520-696D61676503";
+/// The EFI system partition's GUID.
+const ESP_UUID: &str = "616D6F62-712D-4D65-B520-696D61676503";
 /// Bytes of a sector.
 pub(super) const SECTOR: u64 = 512;
 /// First sector of the BIOS-boot partition, where GRUB's core image lies.
