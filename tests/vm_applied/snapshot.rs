@@ -137,7 +137,7 @@ fn a_snapshot_that_is_damaged_is_an_error_with_a_next_step_and_not_a_boot() {
     vm.boma(&["reset", "askari"]).exits(4).says(&["not the snapshot's machine", "nonce", "boma-qemu down"]);
     other["name"] = "nosuch".into();
     std::fs::write(&path, other.to_string()).unwrap();
-    vm.boma(&["reset", "askari"]).exits(4).says(&["cannot go on from the snapshot", "nosuch", "boma-qemu down"]);
+    vm.boma(&["reset", "askari"]).exits(4).says(&["cannot go on from what was saved", "nosuch", "boma-qemu down"]);
     assert!(!vm.events(vm.last_event() - 3).iter().any(|event| event["kind"] == "boot"));
     std::fs::write(&path, whole).unwrap();
     comes_back(&vm);
