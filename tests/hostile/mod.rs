@@ -11,7 +11,7 @@ mod guest;
 use boma_qemu::form::pattern::Pattern;
 use boma_qemu::image::{content_range, sums};
 use boma_qemu::profile::Profile;
-use boot_media::medium::{self, Chosen, Damage, Loaders, Medium, loaders_of_text};
+use boot_media::medium::{self, Chosen, Damage, Loader, Loaders, Medium, loaders_of_text};
 use boot_media::seed::iso;
 use camino::Utf8Path;
 pub use checks::checks;
@@ -210,7 +210,9 @@ pub fn loader(bytes: &[u8]) {
     assert_eq!(loaders, loaders_of_text(&text), "the same says something else");
     for entry in &loaders.entries {
         assert!(entry.line > 0, "{entry:?}");
-        assert!(!entry.args.contains(['\u{fdd0}', '\u{fdd1}', '\u{fdd2}']), "{entry:?}");
+        // Only GRUB's language has values that are not known, which these mark on the way.
+        let marked = entry.args.contains(['\u{fdd0}', '\u{fdd1}', '\u{fdd2}']);
+        assert!(!marked || entry.loader != Loader::Grub, "{entry:?}");
     }
 }
 
