@@ -6,7 +6,8 @@
 //! - No network but the tap, and no System V or POSIX message queue: namespaces of its own, and empty.
 //! - No file but its program, libraries and firmware, and these only to be read and run (Landlock). What belongs
 //!   to the VM comes as open descriptors. The one file that QEMU must open by itself is a memory that is a file, of a
-//!   template: it does so through the descriptor (`/proc/self/fd/N`), and a rule is for that file alone. Landlock also keeps it from tracing and signalling others of its user.
+//!   template: it does so through the descriptor (`/proc/self/fd/N`), and a rule is for that file alone. Landlock also
+//!   keeps it from tracing and signalling others of its user.
 //! - No more memory, threads and open files than a guest of this size takes, and no core dump, which would hold the
 //!   guest's memory (resource limits: a cgroup would need the host's leave, which an ordinary user rarely has).
 //! - QEMU's own filter of system calls on top (`-sandbox`): no program started, no thread's scheduling changed.

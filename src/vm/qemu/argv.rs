@@ -236,9 +236,7 @@ fn overlay(option: &mut impl FnMut(&str, String), machine: &Machine, overlay: &O
         }
         None => option("blockdev", format!("driver=qcow2,node-name={DISK},file=drive,discard=unmap")),
     }
-    if overlay.buses().any(|bus| bus == Bus::VirtioScsi) {
-        option("device", format!("virtio-scsi-pci,id=scsi0,addr={SCSI_SLOT:#x}"));
-    }
+    scsi_controller(option, overlay.buses());
     let what = format!("drive={DISK},serial=disk,bootindex=1");
     option("device", disk_device(DISK_DEVICE, overlay.bus, &what, ROOT_SLOT));
     opened(option, "memory-file", fds.memory, "cache.no-flush=on");
@@ -267,10 +265,7 @@ fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
         option("device", format!("ide-cd,id={CD_DEVICE},bus=ide.0,drive=iso,bootindex={index}"));
     }
     flash(option, media.uefi.as_ref(), &mut next);
-    let buses = || media.disks.iter().map(|disk| disk.bus).chain(media.image.iter().map(|image| image.bus));
-    if buses().any(|bus| bus == Bus::VirtioScsi) {
-        option("device", format!("virtio-scsi-pci,id=scsi0,addr={SCSI_SLOT:#x}"));
-    }
+    scsi_controller(option, media.buses());
     if let Some(image) = &media.image {
         opened(option, "image-file", next(), "read-only=on");
         let format = &image.backing.format;
@@ -287,6 +282,13 @@ fn media(option: &mut impl FnMut(&str, String), media: &Media, fds: &Fds) {
         option("blockdev", format!("driver={format},node-name=disk{n}-node,file={file},discard=unmap{zeroes}"));
         let what = format!("drive=disk{n}-node,serial={},bootindex={}", disk.serial, n + 1);
         option("device", disk_device(&format!("disk{n}"), disk.bus, &what, DISK_SLOT + n));
+    }
+}
+
+/// What SCSI disks are plugged into, if there are any.
+fn scsi_controller(option: &mut impl FnMut(&str, String), mut buses: impl Iterator<Item = Bus>) {
+    if buses.any(|bus| bus == Bus::VirtioScsi) {
+        option("device", format!("virtio-scsi-pci,id=scsi0,addr={SCSI_SLOT:#x}"));
     }
 }
 

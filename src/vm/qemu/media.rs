@@ -80,6 +80,11 @@ impl Media {
         iso.chain(uefi).chain(image).chain(disks).collect()
     }
 
+    /// How the guest sees its disks.
+    pub(super) fn buses(&self) -> impl Iterator<Item = Bus> {
+        self.disks.iter().map(|disk| disk.bus).chain(self.image.iter().map(|image| image.bus))
+    }
+
     /// Make the disks: blank, so that each byte of them reads as zero, or over the image that is booted.
     pub fn make_disks(&self) -> Result<(), CmdError> {
         if let Some(Image { backing, overlay, .. }) = &self.image {

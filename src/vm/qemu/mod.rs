@@ -100,6 +100,7 @@ impl Overlay {
         self.uefi.iter().flat_map(Uefi::files).collect()
     }
 
+    /// How the guest sees its disks.
     pub(super) fn buses(&self) -> impl Iterator<Item = boot::Bus> {
         std::iter::once(self.bus).chain(self.disks.iter().map(|disk| disk.bus))
     }
