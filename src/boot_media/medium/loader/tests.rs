@@ -86,6 +86,9 @@ fn a_configuration_that_wants_to_be_endless_ends() {
     let loaders = read_all("bios /isolinux.bin", [("/isolinux.cfg", &many)]);
     assert!(loaders.entries.len() < 200, "{}", loaders.entries.len());
     assert!(!matches!(loaders.paths[0].chosen, Chosen::Entries(_)));
+    let kernels = format!("set default=0\nmenuentry a {{\n{}}}\n", "linux /k\n".repeat(2_000));
+    let loaders = read_all("bios /grub.img", [("/boot/grub/grub.cfg", &kernels)]);
+    assert!(matches!(loaders.paths[0].chosen, Chosen::NotKnown { .. }), "{:?}", loaders.paths[0].chosen);
     // A row that runs its own menu, and a label that runs the graphical one.
     for program in ["menu.c32", "vesamenu.c32", "gfxboot.c32"] {
         let itself = format!("ui {program}\ntimeout 10\nlabel a\nmenu default\ncom32 {program}\n");
