@@ -17,7 +17,7 @@ full_of() { head -c 4096 /dev/zero | tr '\\0' $1; }
 full_of n >/run/new
 for name in fsynced direct cached; do full_of o >$name; done
 sync
-start=$(($(cat /sys/class/block/vda2/start) * 512))
+start=$(($(cat /sys/class/block/$(basename $(findmnt -no SOURCE /))/start) * 512))
 for name in fsynced direct cached; do
     block=$(filefrag -b4096 -v $name | sed -n 's/^ *0: *0\\.\\. *0: *\\([0-9]*\\)\\.\\..*/\\1/p')
     echo $((start + block * 4096))
