@@ -8,6 +8,7 @@ use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::names::HostName;
 use host::shell::quoted;
+use host::visible::line;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,9 +32,14 @@ pub(super) fn ssh_config(dirs: &Dirs, host: &HostName, say: &Say) -> Result<u8, 
     say.object(
         &json!({"event": "ssh-config", "host": host, "options": options.iter().cloned().collect::<BTreeMap<_, _>>()}),
     );
-    let lines: Vec<_> = options.iter().map(|(name, value)| format!("    {name} {value}")).collect();
-    say.result(format!("Host {host}\n{}", lines.join("\n")));
+    say.text(host_block(host, &options));
     Ok(0)
+}
+
+/// One Host block, an option a line.
+fn host_block(host: &HostName, options: &[(&str, String)]) -> String {
+    let lines: Vec<_> = options.iter().map(|(name, value)| format!("    {name} {}", line(value))).collect();
+    format!("Host {host}\n{}", lines.join("\n"))
 }
 
 /// `inventory`: what Ansible asks of an inventory script, of the VMs that are up.
@@ -101,4 +107,18 @@ fn variables(target: &Target<'_>) -> Result<Value, Failure> {
         "ansible_ssh_private_key_file": target.vm.dir().ssh_key(),
         "ansible_ssh_common_args": rest.join(" "),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_block_has_an_option_a_line() {
+        let options = [("HostName", "192.0.2.1".to_owned()), ("User", "deploy\nHost *".to_owned())];
+        let block = host_block(&"web1".parse().unwrap(), &options);
+        let lines: Vec<_> = block.lines().collect();
+        assert_eq!(lines[..2], ["Host web1", "    HostName 192.0.2.1"]);
+        assert_eq!(lines.len(), 3, "what a value holds begins no line of its own: {block}");
+    }
 }
