@@ -61,7 +61,7 @@ pub struct Program {
 pub enum Format {
     /// By its exit code: 0 is good.
     Exit,
-    /// By TAP (https://testanything.org), versions 12 to 14.
+    /// By TAP (<https://testanything.org>), versions 12 to 14.
     Tap,
     /// By the XML that JUnit, pytest and many others write.
     Junit,

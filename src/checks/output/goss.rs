@@ -1,4 +1,4 @@
-//! What `goss validate --format json` prints (https://github.com/goss-org/goss).
+//! What `goss validate --format json` prints (<https://github.com/goss-org/goss>).
 
 use super::{looked, skipped};
 use evidence::playbook::checks::Check;

@@ -1,4 +1,4 @@
-//! TAP, versions 12 to 14 (https://testanything.org/tap-version-14-specification.html). What is indented (subtests, YAML) belongs
+//! TAP, versions 12 to 14 (<https://testanything.org/tap-version-14-specification.html>). What is indented (subtests, YAML) belongs
 //! to a test whose own line says how it ended. Lines that are no TAP are the tests' own output.
 
 use super::{looked, skipped};
