@@ -17,8 +17,11 @@ pub(super) enum Answer {
     Failed(String),
 }
 
+/// The answers of one look, by their names.
+pub(super) type Answers = BTreeMap<String, Answer>;
+
 /// All answers by name. An answer without its end was cut off, and counts as failed.
-pub(super) fn answers(output: &str) -> BTreeMap<String, Answer> {
+pub(super) fn answers(output: &str) -> Answers {
     output.split('\x1e').skip(1).filter_map(one).collect()
 }
 

@@ -1,6 +1,7 @@
-# Everything that is asked of a guest, in one go, as root. It changes nothing: nothing is started by being asked, and what
-# is written goes to a folder of its own in memory and is removed. Processes are dear where the CPU is emulated, so files
-# are read by one grep and links by one find.
+# What is asked of a guest, in one go, as root: with `whole` everything, without it only what can move by itself (a look
+# that confirms another takes the rest from that one). It changes nothing: nothing is started by being asked, and what is
+# written goes to a folder of its own in memory and is removed. Processes are dear where the CPU is emulated, so files are
+# read by one grep and links by one find; and what waits for Docker or systemd is asked beside the rest.
 # Each answer is framed: RS name LF, what the tool printed, LF US exit-code SP the first line of its complaint LF.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 SYSTEMD_COLORS=0
 d=/run/boma-observe.$$
@@ -68,23 +69,24 @@ conmons() {
   done
   :
 }
-everything_else() {
-  err=$d/err
+ask_systemd() {
+  err=$d/systemd.err
   ask units timeout 40 systemctl list-units --all --plain --no-legend --no-pager --full
-  ask services timeout 40 systemctl show -p Id,ActiveState,NRestarts,MainPID,WantedBy,RequiredBy,UpheldBy,BoundBy,TriggeredBy,TimersMonotonic,TimersCalendar '*.service' '*.socket' '*.timer' '*.path'
+  ask services services
   # Of a unit that was stopped systemd itself may have forgotten all. This is the id of "Stopped …" (systemd.journal-fields(7)).
-  ask stopped journalctl -b -q --no-pager -o cat --output-fields=UNIT _PID=1 MESSAGE_ID=9d1aaa27d60140bd96365438aad20286
+  ask stopped said_of_units 9d1aaa27d60140bd96365438aad20286
   ask user-units user_units
+  ask environment systemctl show-environment
+}
+what_moves() {
+  err=$d/err
   # Drop-ins and files that hold until the reboot only.
   ask runtime any grep -ars '' /run/systemd/system.control /run/systemd/system /run/systemd/network /run/udev/rules.d /run/sysctl.d /run/modprobe.d
   # Where units come from, and links whose target says something.
   ask links links
-  ask installable any grep -rls '^\[Install\]' --include='*.service' /etc/systemd/system /run/systemd/system /run/systemd/generator /run/systemd/generator.early /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system
-  ask bus-names any grep -hs ^SystemdService= /usr/share/dbus-1/system-services/* /usr/local/share/dbus-1/system-services/* /etc/dbus-1/system-services/*
   ask_of ss sockets ss -Htulnp
   # Processes that a login has left behind: of its session, and children of the first process.
   ask processes any grep -asE '^[0-9]+ \(.*\) [A-Z] 1 |/session-[^/]*\.scope' /proc/[0-9]*/stat /proc/[0-9]*/cgroup
-  ask environment systemctl show-environment
   ask_of ss unix-sockets ss -Hxlnp
   ask_of nft nft nft -s list ruleset
   ask legacy legacy
@@ -93,35 +95,49 @@ everything_else() {
   ask_of ip ip-rules both rule
   ask_of ip neighbours ip -j neighbour show nud permanent
   ask_of tc qdiscs tc qdisc show
-  ask_of ethtool offloads offloads
   # Asking for what was never used would load its module.
   loaded wireguard wg wireguard wireguard
   loaded ip_set ipset ipsets ipset save
-  ask peers any grep -his '^ *PublicKey *=' /etc/wireguard/*.conf
-  # A socket by which a program waits for an answer is gone by now.
-  ask_of ss sockets-again ss -Hulnp
   ask permissions permissions
   ask_of getfacl acls any getfacl -spR /run /dev
   ask etc any find /etc /root/.ssh /home /var/spool/cron -xdev \( -path '/home/*/*' ! -path '/home/*/.ssh*' \) -prune -o -type f -size -1000k \( -path '/etc/*' -o -path '*/.ssh/authorized_keys*' -o -path '/var/spool/*' \) -exec cksum {} +
   ask sys any grep -as '' /sys/kernel/mm/transparent_hugepage/* /sys/kernel/mm/transparent_hugepage/khugepaged/defrag /sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/ksm/run /sys/devices/system/cpu/smt/control /sys/devices/system/cpu/cpu*/online /sys/devices/system/cpu/cpufreq/policy*/scaling_governor /sys/block/*/queue/scheduler /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/nr_requests /sys/block/*/queue/rq_affinity /sys/block/*/queue/wbt_lat_usec /sys/block/*/dm/name /sys/block/loop*/loop/backing_file /sys/block/*/md/level /sys/class/net/*/queues/rx-*/rps_cpus /sys/class/net/*/queues/tx-*/xps_cpus /sys/module/*/parameters/* /sys/kernel/security/apparmor/profiles
-  ask binfmt binfmt
-  ask_of quotaon quotas any quotaon -pa
   ask cron cron_jobs
   ask cron-log cron_log
   ask files any grep -as '' /etc/resolv.conf /run/systemd/resolve/resolv.conf /proc/1/mountinfo /proc/swaps /proc/modules /proc/cmdline /proc/sys/kernel/osrelease /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /etc/passwd /etc/group /etc/hosts /etc/fstab /etc/nftables.conf /etc/nftables.d/*.nft /etc/nftables/*.nft /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
+  ask_of chronyc chrony chronyc -n tracking
+  # A socket by which a program waits for an answer is gone by now.
+  ask_of ss sockets-again ss -Hulnp
+}
+# What changes only with a unit, an interface or a file that the others show.
+what_stays() {
+  ask installable any grep -rls '^\[Install\]' --include='*.service' /etc/systemd/system /run/systemd/system /run/systemd/generator /run/systemd/generator.early /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system
+  ask bus-names any grep -hs ^SystemdService= /usr/share/dbus-1/system-services/* /usr/local/share/dbus-1/system-services/* /etc/dbus-1/system-services/*
+  ask_of ethtool offloads offloads
+  ask peers any grep -his '^ *PublicKey *=' /etc/wireguard/*.conf
+  # Below /sys only what the kernel does not make so.
+  ask sys-permissions any find /sys -xdev ! -type l \( -perm /002 -o ! -user root -o ! -group root \) -printf '%y %m %u:%g %p\n'
+  ask binfmt binfmt
+  ask_of quotaon quotas any quotaon -pa
   # What the last boot cannot have read, for it was written since.
   ask written written
   # Of a password only whether there is one is told.
   ask passwords sed -E 's/^([^:]*):[!*][^:]*:.*/\1:locked/; t; s/^([^:]*)::.*/\1:empty/; t; s/^([^:]*):[^:]*:.*/\1:set/' /etc/shadow
   # Looking into binfmt_misc would mount it.
   ask sysctl sysctls
-  ask_of chronyc chrony chronyc -n tracking
+}
+# The ids of units about which systemd has said this in this boot.
+said_of_units() { journalctl -b -q --no-pager -o cat --output-fields=UNIT _PID=1 "MESSAGE_ID=$1"; }
+# What systemd knows of the services and timers that do something, and of those that it has started again (the id is that of
+# "Scheduled restart job"). It answers with all that it knows of a unit, which takes a tenth of a second for each where the
+# CPU is emulated.
+services() {
+  again=$(said_of_units 5eb03494b6584870a536b337290809b2) || return
+  timeout 40 systemctl show -p Id,ActiveState,NRestarts,MainPID,WantedBy,RequiredBy,UpheldBy,BoundBy,TriggeredBy,TimersMonotonic,TimersCalendar --state=running,waiting,activating,deactivating,reloading,failed '*.service' '*.timer' $(printf '%s\n' "$again" | sort -u)
 }
 permissions() {
   # An empty file there is a lock, or a mark that a program left while it ran.
   any find /run /dev -xdev \( -path /run/systemd -o -path /run/udev -o -path /run/log -o -path "$d" \) -prune -o ! -type l ! \( -type f -empty \) -printf '%y %m %u:%g %p\n'
-  # Below /sys only what the kernel does not make so.
-  any find /sys -xdev ! -type l \( -perm /002 -o ! -user root -o ! -group root \) -printf '%y %m %u:%g %p\n'
 }
 links() {
   find /etc/systemd/system /run/systemd/system /run/systemd/generator* -type l -printf '%p %l\n'
@@ -190,8 +206,28 @@ user_units() {
 }
 # A kernel whose IPv6 is off has no rules and no routes of it.
 both() { ip -j -4 $1 && { [ ! -d /proc/sys/net/ipv6 ] || ip -j -6 $1; }; }
-sysctls() { cd /proc/sys && grep -ars '' --exclude-dir=binfmt_misc --exclude-dir=random .; any [ $? -lt 3 ]; }
+# The kernel makes a buffer of the size that is read, and clears it: small reads take half the time of grep's. What cannot be
+# read is left out.
+sysctls() {
+  cd /proc/sys || return
+  if command -v perl >/dev/null; then
+    find . \( -name binfmt_misc -o -name random \) -prune -o -type f -print0 |
+      perl -0ne 'chomp; open my $file, "<", $_ or next;
+        my ($all, $part) = "";
+        $all .= $part while sysread $file, $part, 4096;
+        $all .= "\n" if $all =~ /[^\n]\z/;
+        $all =~ s/^/$_:/mg, print $all if length $all'
+  else grep -ars '' --exclude-dir=binfmt_misc --exclude-dir=random . || [ $? -lt 3 ]
+  fi
+}
 # What finds nothing has not failed.
 any() { "$@"; :; }
 
-{ { ask_docker; ask_podman; } >"$d/docker" & everything_else; wait; cat "$d/docker"; } | head -c MOST
+{
+  { ask_docker; ask_podman; } >"$d/docker" &
+  ask_systemd >"$d/systemd" &
+  what_moves
+  [ -z "$whole" ] || what_stays
+  wait
+  cat "$d/docker" "$d/systemd"
+} | head -c MOST

@@ -29,6 +29,7 @@ pub use standing::Standing;
 pub use state::{Fact, Facts, Known, Observed, Reason, Section, Setting, State};
 
 use crate::allowed::AllowedLoss;
+use answers::Answers;
 use host::failure::{Blame, Exit};
 use host::shell::quoted;
 use serde::{Deserialize, Serialize};
@@ -130,11 +131,23 @@ impl Blame for ObserveError {
 
 /// Look at a guest once, as root. It takes some seconds where the CPU is emulated.
 pub async fn observe(session: &Session, limit: Duration) -> Result<State, ObserveError> {
-    let answer = session.root_script(&script(), limit).await.map_err(ObserveError::Ask)?;
+    Ok(read::state(&ask(session, Asked::Everything, limit).await?))
+}
+
+/// How much a guest is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Everything,
+    /// Only what can move by itself: half as much work.
+    WhatMoves,
+}
+
+async fn ask(session: &Session, what: Asked, limit: Duration) -> Result<Answers, ObserveError> {
+    let answer = session.root_script(&script(what), limit).await.map_err(ObserveError::Ask)?;
     if answer.code != 0 {
         return Err(ObserveError::Script { code: answer.code, said: answer.stderr.trim().to_owned() });
     }
-    Ok(read(&answer.stdout))
+    Ok(answers::answers(&answer.stdout))
 }
 
 /// The state that the script's output shows.
@@ -174,8 +187,9 @@ pub async fn broken_units(session: &Session, findings: &[Finding]) -> Vec<Broken
 }
 
 /// What the guest's root is asked.
-fn script() -> String {
-    include_str!("ask.sh").replace("MOST", &answers::MOST.to_string())
+fn script(what: Asked) -> String {
+    let whole = if what == Asked::Everything { "whole=1\n" } else { "whole=\n" };
+    whole.to_owned() + &include_str!("ask.sh").replace("MOST", &answers::MOST.to_string())
 }
 
 #[cfg(test)]

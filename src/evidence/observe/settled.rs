@@ -1,12 +1,14 @@
 //! Looking until there is nothing new to see.
 //!
 //! A guest that has only just been provisioned, or booted, may still be moving: containers start, a time server is
-//! found. So it is looked at until two looks in a row are the same. After a reboot more is asked: a loss counts only
-//! when it has stood for a while, for what is late is not lost.
+//! found. So it is looked at until two looks in a row are the same; the second of them asks only for what can move by
+//! itself. After a reboot more is asked: a loss counts only when it has stood for a while, for what is late is not lost.
 
-use super::{Change, Diff, Finding, Known, Look, ObserveError, State, flaps, observe, reasons};
+use super::answers::Answers;
+use super::{Asked, Change, Diff, Finding, Known, Look, ObserveError, State, ask, flaps, read, reasons};
 use crate::allowed::AllowedLoss;
 use host::deadline::{Deadline, PROBE_PERIOD};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vm::ssh::Session;
 
@@ -45,7 +47,8 @@ impl Observation {
 /// Look until two looks in a row are the same, for at most two minutes. If this is to be compared with an earlier state,
 /// the guest is also asked why it is not as that one was.
 pub async fn at_rest(session: &Session, before: Option<&State>) -> Result<Observation, ObserveError> {
-    until(REST, None, async |first| look(session, before, first).await, |_, _| true).await
+    let looks = Looks::at(session, before);
+    until(REST, None, async |what, first| looks.look(what, first).await, |_, _| true).await
 }
 
 /// Look again after a reboot: until two looks in a row are the same and nothing is lost, or what is lost has been so
@@ -67,7 +70,7 @@ pub async fn once_more(
     allow: &[AllowedLoss],
 ) -> Result<Observation, ObserveError> {
     let begun = Instant::now();
-    let state = look(session, Some(before), Some(&last.first)).await?;
+    let state = Looks::at(session, Some(before)).look(Asked::Everything, Some(&last.first)).await?;
     let mut seen = match Diff::between(&last.state, &state).is_empty() {
         true => Observation { state, passes: 1, took: begun.elapsed(), moving: Vec::new(), first: last.first.clone() },
         false => again(session, before, Some(&last.first), allow).await?,
@@ -83,19 +86,41 @@ async fn again(
     first: Option<&Known>,
     allow: &[AllowedLoss],
 ) -> Result<Observation, ObserveError> {
-    let look = async |first: Option<&Known>| look(session, Some(before), first).await;
+    let looks = Looks::at(session, Some(before));
+    let look = async |what, first: Option<&Known>| looks.look(what, first).await;
     until(REST, first, look, |state, stood| stood >= patience(&Diff::between(before, state).findings(allow))).await
 }
 
-async fn look(session: &Session, before: Option<&State>, first: Option<&Known>) -> Result<State, ObserveError> {
-    let mut state = observe(session, PASS).await?;
-    if let Some(first) = first {
-        flaps::settle(&mut state, first);
+/// Looks at one guest, one after the other.
+struct Looks<'a> {
+    session: &'a Session,
+    /// The state that these are compared with.
+    before: Option<&'a State>,
+    /// What the guest has said so far.
+    answers: Mutex<Answers>,
+}
+
+impl<'a> Looks<'a> {
+    fn at(session: &'a Session, before: Option<&'a State>) -> Self {
+        Self { session, before, answers: Mutex::default() }
     }
-    if let Some(before) = before {
-        reasons::note(session, before, &mut state).await?;
+
+    /// Look once more. What is not asked this time is as it was said last.
+    async fn look(&self, what: Asked, first: Option<&Known>) -> Result<State, ObserveError> {
+        let answers = ask(self.session, what, PASS).await?;
+        let mut state = {
+            let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(answers);
+            read::state(&all)
+        };
+        if let Some(first) = first {
+            flaps::settle(&mut state, first);
+        }
+        if let Some(before) = self.before {
+            reasons::note(self.session, before, &mut state).await?;
+        }
+        Ok(state)
     }
-    Ok(state)
 }
 
 /// How long these findings must have stood before they count.
@@ -116,29 +141,33 @@ fn is_on_its_way(finding: &Finding) -> bool {
 }
 
 /// Look until the guest is at rest and `enough` says so, which is given the state and how long it has been that. A look
-/// is given what was known at the first one.
+/// is given what was known at the first one. Where nothing is missing but the confirmation, it asks only for what can move;
+/// what is waited for is always asked for.
 async fn until<E>(
     rest: Duration,
     first: Option<&Known>,
-    look: impl AsyncFn(Option<&Known>) -> Result<State, E>,
+    look: impl AsyncFn(Asked, Option<&Known>) -> Result<State, E>,
     enough: impl Fn(&State, Duration) -> bool,
 ) -> Result<Observation, E> {
     let deadline = Deadline::after(rest);
     let mut since = Instant::now();
-    let mut state = look(first).await?;
+    let mut state = look(Asked::Everything, first).await?;
     let first = first.unwrap_or(&state.known).clone();
-    let mut passes = 1;
+    let (mut passes, mut moves) = (1, false);
     loop {
         tokio::time::sleep(PROBE_PERIOD).await;
         let begun = Instant::now();
-        let next = look(Some(&first)).await?;
+        let confirm = !moves && enough(&state, Duration::ZERO);
+        let what = if confirm { Asked::WhatMoves } else { Asked::Everything };
+        let next = look(what, Some(&first)).await?;
         passes += 1;
         let moved = Diff::between(&state, &next);
-        if !moved.is_empty() {
+        moves = !moved.is_empty();
+        if moves {
             since = begun;
         }
         state = next;
-        if (moved.is_empty() && enough(&state, since.elapsed())) || deadline.passed() {
+        if (!moves && enough(&state, since.elapsed())) || deadline.passed() {
             let moving = moved.changes.iter().map(Change::id).collect();
             return Ok(Observation { state, passes, took: deadline.waited(), moving, first });
         }
@@ -149,7 +178,7 @@ async fn until<E>(
 mod tests {
     use super::*;
     use crate::observe::{Observed, Section, Severity};
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
 
     fn state(value: u32) -> State {
         let facts = [("n".to_owned(), value.to_string().into())].into();
@@ -159,7 +188,7 @@ mod tests {
     /// Look at a guest that shows these values one after the other, and then the last for ever.
     fn watch(values: &[u32], rest: Duration, enough: impl Fn(&State, Duration) -> bool) -> Observation {
         let n = Cell::new(0);
-        let look = async |_: Option<&Known>| {
+        let look = async |_: Asked, _: Option<&Known>| {
             Ok::<_, ObserveError>(state(values[n.replace(n.get() + 1).min(values.len() - 1)]))
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -170,6 +199,29 @@ mod tests {
     fn a_guest_is_looked_at_until_two_looks_are_the_same() {
         let seen = watch(&[1, 2, 3, 3, 4], REST, |_, _| true);
         assert_eq!((seen.passes, seen.moving.as_slice(), &seen.state), (4, [].as_slice(), &state(3)));
+    }
+
+    /// What is asked at each look of a guest that shows these values, of which 0 is a loss.
+    fn asked(values: &[u32]) -> Vec<Asked> {
+        let asked = RefCell::new(Vec::new());
+        let look = async |what: Asked, _: Option<&Known>| {
+            asked.borrow_mut().push(what);
+            Ok::<_, ObserveError>(state(values[(asked.borrow().len() - 1).min(values.len() - 1)]))
+        };
+        let stood = Duration::from_millis(300);
+        let enough = |state: &State, stood_for| state.word(Section::Sysctl, "n") != "0" || stood_for >= stood;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(until(REST, None, look, enough)).unwrap();
+        asked.into_inner()
+    }
+
+    #[test]
+    fn a_look_that_confirms_another_asks_for_what_can_move_and_one_that_waits_for_a_loss_for_everything() {
+        use Asked::{Everything, WhatMoves};
+        assert_eq!(asked(&[1]), [Everything, WhatMoves]);
+        assert_eq!(asked(&[1, 2]), [Everything, WhatMoves, Everything]);
+        let lost = asked(&[0]);
+        assert!(lost.len() > 2 && lost.iter().all(|what| *what == Everything), "{lost:?}");
     }
 
     #[test]

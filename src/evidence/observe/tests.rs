@@ -32,7 +32,9 @@ fn but(look: &str, old: &str, new: &str) -> String {
 
 #[test]
 fn the_script_is_one_the_shell_can_read() {
-    host::cmd::Cmd::new("sh").args(["-n", "-c", &script()]).run().unwrap();
+    for what in [Asked::Everything, Asked::WhatMoves] {
+        host::cmd::Cmd::new("sh").args(["-n", "-c", &script(what)]).run().unwrap();
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
             Section::Cron => &["cron-log", "written"],
             Section::Sockets => &["unix-sockets", "sockets-again"],
             Section::Qdiscs => &["offloads"],
-            Section::Permissions => &["acls", "units"],
+            Section::Permissions => &["sys-permissions", "acls", "units"],
             Section::Etc => &["files"],
             _ => &[],
         }
@@ -65,7 +65,11 @@ pub(super) fn state(answers: &BTreeMap<String, Answer>) -> State {
     put(Section::Qdiscs, "qdiscs", &|t| Ok(kernel_network::qdiscs(t, text(answers, "offloads"))));
     put(Section::Ipsets, "ipsets", &|t| Ok(kernel_network::ipsets(t)));
     let units = text(answers, "units");
-    put(Section::Permissions, "permissions", &|t| Ok(files::permissions(t, text(answers, "acls"), units)));
+    let below_sys = text(answers, "sys-permissions");
+    put(Section::Permissions, "permissions", &|t| {
+        let permissions = |lines: &str| files::permissions(lines, text(answers, "acls"), units);
+        Ok(with(permissions(t), permissions(below_sys)))
+    });
     put(Section::Etc, "etc", &|t| Ok(files::etc(t, &files)));
     put(Section::Sys, "sys", &|t| Ok(files::sys(t)));
     put(Section::BlockDevices, "sys", &|t| Ok(files::block_devices(t)));
