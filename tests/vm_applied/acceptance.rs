@@ -44,7 +44,7 @@ fn prove_sees_the_known_fault_and_passes_the_green_case_as_an_ordinary_user() {
     let lane = Lane::new(User::Ordinary);
     let host = HostState::now();
     // In namespaces of our own the host's links, filters, routes and settings do not change even for a moment.
-    let run = host.stays_while(|| lane.boma(&["prove", "askari", "--keep", "-e", SHORT]));
+    let run = host.stays_while(|| lane.boma(&["prove", "askari", "--keep", "--template", "-e", SHORT]));
     run.exits(0);
     run.says(&["the red case", "the green case", "PROVED", "came back from its reboot", "nothing is lost"]);
     assert_eq!(lane.result()["state"]["judged"]["findings"], serde_json::json!([]));

@@ -329,7 +329,10 @@ async fn begin(
         Begin::Snapshot(tag) => {
             job::run(execute, "snapshot-load", crate::qemu::snapshot(machine, tag), LOAD_LIMIT).await?;
         }
-        Begin::Template => migration::run(execute, migration::Way::In, STATE_SET, LOAD_LIMIT).await?,
+        Begin::Template => {
+            migration::run(execute, migration::Way::In, STATE_SET, LOAD_LIMIT).await?;
+            execute("blockdev-add", crate::qemu::memory_node()).await?;
+        }
         Begin::Boot { once: true } => {
             // The firmware reads the order as it was when the machine was last reset: for this boot that is settled.
             let path = format!("/machine/peripheral/{CD_DEVICE}");

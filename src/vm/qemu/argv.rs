@@ -74,6 +74,8 @@ pub const DISK_DEVICE: &str = "disk0";
 /// The node of that disk.
 pub const DISK: &str = "disk";
 const MEMORY: &str = "memory";
+/// The set of descriptors that it is in; beyond every number that a descriptor can have.
+const MEMORY_SET: u32 = 4097;
 /// The guest's memory, by its name in QEMU's machine and in snapshots.
 const RAM: &str = "pc.ram";
 /// The PCI slots: of the disk that the guest boots from, of a disk image that is booted, of the first data disk or blank
@@ -97,6 +99,17 @@ fn snapshot_nodes(machine: &Machine) -> Vec<String> {
 /// The arguments of `snapshot-save` and `snapshot-load`.
 pub fn snapshot(machine: &Machine, tag: &str) -> serde_json::Value {
     serde_json::json!({ "tag": tag, "vmstate": MEMORY, "devices": snapshot_nodes(machine) })
+}
+
+/// The node of the memory of snapshots, for `-blockdev` and for `blockdev-add`. A machine that goes on from a template gets it
+/// when it has: QEMU activates no node that nothing uses (10.0), and takes no snapshot with one that is inactive.
+pub fn memory_node() -> serde_json::Value {
+    let cache = serde_json::json!({"no-flush": true});
+    let filename = format!("/dev/fdset/{MEMORY_SET}");
+    serde_json::json!({
+        "driver": "qcow2", "node-name": MEMORY, "cache": cache,
+        "file": {"driver": "file", "filename": filename, "locking": "on", "cache": cache},
+    })
 }
 
 /// The arguments of `snapshot-delete`.
@@ -239,8 +252,10 @@ fn overlay(option: &mut impl FnMut(&str, String), machine: &Machine, overlay: &O
     scsi_controller(option, overlay.buses());
     let what = format!("drive={DISK},serial=disk,bootindex=1");
     option("device", disk_device(DISK_DEVICE, overlay.bus, &what, ROOT_SLOT));
-    opened(option, "memory-file", fds.memory, "cache.no-flush=on");
-    option("blockdev", format!("driver=qcow2,node-name={MEMORY},file=memory-file,cache.no-flush=on"));
+    option("add-fd", format!("fd={},set={MEMORY_SET},opaque={MEMORY}", fds.memory));
+    if !machine.template.as_ref().is_some_and(Part::goes_on) {
+        option("blockdev", memory_node().to_string());
+    }
     for (n, disk) in overlay.disks.iter().enumerate() {
         let (node, file) = (data_node(n), format!("data{n}-drive"));
         nbd(option, &file);

@@ -96,11 +96,15 @@ umask 022
 echo "$host" >/etc/hostname
 echo "$host" >/proc/sys/kernel/hostname
 sed -i "/^127\.0\.1\.1[[:space:]]/s/\b$template\b/$host/g" /etc/hosts
-previous=/var/lib/cloud/data/previous-hostname
-[ ! -e "$previous" ] || echo "$host" >"$previous"
+# cloud-init takes a name that it has not set itself for the user's, and before it reads the seed it goes by what it has kept.
+cloud=/var/lib/cloud
+[ ! -e "$cloud/data/previous-hostname" ] || echo "$host" >"$cloud/data/previous-hostname"
+for kept in "$cloud/data/set-hostname" "$cloud/instance/cloud-config.txt"; do
+    [ ! -e "$kept" ] || sed -i "s/\(hostname\|fqdn\)\(\"\{0,1\}: *\"\{0,1\}\)$template\b/\1\2$host/" "$kept"
+done
 # What cloud-init keeps of the seed is the template's. Without it the next boot reads this machine's own; the instance is the
 # same, so nothing is made anew.
-rm -f /var/lib/cloud/instance/obj.pkl
+rm -f "$cloud/instance/obj.pkl"
 
 at='the machine id'
 read -r old </etc/machine-id

@@ -173,7 +173,8 @@ fn a_clone_writes_to_pages_and_a_disk_of_its_own_and_boots_as_others_do_once_it_
         "-blockdev driver=qcow2,node-name=template,file=template-file,backing=golden,read-only=on",
         "-blockdev driver=qcow2,node-name=disk,file=drive,backing=template,discard=unmap",
     ];
-    let (added, _) = changed(Part::Clone(cloned.clone()));
+    let (added, gone) = changed(Part::Clone(cloned.clone()));
+    assert!(gone.iter().any(|line| line.contains("\"node-name\":\"memory\"")), "it is added later: {gone:?}");
     let ram =
         "-object memory-backend-file,id=pc.ram,mem-path=/proc/self/fd/31,size=3072M,share=off,readonly=on,rom=off";
     assert_eq!(added[0], ram);
