@@ -5,6 +5,8 @@
 //!
 //! Fuzzed as `guest`.
 
+mod cloud_init;
+
 use crate::ssh::{Answer, Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use host::deadline::Deadline;
@@ -89,14 +91,8 @@ pub async fn settle(
 ) -> Result<(Session, Settled), ReadyError> {
     let mut guest = Asked { ssh, session: Some(session), deadline };
     // 1. cloud-init first: it restarts sshd and starts units that systemd would then wait for.
-    let status = "command -v cloud-init >/dev/null || { echo status: disabled; exit 0; }; sudo -n cloud-init status --wait --long";
-    let answer = guest.ask("cloud-init to end", status, watch).await?;
-    let cloud_init = field(&answer.stdout, "status").unwrap_or_else(|| "unknown".into());
-    // Exit code 2 is "done, with warnings" (cloud-init's documentation of `status`).
-    if !matches!(answer.code, 0 | 2) || !matches!(cloud_init.as_str(), "done" | "disabled") {
-        let said = format!("{} {}", answer.stdout.trim(), answer.stderr.trim());
-        return Err(ReadyError::CloudInit { status: cloud_init, said });
-    }
+    let answer = guest.ask("cloud-init to end", cloud_init::QUESTION, watch).await?;
+    let cloud_init = cloud_init::ended(&answer).map_err(|(status, said)| ReadyError::CloudInit { status, said })?;
     // 2. systemd's own word; it ends with 1 for `degraded`, which is an answer.
     let answer = guest.ask("systemd to settle", "systemctl is-system-running --wait", watch).await?;
     let mut system = answer.stdout.trim().to_owned();
@@ -175,7 +171,7 @@ pub fn units_told(text: &str) {
     let mut units = Units::parse(text);
     units.by_timer(text);
     assert!(units.of_the_boot().count() <= units.starting.len());
-    drop((units.who_starts(), field(text, "status")));
+    drop((units.who_starts(), cloud_init::status(text)));
 }
 
 /// The question for all units that have failed or are on their way.
@@ -240,13 +236,6 @@ impl Units {
     }
 }
 
-/// The value of a `key: value` line. cloud-init prints a dot for each time that it looked, and no line
-/// end after them.
-fn field(text: &str, key: &str) -> Option<String> {
-    let value = |line: &str| Some(line.trim_start_matches('.').strip_prefix(key)?.strip_prefix(':')?.trim().to_owned());
-    text.lines().find_map(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,11 +274,5 @@ mod tests {
         units.starting.pop();
         assert!(units.at_rest(), "{units:?}");
         assert!(Units::parse("").at_rest(), "a healthy boot");
-    }
-
-    #[test]
-    fn the_status_is_read_past_the_dots_that_cloud_init_prints() {
-        let text = "....\n..status: done\nextended_status: degraded done\n";
-        assert_eq!(field(text, "status").unwrap(), "done");
     }
 }
