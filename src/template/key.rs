@@ -1,7 +1,7 @@
 //! What a template is of.
 
 use crate::image::Stamp;
-use boot_media::seed::{KeyPair, Secrets, Seed};
+use boot_media::seed::{HostKey, Secrets, Seed};
 use camino::Utf8Path;
 use host::names::{MiB, VmName};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ fn shape(net: &NetPlan, user: &str) -> String {
     let secrets = Secrets {
         client: "client".into(),
         own: Vec::new(),
-        host: KeyPair::new("private", "public"),
+        host: HostKey::named("private", "public"),
         rescue_hash: "hash".into(),
     };
     let seed = Seed { instance, host, mac: net.vm.mac.clone(), user: user.to_owned(), secrets };

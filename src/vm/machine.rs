@@ -26,6 +26,11 @@ impl VmDir {
         Self { path: Self::all(dirs).join(host.as_str()) }
     }
 
+    /// The guest's host key of a kind ([`boot_media::seed::HOST_KEYS`]), made by us.
+    pub fn host_key(&self, kind: &str) -> Utf8PathBuf {
+        self.keys().join(format!("host_{kind}"))
+    }
+
     /// The folder of the VM at a path, for the hidden subcommands, which are given it.
     pub fn at(path: impl Into<Utf8PathBuf>) -> Self {
         Self { path: path.into() }
@@ -116,8 +121,6 @@ impl VmDir {
         keys = "keys";
         /// The private key that we log in with.
         ssh_key = "keys/id_ed25519";
-        /// The guest's host key, made by us.
-        host_key = "keys/host_ed25519";
         /// The pinned host key, as `ssh` reads it.
         known_hosts = "keys/known_hosts";
         /// The only `ssh` configuration that is ever read.

@@ -4,7 +4,7 @@ use crate::lane::{Lane, User};
 use std::process::Stdio;
 
 /// What nobody else may have.
-const OWN: &str = "hostname; cat /etc/hostname /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /proc/sys/kernel/random/uuid; \
+const OWN: &str = "hostname; cat /etc/hostname /etc/machine-id /etc/ssh/ssh_host_*_key.pub /proc/sys/kernel/random/uuid; \
                    sudo -n sha256sum /var/lib/systemd/random-seed";
 
 struct Templates {

@@ -17,7 +17,7 @@ pub mod iso;
 mod secrets;
 mod text;
 
-pub use secrets::{KeyPair, Secrets};
+pub use secrets::{HOST_KEYS, HostKey, KeyPair, Secrets};
 
 use host::names::{HostName, Mac, VmName};
 use iso::{File, IsoError};

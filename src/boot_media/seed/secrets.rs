@@ -33,6 +33,35 @@ impl fmt::Debug for KeyPair {
     }
 }
 
+/// The kinds of host key that a host has which cloud-init has made them for (`ssh_genkeytypes`, in the documentation of its
+/// module `ssh`), as `ssh-keygen -t` calls them. A client prefers the first of those that it knows.
+pub const HOST_KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
+
+/// A host key of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// Which of [`HOST_KEYS`].
+    pub kind: &'static str,
+    /// Its two halves.
+    pub pair: KeyPair,
+}
+
+impl HostKey {
+    /// One of each kind.
+    ///
+    /// # Errors
+    /// The first that could not be made.
+    pub fn each<E>(mut make: impl FnMut(&'static str) -> Result<KeyPair, E>) -> Result<Vec<Self>, E> {
+        HOST_KEYS.into_iter().map(|kind| Ok(Self { kind, pair: make(kind)? })).collect()
+    }
+
+    /// One of each kind by name, for a text that is shown or hashed.
+    pub fn named(private: &str, public: &str) -> Vec<Self> {
+        let pair = |kind| KeyPair::new(private, format!("ssh-{kind} {public}"));
+        HOST_KEYS.into_iter().map(|kind| Self { kind, pair: pair(kind) }).collect()
+    }
+}
+
 /// What a seed needs of the secrets: the guest never gets our private key or the password itself.
 #[derive(Clone)]
 pub struct Secrets {
@@ -40,8 +69,8 @@ pub struct Secrets {
     pub client: String,
     /// The user's own public keys, who may look at a kept VM with their own ssh.
     pub own: Vec<String>,
-    /// The guest's host key.
-    pub host: KeyPair,
+    /// The guest's host keys.
+    pub host: Vec<HostKey>,
     /// The rescue user's password as crypt(3) keeps it.
     pub rescue_hash: String,
 }
@@ -52,7 +81,7 @@ impl Secrets {
         Self {
             client: "ssh-ed25519 (made by up)".into(),
             own,
-            host: KeyPair::new("(made by up)", "ssh-ed25519 (made by up)"),
+            host: HostKey::named("(made by up)", "(made by up)"),
             rescue_hash: "(made by up)".into(),
         }
     }
@@ -68,11 +97,11 @@ impl Secrets {
         keys
     }
 
-    /// The `known_hosts` text that pins the host key for the guest's address.
+    /// The `known_hosts` text that pins the host keys for the guest's address.
     pub fn known_hosts(&self, address: IpAddr) -> String {
-        // Without the comment: the key is pinned by its type and bytes alone.
-        let key: Vec<_> = self.host.public.split_ascii_whitespace().take(2).collect();
-        format!("{address} {}\n", key.join(" "))
+        // Without the comment: a key is pinned by its type and bytes alone.
+        let key = |key: &HostKey| key.pair.public.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        self.host.iter().map(|host| format!("{address} {}\n", key(host))).collect()
     }
 }
 

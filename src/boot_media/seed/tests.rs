@@ -10,7 +10,7 @@ fn seed() -> Seed {
         secrets: Secrets {
             client: "ssh-ed25519 AAAAclient boma-qemu".into(),
             own: vec!["ssh-ed25519 AAAAown me@home".into(), "ssh-ed25519 AAAAclient boma-qemu".into()],
-            host: KeyPair::new("-----BEGIN-----\nx\n-----END-----\n", "ssh-ed25519 AAAAhost root@askari\n"),
+            host: HostKey::named("-----BEGIN-----\nx\n-----END-----\n", "AAAAhost root@askari\n"),
             rescue_hash: "$6$rounds=5000$salt$hash".into(),
         },
     }

@@ -31,12 +31,9 @@ pub(super) fn user_data(seed: &Seed) -> String {
         "ssh_pwauth": false,
         // A host whose inventory logs in as root is mirrored as it is.
         "disable_root": seed.user != "root",
-        // One host key, ours, so that the client can pin it before the guest exists.
+        // Host keys of all the kinds that cloud-init makes, but ours: so the client can pin them before the guest exists.
         "ssh_deletekeys": true,
-        "ssh_keys": {
-            "ed25519_private": seed.secrets.host.private(),
-            "ed25519_public": seed.secrets.host.public(),
-        },
+        "ssh_keys": host_keys(seed),
         "ssh": { "emit_keys_to_console": false },
         "no_ssh_fingerprints": true,
         "growpart": { "mode": "auto", "devices": ["/"] },
@@ -46,6 +43,14 @@ pub(super) fn user_data(seed: &Seed) -> String {
         "package_upgrade": false,
     });
     format!("#cloud-config\n{}", pretty(&config))
+}
+
+fn host_keys(seed: &Seed) -> Value {
+    let halves = seed.secrets.host.iter().flat_map(|key| {
+        let (private, public) = (key.pair.private(), key.pair.public());
+        [(format!("{}_private", key.kind), private.into()), (format!("{}_public", key.kind), public.into())]
+    });
+    Value::Object(halves.collect())
 }
 
 /// The user that Ansible logs in as: by key only.

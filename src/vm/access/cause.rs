@@ -253,10 +253,15 @@ fn listener(facts: &Facts, ways: &Ways) -> Option<Cause> {
 fn host_key(facts: &Facts, pinned: &str) -> Option<Cause> {
     let mut keys = facts.lines("hostkeys").peekable();
     keys.peek()?;
-    let bytes = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
-    let known: Vec<_> = pinned.lines().filter_map(|line| bytes(line.split_once(' ')?.1)).collect();
-    let is_known = facts.lines("hostkeys").filter_map(bytes).any(|key| known.contains(&key));
-    (!is_known).then_some(Cause::HostKey)
+    let key = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        Some((words.next()?, words.next()?))
+    };
+    let now: Vec<_> = facts.lines("hostkeys").filter_map(key).collect();
+    // A client takes the first of the types that it knows and the server has; it tries no other where that key is another.
+    let mut known = pinned.lines().filter_map(|line| key(line.split_once(' ')?.1));
+    let taken = known.find(|(kind, _)| now.iter().any(|(other, _)| other == kind));
+    (!taken.is_some_and(|key| now.contains(&key))).then_some(Cause::HostKey)
 }
 
 fn user_of(facts: &Facts, user: &str) -> Option<Cause> {

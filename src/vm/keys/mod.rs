@@ -1,4 +1,4 @@
-//! The secrets of one run: our client key, the guest's host key, the rescue user's password.
+//! The secrets of one run: our client key, the guest's host keys, the rescue user's password.
 //!
 //! They are made anew for each VM, lie in its `keys` folder (0700, files 0600) and go with it.
 //!
@@ -6,7 +6,7 @@
 
 mod password;
 
-pub use boot_media::seed::{KeyPair, Secrets};
+pub use boot_media::seed::{HostKey, KeyPair, Secrets};
 
 use crate::machine::VmDir;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -68,7 +68,7 @@ impl Blame for KeyError {
     }
 }
 
-/// Make the secrets of a new VM and keep them in its folder, with the pinned host key for `address`.
+/// Make the secrets of a new VM and keep them in its folder, with the pinned host keys for `address`.
 /// `own` are the user's own public keys ([`own_keys`]).
 ///
 /// # Errors
@@ -77,9 +77,9 @@ pub fn make(vm: &VmDir, name: &VmName, address: IpAddr, own: Vec<String>) -> Res
     dirs::make_private(&vm.keys()).map_err(KeyError::Write)?;
     let password = password::new();
     let secrets = Secrets {
-        client: keygen(&vm.ssh_key(), &format!("boma-qemu for {name}"))?.public().to_owned(),
+        client: keygen("ed25519", &vm.ssh_key(), &format!("boma-qemu for {name}"))?.public().to_owned(),
         own,
-        host: keygen(&vm.host_key(), &format!("root@{name}"))?,
+        host: HostKey::each(|kind| keygen(kind, &vm.host_key(kind), &format!("root@{name}")))?,
         rescue_hash: password::hash(&password).map_err(KeyError::Hash)?,
     };
     dirs::write_private(&vm.break_glass(), format!("{password}\n")).map_err(KeyError::Write)?;
@@ -92,13 +92,13 @@ pub fn rescue_password(vm: &VmDir) -> Result<String, KeyError> {
     Ok(read(&vm.break_glass())?.trim_end().to_owned())
 }
 
-/// A new ed25519 key pair in two files; `ssh-keygen` makes the private one 0600.
-fn keygen(path: &Utf8Path, comment: &str) -> Result<KeyPair, KeyError> {
+/// A new key pair in two files, of the size that `ssh-keygen` finds right; it makes the private one 0600.
+fn keygen(kind: &str, path: &Utf8Path, comment: &str) -> Result<KeyPair, KeyError> {
     if path.exists() {
         return Err(KeyError::Exists { path: path.into() });
     }
     // An empty passphrase is no secret: the key is guarded by the folder that it lies in.
-    let keygen = Cmd::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path.as_str()]);
+    let keygen = Cmd::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-C", comment, "-f", path.as_str()]);
     keygen.run().map_err(KeyError::Keygen)?;
     Ok(KeyPair::new(read(path)?, read(&Utf8PathBuf::from(format!("{path}.pub")))?))
 }
@@ -139,6 +139,7 @@ fn is_public_key(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use boot_media::seed::HOST_KEYS;
     use host::testing::scratch;
     use std::os::unix::fs::PermissionsExt;
 
@@ -156,7 +157,8 @@ mod tests {
         let vm = VmDir::at(&path);
         let mode = |p: Utf8PathBuf| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(vm.keys()), 0o700);
-        for file in [vm.ssh_key(), vm.host_key(), vm.break_glass(), vm.known_hosts()] {
+        let host_keys = HOST_KEYS.map(|kind| vm.host_key(kind));
+        for file in host_keys.into_iter().chain([vm.ssh_key(), vm.break_glass(), vm.known_hosts()]) {
             assert_eq!(mode(file.clone()), 0o600, "{file}");
         }
     }
@@ -168,19 +170,23 @@ mod tests {
         let vm = VmDir::at(&path);
         let password = rescue_password(&vm).unwrap();
         assert!(secrets.client.starts_with("ssh-ed25519 "), "{}", secrets.client);
-        assert!(secrets.host.private().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+        assert!(secrets.host.iter().all(|key| key.pair.private().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n")));
         let shown = format!("{secrets:?}");
         assert!(!shown.contains("PRIVATE") && !shown.contains("$6$") && !shown.contains(&password), "{shown}");
         assert_eq!(secrets.authorized(), [secrets.client.as_str(), KEY]);
     }
 
     #[test]
-    fn the_host_key_is_pinned_for_the_address() {
+    fn host_keys_of_all_kinds_are_pinned_for_the_address() {
         let (_dir, path) = scratch();
         let secrets = made(&path).unwrap();
         let text = std::fs::read_to_string(VmDir::at(&path).known_hosts()).unwrap();
-        let key: Vec<_> = secrets.host.public().split(' ').collect();
-        assert_eq!(text, format!("192.0.2.7 {} {}\n", key[0], key[1]));
+        let types: Vec<_> = text.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(types, ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"]);
+        for (line, host) in text.lines().zip(&secrets.host) {
+            let key: Vec<_> = host.pair.public().split(' ').collect();
+            assert_eq!(line, format!("192.0.2.7 {} {}", key[0], key[1]));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! `apt-daily` locks the package manager); then what the guest is called and known by; sshd's own key last, since with it the
 //! template's key has done its work.
 
-use boot_media::seed::{RESCUE_USER, Secrets};
+use boot_media::seed::{HostKey, RESCUE_USER, Secrets};
 use host::shell::quoted;
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -41,8 +41,6 @@ impl Identity<'_> {
             ("user", self.user.to_owned()),
             ("theirs", self.theirs.to_owned()),
             ("keys", self.secrets.authorized().join("\n")),
-            ("private", self.secrets.host.private().to_owned()),
-            ("public", self.secrets.host.public().to_owned()),
             ("rescue", format!("{RESCUE_USER}:{}", self.secrets.rescue_hash)),
             ("machine", format!("{:032x}", rand::random::<u128>())),
             ("now_seed", hex(rand::random())),
@@ -54,7 +52,16 @@ impl Identity<'_> {
         for (name, value) in values {
             host::presence::ignore(writeln!(script, "{name}={}", quoted(&value)), host::presence::IN_MEMORY);
         }
-        script + STEPS
+        script + &self.host_keys() + STEPS
+    }
+
+    /// The function that puts the host keys where sshd reads them.
+    fn host_keys(&self) -> String {
+        let put = |key: &HostKey| {
+            let (private, public) = (quoted(key.pair.private().trim_end()), quoted(key.pair.public()));
+            format!("    host_key {} {private} {public}\n", key.kind)
+        };
+        format!("host_keys() {{\n{}}}\n", self.secrets.host.iter().map(put).collect::<String>())
     }
 }
 
@@ -155,11 +162,12 @@ rm -f "$nonce"
 at='the timers'
 [ -z "$timers" ] || systemctl start --no-block $timers
 
-at='the host key'
-printf '%s\n' "${private%
-}" >/etc/ssh/ssh_host_ed25519_key
-umask 022
-printf '%s\n' "$public" >/etc/ssh/ssh_host_ed25519_key.pub
+at='the host keys'
+host_key() {
+    printf '%s\n' "$2" >"/etc/ssh/ssh_host_$1_key"
+    printf '%s\n' "$3" >"/etc/ssh/ssh_host_$1_key.pub"
+}
+host_keys
 for unit in ssh.service sshd.service; do
     if systemctl --quiet is-active "$unit"; then
         systemctl reload "$unit"
@@ -171,14 +179,13 @@ done
 #[cfg(test)]
 mod tests {
     use super::*;
-    use boot_media::seed::KeyPair;
     use std::process::Command;
 
     fn secrets() -> Secrets {
         Secrets {
             client: "ssh-ed25519 AAAAours it's ours".into(),
             own: vec!["ssh-ed25519 AAAAmine me@home".into()],
-            host: KeyPair::new("-----BEGIN-----\nx\n-----END-----\n", "ssh-ed25519 AAAAhost"),
+            host: HostKey::named("-----BEGIN-----\nx\n-----END-----\n", "AAAAhost"),
             rescue_hash: "$6$salt$hash".into(),
         }
     }

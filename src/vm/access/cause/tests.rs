@@ -2,7 +2,7 @@ use super::*;
 use crate::ssh::Way;
 use std::net::Ipv4Addr;
 
-const PINNED: &str = "10.9.8.7 ssh-ed25519 AAAAhost\n";
+const PINNED: &str = "10.9.8.7 ssh-ed25519 AAAAhost\n10.9.8.7 ssh-rsa AAAAB3\n";
 
 fn ways() -> Ways {
     Ways { real: vec!["192.0.2.20".into()], ..Ways::fresh(Ipv4Addr::new(10, 9, 8, 7), "ansible") }
@@ -139,6 +139,11 @@ fn each_thing_that_stands_in_between_is_named_in_one_line() {
             "the guest has no IPv4 address (it was given 10.9.8.7)",
         ),
         (vec![("hostkeys", "ssh-ed25519 AAAAother")], "Host key verification failed.", "the host key is another one"),
+        (
+            vec![("hostkeys", "ecdsa-sha2-nistp256 AAAAnew\nssh-ed25519 AAAAother\nssh-rsa AAAAB3")],
+            "Host key verification failed.",
+            "the host key is another one",
+        ),
         (vec![("user", "id: ‘ansible’: no such user")], "Permission denied", "there is no user ansible any more"),
         (
             vec![("sshd", "port 22\nallowusers deploy\nallowusers admin")],
@@ -200,6 +205,14 @@ fn a_port_that_the_inventory_names_is_where_it_must_be() {
     let ways = Ways { inventory: Way { port: 2222, user: "ansible".into() }, ..ways() };
     let moved = facts(&[("listen", "LISTEN 0 128 0.0.0.0:2222 0.0.0.0:*")]);
     assert_eq!(Cause::of(&moved, &ways, "ansible", PINNED, "refused"), None);
+}
+
+#[test]
+fn a_host_key_that_was_removed_leaves_the_others() {
+    for keys in ["ssh-rsa AAAAB3", "ssh-ed25519 AAAAhost\nssh-rsa AAAAnew"] {
+        let cause = Cause::of(&facts(&[("hostkeys", keys)]), &ways(), "ansible", PINNED, "");
+        assert!(!matches!(cause, Some(Cause::HostKey)), "{keys}: {cause:?}");
+    }
 }
 
 #[test]
