@@ -11,7 +11,7 @@ pub(crate) use parts::{ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, Ru
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use vm::fault::Fault;
 use vm::network;
 use vm::wait::condition::Condition;
@@ -113,9 +113,28 @@ pub(crate) enum Command {
         #[command(flatten)]
         second: SecondArgs,
     },
-    /// Bring the VM back to the snapshot that `apply` took of its disk and memory
+    /// Bring the VM back to a snapshot of its disk and memory
     #[command(after_help = examples::RESET)]
-    Reset { host: HostName },
+    Reset {
+        host: HostName,
+        /// The snapshot, if not the one that `apply` took
+        #[arg(long, value_name = "NAME")]
+        to: Option<SnapshotName>,
+    },
+    /// Take a snapshot of the VM's disk and memory as they are now
+    #[command(after_help = examples::SNAPSHOT)]
+    Snapshot {
+        host: HostName,
+        /// What it is called
+        #[arg(required_unless_present = "drop")]
+        name: Option<SnapshotName>,
+        /// Remove this one
+        #[arg(long, value_name = "NAME", conflicts_with = "name")]
+        drop: Option<SnapshotName>,
+    },
+    /// List the VM's snapshots, and what each comes from
+    #[command(after_help = examples::SNAPSHOTS)]
+    Snapshots { host: HostName },
     /// Reboot the VM and prove it
     #[command(after_help = examples::REBOOT)]
     Reboot {

@@ -14,7 +14,7 @@ use crate::jobs::{Context, guards, snapshot};
 use evidence::page::headline;
 use evidence::record::Asked;
 use host::failure::{Exit, Failure};
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use std::time::Duration;
 use vm::reboot::{Choice, Mode};
 
@@ -47,21 +47,46 @@ pub(super) fn apply(
             run.second_run().await?;
         }
         match no_snapshot {
-            true => run.discard_snapshot().await?,
-            false => run.snapshot().await?,
+            true => run.discard_snapshot(&SnapshotName::applied()).await?,
+            false => run.snapshot(&SnapshotName::applied()).await?,
         }
         run.judge_idempotence()
     })
 }
 
-/// Bring the VM back to its snapshot.
-pub(super) fn reset(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
-    snapshot::wanted(ctx.dirs, host)?;
+/// Bring the VM back to a snapshot.
+pub(super) fn reset(ctx: Context<'_>, host: &HostName, to: Option<SnapshotName>, say: &Say) -> Result<u8, Failure> {
+    let to = to.unwrap_or_else(SnapshotName::applied);
+    snapshot::wanted(ctx.dirs, host, &to)?;
     stage(ctx, host, "reset", Asked::Step, say, Vec::new(), async |run| {
-        let restore = run.restore(run.plan().limit()).await?;
+        let restore = run.restore(&to, run.plan().limit()).await?;
         say.object(&serde_json::json!({"event": "restore", "restore": restore}));
         say.text(verdict::restore(&run.plan().host, &restore));
         Ok(())
+    })
+}
+
+/// Take a snapshot by a name, or remove one.
+pub(super) fn snapshot(
+    ctx: Context<'_>,
+    host: &HostName,
+    name: Option<SnapshotName>,
+    drop: Option<SnapshotName>,
+    say: &Say,
+) -> Result<u8, Failure> {
+    match (&name, &drop) {
+        (Some(name), _) => snapshot::free(ctx.dirs, host, name)?,
+        (None, Some(drop)) => snapshot::wanted(ctx.dirs, host, drop)?,
+        (None, None) => {}
+    }
+    stage(ctx, host, "snapshot", Asked::Step, say, Vec::new(), async |run| {
+        if let Some(name) = &name {
+            run.snapshot(name).await?;
+        }
+        match &drop {
+            Some(drop) => run.discard_snapshot(drop).await,
+            None => Ok(()),
+        }
     })
 }
 

@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::change::{self, CycleArgs};
 use super::say::Say;
-use super::{attach, audit, check, experiment, image, init, lint, look, reach, script, shell};
+use super::{attach, audit, check, experiment, image, init, lint, look, reach, script, shell, snapshot};
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -64,7 +64,11 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Apply { host, extra_vars, no_snapshot, second } => {
             changing(&dirs()?, say, |ctx| change::apply(ctx, &host, &extra_vars, no_snapshot, second, say))
         }
-        Command::Reset { host } => changing(&dirs()?, say, |ctx| change::reset(ctx, &host, say)),
+        Command::Reset { host, to } => changing(&dirs()?, say, |ctx| change::reset(ctx, &host, to, say)),
+        Command::Snapshot { host, name, drop } => {
+            changing(&dirs()?, say, |ctx| change::snapshot(ctx, &host, name, drop, say))
+        }
+        Command::Snapshots { host } => snapshot::list(&dirs()?, &host, say),
         Command::Reboot { host, via, timeout, findings } => {
             changing(&dirs()?, say, |ctx| change::reboot(ctx, &host, via, timeout, findings, say))
         }

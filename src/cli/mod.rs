@@ -18,6 +18,7 @@ mod reach;
 mod say;
 mod script;
 mod shell;
+mod snapshot;
 mod verdict;
 
 use anstyle::{AnsiColor, Style};

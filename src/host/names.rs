@@ -84,6 +84,18 @@ name!(
     ConditionId, "the condition's name", |text| label(text, 24)
 );
 name!(
+    /// The name of a snapshot of a VM; it is a tag in its disks and a folder in its own.
+    SnapshotName, "the snapshot's name", |text| label(text, 32)
+);
+
+impl SnapshotName {
+    /// The snapshot that `apply` takes, and that `reset` goes back to if nothing else is said.
+    pub fn applied() -> Self {
+        Self("applied".into())
+    }
+}
+
+name!(
     /// A network interface's name; Linux allows 15 bytes (`IFNAMSIZ` less its NUL).
     IfName, "the interface name", |text| label(text, 15)
 );

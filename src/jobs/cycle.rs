@@ -9,7 +9,7 @@ use evidence::observe::{BrokenUnit, Policy};
 use evidence::record::{Asked, Checks, Record, Step, WITHOUT};
 use evidence::verdict::ALIVE;
 use host::failure::{Exit, Failure};
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use std::time::Duration;
 
 /// What a cycle leaves out or leaves standing.
@@ -66,7 +66,7 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
         run.second_run().await?;
     }
     if !choices.no_snapshot {
-        run.snapshot().await?;
+        run.snapshot(&SnapshotName::applied()).await?;
     }
     if choices.no_reboot {
         run.check("assert", WITHOUT).await?;

@@ -122,8 +122,8 @@ impl<'a> Run<'a> {
     }
 
     /// The machine is as it was when the snapshot was taken, and so is what is known of it.
-    pub fn back_to(&mut self, applied: Record) {
-        self.record.back_to(applied);
+    pub fn back_to(&mut self, then: Record) {
+        self.record.back_to(then);
     }
 
     /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command

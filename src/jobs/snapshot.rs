@@ -8,12 +8,12 @@ use evidence::verdict::Unproved;
 use host::deadline::Deadline;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use std::time::Duration;
 use vm::handle::Vm;
 use vm::machine::VmDir;
 use vm::network::lease;
-use vm::snapshot::{self, Restore, Taken};
+use vm::snapshot::{self, Restore, SnapshotError, Taken};
 
 /// How long a snapshot may take; 2 s on an idle machine.
 const SAVE_LIMIT: Duration = Duration::from_secs(180);
@@ -21,21 +21,36 @@ const SAVE_LIMIT: Duration = Duration::from_secs(180);
 const LEASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Refuse to go back where there is nothing to go back to, before anything is done.
-pub fn wanted(dirs: &Dirs, host: &HostName) -> Result<(), Failure> {
+pub fn wanted(dirs: &Dirs, host: &HostName, name: &SnapshotName) -> Result<(), Failure> {
     let vm = VmDir::of(dirs, host);
     alive(&vm, host)?;
-    Taken::load(&vm)?;
+    Taken::load(&vm, name)?;
     Ok(())
 }
 
+/// Refuse to take a snapshot by a name that is another's.
+pub fn free(dirs: &Dirs, host: &HostName, name: &SnapshotName) -> Result<(), Failure> {
+    let vm = VmDir::of(dirs, host);
+    alive(&vm, host)?;
+    if *name == SnapshotName::applied() {
+        return Err(Failure::new(Exit::Usage, format!("the snapshot {name} is the one that `apply` takes"))
+            .next("choose another name"));
+    }
+    match Taken::load(&vm, name) {
+        Ok(Taken { name, at, .. }) => Err(SnapshotError::Exists { name, at }.into()),
+        Err(SnapshotError::None { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Run<'_> {
-    /// Take the snapshot of the machine as it is after `apply`, with the record of this moment.
-    pub async fn snapshot(&mut self) -> Result<(), Failure> {
+    /// Take a snapshot of the machine as it is now, with the record of this moment; an older one of that name goes.
+    pub async fn snapshot(&mut self, name: &SnapshotName) -> Result<(), Failure> {
         self.phase("snapshot", async |run| {
             let vm = run.vm();
-            let taken = snapshot::save(vm.dir(), &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
-            run.record().save_applied(vm.dir())?;
-            way::keep_applied(vm.dir())?;
+            let taken = snapshot::save(vm.dir(), name, &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
+            run.record().save_with(vm.dir(), name)?;
+            way::keep_with(vm.dir(), name)?;
             if taken.open_connections > 0 {
                 let n = taken.open_connections;
                 run.progress().note(&format!("{n} ssh connections were open in the snapshot; `reset` ends them"));
@@ -45,29 +60,29 @@ impl Run<'_> {
         .await
     }
 
-    /// What was applied without a snapshot: an older one is not of this state.
-    pub async fn discard_snapshot(&self) -> Result<(), Failure> {
-        Ok(snapshot::discard(self.vm().dir(), &self.vm().client()).await?)
+    /// Remove a snapshot. After an `apply` without one an older one is not of this state.
+    pub async fn discard_snapshot(&self, name: &SnapshotName) -> Result<(), Failure> {
+        Ok(snapshot::discard(self.vm().dir(), name, &self.vm().client()).await?)
     }
 
-    /// Bring the machine back to the snapshot, and the record to what it was then.
-    pub async fn restore(&mut self, limit: Duration) -> Result<Restore, Failure> {
+    /// Bring the machine back to a snapshot, and the record to what it was then.
+    pub async fn restore(&mut self, name: &SnapshotName, limit: Duration) -> Result<Restore, Failure> {
         // The proof ends first: a command that is killed in between must not leave it behind.
         self.changes(Unproved::Restored)?;
-        let (restore, applied) = self
+        let (restore, then) = self
             .phase("restore", async |run| {
                 let vm = run.vm();
-                way::back_to_applied(run.target())?;
-                let restore = snapshot::restore(vm.dir(), &vm.ssh()?, limit).await?;
+                way::back_to(run.target(), name)?;
+                let restore = snapshot::restore(vm.dir(), name, &vm.ssh()?, limit).await?;
                 fault::undo_all(vm).await?;
                 renew_lease(vm).await?;
                 let damaged = |e| Failure::new(Exit::Lost, format!("the record of the snapshot cannot be read: {e}"));
-                let applied = Record::load_applied(vm.dir()).map_err(damaged)?;
+                let then = Record::load_with(vm.dir(), name).map_err(damaged)?;
                 let said = told(&restore);
-                Ok(((restore, applied), said))
+                Ok(((restore, then), said))
             })
             .await?;
-        self.back_to(applied);
+        self.back_to(then);
         Ok(restore)
     }
 }

@@ -11,6 +11,7 @@ use evidence::way::WayIn;
 use host::deadline::Deadline;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
+use host::names::SnapshotName;
 use std::time::Duration;
 use vm::access::{self, When};
 use vm::machine::VmDir;
@@ -75,15 +76,15 @@ impl Run<'_> {
     }
 }
 
-/// Keep the ways as they are now beside the snapshot that was taken now, with the host keys that are pinned.
-pub(super) fn keep_applied(vm: &VmDir) -> Result<(), Failure> {
-    applied(vm).iter().try_for_each(|(now, kept)| copied(now, kept))
+/// Keep the ways as they are now with the snapshot that was taken now, and the host keys that are pinned.
+pub(super) fn keep_with(vm: &VmDir, snapshot: &SnapshotName) -> Result<(), Failure> {
+    kept_with(vm, snapshot).iter().try_for_each(|(now, kept)| copied(now, kept))
 }
 
-/// The machine goes back to its snapshot: so do the ways into it.
-pub(super) fn back_to_applied(target: &Target<'_>) -> Result<(), Failure> {
+/// The machine goes back to a snapshot: so do the ways into it.
+pub(super) fn back_to(target: &Target<'_>, snapshot: &SnapshotName) -> Result<(), Failure> {
     let vm = target.vm.dir();
-    applied(vm).iter().try_for_each(|(now, kept)| copied(kept, now))?;
+    kept_with(vm, snapshot).iter().try_for_each(|(now, kept)| copied(kept, now))?;
     write_ways(vm, &Ways::load(&vm.ways())?)?;
     target.write_connection()
 }
@@ -93,9 +94,10 @@ fn copied(from: &Utf8Path, to: &Utf8Path) -> Result<(), Failure> {
     Ok(write_private(to, std::fs::read(from).map_err(unreadable)?)?)
 }
 
-/// What says how the guest is reached, and where it is kept beside a snapshot.
-fn applied(vm: &VmDir) -> [(Utf8PathBuf, Utf8PathBuf); 2] {
-    [vm.ways(), vm.known_hosts()].map(|path| (path.clone(), Utf8PathBuf::from(format!("{path}.applied"))))
+/// What says how the guest is reached, and where it is kept with a snapshot.
+fn kept_with(vm: &VmDir, snapshot: &SnapshotName) -> [(Utf8PathBuf, Utf8PathBuf); 2] {
+    let kept = vm.snapshot(snapshot);
+    [(vm.ways(), kept.join("ways.json")), (vm.known_hosts(), kept.join("known_hosts"))]
 }
 
 fn way(ways: &Ways, session: &Session) -> WayIn {

@@ -5,7 +5,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs, folders_in};
 use host::lock::Lock;
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use host::presence::Presence;
 
 /// The folder of one VM.
@@ -24,6 +24,16 @@ impl VmDir {
     /// The folder of the VM that mirrors `host`.
     pub fn of(dirs: &Dirs, host: &HostName) -> Self {
         Self { path: Self::all(dirs).join(host.as_str()) }
+    }
+
+    /// What is kept of a snapshot outside of the disks.
+    pub fn snapshot(&self, name: &SnapshotName) -> Utf8PathBuf {
+        self.snapshots().join(name.as_str())
+    }
+
+    /// The record as it was when the snapshot was taken.
+    pub fn snapshot_record(&self, name: &SnapshotName) -> Utf8PathBuf {
+        self.snapshot(name).join("record.json")
     }
 
     /// The guest's host key of a kind ([`boot_media::seed::HOST_KEYS`]), made by us.
@@ -83,10 +93,8 @@ impl VmDir {
         ledger = "ledger.ndjson";
         /// The journal of everything that the monitor saw.
         events = "events.ndjson";
-        /// The snapshot that `reset` goes back to.
-        snapshot = "snapshot.json";
-        /// The record as it was when the snapshot was taken.
-        applied_record = "applied-record.json";
+        /// The snapshots, a folder for each ([`VmDir::snapshot`]).
+        snapshots = "snapshots";
         /// The serial console, every byte of it.
         console = "console.log";
         /// The console rules that the profile allows; the monitor reads it when it starts.

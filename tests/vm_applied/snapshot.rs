@@ -24,8 +24,12 @@ fn comes_back(vm: &Applied) {
     assert!(vm.events(since).iter().any(|event| event["kind"] == "restore" && event["data"]["snapshot"] == "applied"));
 }
 
+fn description(vm: &Applied) -> camino::Utf8PathBuf {
+    vm.folder().join("snapshots/applied/taken.json")
+}
+
 fn snapshot(vm: &Applied) -> serde_json::Value {
-    serde_json::from_str(&std::fs::read_to_string(vm.folder().join("snapshot.json")).unwrap()).unwrap()
+    serde_json::from_str(&std::fs::read_to_string(description(vm)).unwrap()).unwrap()
 }
 
 #[test]
@@ -129,16 +133,59 @@ fn a_guest_that_stands_still_comes_back() {
 #[test]
 fn a_snapshot_that_is_damaged_is_an_error_with_a_next_step_and_not_a_boot() {
     let vm = applied();
-    let path = vm.folder().join("snapshot.json");
+    let path = description(&vm);
     let whole = std::fs::read_to_string(&path).unwrap();
     let mut other: serde_json::Value = serde_json::from_str(&whole).unwrap();
     other["nonce"] = "0".repeat(32).into();
     std::fs::write(&path, other.to_string()).unwrap();
     vm.boma(&["reset", "askari"]).exits(4).says(&["not the snapshot's machine", "nonce", "boma-qemu down"]);
+    // One that is described and not there.
+    let nosuch = vm.folder().join("snapshots/nosuch");
+    let copied =
+        std::process::Command::new("cp").args(["-a", path.parent().unwrap().as_str(), nosuch.as_str()]).status();
+    assert!(copied.unwrap().success());
     other["name"] = "nosuch".into();
-    std::fs::write(&path, other.to_string()).unwrap();
-    vm.boma(&["reset", "askari"]).exits(4).says(&["cannot go on from what was saved", "nosuch", "boma-qemu down"]);
+    std::fs::write(nosuch.join("taken.json"), other.to_string()).unwrap();
+    let reset = vm.boma(&["reset", "askari", "--to", "nosuch"]);
+    reset.exits(4).says(&["cannot go on from what was saved", "nosuch", "boma-qemu down"]);
+    std::fs::remove_dir_all(&nosuch).unwrap();
     assert!(!vm.events(vm.last_event() - 3).iter().any(|event| event["kind"] == "boot"));
     std::fs::write(&path, whole).unwrap();
     comes_back(&vm);
+}
+
+/// The snapshots of the VM: their names, and what each comes from.
+fn tree(vm: &Applied) -> Vec<(String, Option<String>)> {
+    let ran = vm.boma(&["snapshots", "askari", "--json"]);
+    let lines = ran.exits(0).out().lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let each = lines.map(|line| (text(&line["snapshot"]["name"]).unwrap(), text(&line["snapshot"]["from"]["name"])));
+    each.collect()
+}
+
+#[test]
+fn snapshots_by_name_are_a_tree_and_each_is_what_it_was_taken_of() {
+    let vm = applied();
+    let there = || vm.root("ls /run/seen-* 2>/dev/null || true");
+    vm.root("touch /run/seen-a");
+    vm.boma(&["snapshot", "askari", "a"]).exits(0);
+    vm.root("touch /run/seen-b");
+    vm.boma(&["snapshot", "askari", "b"]).exits(0);
+    vm.boma(&["reset", "askari", "--to", "a"]).exits(0);
+    assert_eq!(there(), "/run/seen-a");
+    assert!(vm.lane.result()["reboot"].is_null(), "a restore is no reboot");
+    vm.boma(&["snapshot", "askari", "a"]).exits(2).says(&["there is a snapshot a already", "--drop a"]);
+    vm.boma(&["snapshot", "askari", "applied"]).exits(2).says(&["the one that `apply` takes"]);
+    let from = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        tree(&vm),
+        [("applied".to_owned(), None), ("a".to_owned(), from("applied")), ("b".to_owned(), from("a"))]
+    );
+    vm.boma(&["snapshot", "askari", "--drop", "a"]).exits(0);
+    vm.boma(&["reset", "askari", "--to", "a"]).exits(2).says(&["no snapshot a; it has applied, b"]);
+    vm.boma(&["reset", "askari", "--to", "b"]).exits(0);
+    assert_eq!(there(), "/run/seen-a\n/run/seen-b");
+    vm.boma(&["snapshot", "askari", "--drop", "b"]).exits(0);
+    vm.boma(&["reset", "askari"]).exits(0);
+    assert_eq!(there(), "");
 }

@@ -13,7 +13,9 @@ examples! {
     PLAN = "plan askari" "plan askari --egress none --json | jq .plan.net";
     UP = "up askari" "up askari --net host --ttl 90m" "up askari --image ./debian.qcow2 --certs internal";
     APPLY = "apply askari" "apply askari -e @overrides/askari.red.yml --idempotence";
-    RESET = "reset askari                       after `apply`: back to the state that it left";
+    RESET = "reset askari                       after `apply`: back to the state that it left" "reset askari --to ports-open";
+    SNAPSHOT = "snapshot askari ports-open" "snapshot askari --drop ports-open";
+    SNAPSHOTS = "snapshots askari" "snapshots askari --json | jq -r .snapshot.name";
     REBOOT = "reboot askari" "reboot askari --via power-loss --timeout 900";
     OBSERVE =
         "observe askari > before.json" "observe askari --against before.json" "observe askari --foretell         before a reboot";

@@ -15,7 +15,7 @@ use camino::Utf8PathBuf;
 use host::dirs::{DirError, write_private};
 use host::failure::{Exit, Failure};
 use host::ledger::Leak;
-use host::names::{HostName, VmName};
+use host::names::{HostName, SnapshotName, VmName};
 use host::secrets::mask;
 pub use parts::{Began, BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
 use serde::{Deserialize, Serialize};
@@ -197,20 +197,20 @@ impl Record {
         write_private(&vm.record(), self.json(true))
     }
 
-    /// Keep it beside the snapshot that was taken now.
-    pub fn save_applied(&self, vm: &VmDir) -> Result<(), DirError> {
-        write_private(&vm.applied_record(), self.json(true))
+    /// Keep it with the snapshot that was taken now.
+    pub fn save_with(&self, vm: &VmDir, snapshot: &SnapshotName) -> Result<(), DirError> {
+        write_private(&vm.snapshot_record(snapshot), self.json(true))
     }
 
     /// The record as it was when the snapshot was taken.
-    pub fn load_applied(vm: &VmDir) -> Result<Self, std::io::Error> {
-        Ok(serde_json::from_slice(&std::fs::read(vm.applied_record())?)?)
+    pub fn load_with(vm: &VmDir, snapshot: &SnapshotName) -> Result<Self, std::io::Error> {
+        Ok(serde_json::from_slice(&std::fs::read(vm.snapshot_record(snapshot))?)?)
     }
 
     /// The machine is as it was when the snapshot was taken: what was seen of it since holds no more. What
     /// was done stays told.
-    pub fn back_to(&mut self, applied: Self) {
-        let now = std::mem::replace(self, applied);
+    pub fn back_to(&mut self, then: Self) {
+        let now = std::mem::replace(self, then);
         self.phases = now.phases;
         self.leaks = now.leaks;
         self.kept = now.kept;

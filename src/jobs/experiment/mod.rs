@@ -15,7 +15,7 @@ use evidence::page;
 use evidence::record::{Asked, Phase, Step};
 use evidence::report::RunFolder;
 use host::failure::{Exit, Failure};
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use one::Terms;
 use std::time::{Duration, Instant};
 use steps::Steps;
@@ -55,7 +55,7 @@ pub async fn experiment(
     let limit = wanted.timeout_s.map_or(run.plan().limit(), Duration::from_secs);
     let made = match made_here {
         true => run.provide().await,
-        false => Taken::load(run.vm().dir()).map(drop).map_err(Failure::from),
+        false => Taken::load(run.vm().dir(), &SnapshotName::applied()).map(drop).map_err(Failure::from),
     };
     // A VM that could not be made says so by the way of every run; one that was there is left alone.
     if let Err(failure) = made {
@@ -82,7 +82,7 @@ impl Run<'_> {
     async fn provide(&mut self) -> Result<(), Failure> {
         self.up().await?;
         self.apply().await?;
-        self.snapshot().await
+        self.snapshot(&SnapshotName::applied()).await
     }
 
     /// All runs, one after the other. A run that fails is no reason to stop; a VM that is gone is.
@@ -134,7 +134,7 @@ impl Run<'_> {
         let stays = !made_here || keep || stopped;
         if stays && self.vm().dir().is_alive() && !asked() {
             // What the last run did to it is no state that anybody wants to go on from.
-            if let Err(failure) = self.restore(limit).await {
+            if let Err(failure) = self.restore(&SnapshotName::applied(), limit).await {
                 all.fail(failure);
             }
         }

@@ -10,6 +10,7 @@ use evidence::observe::{Finding, Policy};
 use evidence::record::Step;
 use evidence::report::RunFolder;
 use host::failure::{Exit, Failure};
+use host::names::SnapshotName;
 use host::shell::quoted;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl Run<'_> {
     }
 
     async fn measure(&mut self, one: &mut OneRun, terms: &Terms<'_>) -> Result<(), Failure> {
-        one.restore = Some(self.restore(terms.limit).await?);
+        one.restore = Some(self.restore(&SnapshotName::applied(), terms.limit).await?);
         let before = self.observe().await?;
         // The record's is that of the experiment's last restore.
         self.judge_by(terms.findings, self.watch_for());

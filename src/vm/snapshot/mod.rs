@@ -13,52 +13,31 @@
 //! Fuzzed as `guest`.
 
 pub(crate) mod clock;
+mod error;
 pub(crate) mod quiet;
+mod taken;
 
+pub use error::SnapshotError;
 pub use quiet::count as connections;
+pub use taken::{Origin, Taken, begun};
 
-use crate::access::{self, AccessError, When};
+use crate::access::{self, When};
 use crate::machine::VmDir;
-use crate::monitor::events::{Event, JournalError, What, read_all};
-use crate::monitor::{Client, ClientError};
-use crate::qemu::{self, Machine, MachineError};
-use crate::qmp::job::{self, JobError};
-use crate::ssh::{Session, Ssh, SshError};
-use crate::wait::{WaitError, Watch};
-use camino::Utf8PathBuf;
+use crate::monitor::Client;
+use crate::monitor::events::{Event, What, read_all};
+use crate::qemu::{self, Machine};
+use crate::qmp::job;
+use crate::ssh::{Session, Ssh};
+use crate::wait::Watch;
 use host::deadline::Deadline;
-use host::dirs::{DirError, write_private};
-use host::failure::{Blame, Exit};
-use host::names::{BadName, BootId};
+use host::names::{BootId, SnapshotName};
+use host::presence::ignore;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
-/// The snapshot of a machine to which the playbooks were applied.
-pub const APPLIED: &str = "applied";
-
 /// How long one short command in the guest may take.
 const ASK_LIMIT: Duration = Duration::from_secs(60);
-
-/// A snapshot that was taken; it lies beside the VM as `snapshot.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Taken {
-    /// Its name in the disk.
-    pub name: String,
-    /// When it was taken (UTC, RFC 3339).
-    pub at: String,
-    /// The boot that it is in the middle of.
-    pub boot_id: BootId,
-    /// What stood in a file in the guest's memory, and nowhere else in the guest.
-    pub nonce: String,
-    /// The last event of the journal before it.
-    pub seq: u64,
-    /// Connections over ssh that were open while it was taken; they are dead after a restore.
-    pub open_connections: usize,
-    /// How long it took, in seconds, the guest's questions included.
-    pub seconds: f64,
-}
 
 /// Evidence that a machine was brought back to a snapshot. It has no public constructor: only a restore that
 /// was seen makes one, and it is no [`crate::reboot::RebootProof`].
@@ -85,173 +64,55 @@ pub struct Restore {
     pub total_s: f64,
 }
 
-/// Why there is no snapshot, or no way back to it.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// None was taken.
-    #[error("the VM has no snapshot")]
-    None,
-    /// Its description cannot be used.
-    #[error("the snapshot's description {path} cannot be read")]
-    Description {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Its description cannot be written.
-    #[error(transparent)]
-    Write(DirError),
-    /// The monitor or QEMU said no.
-    #[error("cannot {what}")]
-    Monitor {
-        /// What was wanted.
-        what: &'static str,
-        /// What they said.
-        #[source]
-        source: ClientError,
-    },
-    /// QEMU could not do it.
-    #[error("cannot take the snapshot")]
-    Job(#[source] JobError),
-    /// The guest cannot be asked.
-    #[error("cannot ask the guest {when}")]
-    Guest {
-        /// Before the snapshot or after the restore.
-        when: &'static str,
-        /// Why not.
-        #[source]
-        source: SshError,
-    },
-    /// What should be a boot id is none.
-    #[error("the guest's boot id cannot be read")]
-    BootId(#[source] BadName),
-    /// The machine was restarted meanwhile.
-    #[error("{what} (event {seq}) came in between: this is no {wanted}")]
-    Restarted {
-        /// The event.
-        what: String,
-        /// Its number in the journal.
-        seq: u64,
-        /// What it spoilt.
-        wanted: &'static str,
-    },
-    /// The guest is another one than the snapshot's.
-    #[error("this is not the snapshot's machine: its {what} is {found}, not {wanted}")]
-    Other {
-        /// What differs.
-        what: &'static str,
-        /// What the guest has.
-        found: String,
-        /// What the snapshot has.
-        wanted: String,
-    },
-    /// The guest's clock does not stay where it is put.
-    #[error("the guest's clock is off by {off_s:.2} s after it was set {tries} times")]
-    Clock {
-        /// How far, in seconds.
-        off_s: f64,
-        /// How often it was set.
-        tries: u32,
-    },
-    /// The wait failed.
-    #[error(transparent)]
-    Wait(#[from] WaitError),
-    /// The restored guest cannot be reached.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The journal cannot be read.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The machine's description cannot be read.
-    #[error(transparent)]
-    Machine(MachineError),
-}
-
-impl Blame for SnapshotError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::None => Exit::Usage,
-            Self::Write(e) => e.exit(),
-            Self::Wait(e) | Self::Access(AccessError::Wait(e)) => e.exit(),
-            _ => Exit::Lost,
-        }
-    }
-    fn next(&self) -> Option<String> {
-        match self {
-            Self::None => Some("`boma-qemu apply` takes one, unless it is told --no-snapshot".into()),
-            Self::Write(e) => e.next(),
-            Self::Monitor { source, .. } => source.next(),
-            Self::Job(e) => e.next(),
-            Self::Description { .. } | Self::Other { .. } | Self::BootId(_) => {
-                Some("the snapshot is of no use: start anew with `boma-qemu down` and `up`".into())
-            }
-            _ => None,
-        }
-    }
-}
-
-impl From<JobError> for SnapshotError {
-    fn from(error: JobError) -> Self {
-        Self::Job(error)
-    }
-}
-
-impl Taken {
-    /// The snapshot of the VM in a folder.
-    pub fn load(vm: &VmDir) -> Result<Self, SnapshotError> {
-        let path = vm.snapshot();
-        let text = match std::fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(SnapshotError::None),
-            read => read.map_err(|source| SnapshotError::Description { path: path.clone(), source })?,
-        };
-        serde_json::from_slice(&text).map_err(|e| SnapshotError::Description { path, source: e.into() })
-    }
-}
-
-/// Take the snapshot [`APPLIED`] of disk and memory; an older one goes. The guest stands still for as long as
-/// its memory is written: half a second on an idle machine. `address` is the guest's.
-pub async fn save(vm: &VmDir, ssh: &Ssh, address: Ipv4Addr, limit: Duration) -> Result<Taken, SnapshotError> {
+/// Take a snapshot of disk and memory; an older one of that name goes. The guest stands still for as long as its memory is
+/// written: half a second on an idle machine. `address` is the guest's.
+pub async fn save(
+    vm: &VmDir,
+    name: &SnapshotName,
+    ssh: &Ssh,
+    address: Ipv4Addr,
+    limit: Duration,
+) -> Result<Taken, SnapshotError> {
     let deadline = Deadline::after(limit);
     let client = Client::new(vm);
     let seq = last_event(vm)?;
+    let from = taken::origin_of(vm, name)?;
     // 1. What only the memory of this boot knows.
     let Memory { boot_id, nonce } = remember(ssh, deadline.left()).await?;
     // 2. A connection that is open now would be a dead one in every restored guest.
     let open_connections = quiet::wait(ssh, address).await;
     // 3. From here on, until it is described, there is no snapshot.
-    discard(vm, &client).await?;
+    discard(vm, name, &client).await?;
     let what = "take the snapshot";
     let execute = async |command: &str, arguments| {
         let done = client.qmp(command, arguments, deadline.left()).await;
         done.map_err(|source| SnapshotError::Monitor { what, source })
     };
-    let nodes = qemu::snapshot(&machine(vm)?, APPLIED);
+    let nodes = qemu::snapshot(&machine(vm)?, name.as_str());
     job::run(execute, "snapshot-save", nodes, deadline.left()).await?;
     uninterrupted(vm, seq, "snapshot of one boot")?;
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let seconds = deadline.waited().as_secs_f64();
-    let taken = Taken { name: APPLIED.into(), at, boot_id, nonce, seq, open_connections, seconds };
-    // Plain data with string keys: serialising it cannot fail.
-    let text = serde_json::to_vec_pretty(&taken).unwrap_or_default();
-    write_private(&vm.snapshot(), text).map_err(SnapshotError::Write)?;
+    let taken = Taken { name: name.clone(), at, from, boot_id, nonce, seq, open_connections, seconds };
+    taken.keep(vm)?;
     Ok(taken)
 }
 
-/// Remove the snapshot; that there is none is success.
-pub async fn discard(vm: &VmDir, client: &Client) -> Result<(), SnapshotError> {
+/// Remove a snapshot; that there is none is success.
+pub async fn discard(vm: &VmDir, name: &SnapshotName, client: &Client) -> Result<(), SnapshotError> {
     // The description goes first: one without its snapshot would promise what cannot be kept. A snapshot
     // without one, of a command that was killed, goes too.
-    match std::fs::remove_file(vm.snapshot()) {
+    let path = taken::description(vm, name);
+    match std::fs::remove_file(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        removed => removed.map_err(|source| SnapshotError::Description { path: vm.snapshot(), source })?,
+        removed => removed.map_err(|source| SnapshotError::Description { path, source })?,
     }
+    ignore(std::fs::remove_dir_all(vm.snapshot(name)), "without its description it is no snapshot; there may be none");
     let execute = async |command: &str, arguments| {
         let done = client.qmp(command, arguments, ASK_LIMIT).await;
         done.map_err(|source| SnapshotError::Monitor { what: "remove the old snapshot", source })
     };
-    let old = qemu::delete_snapshot(&machine(vm)?, APPLIED);
+    let old = qemu::delete_snapshot(&machine(vm)?, name.as_str());
     job::run(execute, "snapshot-delete", old, ASK_LIMIT).await
 }
 
@@ -259,15 +120,16 @@ fn machine(vm: &VmDir) -> Result<Machine, SnapshotError> {
     Machine::load(&vm.machine()).map_err(SnapshotError::Machine)
 }
 
-/// Bring the machine back to its snapshot, from whatever state it is in, put its clock right, and prove it.
-pub async fn restore(vm: &VmDir, ssh: &Ssh, limit: Duration) -> Result<Restore, SnapshotError> {
+/// Bring the machine back to a snapshot, from whatever state it is in, put its clock right, and prove it.
+pub async fn restore(vm: &VmDir, name: &SnapshotName, ssh: &Ssh, limit: Duration) -> Result<Restore, SnapshotError> {
     let deadline = Deadline::after(limit);
-    let snapshot = Taken::load(vm)?;
+    let snapshot = Taken::load(vm, name)?;
     let before = last_event(vm)?;
     // 1. A new QEMU that goes on from there.
-    let restored = Client::new(vm).restore(&snapshot.name).await;
+    let restored = Client::new(vm).restore(name.as_str()).await;
     restored.map_err(|source| SnapshotError::Monitor { what: "restore the snapshot", source })?;
-    let (seq, qemu_pid) = witness(&read_all(&vm.events())?, before, &snapshot.name)?;
+    let (seq, qemu_pid) = witness(&read_all(&vm.events())?, before, name.as_str())?;
+    taken::begin(vm, &snapshot.origin())?;
     // 2. The guest's own word.
     let mut watch = Watch::since(vm, seq)?;
     let attempt = async || ssh.session(ASK_LIMIT).await.map_err(|e| e.to_string());
@@ -379,6 +241,8 @@ fn interruption(events: &[Event], seq: u64) -> Option<&Event> {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    const APPLIED: &str = "applied";
 
     fn events(kinds: &[(&str, Value)]) -> Vec<Event> {
         let event = |(seq, (kind, data)): (u64, &(&str, Value))| Event::sample(seq, 0.0, kind, data);
