@@ -58,7 +58,7 @@ impl Applied {
         let host = HostState::now();
         let applied = Self::of(Lane::new(User::Ordinary), host);
         // A machine that is busy with other things boots slowly, and is none the worse for it.
-        applied.boma(&["up", "askari", "--timeout", "1800"]).exits(0);
+        applied.boma(&["up", "askari", "--template", "--timeout", "1800"]).exits(0);
         applied.boma(&["apply", "askari"]).exits(0).says(&["snapshot   ok"]);
         applied
     }
