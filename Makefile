@@ -15,7 +15,7 @@ IMAGE := debian-13-docker
 BOMA := target/release/boma-qemu
 export BOMA_ROOT ?= $(CURDIR)
 
-.PHONY: build test-integration test-integration-clean test unit netns vm check bench soak fuzz deps venv image
+.PHONY: build test-integration test-integration-clean test unit netns vm check format lints bench soak fuzz deps venv image
 
 build:
 	$(CARGO) build --release
@@ -67,9 +67,13 @@ image:
 vm: venv image
 	.ci/lane vm image_build vm_iso vm_media vm_attach vm_audit vm_seed vm_tiny vm_monitor vm_applied vm -- --test-threads=1 --nocapture
 
-check:
+check: format lints
+
+format:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --all-targets -- -D warnings
+
+lints:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 bench: build
 	$(CARGO) bench

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use vm::machine::VmDir;
 use vm::network::{self, NetPlan, Network};
-use vm::qemu::{self, Cable, Fds, Machine, Overlay, Storage, argv};
+use vm::qemu::{self, Cable, Fds, MEMORY_SET, Machine, Overlay, Storage, argv};
 use vm::ssh::{Ssh, Ways, write_ways};
 
 /// The pause after ssh was refused; less would take the processor from the guest.
@@ -92,8 +92,12 @@ impl ByHand {
         let all = argv(&self.machine, &shown);
         let overlay = self.machine.overlay().unwrap();
         let golden = overlay.golden.as_ref().map_or("", |golden| golden.path.as_str());
-        let open =
-            [(shown.golden, golden), (shown.memory, overlay.memory.as_str()), (shown.seed, overlay.seed.as_str())];
+        let set = |fd: std::os::fd::RawFd| fd.to_string();
+        let open = [
+            (set(shown.golden), golden),
+            (MEMORY_SET.to_string(), overlay.memory.as_str()),
+            (set(shown.seed), overlay.seed.as_str()),
+        ];
         let (tap, log) = (tap(&self.machine).0, self.vm.console());
         let is_qmp = |value: &str| value.starts_with("socket,id=qmp0") || value.starts_with("chardev=qmp0");
         let mut line = Vec::new();
@@ -110,7 +114,7 @@ impl ByHand {
                 }
                 value if value.starts_with("socket,id=serial0") => line.push(format!("file,id=serial0,path={log}")),
                 _ => line
-                    .push(open.iter().fold(word, |word, (fd, path)| word.replace(&format!("/dev/fdset/{fd}"), path))),
+                    .push(open.iter().fold(word, |word, (set, path)| word.replace(&format!("/dev/fdset/{set}"), path))),
             }
         }
         line

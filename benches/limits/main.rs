@@ -1,5 +1,5 @@
 //! The limits that the program sets itself, measured: printed, never asserted. Run with
-//! `cargo bench --bench limits`; it boots five VMs one after the other.
+//! `cargo bench --bench limits`; it boots six VMs one after the other. The table is in `target/bench/limits.json`, too.
 //!
 //! How long `up` takes to the first login is compared with the same QEMU started by hand ([`by_hand`]):
 //! same golden image, a fresh overlay of the same size, the same seed, the same command line, a network made
@@ -36,6 +36,9 @@ fn main() {
         boots(&project, runs, &mut table);
     }
     println!("load average at the end:   {}\n\n{table}", load());
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("limits.json"), format!("{:#}\n", table.json())).unwrap();
 }
 
 const MIB: f64 = (1 << 20) as f64;
@@ -44,7 +47,7 @@ const MIB: f64 = (1 << 20) as f64;
 fn boots(project: &Project, runs: usize, table: &mut Table) {
     let (mut ups, mut hands, mut downs, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let boot = |say: &str| {
-        let up = project.up();
+        let up = project.up(&[]);
         println!(
             "{say}: {:.2} s to the first login, {:.2} s of it before the guest runs; load {}",
             up.login,
@@ -73,8 +76,31 @@ fn boots(project: &Project, runs: usize, table: &mut Table) {
     table.row("the same QEMU by hand, to the first login", "s", "", hands.clone());
     table.ratio("up over by hand", "<= 1.03", &of(|up| up.login), &hands);
     table.ratio("  from the start of QEMU on", "", &of(|up| up.login - up.before_guest), &hands);
+    goes_on(project, runs, table, &ups);
     table.row("down of a VM that runs, the whole process", "s", "< 0.3", downs);
     table.row("the monitor's resident memory after the boot", "MiB", "< 20", sizes);
+}
+
+/// A VM that goes on from a template, and from its own snapshot. The template is made by the first.
+fn goes_on(project: &Project, runs: usize, table: &mut Table, cold: &[Up]) {
+    project.up(&["--template"]);
+    let (mut logins, mut resets) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        project.timed(&["down", HOST]);
+        let up = project.up(&["--template"]);
+        println!("from the template: {:.2} s to the first login; load {}", up.login, load());
+        logins.push(up.login);
+    }
+    project.timed(&["snapshot", HOST, "bench"]);
+    for _ in 0..runs {
+        resets.push(project.reset("bench"));
+    }
+    project.timed(&["down", HOST]);
+    table.row("up from a template, to the first login", "s", "<= 2.5", logins.clone());
+    let cold: Vec<_> = cold.iter().map(|up| up.login).collect();
+    table.ratio("up over up from a template", ">= 15", &cold, &logins);
+    table.row("reset, to the first login", "s", "<= 1", resets.iter().map(|reset| reset.0).collect());
+    table.row("  to the end of its proof", "s", "", resets.iter().map(|reset| reset.1).collect());
 }
 
 /// Milliseconds for one seed as large as a real one.

@@ -70,15 +70,26 @@ impl Project {
     }
 
     /// Bring up the VM, and wait until it has settled.
-    pub(crate) fn up(&self) -> Up {
+    pub(crate) fn up(&self, options: &[&str]) -> Up {
         let (start, start_mono) = (Instant::now(), monotonic());
-        let mut child = self.command(&["up", HOST]).spawn().unwrap();
+        let mut child = self.command(&[&["up", HOST], options].concat()).spawn().unwrap();
         let login = first_login(&self.vm(), &start, &mut child);
         let status = child.wait().unwrap();
         assert!(status.success(), "boma-qemu up {HOST}: {status}");
         let events = read_all(&self.vm().events()).unwrap();
         let started = events.iter().find(|event| event.kind() == "qemu-started").unwrap();
         Up { login, before_guest: started.mono - start_mono }
+    }
+
+    /// Bring the VM back to a snapshot: seconds to the first login, and to the end of the proof.
+    pub(crate) fn reset(&self, snapshot: &str) -> (f64, f64) {
+        let args = ["reset", HOST, "--to", snapshot, "--json"];
+        let out = self.command(&args).stdout(Stdio::piped()).output().unwrap();
+        assert!(out.status.success(), "boma-qemu {args:?}: {}", out.status);
+        let text = String::from_utf8(out.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("\"event\":\"restore\"")).unwrap();
+        let restore = &serde_json::from_str::<serde_json::Value>(line).unwrap()["restore"];
+        (restore["ssh_s"].as_f64().unwrap(), restore["total_s"].as_f64().unwrap())
     }
 
     /// What the monitor of the running VM holds in memory.
@@ -94,7 +105,7 @@ impl Project {
 
 /// Seconds until `child`'s ssh master has made its socket, which it does once it is logged in.
 fn first_login(vm: &VmDir, start: &Instant, child: &mut Child) -> f64 {
-    let socket = vm.keys().join("mux");
+    let socket = vm.keys().join(format!("mux{}", child.id()));
     loop {
         if socket.exists() {
             return start.elapsed().as_secs_f64();

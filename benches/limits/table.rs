@@ -6,6 +6,7 @@ use std::fmt;
 #[derive(Default)]
 pub(crate) struct Table {
     rows: Vec<[String; 5]>,
+    samples: Vec<Vec<f64>>,
 }
 
 impl Table {
@@ -17,12 +18,22 @@ impl Table {
         let bar = if bar.is_empty() { String::new() } else { format!("{bar} {unit}") };
         let value = format!("{} {unit}", short(median(&samples)));
         self.rows.push([what.into(), value, range, samples.len().to_string(), bar]);
+        self.samples.push(samples);
     }
 
     /// The ratio of two medians.
     pub(crate) fn ratio(&mut self, what: &str, bar: &str, above: &[f64], below: &[f64]) {
         let ratio = median(above) / median(below);
         self.rows.push([what.into(), format!("{ratio:.3}"), String::new(), String::new(), bar.into()]);
+        self.samples.push(vec![ratio]);
+    }
+}
+
+impl Table {
+    /// The same as data, with every sample.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let row = |(row, samples): (&[String; 5], &Vec<f64>)| serde_json::json!({"what": row[0].trim(), "median": row[1], "bar": row[4], "samples": samples});
+        self.rows.iter().zip(&self.samples).map(row).collect()
     }
 }
 

@@ -74,8 +74,8 @@ pub const DISK_DEVICE: &str = "disk0";
 /// The node of that disk.
 pub const DISK: &str = "disk";
 const MEMORY: &str = "memory";
-/// The set of descriptors that it is in; beyond every number that a descriptor can have.
-const MEMORY_SET: u32 = 4097;
+/// The set of descriptors that the memory of snapshots is in; beyond every number that a descriptor can have.
+pub const MEMORY_SET: u32 = 4097;
 /// The guest's memory, by its name in QEMU's machine and in snapshots.
 const RAM: &str = "pc.ram";
 /// The PCI slots: of the disk that the guest boots from, of a disk image that is booted, of the first data disk or blank

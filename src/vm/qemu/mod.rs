@@ -16,7 +16,7 @@ pub mod template;
 pub mod user;
 
 pub use accel::Accel;
-pub use argv::{DISK, DISK_DEVICE, Fds, NETDEV, PROGRAM, argv, delete_snapshot, memory_node, snapshot};
+pub use argv::{DISK, DISK_DEVICE, Fds, MEMORY_SET, NETDEV, PROGRAM, argv, delete_snapshot, memory_node, snapshot};
 pub use devices::lacking;
 
 use camino::{Utf8Path, Utf8PathBuf};
