@@ -16,6 +16,7 @@ pub mod media;
 mod never;
 pub mod observe;
 mod package_lists;
+pub mod part;
 pub mod passes;
 pub mod prove;
 pub mod reboot;

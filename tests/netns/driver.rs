@@ -125,8 +125,9 @@ impl Play {
         let prefix = network.confine(controller.folder.path(), &allowed).unwrap();
         let failed = |error: AnsibleError| Failure::from(error).to_string();
         if !self.guarded.is_empty() {
-            let playbooks: Vec<_> = self.guarded.iter().map(|playbook| controller.repo.join(playbook)).collect();
-            guard::check(&controller, &connection, &playbooks, &prefix).map_err(failed)?;
+            let entry = |playbook: &Utf8PathBuf| Apply { playbook: playbook.clone(), tags: Vec::new() };
+            let runs: Vec<_> = self.guarded.iter().map(|playbook| controller.apply(&entry(playbook))).collect();
+            guard::check(&controller, &connection, &runs, &prefix).map_err(failed)?;
         }
         let limit = Duration::from_secs(600);
         let runner = Runner { controller: &controller, address: self.vm, prefix: &prefix, log: &self.log, limit };
