@@ -121,9 +121,12 @@ impl<'a> Run<'a> {
         self.record.fail(failure);
     }
 
-    /// The machine is as it was when the snapshot was taken, and so is what is known of it.
-    pub fn back_to(&mut self, applied: Record) {
+    /// The machine is as it was when the snapshot was taken, and so is what is known of it, and the plan that it was made by.
+    pub fn back_to(&mut self, applied: Record, plan: Option<Plan>) {
         self.record.back_to(applied);
+        if let Some(plan) = plan {
+            self.target.plan = plan;
+        }
     }
 
     /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command

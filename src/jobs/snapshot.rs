@@ -1,8 +1,10 @@
 //! The snapshot stage, and the way back to it.
 
 use super::run::Run;
-use super::target::alive;
+use super::target::{Target, alive};
 use super::{fault, way};
+use crate::plan::Plan;
+use camino::Utf8PathBuf;
 use evidence::record::Record;
 use evidence::verdict::Unproved;
 use host::deadline::Deadline;
@@ -36,6 +38,7 @@ impl Run<'_> {
             let taken = snapshot::save(vm.dir(), &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
             run.record().save_applied(vm.dir())?;
             way::keep_applied(vm.dir())?;
+            keep_plan(run.target())?;
             if taken.open_connections > 0 {
                 let n = taken.open_connections;
                 run.progress().note(&format!("{n} ssh connections were open in the snapshot; `reset` ends them"));
@@ -54,22 +57,43 @@ impl Run<'_> {
     pub async fn restore(&mut self, limit: Duration) -> Result<Restore, Failure> {
         // The proof ends first: a command that is killed in between must not leave it behind.
         self.changes(Unproved::Restored)?;
-        let (restore, applied) = self
+        let (restore, applied, plan) = self
             .phase("restore", async |run| {
                 let vm = run.vm();
                 way::back_to_applied(run.target())?;
+                let plan = back_to_plan(run.target())?;
                 let restore = snapshot::restore(vm.dir(), &vm.ssh()?, limit).await?;
                 fault::undo_all(vm).await?;
                 renew_lease(vm).await?;
                 let damaged = |e| Failure::new(Exit::Lost, format!("the record of the snapshot cannot be read: {e}"));
                 let applied = Record::load_applied(vm.dir()).map_err(damaged)?;
                 let said = told(&restore);
-                Ok(((restore, applied), said))
+                Ok(((restore, applied, plan), said))
             })
             .await?;
-        self.back_to(applied);
+        self.back_to(applied, plan);
         Ok(restore)
     }
+}
+
+/// What the state that is saved now was made by: the plan, and the inventory that Ansible was given.
+fn made_by(target: &Target<'_>) -> [(Utf8PathBuf, Utf8PathBuf); 2] {
+    let inventory = target.plan.controller(target.dirs).folder.inventory();
+    [target.vm.dir().plan(), inventory].map(|path| (path.clone(), Utf8PathBuf::from(format!("{path}.applied"))))
+}
+
+fn keep_plan(target: &Target<'_>) -> Result<(), Failure> {
+    made_by(target).iter().try_for_each(|(now, kept)| way::copied(now, kept))
+}
+
+/// The plan by which the state of the snapshot was made holds again: an `apply` that took no snapshot may have brought
+/// another. None where the snapshot is of a time when there was only one.
+fn back_to_plan(target: &Target<'_>) -> Result<Option<Plan>, Failure> {
+    if !made_by(target).iter().all(|(_, kept)| kept.exists()) {
+        return Ok(None);
+    }
+    made_by(target).iter().try_for_each(|(now, kept)| way::copied(kept, now))?;
+    Ok(Some(Target::plan_of(target.vm.dir(), target.vm.host())?))
 }
 
 /// A restore in one line.
