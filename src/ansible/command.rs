@@ -2,6 +2,7 @@
 
 use super::folder::Folder;
 use super::inventory::vars_base;
+use super::selection::Selection;
 use super::user_vars::UserVars;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -79,7 +80,12 @@ pub fn find_bin(repo: &Utf8Path) -> Option<Utf8PathBuf> {
 impl Controller {
     /// One of the profile's playbooks.
     pub fn apply(&self, apply: &Apply) -> Invocation {
-        self.playbook(&self.repo.join(&apply.playbook), &apply.tags, &[])
+        self.narrowed(apply, &Selection::default())
+    }
+
+    /// The same, of which only a part is run.
+    pub fn narrowed(&self, apply: &Apply, by: &Selection) -> Invocation {
+        self.playbook(&self.repo.join(&apply.playbook), &Selection::of(apply).narrowed(by), &[])
     }
 
     /// One of the profile's playbooks, only tried: what it would change, and how.
@@ -93,7 +99,7 @@ impl Controller {
 
     /// The verify playbook; `verify` is absolute. It is told where to hand over what it finds.
     pub fn verify(&self, verify: &Utf8Path) -> Invocation {
-        self.playbook(verify, &[], &[self.folder.checks_vars()])
+        self.playbook(verify, &Selection::default(), &[self.folder.checks_vars()])
     }
 
     /// A program of the user's that tests the VM, in a folder. It has Ansible's environment, and finds the VM by `BOMA_HOST`,
@@ -117,16 +123,14 @@ impl Controller {
 
     /// A playbook, with files of extra-vars just before the last. The order is the meaning: a later file wins, and
     /// the connection comes last of all.
-    pub fn playbook(&self, playbook: &Utf8Path, tags: &[String], more: &[Utf8PathBuf]) -> Invocation {
+    pub fn playbook(&self, playbook: &Utf8Path, selection: &Selection, more: &[Utf8PathBuf]) -> Invocation {
         let mut argv = vec![self.program("ansible-playbook")];
         argv.extend(["--inventory".into(), self.folder.inventory().into()]);
         argv.extend(["--limit".into(), self.host.to_string()]);
         for file in self.extra_vars().iter().chain(more).chain([&self.folder.connection()]) {
             argv.extend(["--extra-vars".into(), format!("@{file}")]);
         }
-        if !tags.is_empty() {
-            argv.extend(["--tags".into(), tags.join(",")]);
-        }
+        argv.extend(selection.args());
         argv.push(playbook.to_string());
         Invocation { argv, env: self.environment(), cwd: self.repo.clone() }
     }
@@ -300,7 +304,7 @@ mod tests {
           --extra-vars @/u/red.yml
           --extra-vars @/s/ansible/user-1.json
           --extra-vars @/s/ansible/connection.json
-          --tags base,web /no/repo/playbooks/site.yml
+          --tags=base,web /no/repo/playbooks/site.yml
         ");
     }
 

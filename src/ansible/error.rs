@@ -188,6 +188,24 @@ pub enum AnsibleError {
         /// How many tasks ran on the VM.
         ran: usize,
     },
+    /// Nothing in the playbook is called as the task that it was to begin with.
+    #[error("{playbook}: no task is called {task:?}, so nothing was run from there on")]
+    NoSuchTask {
+        /// The playbook.
+        playbook: Utf8PathBuf,
+        /// The task.
+        task: String,
+    },
+    /// Tags that were given to a command select nothing.
+    #[error("no task for this host that was selected of {playbooks} has the tag {tags} ({ran} tasks ran all the same)")]
+    UnknownSelection {
+        /// The playbooks that were run.
+        playbooks: String,
+        /// The tags.
+        tags: String,
+        /// How many tasks ran on the VM.
+        ran: usize,
+    },
     /// What a playbook left in the background does not end.
     #[error("{playbook}: a background job (async) was still running after {waited:?} of waiting, of task {tasks}")]
     StillRunning {
@@ -288,6 +306,8 @@ impl Blame for AnsibleError {
             | Self::OtherHosts { .. }
             | Self::NoHost { .. }
             | Self::UnknownTag { .. }
+            | Self::NoSuchTask { .. }
+            | Self::UnknownSelection { .. }
             | Self::WrongWay { .. } => Exit::Usage,
             Self::StillRunning { .. } => Exit::Apply,
             Self::Refused { stage, .. } | Self::Strayed { stage, .. } | Self::NothingRan { stage, .. } => stage.exit(),
@@ -328,6 +348,13 @@ impl Blame for AnsibleError {
             Self::NothingRan { .. } => "check the profile's tags and groups".into(),
             Self::UnknownTag { .. } => {
                 "correct the tags in the profile; `ansible-playbook --list-tags` shows those that there are".into()
+            }
+            Self::NoSuchTask { playbook, .. } => format!(
+                "`ansible-playbook --list-tasks {playbook}` shows those that there are; one that is included while the playbook \
+                 runs (include_tasks) cannot be the first"
+            ),
+            Self::UnknownSelection { .. } => {
+                "correct --tags or --skip-tags; `ansible-playbook --list-tags` shows those that there are".into()
             }
             Self::StillRunning { .. } => "wait for the job in the playbook (async_status), or run it without `poll: 0`".into(),
             Self::CouldNotLook { place, .. } => format!("correct the check at {place}, or what it needs on this side or the VM"),

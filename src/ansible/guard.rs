@@ -7,17 +7,17 @@ use super::command::{Controller, Invocation};
 use super::error::AnsibleError;
 use super::local;
 use super::preflight::refused;
-use super::{Connection, connection};
-use camino::{Utf8Path, Utf8PathBuf};
+use super::{Connection, Selection, connection};
+use camino::Utf8Path;
 use evidence::playbook::events::{self, Event};
 use serde_json::{Map, Value, json};
 
-/// Assert that these playbooks (absolute paths) would run on the VM and on nothing else.
+/// Assert that these playbooks would run on the VM and on nothing else: by the very commands that will run them.
 /// The folder has been written ([`Controller::write_folder`]).
 pub fn check(
     controller: &Controller,
     connection: &Connection,
-    playbooks: &[Utf8PathBuf],
+    playbooks: &[Invocation],
     prefix: &[String],
 ) -> Result<(), AnsibleError> {
     let (hosts, way) = std::thread::scope(|scope| {
@@ -29,8 +29,10 @@ pub fn check(
     way
 }
 
-fn check_hosts(controller: &Controller, playbook: &Utf8Path, prefix: &[String]) -> Result<(), AnsibleError> {
-    let mut invocation = controller.playbook(playbook, &[], &[controller.folder.checks_vars()]);
+fn check_hosts(controller: &Controller, run: &Invocation, prefix: &[String]) -> Result<(), AnsibleError> {
+    // The playbook is the last word of the command.
+    let playbook = run.argv.last().map(Utf8Path::new).unwrap_or(&controller.repo);
+    let mut invocation = run.clone();
     invocation.argv.push("--list-hosts".into());
     let output = succeed(&invocation, prefix)?;
     let host = controller.host.to_string();
@@ -55,7 +57,7 @@ fn check_way(controller: &Controller, connection: &Connection, prefix: &[String]
         }
         _ => {}
     }
-    let mut invocation = controller.playbook(&folder.guard(), &[], &[]);
+    let mut invocation = controller.playbook(&folder.guard(), &Selection::default(), &[]);
     invocation.env.retain(|(name, _)| name != "BOMA_EVENTS");
     invocation.env.push(("BOMA_EVENTS".into(), events.to_string()));
     invocation.env.push(("ANSIBLE_ACTION_PLUGINS".into(), folder.actions().to_string()));

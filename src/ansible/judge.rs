@@ -137,10 +137,19 @@ impl Seen {
 
     /// The error that a playbook of the profile is, with these tags, if it is one. To prepare and to look is not to
     /// apply, and a tag that selects nothing is a mistake, though Ansible says nothing of either.
-    pub(super) fn judge_apply(&self, playbook: &Utf8Path, tags: &[String]) -> Result<(), AnsibleError> {
+    pub(super) fn judge_apply(
+        &self,
+        playbook: &Utf8Path,
+        tags: &[String],
+        start_at_task: Option<&str>,
+    ) -> Result<(), AnsibleError> {
         let judged = self.judge(playbook, Stage::Apply);
         if !matches!(judged, Ok(()) | Err(AnsibleError::NothingRan { .. })) {
             return judged;
+        }
+        // Ansible says that it found no such task, runs none, and may call that success.
+        if let (Some(task), true) = (start_at_task, self.results().next().is_none()) {
+            return Err(AnsibleError::NoSuchTask { playbook: playbook.to_owned(), task: task.to_owned() });
         }
         let unknown = self.unknown_tags(tags);
         if !unknown.is_empty() {
@@ -158,7 +167,7 @@ impl Seen {
     }
 
     /// The tags that selected no task. Where the playbook ended a play, what would have come is not known.
-    fn unknown_tags(&self, tags: &[String]) -> Vec<String> {
+    pub(super) fn unknown_tags(&self, tags: &[String]) -> Vec<String> {
         if self.events.iter().any(|event| matches!(event, Event::Ended { .. })) {
             return Vec::new();
         }

@@ -23,12 +23,14 @@ pub mod preflight;
 mod process;
 pub mod real;
 pub mod run;
+mod selection;
 mod user_vars;
 
 pub use command::{Controller, Invocation};
 pub use connection::Connection;
 pub use error::{AnsibleError, FailedTask};
 pub use folder::Folder;
+pub use selection::Selection;
 pub use user_vars::{BadUserVars, UserVars};
 
 use host::failure::Exit;

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::error::AnsibleError;
 use super::judge::Seen;
 use super::left_behind;
-use super::{Stage, local, process};
+use super::{Selection, Stage, local, process};
 use crate::checks::Program;
 use crate::checks::output::{End, Left};
 use crate::profile::Apply;
@@ -65,6 +65,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// Whether it counts as applied.
     pub judged: Result<(), AnsibleError>,
+    /// Of a playbook that ran in part: the tags that it was told and that select no task in it.
+    pub unknown: Vec<String>,
 }
 
 impl Applied {
@@ -78,16 +80,30 @@ impl Runner<'_> {
     /// Run one of the profile's playbooks, and wait for what it leaves in the background. The error is for one that
     /// could not be run at all.
     pub async fn apply(&self, apply: &Apply, on_line: &mut dyn FnMut(&str)) -> Result<Applied, AnsibleError> {
+        self.narrowed(apply, &Selection::default(), on_line).await
+    }
+
+    /// The same with a part of it. That a tag of the command selects no task is no error here: it may select one in another
+    /// playbook.
+    pub async fn narrowed(
+        &self,
+        apply: &Apply,
+        by: &Selection,
+        on_line: &mut dyn FnMut(&str),
+    ) -> Result<Applied, AnsibleError> {
         let playbook = self.controller.repo.join(&apply.playbook);
         let start = Instant::now();
-        let (seen, mut outcome) = self.run(&playbook, &self.controller.apply(apply), on_line).await?;
-        let mut judged = seen.judge_apply(&playbook, &apply.tags);
+        let (seen, mut outcome) = self.run(&playbook, &self.controller.narrowed(apply, by), on_line).await?;
+        // Of a part, tasks that have them may be left out.
+        let own = if *by == Selection::default() { apply.tags.as_slice() } else { &[] };
+        let mut judged = seen.judge_apply(&playbook, own, by.start_at_task.as_deref());
+        let unknown = seen.unknown_tags(&by.tags);
         let left = left_behind::left(&outcome.results);
         if judged.is_ok() && !left.is_empty() {
             let time = self.limit.saturating_sub(start.elapsed());
             judged = self.wait_for(&playbook, &left, time, &mut outcome, on_line).await;
         }
-        Ok(Applied { outcome, judged })
+        Ok(Applied { outcome, judged, unknown })
     }
 
     /// Run one of the profile's playbooks in check mode. A task that fails in it ends the pass, and is no error: most
@@ -111,7 +127,8 @@ impl Runner<'_> {
     ) -> Result<(), AnsibleError> {
         let (waits, vars) = left_behind::write(self.controller, left)?;
         let waiter = Runner { limit: left_behind::limit(left, time), ..*self };
-        let (seen, waited) = waiter.run(&waits, &self.controller.playbook(&waits, &[], &[vars]), on_line).await?;
+        let (seen, waited) =
+            waiter.run(&waits, &self.controller.playbook(&waits, &Selection::default(), &[vars]), on_line).await?;
         outcome.seconds += waited.seconds;
         if seen.was_stopped() {
             let tasks: Vec<_> =

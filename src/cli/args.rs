@@ -6,7 +6,7 @@ mod examples;
 mod parts;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
-pub(crate) use choices::{CheckModeArgs, FindingsArgs, SecondArgs, ViaArgs};
+pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, ViaArgs};
 pub(crate) use parts::{ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
 
 use camino::Utf8PathBuf;
@@ -100,14 +100,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         run: RunArgs,
     },
-    /// Run the playbooks against the VM
+    /// Run the playbooks against the VM, by the profile as it is now: what it cannot change on a VM that is up is refused
     #[command(after_help = examples::APPLY)]
     Apply {
         host: HostName,
+        #[command(flatten)]
+        part: PartArgs,
         /// More extra variables, after those given to `up`
         #[arg(short = 'e', long = "extra-vars", value_name = "KEY=VALUE|@FILE")]
         extra_vars: Vec<String>,
-        /// Take no snapshot for `reset`
+        /// Take no snapshot for `reset`, and drop an older one; of a part none is taken, and an older one stays
         #[arg(long)]
         no_snapshot: bool,
         #[command(flatten)]

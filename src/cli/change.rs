@@ -10,9 +10,9 @@ use crate::jobs::down::{self, Removed};
 use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
 use crate::jobs::target::Target;
-use crate::jobs::{Context, guards, snapshot};
+use crate::jobs::{Context, guards, part, snapshot};
 use evidence::page::headline;
-use evidence::record::Asked;
+use evidence::record::{Asked, Partial};
 use host::failure::{Exit, Failure};
 use host::names::{HostName, SnapshotName};
 use std::time::Duration;
@@ -31,24 +31,40 @@ pub(super) fn up(ctx: Context<'_>, host: &HostName, run: RunArgs, say: &Say) -> 
     })
 }
 
-/// Run the playbooks anew.
-pub(super) fn apply(
-    ctx: Context<'_>,
+/// What an `apply` runs, leaves out and judges.
+pub(super) struct ApplyArgs {
+    /// None: all of the playbooks.
+    pub(super) part: Option<Partial>,
+    pub(super) no_snapshot: bool,
+    pub(super) second: SecondArgs,
+}
+
+/// Run the playbooks anew, by the profile as it is now.
+pub(super) fn apply<'c>(
+    ctx: Context<'c>,
     host: &HostName,
     more: &[String],
-    no_snapshot: bool,
-    second: SecondArgs,
+    asked: ApplyArgs,
     say: &Say,
 ) -> Result<u8, Failure> {
+    let ApplyArgs { part, no_snapshot, second } = asked;
     let more = parse_all(ctx.dirs, more)?;
-    stage(ctx, host, "apply", Asked::Step, say, more, async |run| {
-        run.apply().await?;
+    // A refusal leaves no trace in the record of the VM that is there.
+    let prepare = |target: Target<'c>| {
+        let target = target.renewed()?;
+        let part = part.map(|part| part::checked(&target.plan, part)).transpose()?;
+        Ok((target.with(more), part))
+    };
+    stage(ctx, host, "apply", Asked::Step, say, prepare, async |run, part| {
+        run.apply_anew(part.as_ref()).await?;
         if second.wanted() {
             run.second_run().await?;
         }
-        match no_snapshot {
-            true => run.discard_snapshot(&SnapshotName::applied()).await?,
-            false => run.snapshot(&SnapshotName::applied()).await?,
+        match (no_snapshot, part) {
+            (true, _) => run.discard_snapshot(&SnapshotName::applied()).await?,
+            (false, None) => run.snapshot(&SnapshotName::applied()).await?,
+            // The way back from a part is to the last whole.
+            (false, Some(_)) => {}
         }
         run.judge_idempotence()
     })
@@ -58,7 +74,7 @@ pub(super) fn apply(
 pub(super) fn reset(ctx: Context<'_>, host: &HostName, to: Option<SnapshotName>, say: &Say) -> Result<u8, Failure> {
     let to = to.unwrap_or_else(SnapshotName::applied);
     snapshot::wanted(ctx.dirs, host, &to)?;
-    stage(ctx, host, "reset", Asked::Step, say, Vec::new(), async |run| {
+    stage(ctx, host, "reset", Asked::Step, say, as_it_is, async |run, ()| {
         let restore = run.restore(&to, run.plan().limit()).await?;
         say.object(&serde_json::json!({"event": "restore", "restore": restore}));
         say.text(verdict::restore(&run.plan().host, &restore));
@@ -79,7 +95,7 @@ pub(super) fn snapshot(
         (None, Some(drop)) => snapshot::wanted(ctx.dirs, host, drop)?,
         (None, None) => {}
     }
-    stage(ctx, host, "snapshot", Asked::Step, say, Vec::new(), async |run| {
+    stage(ctx, host, "snapshot", Asked::Step, say, as_it_is, async |run, ()| {
         if let Some(name) = &name {
             run.snapshot(name).await?;
         }
@@ -102,7 +118,8 @@ pub(super) fn reboot(
     let choice = Choice::from(via);
     // What can be refused without the VM is: the mode that `up` resolved matters only where none is given.
     choice.request(Mode::Reset)?;
-    stage(ctx, host, "reboot", Asked::Step, say, Vec::new(), async |run| {
+    stage(ctx, host, "reboot", Asked::Step, say, as_it_is, async |run, ()| {
+        tell_partial(run);
         let request = choice.request(run.plan().restart.mode)?;
         let limit = timeout.map_or(run.plan().limit(), Duration::from_secs);
         run.judge_by(findings.into(), findings.watch_for());
@@ -122,7 +139,8 @@ pub(super) fn reboot(
 
 /// Run the checks and come to a verdict.
 pub(super) fn assert(ctx: Context<'_>, host: &HostName, findings: FindingsArgs, say: &Say) -> Result<u8, Failure> {
-    stage(ctx, host, "assert", Asked::Verdict, say, Vec::new(), async |run| {
+    stage(ctx, host, "assert", Asked::Verdict, say, as_it_is, async |run, ()| {
+        tell_partial(run);
         run.judge_by(findings.into(), findings.watch_for());
         checks(run).await
     })
@@ -239,23 +257,38 @@ async fn checks(run: &mut Run<'_>) -> Result<(), Failure> {
     run.judge_idempotence()
 }
 
-/// One stage of a VM that is up; `more` variables are for its playbooks.
-fn stage(
-    ctx: Context<'_>,
+/// What is proved of a part of the playbooks is told with its limits, from the beginning.
+fn tell_partial(run: &Run<'_>) {
+    let Some(part) = &run.record().partial else { return };
+    run.progress().note(&format!(
+        "only a part of the playbooks was applied last ({part}): the verdict is not that of the whole until `boma-qemu apply {}`",
+        run.plan().host
+    ));
+}
+
+/// For a stage that goes by what the last `apply` went by, or `up`.
+fn as_it_is(target: Target<'_>) -> Result<(Target<'_>, ()), Failure> {
+    Ok((target, ()))
+}
+
+/// One stage of a VM that is up. What `prepare` refuses is refused before any work, and leaves no trace.
+fn stage<'c, T>(
+    ctx: Context<'c>,
     host: &HostName,
     name: &str,
     asked: Asked,
     say: &Say,
-    more: Vec<UserVars>,
-    work: impl AsyncFnOnce(&mut Run<'_>) -> Result<(), Failure>,
+    prepare: impl FnOnce(Target<'c>) -> Result<(Target<'c>, T), Failure>,
+    work: impl AsyncFnOnce(&mut Run<'c>, T) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let _lock = guards::lock(&ctx, &format!("{name} {host}"))?;
     wait_on(async {
-        let mut run = Run::go_on(ctx, Target::open(ctx.dirs, host)?.with(more))?;
+        let (target, prepared) = prepare(Target::open(ctx.dirs, host)?)?;
+        let mut run = Run::go_on(ctx, target)?;
         // Without its DHCP server or its way out the guest would fail for that, and not for what is tested.
         run.vm().network()?.check()?;
         run.begin_command();
-        let done = work(&mut run).await;
+        let done = work(&mut run, prepared).await;
         step(run, done, asked, say).await
     })
 }

@@ -1,7 +1,7 @@
 //! From the arguments to the jobs.
 
 use super::args::{Cli, Command, NetCommand, RunArgs};
-use super::change::{self, CycleArgs};
+use super::change::{self, ApplyArgs, CycleArgs};
 use super::say::Say;
 use super::{attach, audit, check, experiment, image, init, lint, look, reach, script, shell, snapshot};
 use crate::jobs::{Context, guards, stop};
@@ -61,8 +61,9 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Net { command: NetCommand::Show } => look::net(&dirs()?, say),
 
         Command::Up { host, run } => changing(&dirs()?, say, |ctx| change::up(ctx, &host, run, say)),
-        Command::Apply { host, extra_vars, no_snapshot, second } => {
-            changing(&dirs()?, say, |ctx| change::apply(ctx, &host, &extra_vars, no_snapshot, second, say))
+        Command::Apply { host, part, extra_vars, no_snapshot, second } => {
+            let asked = ApplyArgs { part: part.into(), no_snapshot, second };
+            changing(&dirs()?, say, |ctx| change::apply(ctx, &host, &extra_vars, asked, say))
         }
         Command::Reset { host, to } => changing(&dirs()?, say, |ctx| change::reset(ctx, &host, to, say)),
         Command::Snapshot { host, name, drop } => {

@@ -45,6 +45,9 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  began      {}", line(&began.to_string()))?;
     }
     writeln!(out, "  network    {}, egress {}, certs {}", made.net, made.egress, made.certs)?;
+    for (n, changed) in record.changed.iter().enumerate() {
+        writeln!(out, "  {:<10} {}", if n == 0 { "since up" } else { "" }, line(&changed.to_string()))?;
+    }
     write_phases(&record.phases, out)?;
     if let Some(restart) = &record.reboot {
         write_restart(restart, out)?;

@@ -1,12 +1,14 @@
 //! The stage of the real playbooks.
 
+use super::part;
 use super::run::Run;
 use super::target::Target;
-use crate::ansible::guard;
 use crate::ansible::run::{Applied, Outcome, Runner};
+use crate::ansible::{AnsibleError, Selection, guard};
+use crate::profile::Apply;
 use camino::Utf8Path;
 use evidence::playbook::tried;
-use evidence::record::{FailedTask, Playbook, Step};
+use evidence::record::{FailedTask, Partial, Playbook, Step};
 use evidence::verdict::Unproved;
 use host::failure::Failure;
 use std::time::Duration;
@@ -20,27 +22,46 @@ pub(super) type Say<'a> = &'a mut dyn FnMut(&str);
 impl Run<'_> {
     /// Run the profile's playbooks; from now on it is another state.
     pub async fn apply(&mut self) -> Result<(), Failure> {
+        self.begin_apply(None)?;
+        self.playbooks(None).await
+    }
+
+    /// From now on the state is another one: no proof of an earlier one holds, and nothing is applied as a whole.
+    pub(super) fn begin_apply(&mut self, part: Option<&Partial>) -> Result<(), Failure> {
         self.keep(Step::Applied(false));
-        self.changes(Unproved::Applied)?;
+        self.keep(Step::Partial(part.cloned()));
+        self.changes(match part {
+            None => Unproved::Applied,
+            Some(part) => Unproved::PartlyApplied { part: part.to_string() },
+        })
+    }
+
+    /// Run the playbooks, or a part of them.
+    pub(super) async fn playbooks(&mut self, part: Option<&Partial>) -> Result<(), Failure> {
         self.keep(Step::ExtraVars(self.plan().extra_vars(self.target().dirs)));
+        let (applies, by) = (part::applies(self.plan(), part), part::selection(part));
         // The last look at where they would go.
-        self.phase("guard", async |run| guard(run.target())).await?;
-        for apply in self.plan().profile.applies.clone() {
+        self.phase("guard", async |run| guard(run.target(), &applies, &by)).await?;
+        let mut seen = Selected::new(&by);
+        for apply in &applies {
             let name = apply.playbook.file_stem().unwrap_or("apply").to_owned();
             let mut ran = None;
             let done = self.phase(&name, async |run| {
-                let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(&apply, say).await?);
-                let Applied { outcome, judged } = ansible(run, &apply.playbook, work).await?;
-                let more = match outcome.reports.len() {
-                    0 => String::new(),
-                    n => format!(", {n} to know of"),
+                let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.narrowed(apply, &by, say).await?);
+                let Applied { outcome, judged, unknown } = ansible(run, &apply.playbook, work).await?;
+                let selected = seen.add(&apply.playbook, &outcome, unknown, judged);
+                let said = match &selected {
+                    Ok(false) => "nothing of it is selected".to_owned(),
+                    _ => told(&outcome),
                 };
-                let said = format!("{} tasks on the VM, {} changed{more}", outcome.tasks, outcome.changed);
-                ran = Some((playbook(&outcome, judged.is_ok()), outcome.results));
-                judged?;
+                if !matches!(selected, Ok(false)) {
+                    ran = Some((playbook(&outcome, selected.is_ok()), outcome.results));
+                }
+                selected?;
                 Ok(((), said))
             });
             let done = done.await;
+            let is_there = ran.is_some();
             if let Some((playbook, tasks)) = ran {
                 self.keep(Step::Tasks(tasks));
                 self.keep(Step::Playbook(playbook));
@@ -49,18 +70,88 @@ impl Run<'_> {
                 return Err(self.with_its_way(failure).await);
             }
             // It may have moved the way in: the next one goes on over the new one.
-            self.way_in().await?;
+            if is_there {
+                self.way_in().await?;
+            }
         }
+        seen.judge()?;
         self.keep(Step::Applied(true));
         Ok(())
     }
 }
 
-/// Assert that the playbooks would run on the VM and on nothing else.
-fn guard(target: &Target<'_>) -> Result<((), String), Failure> {
+/// A playbook that ran, in one line.
+fn told(outcome: &Outcome) -> String {
+    let more = match outcome.reports.len() {
+        0 => String::new(),
+        n => format!(", {n} to know of"),
+    };
+    format!("{} tasks on the VM, {} changed{more}", outcome.tasks, outcome.changed)
+}
+
+/// What a selection by tags has come to in all playbooks. One in which it selects nothing is none that failed, if it selects
+/// something in another.
+struct Selected<'a> {
+    by: &'a Selection,
+    playbooks: Vec<&'a Utf8Path>,
+    /// The tags that have selected no task in any playbook yet; none before the first.
+    unknown: Option<Vec<String>>,
+    ran: usize,
+    /// The first playbook in which nothing ran.
+    nothing: Option<AnsibleError>,
+}
+
+impl<'a> Selected<'a> {
+    fn new(by: &'a Selection) -> Self {
+        Self { by, playbooks: Vec::new(), unknown: None, ran: 0, nothing: None }
+    }
+
+    /// Add a playbook; whether anything of it was selected.
+    fn add(
+        &mut self,
+        playbook: &'a Utf8Path,
+        outcome: &Outcome,
+        unknown: Vec<String>,
+        judged: Result<(), AnsibleError>,
+    ) -> Result<bool, AnsibleError> {
+        self.playbooks.push(playbook);
+        self.ran += outcome.tasks;
+        match &mut self.unknown {
+            None => self.unknown = Some(unknown),
+            Some(all) => all.retain(|tag| unknown.contains(tag)),
+        }
+        let by_tags = !(self.by.tags.is_empty() && self.by.skip_tags.is_empty());
+        match judged {
+            Err(nothing @ AnsibleError::NothingRan { .. }) if by_tags && outcome.tasks == 0 => {
+                self.nothing.get_or_insert(nothing);
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    /// A tag that selects no task at all is a mistake, and a selection of nothing is nothing that was applied.
+    fn judge(self) -> Result<(), AnsibleError> {
+        let playbooks = self.playbooks.iter().map(|playbook| playbook.as_str()).collect::<Vec<_>>().join(" and of ");
+        match (self.unknown.filter(|tags| !tags.is_empty()), self.nothing) {
+            (Some(tags), _) => {
+                let (tags, ran) = (tags.join(", "), self.ran);
+                Err(AnsibleError::UnknownSelection { playbooks, tags, ran })
+            }
+            (None, Some(nothing)) if self.ran == 0 => Err(nothing),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Assert that the playbooks would run on the VM and on nothing else: those that are to be applied as they will be, and those
+/// of checks, which come later.
+fn guard(target: &Target<'_>, applies: &[Apply], by: &Selection) -> Result<((), String), Failure> {
     let (controller, prefix) = target.controller()?;
     let connection = target.plan.connection(target.dirs);
-    guard::check(&controller, &connection, &target.plan.playbooks(target.dirs), &prefix)?;
+    let applied = applies.iter().map(|apply| controller.narrowed(apply, by));
+    let verify = target.plan.profile.verify.playbooks().map(|path| controller.verify(&target.dirs.root.join(path)));
+    guard::check(&controller, &connection, &applied.chain(verify).collect::<Vec<_>>(), &prefix)?;
     Ok(((), format!("only {} at {}", target.plan.host, connection.address)))
 }
 

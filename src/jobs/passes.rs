@@ -119,7 +119,7 @@ async fn second_run(run: &Run<'_>, tasks: &mut Vec<TaskResult>) -> Result<Idempo
     let mut second = Idempotence { seconds: 0.0, tasks: 0, changed: Vec::new() };
     for apply in &run.plan().profile.applies {
         let work = async |runner: &Runner<'_>, say: Say<'_>| Ok(runner.apply(apply, say).await?);
-        let Applied { outcome, judged } = ansible(run, &apply.playbook, work).await?;
+        let Applied { outcome, judged, .. } = ansible(run, &apply.playbook, work).await?;
         let again = tried::changed(&outcome.results);
         tasks.extend(outcome.results);
         judged.map_err(|error| Failure::from(error).during(format!("{} on its second run", apply.playbook)))?;

@@ -121,9 +121,10 @@ impl<'a> Run<'a> {
         self.record.fail(failure);
     }
 
-    /// The machine is as it was when the snapshot was taken, and so is what is known of it.
-    pub fn back_to(&mut self, then: Record) {
+    /// The machine is as it was when the snapshot was taken, and so is what is known of it, and the plan that it was made by.
+    pub fn back_to(&mut self, then: Record, plan: Plan) {
         self.record.back_to(then);
+        self.target.plan = plan;
     }
 
     /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command

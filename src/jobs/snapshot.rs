@@ -1,8 +1,10 @@
 //! The snapshot stage, and the way back to it.
 
 use super::run::Run;
-use super::target::alive;
+use super::target::{Target, alive};
 use super::{fault, way};
+use crate::plan::Plan;
+use camino::Utf8PathBuf;
 use evidence::record::Record;
 use evidence::verdict::Unproved;
 use host::deadline::Deadline;
@@ -51,6 +53,7 @@ impl Run<'_> {
             let taken = snapshot::save(vm.dir(), name, &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
             run.record().save_with(vm.dir(), name)?;
             way::keep_with(vm.dir(), name)?;
+            keep_plan(run.target(), name)?;
             if taken.open_connections > 0 {
                 let n = taken.open_connections;
                 run.progress().note(&format!("{n} ssh connections were open in the snapshot; `reset` ends them"));
@@ -69,22 +72,40 @@ impl Run<'_> {
     pub async fn restore(&mut self, name: &SnapshotName, limit: Duration) -> Result<Restore, Failure> {
         // The proof ends first: a command that is killed in between must not leave it behind.
         self.changes(Unproved::Restored)?;
-        let (restore, then) = self
+        let (restore, then, plan) = self
             .phase("restore", async |run| {
                 let vm = run.vm();
                 way::back_to(run.target(), name)?;
+                let plan = back_to_plan(run.target(), name)?;
                 let restore = snapshot::restore(vm.dir(), name, &vm.ssh()?, limit).await?;
                 fault::undo_all(vm).await?;
                 renew_lease(vm).await?;
                 let damaged = |e| Failure::new(Exit::Lost, format!("the record of the snapshot cannot be read: {e}"));
                 let then = Record::load_with(vm.dir(), name).map_err(damaged)?;
                 let said = told(&restore);
-                Ok(((restore, then), said))
+                Ok(((restore, then, plan), said))
             })
             .await?;
-        self.back_to(then);
+        self.back_to(then, plan);
         Ok(restore)
     }
+}
+
+/// What a state was made by, and where it is kept with a snapshot: the plan, and the inventory that Ansible was given.
+fn made_by(target: &Target<'_>, snapshot: &SnapshotName) -> [(Utf8PathBuf, Utf8PathBuf); 2] {
+    let inventory = target.plan.controller(target.dirs).folder.inventory();
+    let kept = target.vm.dir().snapshot(snapshot);
+    [(target.vm.dir().plan(), kept.join("plan.json")), (inventory, kept.join("inventory.json"))]
+}
+
+fn keep_plan(target: &Target<'_>, snapshot: &SnapshotName) -> Result<(), Failure> {
+    made_by(target, snapshot).iter().try_for_each(|(now, kept)| way::copied(now, kept))
+}
+
+/// The plan by which the state of the snapshot was made holds again: an `apply` since may have brought another.
+fn back_to_plan(target: &Target<'_>, snapshot: &SnapshotName) -> Result<Plan, Failure> {
+    made_by(target, snapshot).iter().try_for_each(|(now, kept)| way::copied(kept, now))?;
+    Target::plan_of(target.vm.dir(), target.vm.host())
 }
 
 /// A restore in one line.

@@ -22,13 +22,15 @@ pub struct Target<'a> {
     pub plan: Plan,
     /// The VM, there or not.
     pub vm: Vm,
+    /// How many of the plan's last extra variables are for one command only.
+    once: usize,
 }
 
 impl<'a> Target<'a> {
     /// What a plan is about.
     pub fn new(dirs: &'a Dirs, plan: Plan) -> Self {
         let vm = Vm::of(dirs, &plan.host, &plan.net);
-        Self { dirs, plan, vm }
+        Self { dirs, plan, vm, once: 0 }
     }
 
     /// A VM that is up, with the plan that it was made by.
@@ -41,8 +43,7 @@ impl<'a> Target<'a> {
                 "use it by `boma-qemu console {host} --attach`, or remove it with `boma-qemu down {host}`"
             )));
         }
-        let plan = std::fs::read(vm.plan()).and_then(|text| Ok(serde_json::from_slice(&text)?));
-        let plan: Plan = plan.map_err(|e| damaged("the plan", host, &e))?;
+        let plan = Self::plan_of(&vm, host)?;
         secrets::know(plan.options.extra_vars.iter().flat_map(UserVars::secrets));
         // Written by `up`; a VM that did not get that far has run no playbook.
         let vaulted = std::fs::read(plan.controller(dirs).folder.secrets()).unwrap_or_default();
@@ -50,10 +51,31 @@ impl<'a> Target<'a> {
         Ok(Self::new(dirs, plan))
     }
 
-    /// The same with more variables for the playbooks.
+    /// The plan in a VM's directory.
+    pub(super) fn plan_of(vm: &VmDir, host: &HostName) -> Result<Plan, Failure> {
+        let plan = std::fs::read(vm.plan()).and_then(|text| Ok(serde_json::from_slice(&text)?));
+        plan.map_err(|e| damaged("the plan", host, &e))
+    }
+
+    /// The same with more variables for the playbooks of this command.
     pub fn with(mut self, more: Vec<UserVars>) -> Self {
+        self.once += more.len();
         self.plan.options.extra_vars.extend(more);
         self
+    }
+
+    /// The same by the profile and its files as they are now. An error if they ask for another machine.
+    pub fn renewed(self) -> Result<Self, Failure> {
+        let plan = self.plan.renewed(self.dirs)?;
+        Ok(Self { plan, ..self })
+    }
+
+    /// The plan as later commands are to find it: without what is for this one only.
+    pub(super) fn lasting(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        let vars = &mut plan.options.extra_vars;
+        vars.truncate(vars.len().saturating_sub(self.once));
+        plan
     }
 
     /// The playbook side and what confines it.

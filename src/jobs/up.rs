@@ -1,14 +1,14 @@
 //! The first stage: everything that must be there before the machine can be switched on.
 
 use super::bring_up::{self, KVM_FAILED, json, own_exe};
-use super::never::{Never, incomplete};
+use super::inputs::{self, Inputs};
 use super::run::{Run, accel};
 use super::target::Target;
 use super::{Progress, boot, package_lists, stop};
-use crate::ansible::preflight::{self, Preflight};
+use crate::ansible::preflight::Preflight;
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
-use crate::profile::{self, PackageLists, Unresolved};
+use crate::profile::{self, PackageLists};
 use crate::template::Place;
 use boot_media::medium::Medium;
 use boot_media::seed::{Secrets, Seed};
@@ -18,7 +18,6 @@ use host::cmd::Cmd;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
 use host::names::{BadName, MiB, VmName};
-use host::secrets;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -100,39 +99,17 @@ fn preflight(
     progress: &dyn Progress,
     versions: &mut Vec<Step>,
 ) -> Result<(Found, String), Failure> {
-    let Target { dirs, plan, vm } = target;
+    let Target { dirs: _, plan, vm, .. } = target;
     guards::fresh_folder(vm.dir(), &plan.host)?;
     bring_up::refuse_early(plan.net.mode, plan.profile.mem_mib, MiB(plan.options.min_free_mib))?;
     let qemu = Cmd::new(qemu::PROGRAM).arg("--version").run().map_err(Failure::from)?.stdout;
     let qemu = qemu.lines().next().unwrap_or_default().to_owned();
     versions.push(Step::Qemu(qemu.clone()));
-    let controller = plan.controller(dirs);
-    let allowed = target.allowed(&controller);
-    let found = preflight::check(&controller, &plan.playbooks(dirs), &dirs.state, &own_exe()?, &allowed)?;
-    secrets::know(found.secrets.clone());
-    for note in &found.notes {
-        progress.note(note);
-    }
-    for file in &found.real.skipped {
-        progress.note(&format!("{file} lies beside the inventory and is none: nothing in it is kept out of reach"));
-    }
-    let never = Never::of(&found.real, &plan.profile.never);
-    let lacks = never.lacks();
-    match (&lacks, plan.profile.never_unresolved) {
-        (Some(lacks), Unresolved::Refuse) => return Err(incomplete(&plan.host, lacks)),
-        (Some(lacks), Unresolved::Note) => progress
-            .note(&format!("never to be reached, but without a known address, so only the names are refused: {lacks}")),
-        (None, _) => {}
-    }
-    let net = NetPlan { never: never.list, ..plan.net.clone() };
+    let Inputs { preflight, never, said } = inputs::look(target, progress)?;
+    let net = NetPlan { never, ..plan.net.clone() };
     net.check()?;
-    versions.push(Step::Ansible(found.version.to_string()));
-    let unknown = match never.missing.len() {
-        0 => String::new(),
-        some => format!(", {some} of unknown address"),
-    };
-    let said = format!("ansible-core {}, {} names never to be reached{unknown}", found.version, net.never.len());
-    Ok((Found { preflight: found, net, qemu }, said))
+    versions.push(Step::Ansible(preflight.version.clone()));
+    Ok((Found { preflight, net, qemu }, said))
 }
 
 /// The golden image, brought if it is not there.
@@ -160,7 +137,7 @@ pub(super) fn prepare(
     preflight: &Preflight,
     made: &As<'_>,
 ) -> Result<(Prepared, String), Failure> {
-    let Target { dirs, plan, vm } = run.target();
+    let Target { dirs, plan, vm, .. } = run.target();
     let (host, vm) = (&plan.host, vm.dir());
     let (firmware, why) = firmware(golden, plan.profile.firmware)?;
     run.progress().trace(&format!("firmware: {firmware}{why}"));
@@ -263,7 +240,7 @@ fn machine(planned: Machine, golden: &Golden, uefi: Option<Uefi>, made: &As<'_>)
 }
 
 /// The ways into the guest: as it is made, and as the real inventory says.
-fn ways(target: &Target<'_>, preflight: &Preflight) -> Result<Ways, Failure> {
+pub(super) fn ways(target: &Target<'_>, preflight: &Preflight) -> Result<Ways, Failure> {
     let plan = &target.plan;
     let user = &plan.profile.user;
     let fresh = Ways::fresh(plan.net.vm.ip, user);

@@ -89,7 +89,8 @@ pub(super) fn back_to(target: &Target<'_>, snapshot: &SnapshotName) -> Result<()
     target.write_connection()
 }
 
-fn copied(from: &Utf8Path, to: &Utf8Path) -> Result<(), Failure> {
+/// A copy of a file that only its owner can read.
+pub(super) fn copied(from: &Utf8Path, to: &Utf8Path) -> Result<(), Failure> {
     let unreadable = |e| Failure::new(Exit::Lost, format!("cannot read {from}: {e}"));
     Ok(write_private(to, std::fs::read(from).map_err(unreadable)?)?)
 }

@@ -1,12 +1,14 @@
 //! The plan: `Profile -> Plan` is pure. It resolves every choice, checks it against what is there, and
 //! changes nothing. What cannot be known without asking others (the addresses behind names, the real
-//! inventory's hosts) is found by the preflight, and goes into the network's own file. A plan is never changed.
+//! inventory's hosts) is found by the preflight, and goes into the network's own file. A plan is never changed; of a VM that is
+//! up, `apply` makes a new one (`renew`).
 //!
 //! Not fuzzed: what is read here is this program's own.
 
 pub mod lint;
 pub mod options;
 mod print;
+mod renew;
 
 pub use print::text;
 
@@ -35,8 +37,11 @@ pub struct Plan {
     pub host: HostName,
     /// The VM.
     pub vm: VmName,
-    /// The profile.
+    /// The profile, as the last `apply` read it.
     pub profile: Profile,
+    /// The profile as it was when the VM was made, where an `apply` has found another since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_with: Option<Box<Profile>>,
     /// The user's choices.
     pub options: Options,
     /// The playbook repository, absolute.
@@ -106,7 +111,8 @@ impl Plan {
         place.check_length()?;
         let machine = machine(&profile, &place, &vm, &net, accel, &seen);
         let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
-        Ok(Self { host: host.clone(), vm, profile, options, repo, image, overlays, net, machine, accel_why, restart })
+        let (host, made_with) = (host.clone(), None);
+        Ok(Self { host, vm, profile, made_with, options, repo, image, overlays, net, machine, accel_why, restart })
     }
 
     /// The extra variables as the evidence has them: files below the project root by their place in it, a variable by

@@ -15,6 +15,7 @@ mod inputs;
 mod inside;
 mod looking;
 mod mirror;
+mod part;
 mod passes;
 mod playbooks;
 mod probes;

@@ -44,6 +44,11 @@ pub(crate) struct World {
     server: i32,
 }
 
+/// A profile's entry of a playbook.
+pub(crate) fn entry(playbook: &str) -> Apply {
+    Apply { playbook: playbook.into(), tags: Vec::new() }
+}
+
 impl World {
     /// A folder without a VM, for what comes before one boots.
     pub(crate) fn without_vm() -> Self {
@@ -188,7 +193,7 @@ impl World {
     pub(crate) fn apply(&self, controller: &Controller, playbook: &str) -> Result<Outcome, AnsibleError> {
         let connection = self.connection();
         controller.write_folder(&connection, &Inline::default())?;
-        guard::check(controller, &connection, &[controller.repo.join(playbook)], &self.prefix())?;
+        guard::check(controller, &connection, &[controller.apply(&entry(playbook))], &self.prefix())?;
         self.run(controller, playbook, LIMIT)
     }
 
@@ -205,7 +210,7 @@ impl World {
         playbook: &str,
         limit: Duration,
     ) -> Result<Outcome, AnsibleError> {
-        let apply = Apply { playbook: playbook.into(), tags: Vec::new() };
+        let apply = entry(playbook);
         let (prefix, log) = (self.prefix(), self.path("ansible.log"));
         let runner = Runner { controller, address: VM, prefix: &prefix, log: &log, limit };
         block_on(runner.apply(&apply, &mut |_| {})).and_then(Applied::passed)

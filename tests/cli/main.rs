@@ -122,6 +122,24 @@ fn the_passes_over_the_playbooks_can_be_asked_for_and_left_out_and_need_a_reboot
 }
 
 #[test]
+fn a_part_of_the_playbooks_is_for_apply_alone_and_has_no_second_run() {
+    let world = Project::new();
+    let part = ["--only=site", "--tags=a,b", "--skip-tags=c", "--start-at-task=Web"];
+    // It is understood: what is refused is that there is no VM.
+    world.refused(&[&["apply", "askari"], &part[..]].concat(), 2, &["no VM of askari"]);
+    for option in part {
+        let name = option.split('=').next().unwrap();
+        world.refused(&["apply", "askari", "--idempotence", option], 2, &[name, "cannot be used with"]);
+        for command in ["cycle", "prove", "up", "reboot", "assert"] {
+            world.refused(&[command, "askari", option], 2, &["unexpected argument", name]);
+        }
+    }
+    for empty in ["--tags=", "--tags=a,,b", "--skip-tags=,", "--start-at-task="] {
+        world.refused(&["apply", "askari", empty], 2, &[empty.split('=').next().unwrap()]);
+    }
+}
+
+#[test]
 fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
     let world = Project::new();
     world.edit_profile("\"vcpus\"", "\"via\": \"acpi\", \"vcpus\"");

@@ -18,8 +18,9 @@ use nix::libc;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, sockopt::BindToDevice};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixListener};
@@ -42,6 +43,8 @@ pub(crate) enum Job {
     Release { state: Utf8PathBuf, name: IfName },
     /// Cut the guest off, or give back what it had.
     Egress { state: Utf8PathBuf, name: IfName, egress: Egress },
+    /// Put more out of reach; says what is new.
+    Forbid { state: Utf8PathBuf, name: IfName, never: BTreeMap<String, Vec<IpAddr>> },
     /// Say the prefix that confines a command to a network that is up.
     Confine { state: Utf8PathBuf, name: IfName, folder: Utf8PathBuf, allowed: Confinement },
     /// Say the one that confines a command before there is a network.
@@ -122,8 +125,9 @@ impl Play {
         let prefix = network.confine(controller.folder.path(), &allowed).unwrap();
         let failed = |error: AnsibleError| Failure::from(error).to_string();
         if !self.guarded.is_empty() {
-            let playbooks: Vec<_> = self.guarded.iter().map(|playbook| controller.repo.join(playbook)).collect();
-            guard::check(&controller, &connection, &playbooks, &prefix).map_err(failed)?;
+            let entry = |playbook: &Utf8PathBuf| Apply { playbook: playbook.clone(), tags: Vec::new() };
+            let runs: Vec<_> = self.guarded.iter().map(|playbook| controller.apply(&entry(playbook))).collect();
+            guard::check(&controller, &connection, &runs, &prefix).map_err(failed)?;
         }
         let limit = Duration::from_secs(600);
         let runner = Runner { controller: &controller, address: self.vm, prefix: &prefix, log: &self.log, limit };
@@ -161,6 +165,10 @@ pub(crate) fn main(job: Job) {
         Job::Egress { state, name, egress } => {
             let mut network = network::open(&dirs(state), &name).unwrap().unwrap();
             answer(&network.set_egress(egress).map_err(|error| Failure::from(error).to_string()));
+        }
+        Job::Forbid { state, name, never } => {
+            let mut network = network::open(&dirs(state), &name).unwrap().unwrap();
+            answer(&network.forbid(&never).map_err(|error| Failure::from(error).to_string()));
         }
         Job::Confine { state, name, folder, allowed } => {
             let network = network::open(&dirs(state), &name).unwrap().unwrap();

@@ -1,8 +1,10 @@
 //! The never list while a VM runs: names that are refused, and names that get other addresses.
 
+use crate::driver::Job;
 use crate::guest::Guest;
 use crate::world::{Who, World, tried};
 use rstest::rstest;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use vm::network::plan::Allow;
 use vm::network::{Mode, NetPlan};
@@ -140,4 +142,48 @@ fn the_ipv6_address_of_a_name_is_neither_told_nor_reached(#[case] who: Who, #[ca
     ));
     assert_eq!(world.seen(), "");
     assert_eq!(guest.look_up(&world, &plan, "askari.test"), None);
+}
+
+/// Put a name out of reach while the network is up; what is new.
+fn forbid(world: &World, plan: &NetPlan, name: &str, addresses: &[&str]) -> Result<Vec<String>, String> {
+    let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    let never = [(name.to_owned(), addresses)].into();
+    world.job(&Job::Forbid { state: world.path("state"), name: plan.name.clone(), never })
+}
+
+#[rstest]
+#[case::namespace_as_root(Who::Root, Mode::Namespace)]
+#[case::namespace_as_a_user(Who::User, Mode::Namespace)]
+#[case::host(Who::Root, Mode::Host)]
+fn what_is_added_while_the_network_is_up_is_refused_out_of_reach_and_followed(#[case] who: Who, #[case] mode: Mode) {
+    let world = World::new(who);
+    let plan = world.plan(mode);
+    world.ensure(&plan).unwrap();
+    let guest = Guest::plug(&world, &plan);
+    guest.dhcp(&world, &plan);
+    assert_eq!(guest.fetch("203.0.113.7", 80).as_deref(), Some("hello"));
+    assert_eq!(guest.look_up(&world, &plan, "public.test").as_deref(), Some("203.0.113.7"));
+    assert_eq!(forbid(&world, &plan, "public.test", &["203.0.113.7"]).unwrap(), ["public.test"]);
+    assert_eq!(guest.fetch("203.0.113.7", 80), None);
+    in_time("the name is refused", || guest.look_up(&world, &plan, "public.test").is_none());
+    assert_eq!(guest.look_up(&world, &plan, "askari.test"), None, "what stood there before is refused as before");
+    // The holder follows it from now on.
+    assert!(guest.connects(MOVED, 80), "without the never list it is open");
+    world.moves("public.test", MOVED);
+    in_time("its new address is out of reach", || !guest.connects(MOVED, 80));
+    assert_eq!(world.ready(&plan)["plan"]["never"]["public.test"][0], "203.0.113.7");
+    assert!(forbid(&world, &plan, "public.test", &[]).unwrap().is_empty(), "nothing is new, and nothing is taken off");
+    assert!(!world.path("state/net/boma-it/broken").exists());
+}
+
+#[test]
+fn what_an_exception_opens_cannot_be_put_out_of_reach_beside_it() {
+    let world = World::new(Who::Root);
+    let mut plan = world.plan(Mode::Host);
+    let to = "203.0.113.64/28".parse().unwrap();
+    plan.allow.push(Allow { name: "mirror".into(), to, port: None, why: "packages".into() });
+    world.ensure(&plan).unwrap();
+    let refused = forbid(&world, &plan, "other.test", &[MOVED]).unwrap_err();
+    assert!(refused.contains("mirror") && refused.contains(MOVED), "{refused}");
+    assert!(world.ready(&plan)["plan"]["never"]["other.test"].is_null());
 }

@@ -19,6 +19,7 @@ mod guests;
 #[path = "../vm/lane.rs"]
 mod lane;
 mod modes;
+mod part;
 mod scripts;
 mod seeded;
 mod snapshot;

@@ -1,9 +1,11 @@
 //! What can be chosen from on the command line, and what each choice is to the rest of the program.
 
 use crate::jobs::passes::Wanted;
-use clap::builder::PossibleValue;
+use camino::Utf8PathBuf;
+use clap::builder::{NonEmptyStringValueParser, PossibleValue};
 use clap::{Args, ValueEnum};
 use evidence::observe::Policy;
+use evidence::record::Partial;
 use evidence::verdict::ALIVE;
 use std::time::Duration;
 use vm::reboot::{Choice, Mode, Pattern, Trigger, seconds};
@@ -67,6 +69,31 @@ impl SecondArgs {
     /// Whether there is a second run.
     pub(crate) fn wanted(self) -> bool {
         self.idempotence && !self.no_idempotence
+    }
+}
+
+/// Which part of the playbooks is run.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub(crate) struct PartArgs {
+    /// Run only this one of the profile's playbooks
+    #[arg(long, value_name = "PLAYBOOK", conflicts_with = "idempotence")]
+    only: Option<Utf8PathBuf>,
+    /// Begin with this task, as ansible-playbook does
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), conflicts_with = "idempotence")]
+    start_at_task: Option<String>,
+    /// Run only tasks with one of these tags, in place of the profile's
+    #[arg(long, value_name = "TAG,...", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), conflicts_with = "idempotence")]
+    tags: Vec<String>,
+    /// Run no task with one of these tags
+    #[arg(long, value_name = "TAG,...", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), conflicts_with = "idempotence")]
+    skip_tags: Vec<String>,
+}
+
+/// None where all is run.
+impl From<PartArgs> for Option<Partial> {
+    fn from(args: PartArgs) -> Self {
+        let PartArgs { only, start_at_task, tags, skip_tags } = args;
+        Some(Partial { only, start_at_task, tags, skip_tags }).filter(|part| *part != Partial::default())
     }
 }
 

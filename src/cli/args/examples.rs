@@ -12,7 +12,8 @@ examples! {
     LINT = "lint askari" "lint pre-nixos";
     PLAN = "plan askari" "plan askari --egress none --json | jq .plan.net";
     UP = "up askari" "up askari --net host --ttl 90m" "up askari --image ./debian.qcow2 --certs internal";
-    APPLY = "apply askari" "apply askari -e @overrides/askari.red.yml --idempotence";
+    APPLY = "apply askari" "apply askari -e @overrides/askari.red.yml --idempotence"
+        "apply askari --only playbooks/site.yml --tags base,web   a part: nothing is proved until a whole one";
     RESET = "reset askari                       after `apply`: back to the state that it left" "reset askari --to ports-open";
     SNAPSHOT = "snapshot askari ports-open" "snapshot askari --drop ports-open";
     SNAPSHOTS = "snapshots askari" "snapshots askari --json | jq -r .snapshot.name";

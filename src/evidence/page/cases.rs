@@ -74,7 +74,8 @@ fn verdict(record: &Record) -> Case {
     let is_step = kind == Kind::Unfinished && record.exit == Some(Exit::Passed);
     let (failure, note) = match kind {
         Kind::Passed | Kind::Leaked => (None, None),
-        Kind::WithoutReboot | Kind::NotRebooted | Kind::NotApplied => (None, Some(said)),
+        Kind::WithoutReboot | Kind::NotRebooted => (None, Some(said)),
+        Kind::NotApplied | Kind::PartlyApplied => (None, Some(said)),
         Kind::Unfinished if is_step => (None, Some(said)),
         Kind::Unfinished | Kind::Failed | Kind::NoVerdict | Kind::Stopped => (Some(said), None),
     };

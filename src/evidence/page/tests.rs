@@ -230,3 +230,69 @@ fn a_task_whose_work_is_gone_is_the_headline_and_a_case_where_nothing_else_is_wr
     record.findings = Policy::Report;
     assert!(!red(&record), "what is only reported fails no case");
 }
+
+#[test]
+fn a_part_of_the_playbooks_is_no_green_verdict_whatever_came_back_and_a_whole_apply_heals_it() {
+    use crate::record::{Asked, Partial, Step};
+    use crate::verdict::Unproved;
+    let mut record: Record = serde_json::from_value(old_and_green()).unwrap();
+    (record.schema, record.alive_s, record.findings) = (2, Some(60.0), crate::observe::Policy::Report);
+    let checks = record.checks.last().unwrap().clone();
+    let apply = |record: &mut Record, partial: Option<Partial>| {
+        record.begin_command();
+        record.add(Step::Applied(false));
+        record.add(Step::Partial(partial.clone()));
+        record.changed(match &partial {
+            Some(part) => Unproved::PartlyApplied { part: part.to_string() },
+            None => Unproved::Applied,
+        });
+        record.add(Step::Applied(true));
+        record.conclude(Asked::Step);
+    };
+    let reboot = |record: &mut Record| {
+        record.begin_command();
+        record.changed(Unproved::Restarting);
+        record.proved(crate::testing::restart());
+        record.alive_s = Some(60.0);
+        record.conclude(Asked::Step);
+    };
+    let assert = |record: &mut Record| {
+        record.begin_command();
+        record.checks.push(checks.clone());
+        record.conclude(Asked::Verdict);
+    };
+    let part = Partial { tags: vec!["web".into(), "db".into()], only: Some("site.yml".into()), ..Partial::default() };
+    apply(&mut record, Some(part.clone()));
+    let said = "NOT JUDGED: askari, no check has looked since; only a part of its playbooks was applied last (--only site.yml --tags web,db)";
+    assert_eq!(headline(&record), said);
+    assert_eq!(record.applied, Some(false), "a version that does not know of parts must not take it for applied");
+    assert(&mut record);
+    assert_eq!(record.verdict().kind(), Kind::PartlyApplied);
+    assert!(headline(&record).starts_with("PARTLY APPLIED: "), "{}", headline(&record));
+    reboot(&mut record);
+    assert!(headline(&record).starts_with("NOT JUDGED") && headline(&record).contains("--tags web,db"));
+    assert(&mut record);
+    assert_eq!(record.verdict().kind(), Kind::PartlyApplied, "a reboot makes no whole of it");
+    let (case, written) = (cases::of(&record).pop().unwrap(), serde_json::to_value(&record).unwrap());
+    assert!(case.note.is_some_and(|note| note.contains("PARTLY APPLIED")));
+    assert_eq!((&written["verdict"]["kind"], &written["partial"]["tags"][1]), (&json!("partly-applied"), &json!("db")));
+    let back: Record = serde_json::from_value(written).unwrap();
+    assert_eq!((back.verdict().kind(), back.partial), (Kind::PartlyApplied, Some(part)));
+    apply(&mut record, None);
+    reboot(&mut record);
+    assert(&mut record);
+    assert_eq!(record.verdict().kind(), Kind::Passed, "{}", headline(&record));
+    assert!(serde_json::to_value(&record).unwrap().get("partial").is_none());
+}
+
+#[test]
+fn what_a_profile_has_changed_in_is_told_by_what_came_and_went() {
+    let told = |was: serde_json::Value, is: serde_json::Value| {
+        crate::record::Changed { key: "key".into(), was, is }.to_string()
+    };
+    assert_eq!(told(json!(3072), json!(4096)), "key: 3072 -> 4096");
+    assert_eq!(told(json!(["a", "b"]), json!(["b", "c"])), "key: - \"a\"; + \"c\"");
+    assert_eq!(told(json!(["a", "b"]), json!(["b", "a"])), "key: in another order");
+    assert_eq!(told(json!({"allow": [], "x": 1}), json!({"allow": [1], "x": 1})), "key: - allow: []; + allow: [1]");
+    assert!(told(json!("ä".repeat(500)), json!(null)).chars().count() < 200);
+}

@@ -3,7 +3,7 @@
 use crate::page::html::cycle::Highlight;
 use crate::page::html::parts::{Mood, StateFinding, Verdict, Weight};
 use crate::record::Record;
-use crate::verdict::Kind;
+use crate::verdict::{Kind, Unproved};
 use host::failure::Exit;
 use vm::reboot::Mode;
 
@@ -19,6 +19,13 @@ pub fn headline(record: &Record) -> String {
         }
         Kind::NotApplied => {
             format!("NOT APPLIED: the checks of {host} hold, but its playbooks were not applied to their end")
+        }
+        Kind::PartlyApplied => {
+            let part = record.partial.as_ref().map(|part| format!(" ({part})")).unwrap_or_default();
+            let back = if record.reboot.is_some() { "; what came back from the restart is no whole" } else { "" };
+            format!(
+                "PARTLY APPLIED: the checks of {host} hold, but only a part of its playbooks was applied last{part}{back}"
+            )
         }
         Kind::Leaked => format!("LEAKED: {host} passed, but something was left on this host"),
         Kind::Unfinished => unfinished(record),
@@ -44,12 +51,17 @@ fn reported(record: &Record) -> String {
 
 fn unfinished(record: &Record) -> String {
     let host = &record.host;
+    let part = record.partial.as_ref().map(|part| format!("; only a part of its playbooks was applied last ({part})"));
+    let part = part.unwrap_or_default();
     match (record.finished, &record.reboot, &record.unproved) {
         (false, ..) => format!("UNFINISHED: {host}, a command has not come to its end: nothing is proved"),
         (_, Some(_), _) => {
-            format!("NOT JUDGED: {host} came back from {}, and no check has looked since", its_restart(record))
+            format!("NOT JUDGED: {host} came back from {}, and no check has looked since{part}", its_restart(record))
         }
-        (_, None, Some(why)) => format!("NOT JUDGED: {host}, no check has looked since, and {why}"),
+        (_, None, Some(Unproved::PartlyApplied { .. })) => {
+            format!("NOT JUDGED: {host}, no check has looked since{part}")
+        }
+        (_, None, Some(why)) => format!("NOT JUDGED: {host}, no check has looked since, and {why}{part}"),
         (_, None, None) => format!("NOT JUDGED: no check has looked at {host}"),
     }
 }
@@ -142,6 +154,9 @@ fn next(record: &Record) -> Vec<String> {
             "Run `boma-qemu reboot` and `boma-qemu assert`: what runs now has not shown that it comes back."
         }
         Kind::NotApplied => "Run `boma-qemu apply` to its end, then `reboot` and `assert`.",
+        Kind::PartlyApplied => {
+            "Run `boma-qemu apply` whole, then `reboot` and `assert`: a part proves nothing of the whole."
+        }
         Kind::Unfinished => "Run `boma-qemu assert`, or the whole `cycle`: nothing is proved yet.",
         Kind::Leaked => "Run `boma-qemu prune`, or remove by hand what is named.",
         Kind::Stopped => "Nothing: it was stopped. The VM may still be there.",

@@ -17,7 +17,9 @@ use host::failure::{Exit, Failure};
 use host::ledger::Leak;
 use host::names::{HostName, SnapshotName, VmName};
 use host::secrets::mask;
-pub use parts::{Began, BootSeen, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Phase, Playbook};
+pub use parts::{
+    Began, BootSeen, Changed, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Partial, Phase, Playbook,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 pub use step::Step;
@@ -56,6 +58,13 @@ pub struct Record {
     /// Whether the last run of the playbooks came to its end; none where there was none.
     #[serde(default)]
     pub applied: Option<bool>,
+    /// The part of them that the last `apply` was told to run; none where that was all. What was run in part counts as not
+    /// applied until a whole run: [`Record::applied`] is never true beside it, for whoever does not know this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+    /// What of the profile is not as it was at `up`, as the last `apply` found it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Changed>,
     /// Their second run, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotence: Option<Idempotence>,
@@ -165,6 +174,8 @@ impl Record {
             phases: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
+            partial: None,
+            changed: Vec::new(),
             idempotence: None,
             check_mode: None,
             deeds: Vec::new(),
@@ -235,12 +246,13 @@ impl Record {
             self.deeds.clear();
         }
         self.boot_from = self.checks.len();
-        if why == Unproved::Applied {
+        let applied = matches!(why, Unproved::Applied | Unproved::PartlyApplied { .. });
+        if applied {
             self.idempotence = None;
         }
         // What was left out, and why, is told until something else is known.
-        self.check_mode.take_if(|passes| passes.compared().is_some() || why == Unproved::Applied);
-        if matches!(why, Unproved::Applied | Unproved::Restored) {
+        self.check_mode.take_if(|passes| passes.compared().is_some() || applied);
+        if applied || why == Unproved::Restored {
             self.state_from = self.checks.len();
         }
         (self.via, self.reboot, self.state, self.alive_s) = (None, None, None, None);
@@ -300,7 +312,11 @@ impl Record {
         Parts {
             finished: self.finished,
             failure: self.failure.as_ref().map(|failure| failure.exit),
-            applied: if self.applied.unwrap_or(is_old && whole) { Applied::Whole } else { Applied::No },
+            applied: match (&self.partial, self.applied.unwrap_or(is_old && whole)) {
+                (Some(_), _) => Applied::Partly,
+                (None, true) => Applied::Whole,
+                (None, false) => Applied::No,
+            },
             checks: last.map(|last| Tally { looked: last.looked(), red: last.failed().count() }),
             without_reboot: last.is_some_and(|last| last.when == WITHOUT),
             restart: self.reboot.as_ref(),

@@ -34,6 +34,81 @@ pub struct MadeOf {
     pub extra_vars: Vec<String>,
 }
 
+/// The part of the playbooks that an `apply` was told to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Only this playbook of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Utf8PathBuf>,
+    /// From this task on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at_task: Option<String>,
+    /// Only tasks with one of these tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// No task with one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip_tags: Vec<String>,
+}
+
+/// As it was typed.
+impl std::fmt::Display for Partial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let only = self.only.iter().map(|playbook| format!("--only {playbook}"));
+        let start = self.start_at_task.iter().map(|task| format!("--start-at-task {task:?}"));
+        let list = |option: &str, tags: &[String]| (!tags.is_empty()).then(|| format!("{option} {}", tags.join(",")));
+        let tags = list("--tags", &self.tags).into_iter().chain(list("--skip-tags", &self.skip_tags));
+        f.write_str(&only.chain(start).chain(tags).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// A key of the profile that is not as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The key.
+    pub key: String,
+    /// What it was at `up`.
+    pub was: serde_json::Value,
+    /// What it is now.
+    pub is: serde_json::Value,
+}
+
+/// Of lists what came and went, of anything else both values; long ones are cut.
+impl std::fmt::Display for Changed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use serde_json::Value::{Array, Object};
+        write!(f, "{}: ", self.key)?;
+        let said = match (&self.was, &self.is) {
+            (Array(was), Array(is)) => {
+                let gone = was.iter().filter(|one| !is.contains(one)).map(|one| format!("- {}", short(one)));
+                let come = is.iter().filter(|one| !was.contains(one)).map(|one| format!("+ {}", short(one)));
+                gone.chain(come).collect::<Vec<_>>()
+            }
+            (Object(was), Object(is)) => {
+                let gone = was.iter().filter(|(key, one)| is.get(*key) != Some(one));
+                let come = is.iter().filter(|(key, one)| was.get(*key) != Some(one));
+                let gone = gone.map(|(key, one)| format!("- {key}: {}", short(one)));
+                gone.chain(come.map(|(key, one)| format!("+ {key}: {}", short(one)))).collect()
+            }
+            (was, is) => return write!(f, "{} -> {}", short(was), short(is)),
+        };
+        match said.is_empty() {
+            true => f.write_str("in another order"),
+            false => f.write_str(&said.join("; ")),
+        }
+    }
+}
+
+/// A value in one line, cut where it is long.
+fn short(value: &serde_json::Value) -> String {
+    const MOST: usize = 160;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST) {
+        None => text,
+        Some((at, _)) => format!("{}…", &text[..at]),
+    }
+}
+
 /// How a VM began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]

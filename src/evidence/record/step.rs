@@ -1,6 +1,6 @@
 //! What a stage has come to, as it goes into the record.
 
-use super::{Began, BootSeen, CheckMode, Checks, Idempotence, Phase, Playbook, Record};
+use super::{Began, BootSeen, Changed, CheckMode, Checks, Idempotence, Partial, Phase, Playbook, Record};
 use crate::observe::{Across, Policy};
 use crate::playbook::deeds;
 use crate::playbook::events::TaskResult;
@@ -26,6 +26,10 @@ pub enum Step {
     ExtraVars(Vec<String>),
     /// The playbooks begin (`false`), or have come to their end.
     Applied(bool),
+    /// From now on this is the part of them that is run; none: all of them.
+    Partial(Option<Partial>),
+    /// What of the profile is not as it was at `up`.
+    Changed(Vec<Changed>),
     /// A playbook has run.
     Playbook(Playbook),
     /// What tasks did to the VM.
@@ -71,7 +75,10 @@ impl Record {
             Step::Ansible(version) => self.made_of.ansible = version,
             Step::Accel(accel) => self.made_of.accel = accel,
             Step::ExtraVars(vars) => self.made_of.extra_vars = vars,
-            Step::Applied(whole) => self.applied = Some(whole),
+            // A part that came to its end is no whole.
+            Step::Applied(whole) => self.applied = Some(whole && self.partial.is_none()),
+            Step::Partial(partial) => self.partial = partial,
+            Step::Changed(changed) => self.changed = changed,
             Step::Playbook(playbook) => self.playbooks.push(playbook),
             Step::Tasks(results) => deeds::add(&mut self.deeds, &results),
             Step::Idempotence(second) => self.idempotence = Some(second),

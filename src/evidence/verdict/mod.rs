@@ -29,6 +29,8 @@ pub enum Kind {
     NotRebooted,
     /// The checks hold, on a machine to which the playbooks were not applied, or not to their end.
     NotApplied,
+    /// The checks hold, on a machine to which only a part of the playbooks was applied last.
+    PartlyApplied,
     /// The machine is not as it must be.
     Failed,
     /// Nothing is known of the machine: it could not be looked at.
@@ -45,6 +47,11 @@ pub enum Kind {
 pub enum Unproved {
     /// Playbooks were run after the last proved restart.
     Applied,
+    /// A part of them was.
+    PartlyApplied {
+        /// Which, in words.
+        part: String,
+    },
     /// The machine was brought back to its snapshot.
     Restored,
     /// A restart was asked for and is not proved.
@@ -62,6 +69,9 @@ impl fmt::Display for Unproved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Applied => f.write_str("it was not rebooted since the last apply"),
+            Self::PartlyApplied { part } => {
+                write!(f, "it was not rebooted since the last apply, which was of a part only ({part})")
+            }
             Self::Restored => f.write_str("it was not rebooted since it was brought back to the snapshot"),
             Self::Restarting => f.write_str("its last restart is not proved"),
             Self::Restarted { said, .. } => write!(f, "it was restarted since its last proved reboot: {said}"),
@@ -75,6 +85,8 @@ pub enum Applied {
     /// None was run, or not all to their end.
     #[default]
     No,
+    /// Only a part of them was run last, so what the machine is as a whole is what no run of them has made.
+    Partly,
     /// All of them, and each was judged to be applied.
     Whole,
 }
@@ -163,7 +175,8 @@ impl Verdict {
     /// The exit class of a command that was to come to a verdict; nothing where a failure has one of its own.
     pub fn exit(&self) -> Option<Exit> {
         match self.kind {
-            Kind::Passed | Kind::WithoutReboot | Kind::NotRebooted | Kind::NotApplied => Some(Exit::Passed),
+            Kind::Passed | Kind::WithoutReboot | Kind::NotRebooted => Some(Exit::Passed),
+            Kind::NotApplied | Kind::PartlyApplied => Some(Exit::Passed),
             Kind::Failed => Some(Exit::Verify),
             Kind::NoVerdict => Some(Exit::Lost),
             Kind::Leaked => Some(Exit::Leaked),
@@ -186,6 +199,7 @@ fn kind(parts: &Parts<'_>) -> Kind {
         () if checks.red > 0 || parts.restarts > 0 || parts.way_is_wrong => Kind::Failed,
         () if parts.undone > 0 || parts.repeated > 0 => Kind::Failed,
         () if checks.looked == 0 => Kind::NoVerdict,
+        () if parts.applied == Applied::Partly => Kind::PartlyApplied,
         () if parts.applied != Applied::Whole => Kind::NotApplied,
         () if parts.without_reboot => leaked_or(parts, Kind::WithoutReboot),
         () if parts.restart.is_none() => Kind::NotRebooted,

@@ -37,6 +37,14 @@ fn a_run_is_passed_only_with_all_of_its_parts() {
     for (what, parts, kind) in [
         ("it was killed", Parts { finished: false, ..all }, Kind::Unfinished),
         ("no playbook", Parts { applied: Applied::No, ..all }, Kind::NotApplied),
+        ("a part of the playbooks", Parts { applied: Applied::Partly, ..all }, Kind::PartlyApplied),
+        ("a part, without a reboot", Parts { applied: Applied::Partly, restart: None, ..all }, Kind::PartlyApplied),
+        (
+            "a part, the reboot left out",
+            Parts { applied: Applied::Partly, without_reboot: true, restart: None, ..all },
+            Kind::PartlyApplied,
+        ),
+        ("a part, and red", Parts { applied: Applied::Partly, checks: tally(2, 1), ..all }, Kind::Failed),
         ("no check ran", Parts { checks: None, ..all }, Kind::Unfinished),
         ("no check looked", Parts { checks: tally(0, 0), ..all }, Kind::NoVerdict),
         ("a check is red", Parts { checks: tally(2, 1), ..all }, Kind::Failed),

@@ -239,6 +239,7 @@ impl Site<'_> {
         let config = self.dir.path().join("dnsmasq.conf");
         let own = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
         write_private(&config, dnsmasq::config(self.plan, self.dir.path()))?;
+        write_private(&self.dir.refused(), dnsmasq::refused(self.plan))?;
         write_private(&self.dir.resolv_conf(), format!("nameserver {}\n", self.plan.gateway))?;
         write_private(&self.dir.hosts(), format!("127.0.0.1 localhost {own}\n::1 localhost\n"))?;
         if let Some(client) = &self.plan.leased_to {
@@ -250,7 +251,7 @@ impl Site<'_> {
             // It would change to a user of its own, for which it lacks the capability here.
             argv.extend(["--user=root".into(), "--group=".into()]);
         }
-        let readiness = Readiness::PidFile(self.dir.path().join("dnsmasq.pid"));
+        let readiness = Readiness::PidFile(self.dir.dnsmasq_pid());
         let part = Part::start("dnsmasq", self.dir.path(), &argv, readiness)?;
         self.part("dnsmasq", &part)?;
         Ok(part)

@@ -86,6 +86,16 @@ impl NetDir {
         self.path.join("leases")
     }
 
+    /// The names that dnsmasq refuses; it reads them anew on SIGHUP.
+    pub fn refused(&self) -> Utf8PathBuf {
+        self.path.join("refused.conf")
+    }
+
+    /// Where dnsmasq says which process it is.
+    pub fn dnsmasq_pid(&self) -> Utf8PathBuf {
+        self.path.join("dnsmasq.pid")
+    }
+
     /// What dnsmasq said: every DHCP exchange and every query.
     pub fn dnsmasq_log(&self) -> Utf8PathBuf {
         self.path.join("dnsmasq.log")

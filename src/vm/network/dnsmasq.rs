@@ -35,16 +35,23 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
         // would deny the whole name.
         ignore(writeln!(text, "address=/{name}/{address}\nlocal=/{name}/"), "writing into a String cannot fail");
     }
-    // With all that is below: what stands there is the same real host's.
-    for name in plan.refused().filter(|name| name.contains('.') && !plan.stubs.contains_key(*name)) {
-        ignore(writeln!(text, "local=/{name}/"), "writing into a String cannot fail");
-    }
+    ignore(writeln!(text, "servers-file={dir}/refused.conf"), "writing into a String cannot fail");
     text.push_str(&match (plan.egress, plan.mode) {
         (Egress::None, _) => "no-resolv\n".to_owned(),
         (Egress::Nat, Mode::Namespace) => format!("no-resolv\nserver={}\n", plan.uplink.dns),
         (Egress::Nat, Mode::Host) => "resolv-file=/etc/resolv.conf\n".to_owned(),
     });
     text
+}
+
+/// The file of names that are refused, with all that is below them: what stands there is the same real host's. It is read
+/// anew while the network is up. `server` without an address is what `local` is in the configuration.
+pub fn refused(plan: &NetPlan) -> String {
+    let names = plan.refused().filter(|name| name.contains('.') && !plan.stubs.contains_key(*name));
+    names.fold(String::new(), |mut text, name| {
+        ignore(writeln!(text, "server=/{name}/"), "writing into a String cannot fail");
+        text
+    })
 }
 
 /// The file of leases, where the guest has one already: as good as one that was given now. The guest, whose clock stood
@@ -75,8 +82,9 @@ mod tests {
             plan.never.insert(name.into(), Vec::new());
         }
         let text = config(&plan, Utf8Path::new("/d"));
-        let refused: Vec<_> = text.lines().filter(|line| line.starts_with("local=")).collect();
-        assert_eq!(refused, ["local=/boma.example/", "local=/web.example.net/"]);
+        let local: Vec<_> = text.lines().filter(|line| line.starts_with("local=")).collect();
+        assert_eq!(local, ["local=/boma.example/"]);
+        assert_eq!(refused(&plan), "server=/web.example.net/\n");
         assert!(text.lines().any(|line| line == "domain-needed"));
     }
 
@@ -97,6 +105,7 @@ mod tests {
         let text = config(&plan, Utf8Path::new("/d"));
         assert!(text.contains("address=/askari.example/10.213.77.10"));
         assert_eq!(text.matches("local=/askari.example/").count(), 1);
+        assert_eq!(refused(&plan), "");
         assert!(text.contains("no-resolv\n") && !text.contains("server="));
     }
 }

@@ -14,6 +14,7 @@ pub mod dnsmasq;
 mod egress;
 pub mod enter;
 mod error;
+mod forbid;
 pub mod holder;
 pub mod host_facts;
 pub mod keep;

@@ -4,11 +4,14 @@
 //! Our dnsmasq could only block what it answers, and it answers none of these names; but a guest has other ways to learn
 //! an address: another resolver, an alias, a configuration file.
 
-use super::{NetError, Network};
-use host::cmd::Cmd;
+use super::dir::NetDir;
+use super::forbid::add;
+use super::{NetError, NetPlan, Network, read_json};
 use host::lookup::{self, LookupError};
+use host::names::IfName;
 use host::print;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
@@ -24,11 +27,13 @@ pub(crate) struct Follow {
 }
 
 struct Follower {
+    /// Its plan has the names; a command may add some.
+    dir: NetDir,
     names: Vec<String>,
     known: BTreeSet<Ipv4Addr>,
     /// Names that could not be looked up the last time: that is told once.
     silent: BTreeSet<String>,
-    table: String,
+    table: IfName,
     prefix: Vec<String>,
 }
 
@@ -37,10 +42,11 @@ impl Follow {
     pub(crate) fn start(network: &Network) -> Result<Self, NetError> {
         let plan = &network.plan;
         let mut follower = Follower {
-            names: plan.never.keys().filter(|name| name.parse::<IpAddr>().is_err()).cloned().collect(),
+            dir: network.dir(),
+            names: names(plan),
             known: plan.never_v4().map(|(_, address)| address).collect(),
             silent: BTreeSet::new(),
-            table: plan.name.to_string(),
+            table: plan.name.clone(),
             prefix: network.enter_net_admin(),
         };
         let (tell, failed) = channel();
@@ -70,8 +76,19 @@ impl Follow {
     }
 }
 
+/// The names on the list that can have other addresses.
+fn names(plan: &NetPlan) -> Vec<String> {
+    plan.never.keys().filter(|name| name.parse::<IpAddr>().is_err()).cloned().collect()
+}
+
 impl Follower {
     fn look(&mut self) -> Result<(), NetError> {
+        match read_json(&self.dir.plan()) {
+            Ok(plan) => self.names = names(&plan),
+            // The network is on its way out, and these are followed until it is gone.
+            Err(NetError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         for name in self.names.clone() {
             match lookup::ipv4(&name) {
                 Ok(found) => {
@@ -94,11 +111,9 @@ impl Follower {
     }
 
     fn forbid(&mut self, name: &str, fresh: &[Ipv4Addr]) -> Result<(), NetError> {
+        add(&self.prefix, &self.table, &fresh.iter().copied().collect())?;
         let words: Vec<_> = fresh.iter().map(Ipv4Addr::to_string).collect();
-        let words = words.join(", ");
-        let add = ["nft", "add", "element", "inet", &self.table, "never", &format!("{{ {words} }}")];
-        Cmd::new(&self.prefix[0]).args(&self.prefix[1..]).args(add).run().map_err(NetError::Command)?;
-        print::err(&format!("{name} is now at {words}: never to be reached"));
+        print::err(&format!("{name} is now at {}: never to be reached", words.join(", ")));
         self.known.extend(fresh);
         Ok(())
     }

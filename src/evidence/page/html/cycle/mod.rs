@@ -138,7 +138,7 @@ fn has_checks(record: &Record) -> bool {
     record.checks.iter().any(|run| !run.checks.is_empty())
 }
 
-fn facts(record: &Record, timeline: Option<&Timeline>) -> [(&'static str, String); 11] {
+fn facts(record: &Record, timeline: Option<&Timeline>) -> [(&'static str, String); 12] {
     let made_of = &record.made_of;
     let image = match &made_of.image_sha512 {
         Some(sum) => format!("{}, SHA-512 {}…", made_of.image, sum.get(..16).unwrap_or(sum)),
@@ -156,6 +156,7 @@ fn facts(record: &Record, timeline: Option<&Timeline>) -> [(&'static str, String
         ("network", format!("{}, egress {}", made_of.net, made_of.egress)),
         ("certificates", made_of.certs.clone()),
         ("extra variables", made_of.extra_vars.join(", ")),
+        ("changed since up", record.changed.iter().map(|one| one.key.as_str()).collect::<Vec<_>>().join(", ")),
         ("Ansible", format!("{ansible}{}", made_of.ansible)),
         ("boma-qemu", record.version.clone()),
     ]
