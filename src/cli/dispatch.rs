@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::change::{self, CycleArgs};
 use super::say::Say;
-use super::{attach, audit, check, experiment, image, init, lint, look, reach, script, shell};
+use super::{attach, audit, check, experiment, image, init, lint, look, pages, reach, script, shell};
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -24,7 +24,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
     let looking = |work: &dyn Fn(Context<'_>) -> Result<u8, Failure>| work(Context { dirs: &dirs()?, progress: say });
     match cli.command {
         Command::Completions { shell } => Ok(completions(shell)),
-        Command::Man { dir } => look::man(&dir),
+        Command::Man { dir } => pages::write(&dir),
         Command::CheckConsole { file: None, .. } => Ok(check::list(say)),
         Command::CheckConsole { file: Some(file), profile, .. } => {
             let load = |host| Ok::<_, Failure>(Profile::load(&dirs()?, &host)?);

@@ -1,6 +1,5 @@
 //! The commands that look and change nothing.
 
-use super::args::Cli;
 use super::say::Say;
 use super::script;
 use crate::doctor::DoctorInput;
@@ -12,7 +11,6 @@ use crate::jobs::ttl::Expiry;
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::CommandFactory;
 use evidence::observe::{Diff, State};
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -288,13 +286,4 @@ fn read_state(path: &Utf8Path) -> Result<State, Failure> {
     let mut value: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let inner = value.get_mut("state").map(serde_json::Value::take).unwrap_or(value);
     serde_json::from_value(inner).map_err(|e| wrong(e.to_string()))
-}
-
-/// `man`: one page per command.
-pub(super) fn man(dir: &Utf8Path) -> Result<u8, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::new(Exit::Usage, format!("cannot write manual pages into {dir}: {error}"));
-    std::fs::create_dir_all(dir).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
-    Ok(0)
 }
