@@ -33,7 +33,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
 
         Command::Init { host, repo, inventory } => init::init(root.as_deref(), &host, repo, inventory, say),
         Command::Lint { name } => lint::lint(&dirs()?, &name, say),
-        Command::Doctor { net, repo } => look::doctor(&dirs()?, net, repo, say),
+        Command::Doctor { net, repo } => look::doctor(root.as_deref(), net, repo, say),
         Command::Plan { host, run, via } => {
             let dirs = dirs()?;
             look::plan(&dirs, &host, options(&dirs, run, via.into())?, say)
