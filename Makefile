@@ -6,6 +6,8 @@
 #   make check           format and lints
 #   make bench           measurements, printed and never asserted
 #   make soak            the long checks, by hand
+#   make install [PREFIX=/usr/local] [DESTDIR=]   the program, its manual pages and the shells' completions
+#   make deb             the Debian package, in target/debian
 
 CARGO ?= cargo
 # The machine's own Python: one that a user installed below their home may be unreadable to others.
@@ -15,10 +17,30 @@ IMAGE := debian-13-docker
 BOMA := target/release/boma-qemu
 export BOMA_ROOT ?= $(CURDIR)
 
-.PHONY: build test-integration test-integration-clean test unit netns vm check format lints bench soak fuzz deps venv image
+.PHONY: build test-integration test-integration-clean test unit netns vm check format lints bench soak fuzz deps venv image install deb
 
 build:
 	$(CARGO) build --release
+
+# Of what is built: `make build` first, as whoever has the compiler.
+PREFIX ?= /usr/local
+ZSH_FOLDER ?= site-functions
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/boma-qemu
+ZSH_COMPLETION = $(SHARE)/zsh/$(ZSH_FOLDER)/_boma-qemu
+FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/boma-qemu.fish
+
+install:
+	@test -x $(BOMA) || { echo "make install: $(BOMA) is missing; next: make build" >&2; exit 2; }
+	install -D -m 0755 $(BOMA) $(DESTDIR)$(PREFIX)/bin/boma-qemu
+	$(BOMA) man $(SHARE)/man/man1
+	mkdir -p $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+	$(BOMA) completions bash > $(BASH_COMPLETION)
+	$(BOMA) completions zsh > $(ZSH_COMPLETION)
+	$(BOMA) completions fish > $(FISH_COMPLETION)
+
+deb: build
+	.ci/deb/build
 
 test-integration:
 ifndef HOST
@@ -79,7 +101,7 @@ bench: build
 	$(CARGO) bench
 
 # A program that is used has no points to be stopped at: those are for the tests' build.
-soak: venv image build fuzz
+soak: venv image build deb fuzz
 	! grep --quiet --text BOMA_FAILPOINT $(BOMA)
 	$(CARGO) test --test ansible --test netns --test flood -- --test-threads=1 --nocapture --ignored
 	$(CARGO) test --test image_build --test vm_audit --test vm_tiny --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored

@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, NetCommand, RunArgs};
 use super::change::{self, ApplyArgs, CycleArgs};
 use super::say::Say;
-use super::{attach, audit, check, experiment, image, init, lint, look, reach, script, shell, snapshot};
+use super::{attach, audit, check, experiment, image, init, lint, look, pages, reach, script, shell, snapshot};
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -24,7 +24,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
     let looking = |work: &dyn Fn(Context<'_>) -> Result<u8, Failure>| work(Context { dirs: &dirs()?, progress: say });
     match cli.command {
         Command::Completions { shell } => Ok(completions(shell)),
-        Command::Man { dir } => look::man(&dir),
+        Command::Man { dir } => pages::write(&dir),
         Command::CheckConsole { file: None, .. } => Ok(check::list(say)),
         Command::CheckConsole { file: Some(file), profile, .. } => {
             let load = |host| Ok::<_, Failure>(Profile::load(&dirs()?, &host)?);
@@ -33,7 +33,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
 
         Command::Init { host, repo, inventory } => init::init(root.as_deref(), &host, repo, inventory, say),
         Command::Lint { name } => lint::lint(&dirs()?, &name, say),
-        Command::Doctor { net, repo } => look::doctor(&dirs()?, net, repo, say),
+        Command::Doctor { net, repo } => look::doctor(root.as_deref(), net, repo, say),
         Command::Plan { host, run, via } => {
             let dirs = dirs()?;
             look::plan(&dirs, &host, options(&dirs, run, via.into())?, say)

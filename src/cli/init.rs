@@ -5,6 +5,7 @@ use super::say::Say;
 use crate::ansible::command::{find_bin, outer_environment};
 use crate::ansible::{Controller, Folder, draft as asking};
 use crate::draft::{Draft, draft};
+use crate::image::{Catalogue, ImageError};
 use crate::jobs::bring_up::own_exe;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs};
@@ -13,13 +14,15 @@ use host::names::HostName;
 use host::visible;
 use std::io::{ErrorKind, Write};
 use vm::network::confine::Confinement;
+use vm::network::{NetError, NetFile};
+
+/// The images and the network of a project that begins.
+const IMAGES: (&str, &str) = ("profiles/images.json", include_str!("../../profiles/images.json"));
+const NETWORK: (&str, &str) = ("net/boma-it.json", include_str!("../../net/boma-it.json"));
 
 /// What a project root has, where one begins.
-const BEGINNING: [(&str, &str); 3] = [
-    ("profiles/images.json", include_str!("../../profiles/images.json")),
-    ("net/boma-it.json", include_str!("../../net/boma-it.json")),
-    ("certs/internal.yml", include_str!("../../certs/internal.yml")),
-];
+const BEGINNING: [(&str, &str); 3] =
+    [IMAGES, NETWORK, ("certs/internal.yml", include_str!("../../certs/internal.yml"))];
 
 /// Where inventories lie by custom, if ansible.cfg names none.
 const INVENTORIES: [&str; 8] = [
@@ -76,6 +79,15 @@ pub(super) fn init(
         listed.join("\n")
     ));
     Ok(0)
+}
+
+/// The network and the images of a project that begins.
+pub(super) fn beginning() -> Result<(NetFile, Catalogue), Failure> {
+    let net = serde_json::from_str(NETWORK.1);
+    let net = net.map_err(|source| NetError::Format { path: NETWORK.0.into(), source })?;
+    let images = Catalogue::parse(IMAGES.1);
+    let images = images.map_err(|why| ImageError::Catalogue { path: IMAGES.0.into(), why })?;
+    Ok((net, images))
 }
 
 /// The project root, and whether it only becomes one: a folder that was named, and holds none of its parts.

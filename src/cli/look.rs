@@ -1,6 +1,6 @@
 //! The commands that look and change nothing.
 
-use super::args::Cli;
+use super::init;
 use super::say::Say;
 use super::script;
 use crate::doctor::DoctorInput;
@@ -12,9 +12,8 @@ use crate::jobs::ttl::Expiry;
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::CommandFactory;
 use evidence::observe::{Diff, State};
-use host::dirs::Dirs;
+use host::dirs::{DirError, Dirs};
 use host::failure::{Exit, Failure};
 use host::ledger::folder::{self, Whose};
 use host::names::HostName;
@@ -29,14 +28,25 @@ use vm::monitor::events::read_all;
 use vm::network::{self, Mode, NetDir, NetFile};
 use vm::qemu::Machine;
 
-/// `doctor`.
-pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
+/// `doctor`. Whoever has no project yet wants to know as well: then what a new one begins with is looked at.
+pub(super) fn doctor(root: Option<&Utf8Path>, mode: Mode, repo: Option<Utf8PathBuf>, say: &Say) -> Result<u8, Failure> {
+    let (dirs, is_project) = match Dirs::resolve(root) {
+        Err(DirError::NoRoot { .. }) => (Dirs::outside()?, false),
+        dirs => (dirs?, true),
+    };
+    let (net, catalogue) = match is_project {
+        true => {
+            let file = |name| dirs.root.join(name);
+            (NetFile::read(&file("net/boma-it.json"))?, Catalogue::read(&file("profiles/images.json"))?)
+        }
+        false => init::beginning()?,
+    };
     let input = DoctorInput {
         dirs: dirs.clone(),
         mode,
-        net: NetFile::read(&dirs.root.join("net/boma-it.json"))?,
-        repo: repo.or_else(|| only_repo(dirs)),
-        image_there: has_an_image(dirs)?,
+        net,
+        repo: repo.or_else(|| if is_project { only_repo(&dirs) } else { None }),
+        image_there: has_an_image(&dirs, catalogue),
         min_free: crate::doctor::MIN_FREE,
         path: host::programs::path(),
     };
@@ -45,16 +55,18 @@ pub(super) fn doctor(dirs: &Dirs, mode: Mode, repo: Option<Utf8PathBuf>, say: &S
         say.object(&serde_json::json!({"event": "check", "check": check}));
     }
     say.painted(&crate::doctor::table(&checks));
+    if !is_project {
+        say.text("there is no project here yet; `boma-qemu init HOST --root DIR --repo REPO` begins one");
+    }
     let can = crate::doctor::can_run(&checks);
-    say.object(&serde_json::json!({"event": "doctor", "can_run": can}));
+    let project = is_project.then_some(&dirs.root);
+    say.object(&serde_json::json!({"event": "doctor", "can_run": can, "project": project}));
     Ok(if can { 0 } else { Exit::Host.code() })
 }
 
-/// Whether a run finds an image that it may take.
-fn has_an_image(dirs: &Dirs) -> Result<bool, Failure> {
-    let catalogue = Catalogue::read(&dirs.root.join("profiles/images.json"))?;
-    // A folder that is not used is told by its own check.
-    Ok(Cache::of(dirs).pinned(catalogue).list().is_ok_and(|all| all.iter().any(|one| one.current)))
+/// Whether a run finds an image that it may take. A folder that is not used is told by its own check.
+fn has_an_image(dirs: &Dirs, catalogue: Catalogue) -> bool {
+    Cache::of(dirs).pinned(catalogue).list().is_ok_and(|all| all.iter().any(|one| one.current))
 }
 
 /// The repository of the only profile, if there is only one: where its Ansible would be.
@@ -288,13 +300,4 @@ fn read_state(path: &Utf8Path) -> Result<State, Failure> {
     let mut value: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let inner = value.get_mut("state").map(serde_json::Value::take).unwrap_or(value);
     serde_json::from_value(inner).map_err(|e| wrong(e.to_string()))
-}
-
-/// `man`: one page per command.
-pub(super) fn man(dir: &Utf8Path) -> Result<u8, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::new(Exit::Usage, format!("cannot write manual pages into {dir}: {error}"));
-    std::fs::create_dir_all(dir).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
-    Ok(0)
 }

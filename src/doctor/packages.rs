@@ -44,9 +44,10 @@ impl Os {
         match qemu.is_empty() {
             true => {}
             // Debian 12's own QEMU is too old, and its parts only fit parts of the same version.
-            false if self.codename == "bookworm" => {
-                steps.push(format!("apt install -t bookworm-backports {} (.ci/install adds backports)", QEMU.join(" ")))
-            }
+            false if self.codename == "bookworm" => steps.push(format!(
+                "apt install -t bookworm-backports {} (with backports among apt's sources)",
+                QEMU.join(" ")
+            )),
             false => rest.extend(qemu),
         }
         if !rest.is_empty() {

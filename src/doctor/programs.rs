@@ -218,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn the_package_depends_on_each_program_in_the_version_that_is_demanded() {
+        let control = include_str!("../../.ci/deb/control");
+        let entry = |field: &str, package: &str| {
+            let entries = control.lines().find_map(|line| line.strip_prefix(field)).unwrap().split(", ");
+            let of_it = entries.map(str::trim).find(|entry| entry.split(' ').next() == Some(package));
+            of_it.unwrap_or_else(|| panic!("{field} has no {package}")).to_owned()
+        };
+        for program in [&QEMU, &QEMU_IMG, &IP, &NFT, &DNSMASQ, &PASTA, &SSH, &SSH_KEYGEN] {
+            let found = Version::find(&entry("Depends:", program.package));
+            assert_eq!(found, program.oldest.map(|(oldest, _)| oldest), "{}", program.package);
+        }
+        assert_eq!(Version::find(&entry("Recommends:", "ansible-core")), Some(OLDEST_ANSIBLE));
+    }
+
+    #[test]
     fn a_version_that_cannot_be_read_matters_only_where_one_is_demanded() {
         let pasta = judged(&PASTA, "pasta unknown version\nGNU Affero GPL version 3.0 or later");
         assert_eq!((pasta.result, pasta.probed.as_str()), (Outcome::Ok, "/usr/bin/it (pasta unknown version)"));

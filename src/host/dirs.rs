@@ -115,8 +115,7 @@ impl Blame for DirError {
 impl Dirs {
     /// Resolve the folders from the environment; nothing is created.
     pub fn resolve(root: Option<&Utf8Path>) -> Result<Self, DirError> {
-        let here = std::env::current_dir().map_err(|source| DirError::Io { path: ".".into(), source })?;
-        let here = Utf8PathBuf::from_path_buf(here).unwrap_or_else(|p| p.to_string_lossy().into_owned().into());
+        let here = here()?;
         let root = match root {
             Some(path) => {
                 let path = here.join(path);
@@ -131,6 +130,16 @@ impl Dirs {
                 .map(Utf8Path::to_owned)
                 .ok_or_else(|| DirError::NoRoot { from: here.clone() })?,
         };
+        Self::of(root, &here)
+    }
+
+    /// The same for what needs no project: the root is the current folder, and none of a project's files is there.
+    pub fn outside() -> Result<Self, DirError> {
+        let here = here()?;
+        Self::of(here.clone(), &here)
+    }
+
+    fn of(root: Utf8PathBuf, here: &Utf8Path) -> Result<Self, DirError> {
         let home = std::env::var("HOME").ok().filter(|h| !h.is_empty()).map(Utf8PathBuf::from);
         let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).map(|v| here.join(v));
         let home = || home.clone().ok_or(DirError::NoHome);
@@ -150,6 +159,11 @@ impl Dirs {
         };
         Ok(Self { root, state, cache, runs })
     }
+}
+
+fn here() -> Result<Utf8PathBuf, DirError> {
+    let here = std::env::current_dir().map_err(|source| DirError::Io { path: ".".into(), source })?;
+    Ok(Utf8PathBuf::from_path_buf(here).unwrap_or_else(|p| p.to_string_lossy().into_owned().into()))
 }
 
 /// `/var/lib/boma-integration` where it can be written (or read and is filled), else the user's cache.

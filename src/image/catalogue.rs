@@ -125,7 +125,8 @@ impl Catalogue {
         Self { images: BTreeMap::from([(name.to_owned(), entry)]) }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Read the text of such a file, or why it cannot be read.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let catalogue: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
         for (name, entry) in &catalogue.images {
             // Names become file names in the cache, and the recipe's words become arguments.

@@ -79,6 +79,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_package_brings_what_an_image_is_built_with() {
+        let control = include_str!("../../.ci/deb/control");
+        let lines =
+            control.lines().filter(|line| ["Depends:", "Recommends:"].iter().any(|field| line.starts_with(field)));
+        let brought: Vec<_> = lines.flat_map(|line| line.split([' ', ','])).collect();
+        for (tool, package) in TOOLS.iter().chain(&USER_TOOLS).chain([&KEYRING]) {
+            // No Debian is without these two.
+            let is_there = ["apt", "util-linux"].contains(package);
+            assert!(is_there || brought.contains(package), "{tool} of {package}");
+        }
+    }
+
+    #[test]
     fn everything_missing_is_named_at_once_with_its_packages() {
         let error = name(&[&TOOLS[0], &USER_TOOLS[0], &USER_TOOLS[1]]);
         let text = error.to_string();

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod outside;
 mod processes;
 #[path = "../project/mod.rs"]
 mod project;
@@ -208,16 +209,6 @@ fn a_corrupt_golden_image_is_refused_by_its_path() {
     assert_eq!(out.status.code(), Some(2), "{said}");
     assert!(said.contains("bad.qcow2"), "{said}");
     assert!(!world.dir.join("s/vms/askari").exists());
-}
-
-#[test]
-fn outside_a_project_the_error_says_what_a_project_is() {
-    let empty = tempfile::tempdir().unwrap();
-    let mut command = Command::cargo_bin("boma-qemu").unwrap();
-    let out = command.args(["plan", "askari"]).env_remove("BOMA_ROOT").current_dir(&empty).output().unwrap();
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(2), "{said}");
-    assert!(said.contains("profiles/") && said.contains("--root"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod kill;
 mod kill_booted;
 #[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
+mod package;
 mod secrets;
 mod stop;
 mod strangers;

@@ -1,0 +1,60 @@
+//! Where there is no project: what needs none, and what says so.
+
+use assert_cmd::Command;
+
+#[test]
+fn outside_a_project_the_error_says_what_a_project_is() {
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = Command::cargo_bin("boma-qemu").unwrap();
+    let out = command.args(["plan", "askari"]).env_remove("BOMA_ROOT").current_dir(&empty).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("profiles/") && said.contains("--root"), "{said}");
+}
+
+#[test]
+fn outside_a_project_doctor_looks_at_this_host_all_the_same_and_a_wrong_root_is_still_refused() {
+    let empty = tempfile::tempdir().unwrap();
+    let doctor = |args: &[&str]| {
+        let mut command = Command::cargo_bin("boma-qemu").unwrap();
+        let folders = ["BOMA_STATE", "BOMA_IT_CACHE", "BOMA_RUNS"].map(|name| (name, empty.path().join(name)));
+        command.arg("doctor").args(args).envs(folders).env_remove("BOMA_ROOT").env_remove("BOMA_REPO");
+        let out = command.current_dir(&empty).output().unwrap();
+        let text = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (out.status.code().unwrap(), text)
+    };
+    let (code, text) = doctor(&["--json"]);
+    let lines: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = lines.last().unwrap();
+    assert_eq!(
+        (last["event"].as_str(), last.get("project")),
+        (Some("doctor"), Some(&serde_json::Value::Null)),
+        "{text}"
+    );
+    assert_eq!(code, if last["can_run"] == true { 0 } else { 3 }, "{text}");
+    assert!(lines.len() > 20 && lines.iter().any(|line| line["check"]["id"] == "subnet"), "{text}");
+    let (code, text) = doctor(&["--root", "/nonexistent"]);
+    assert!(code == 2 && text.contains("/nonexistent is not a project root"), "{text}");
+}
+
+#[test]
+fn the_completions_are_a_script_that_bash_reads_and_the_pages_go_where_they_are_sent() {
+    let empty = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| Command::cargo_bin("boma-qemu").unwrap().args(args).current_dir(&empty).output().unwrap();
+    for (shell, words) in [("bash", "complete -F"), ("zsh", "#compdef boma-qemu"), ("fish", "complete -c boma-qemu")] {
+        let script = run(&["completions", shell]);
+        assert!(script.status.success() && String::from_utf8_lossy(&script.stdout).contains(words), "{shell}");
+        std::fs::write(empty.path().join(shell), script.stdout).unwrap();
+    }
+    // What bash calls the function is the script's own affair.
+    let typed = r#". ./bash; completes=$(complete -p boma-qemu | sed 's/.*-F \([^ ]*\).*/\1/')
+        COMP_WORDS=(boma-qemu cyc) COMP_CWORD=1; $completes boma-qemu cyc; echo "${COMPREPLY[@]}""#;
+    let loaded = std::process::Command::new("bash").args(["-c", typed]).current_dir(&empty).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&loaded.stdout), "cycle\n", "{}", String::from_utf8_lossy(&loaded.stderr));
+    assert_eq!(run(&["man", "a/b"]).status.code(), Some(0));
+    assert!(empty.path().join("a/b/boma-qemu-image-build.1").exists());
+    std::fs::write(empty.path().join("file"), "").unwrap();
+    let refused = run(&["man", "file/b"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("file/b") && said.contains("next:"), "{said}");
+}
