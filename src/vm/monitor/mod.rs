@@ -32,4 +32,4 @@ pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};
 pub use supervisor::TEMPLATE;
-pub use wire::{QemuStatus, Refusal, Request, Status};
+pub use wire::{LogStep, QemuStatus, Refusal, Request, Status};
