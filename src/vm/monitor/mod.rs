@@ -28,6 +28,7 @@ mod wire;
 
 pub use client::{Client, ClientError};
 pub use confine::not_in_force;
+pub(crate) use confine::tool as confine_tool;
 pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};
