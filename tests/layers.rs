@@ -17,7 +17,7 @@ const HOUSE: [(&str, &str, &str); 5] = [
     (
         "boma-vm",
         "src/vm",
-        "connect template snapshot reboot access serial ready handle wait fault monitor timeline diagnose qemu forward ssh keys qmp network drive console machine",
+        "connect template snapshot crash reboot access serial ready handle wait fault monitor timeline diagnose qemu forward ssh keys qmp network drive console machine",
     ),
     ("boma-boot-media", "src/boot_media", "medium seed"),
     (

@@ -6,6 +6,7 @@ use super::say::Say;
 use crate::jobs::experiment::experiment;
 use crate::jobs::{Context, guards};
 use clap::Parser;
+use evidence::experiment::crash::{CrashStates, CrashWanted};
 use evidence::experiment::expect::{leaves, survives};
 use evidence::experiment::marks::Kind;
 use evidence::experiment::record::{Experiment, OneRun};
@@ -25,11 +26,12 @@ pub(super) fn run(
     mut given: RunArgs,
     say: &Say,
 ) -> Result<u8, Failure> {
-    let ExperimentArgs { modes, runs, seed, findings, keep } = what;
+    let crash = crash_wanted(&what)?;
+    let ExperimentArgs { modes, runs, seed, findings, keep, .. } = what;
     let usual = usual()?;
     let timeout_s = (given.timeout != usual.timeout).then_some(given.timeout);
     let watch_for = findings.watch_for();
-    let wanted = Wanted { modes, runs, seed, findings: findings.into(), timeout_s, watch_for };
+    let wanted = Wanted { modes, runs, seed, findings: findings.into(), timeout_s, watch_for, crash };
     wanted.check()?;
     let _lock = guards::lock(&ctx, &format!("experiment {host}"))?;
     let plan = match VmDir::of(ctx.dirs, host).is_alive() {
@@ -58,6 +60,17 @@ pub(super) fn run(
     Ok(all.code())
 }
 
+/// The crash states that are asked for, with the workload's text.
+fn crash_wanted(what: &ExperimentArgs) -> Result<Option<CrashWanted>, Failure> {
+    let (Some(states), Some(path)) = (what.crash_states, &what.workload) else { return Ok(None) };
+    let unreadable = |error| {
+        let failure = Failure::new(Exit::Usage, format!("cannot read the workload {path}: {error}"));
+        failure.next("name a shell script with --workload")
+    };
+    let workload = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(Some(CrashWanted { states, workload, durable: what.durable.clone() }))
+}
+
 /// The options of a run that nobody gave any for.
 fn usual() -> Result<RunArgs, Failure> {
     let nothing = Cli::try_parse_from(["boma-qemu", "plan", "host"]).map(|cli| cli.command);
@@ -83,10 +96,29 @@ pub(crate) fn text(all: &Experiment, folder: &str) -> String {
     for (mode, what, times, of) in losses(all) {
         out += &format!("\n  {mode} lost state in {times} of {of}: {}", line(&what));
     }
+    if let Some(crash) = &all.crash {
+        out += &crash_text(crash);
+    }
     for leak in &all.leaks {
         out += &format!("\n  LEAKED {}: {}", line(&leak.what), line(&leak.why));
     }
     out + &format!("\n  evidence {folder}")
+}
+
+/// What the crash states came to, with the files and what is wrong.
+fn crash_text(crash: &CrashStates) -> String {
+    let mut out = format!("\n  {}", line(&crash.headline()));
+    out.extend(crash.wrong().iter().map(|wrong| format!("\n    {}", line(wrong))));
+    for file in &crash.between {
+        out += &format!("\n    while the workload ran, neither the old nor the new one: {}", line(&file.path));
+    }
+    if crash.overruns > 0 {
+        out += "\n    more was written than the drive's log holds: the states are of its end";
+    }
+    for missing in &crash.missing {
+        out += &format!("\n    the file system check ran with {}", line(missing));
+    }
+    out
 }
 
 /// Seconds from asking to each milestone: the median, and below it how far the runs lie from it.
@@ -204,5 +236,17 @@ mod tests {
     fn the_tables_say_what_is_not_as_it_must_be() {
         let all = evidence::experiment::sample::experiment();
         insta::assert_snapshot!(text(&all, "/runs/x/experiment-1"));
+    }
+
+    #[test]
+    fn the_files_that_were_not_durable_are_told_with_their_paths() {
+        let told = crash_text(&evidence::experiment::sample::crash());
+        let lines: Vec<_> = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(lines[0].starts_with("NOT DURABLE: 12 crash states (12 different, 0.5 s each) of 5 flushes"), "{told}");
+        assert!(
+            lines[1].starts_with("not durable: /srv/app/state: as before the workload in 9, torn in 3 of 12"),
+            "{told}"
+        );
     }
 }

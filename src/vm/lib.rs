@@ -12,6 +12,7 @@
 pub mod access;
 pub mod connect;
 pub mod console;
+pub mod crash;
 pub mod diagnose;
 pub mod drive;
 pub mod fault;

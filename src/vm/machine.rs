@@ -113,6 +113,8 @@ impl VmDir {
         alive = "alive.lock";
         /// The throwaway overlay.
         disk = "disk.qcow2";
+        /// What the disk was given while a log of it was kept.
+        drive_log = "drive.log";
         /// The memory in snapshots.
         memory = "memory.qcow2";
         /// The NoCloud seed.

@@ -330,6 +330,16 @@ fn an_experiment_that_makes_no_sense_is_refused_before_anything_is_made() {
     bad(&["--modes", "guest", "--runs", "5000"], &["--runs 5000", "1 to 100"]);
     bad(&["--modes", "guest", "--runs", "two"], &["'two'"]);
     bad(&["--modes", "guest", "--seed=-1"], &["--seed"]);
+    bad(&["--modes", "power-loss", "--crash-states", "9"], &["--workload", "--durable"]);
+    let script = world.dir.join("save.sh");
+    std::fs::write(&script, "true").unwrap();
+    let crash = |mode: &'static str, states: &'static str, file: &'static str, words: &[&str]| {
+        let file = if file.is_empty() { script.as_str() } else { file };
+        bad(&["--modes", mode, "--crash-states", states, "--workload", file, "--durable", "/srv"], words);
+    };
+    crash("reset", "9", "", &["--crash-states", "power-loss"]);
+    crash("power-loss", "0", "", &["--crash-states 0", "1 to"]);
+    crash("power-loss", "9", "/nonexistent", &["cannot read the workload /nonexistent", "--workload"]);
     world.refused(
         &["experiment", "nosuch", "--modes", "guest"],
         2,

@@ -4,6 +4,7 @@ use boma_qemu::audit::Probe;
 use boma_qemu::audit::outcome::Verdict;
 use boma_qemu::audit::runtime::{self, Answer, Asked, disks};
 use camino::Utf8Path;
+use evidence::experiment::crash::guest as crash;
 use evidence::experiment::{Markers, Planted, marks};
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
@@ -45,6 +46,11 @@ pub fn guest(bytes: &[u8]) {
             let young = marks::since_uptime(text, 5.0);
             assert!(young.lines().count() <= text.lines().count());
             drop(marks::find([rest]));
+        }
+        b'c' => {
+            drop(crash::place(text));
+            drop(crash::sums(text));
+            drop(crash::workload_code(text));
         }
         b'u' => ready::units_told(text),
         b'q' => assert!(snapshot::connections(text) <= text.lines().count()),

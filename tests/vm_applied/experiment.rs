@@ -90,3 +90,49 @@ fn ten_clean_reboots_lose_nothing() {
     let findings: Vec<_> = of_mode(&measured, "guest").map(|run| run["state"]["judged"]["findings"].clone()).collect();
     assert_eq!(findings, vec![serde_json::json!([]); 10]);
 }
+
+/// Saves three files: one as it should be, one without any fsync, one in place and past the page cache, without a flush.
+const SAVES: &str = "set -e
+mkdir /srv/app && cd /srv/app
+printf old >synced
+head -c 65536 /dev/zero >in-place
+sync
+printf new >synced.tmp && sync synced.tmp && mv synced.tmp synced && sync .
+printf new >renamed.tmp && mv renamed.tmp renamed
+tr '\\0' x </dev/zero | dd of=in-place bs=65536 count=1 iflag=fullblock oflag=direct conv=notrunc status=none
+";
+
+#[test]
+#[ignore = "two restores, a boot and 200 crash states: make soak"]
+fn crash_states_show_a_missing_fsync_within_thirty_and_spare_what_was_synced_in_all_of_two_hundred() {
+    let vm = applied();
+    let script = vm.lane.dir.join("save.sh");
+    std::fs::write(&script, SAVES).unwrap();
+    let what = ["--crash-states", "200", "--seed", "7", "--workload", script.as_str(), "--durable", "/srv/app"];
+    let how = ["experiment", "askari", "--modes", "power-loss", "--timeout", "900", "--findings", "report"];
+    let ran = vm.boma(&[&how[..], &what].concat());
+    ran.exits(6).says(&["NOT DURABLE: 200 crash states", "not durable: /srv/app/renamed"]);
+    let (folder, measured) = newest(&vm);
+    let crash = &measured["crash"];
+    let of = |name: &str| {
+        let files = crash["not_durable"].as_array().unwrap();
+        files.iter().find(|file| file["path"] == format!("/srv/app/{name}"))
+    };
+    assert!(of("synced").is_none(), "{crash:#}");
+    assert!(of("renamed").unwrap()["first"].as_u64().unwrap() < 30, "{crash:#}");
+    let clean = &crash["controls"][0]["file"];
+    let kept = |file: &Value, fate: &str| file["states"][fate].as_u64().unwrap_or(0);
+    assert_eq!(kept(clean, "kept") + kept(clean, "old"), 200, "{crash:#}");
+    assert!(clean["first"].is_null() && kept(clean, "kept") >= 100, "{crash:#}");
+    assert!(crash["controls"][1]["file"]["first"].as_u64().unwrap() < 30, "{crash:#}");
+    assert_eq!((&crash["damaged"], &crash["unchecked"]), (&serde_json::json!([]), &serde_json::json!([])));
+    // The states really differ: of what was not flushed some have all, some nothing, some a part.
+    let in_place = of("in-place").unwrap();
+    assert!(kept(in_place, "kept") > 0 && kept(in_place, "torn") > 0, "{crash:#}");
+    assert_eq!(crash["missing"], serde_json::json!([]), "the checks were confined");
+    let states = std::fs::read_to_string(folder.join("crash-states.ndjson")).unwrap();
+    assert_eq!(states.lines().count(), 200);
+    // The machine is as `apply` left it, and its drive keeps no log.
+    vm.root("test ! -e /srv/app && test ! -e /boma-qemu-crash");
+    assert!(!vm.folder().join("drive.log").exists());
+}

@@ -3,8 +3,9 @@
 //! It checks what the file system's own checksums cover, and replays the journal in memory. It is opened for each look and not
 //! kept, since it is bound to one thread and opening reads a few blocks only.
 
-use super::bytes::{Bytes, u32_le};
+use super::bytes::{Bytes, Halt, u32_le};
 use super::error::Fault;
+use camino::Utf8Path;
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use std::sync::OnceLock;
 
@@ -139,6 +140,59 @@ impl Ext4Volume {
                 return Ok(Bytes::of_memory(bytes));
             }
             bytes.extend_from_slice(&buffer[..count]);
+        }
+    }
+}
+
+/// The files of a file system that lies in a file by itself, as it is now; its journal, if it has to be replayed, is replayed
+/// in memory.
+pub struct Files(Ext4);
+
+/// Why a file system, or a file in it, cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(String);
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Files")
+    }
+}
+
+impl Files {
+    /// Open it.
+    ///
+    /// # Errors
+    /// If it is none that can be read.
+    pub fn open(image: &Utf8Path) -> Result<Self, Unreadable> {
+        let open = || {
+            let bytes = Bytes::of_file(std::fs::File::open(image)?, Halt::default())?;
+            Ext4Volume { bytes, listed: OnceLock::new() }.open()
+        };
+        open().map(Self).map_err(|fault: Fault| Unreadable(fault.to_string()))
+    }
+
+    /// Hand a regular file's bytes to `each`, part by part; `false` if there is no such file.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read to its end, or is larger than 256 MiB.
+    pub fn read(&self, path: &str, mut each: impl FnMut(&[u8])) -> Result<bool, Unreadable> {
+        let unreadable = |error: Ext4Error| Unreadable(error.to_string());
+        let mut file = match self.0.open(path) {
+            Ok(file) => file,
+            Err(Ext4Error::NotFound | Ext4Error::NotADirectory | Ext4Error::IsADirectory) => return Ok(false),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let size = file.metadata().len();
+        if size > LARGEST_FILE {
+            return Err(Unreadable(format!("it has {size} bytes, and {LARGEST_FILE} are read at most")));
+        }
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match file.read_bytes(&mut buffer).map_err(unreadable)? {
+                0 => return Ok(true),
+                count => each(&buffer[..count]),
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ mod fat;
 mod find;
 mod format;
 mod kernel;
+pub mod layers;
 mod loader;
 mod open;
 mod ova;

@@ -27,6 +27,8 @@ pub(super) struct Qcow2 {
     zstd: bool,
     /// Where each second table lies; zero where nothing was written.
     tables: Vec<u64>,
+    /// What shines through where nothing was written; zeros otherwise.
+    below: Option<Bytes>,
     /// The second table and the unpacked cluster that were used last: most reads go on where the last one ended.
     last: Mutex<Last>,
 }
@@ -43,8 +45,13 @@ fn refused(what: impl std::fmt::Display, next: &str) -> Fault {
 }
 
 impl Qcow2 {
-    /// Read the header and the first table.
+    /// Read the header and the first table of an image that is whole by itself.
     pub(super) fn open(file: Bytes) -> Result<Self, Fault> {
+        Self::over(file, None)
+    }
+
+    /// The same of an image over another one, which whoever opens it names: the name in the header is not followed.
+    pub(super) fn over(file: Bytes, below: Option<Bytes>) -> Result<Self, Fault> {
         let head = file.take(0, file.len().min(112) as usize)?;
         let u32 = |at: usize| u32::from_be_bytes(fixed(&head, at));
         let u64 = |at: usize| u64::from_be_bytes(fixed(&head, at));
@@ -56,7 +63,7 @@ impl Qcow2 {
             return Err(Fault::bad(format!("its clusters have 2^{bits} bytes, its disk {size}")));
         }
         let features = if version == 3 { u64(72) } else { 0 };
-        dependencies(&file, &head, features)?;
+        dependencies(&file, &head, features, below.is_some())?;
         let zstd = match (features & 1 << 3 != 0, head.get(104)) {
             (false, _) | (true, Some(0)) => false,
             (true, Some(1)) => true,
@@ -69,7 +76,7 @@ impl Qcow2 {
             return Err(Fault::bad(format!("its first table has {count} entries, and its disk needs {needed}")));
         }
         let tables = entries(&file.take(at, (needed * 8) as usize)?);
-        Ok(Self { file, size, bits, zstd, tables, last: Mutex::default() })
+        Ok(Self { file, size, bits, zstd, tables, below, last: Mutex::default() })
     }
 
     fn cluster_bytes(&self) -> u64 {
@@ -104,8 +111,8 @@ impl Qcow2 {
             return Ok(());
         }
         match entry & OFFSET {
-            0 => buffer.fill(0),
             _ if entry & ZEROS != 0 => buffer.fill(0),
+            0 => shine_through(self.below.as_ref(), at, buffer)?,
             host => {
                 // A file that was grown sparsely can end within its last cluster.
                 let there = self.file.len().saturating_sub(host + inside).min(buffer.len() as u64) as usize;
@@ -117,6 +124,23 @@ impl Qcow2 {
             }
         }
         Ok(())
+    }
+
+    /// The entry of each of the guest's clusters, in order.
+    pub(super) fn mapped(&self) -> Result<Vec<u64>, Fault> {
+        let mut last = Last::default();
+        (0..self.size.div_ceil(self.cluster_bytes())).map(|cluster| self.entry(cluster, &mut last)).collect()
+    }
+
+    /// Where the cluster of an entry lies in the file; none where it lies below, reads as zeros or is compressed.
+    pub(super) fn host(entry: u64) -> Option<u64> {
+        let plain = entry & (COMPRESSED | ZEROS) == 0 && entry & OFFSET != 0;
+        plain.then_some(entry & OFFSET)
+    }
+
+    /// The bytes of a cluster as a power of two.
+    pub(super) fn bits(&self) -> u32 {
+        self.bits
     }
 
     /// A compressed cluster: where it begins, to the byte, and how many sectors of 512 bytes it reaches into.
@@ -144,10 +168,21 @@ impl Qcow2 {
     }
 }
 
+/// What lies below at this place; the image may be longer than what it lies on.
+fn shine_through(below: Option<&Bytes>, at: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+    let there = below.map_or(0, |below| below.len().saturating_sub(at)).min(buffer.len() as u64) as usize;
+    let (filled, rest) = buffer.split_at_mut(there);
+    rest.fill(0);
+    match below {
+        Some(below) if !filled.is_empty() => below.read(at, filled),
+        _ => Ok(()),
+    }
+}
+
 /// What the image needs besides its own file.
-fn dependencies(file: &Bytes, head: &[u8], features: u64) -> Result<(), Fault> {
+fn dependencies(file: &Bytes, head: &[u8], features: u64, has_below: bool) -> Result<(), Fault> {
     let (backing, length) = (u64::from_be_bytes(fixed(head, 8)), u32::from_be_bytes(fixed(head, 16)));
-    if backing != 0 {
+    if backing != 0 && !has_below {
         let name = file.take(backing, length.min(1023) as usize)?;
         let name = String::from_utf8_lossy(&name).into_owned();
         let next = "flatten a copy of it: `qemu-img convert -O qcow2 IN OUT`";

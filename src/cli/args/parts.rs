@@ -76,9 +76,18 @@ pub(crate) struct ExperimentArgs {
     /// How often each
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) runs: usize,
-    /// What decides the order of the runs and the content of the markers
+    /// What decides the order of the runs, the content of the markers and the crash states
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Run a workload once more and examine so many states that a power loss at its end could have left
+    #[arg(long, value_name = "N", requires_all = ["workload", "durable"])]
+    pub(crate) crash_states: Option<usize>,
+    /// The workload: a shell script on this host, which root runs in the guest
+    #[arg(long, value_name = "FILE", requires = "crash_states")]
+    pub(crate) workload: Option<Utf8PathBuf>,
+    /// Files in the guest, or directories of them, that must be durable when the workload has ended
+    #[arg(long, value_name = "PATH", requires = "crash_states")]
+    pub(crate) durable: Vec<Utf8PathBuf>,
     #[command(flatten)]
     pub(crate) findings: FindingsArgs,
     /// Keep the VM, if the experiment brought it up
@@ -92,7 +101,8 @@ of `up` are refused then. Without a VM, one is brought up, applied, and removed 
 
 Examples:
   boma-qemu experiment askari --modes guest,reset --runs 3
-  boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --findings strict";
+  boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --findings strict
+  boma-qemu experiment askari --modes power-loss --crash-states 200 --workload save.sh --durable /srv/app";
 
 /// What to do with golden images.
 #[derive(Debug, Subcommand)]

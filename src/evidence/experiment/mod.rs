@@ -3,6 +3,7 @@
 //!
 //! Fuzzed as `guest`.
 
+pub mod crash;
 pub mod expect;
 pub mod markers;
 pub mod marks;

@@ -1,5 +1,6 @@
 //! `experiment.json`: what an experiment was to do, what each run measured, and the figures over them.
 
+use super::crash::CrashStates;
 use super::expect::{Deviation, Expected, leaves, survives};
 use super::wanted::Wanted;
 use crate::experiment::marks::Kind;
@@ -54,6 +55,9 @@ pub struct Experiment {
     pub runs: Vec<OneRun>,
     /// The figures of each mode.
     pub figures: Vec<Figures>,
+    /// The crash states, where they were asked for and could be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<CrashStates>,
     /// The exit class; none while runs are still to be made.
     pub exit: Option<Exit>,
     /// Why the experiment did not get to its end, if so.
@@ -197,6 +201,7 @@ impl Experiment {
             expectations: wanted.modes.iter().map(expectation).collect(),
             runs: Vec::new(),
             figures: Vec::new(),
+            crash: None,
             exit: None,
             failure: None,
             leaks: Vec::new(),
@@ -207,6 +212,12 @@ impl Experiment {
     pub fn add(&mut self, run: OneRun) {
         self.runs.push(run);
         self.figures = self.modes.iter().map(|mode| figures(*mode, &self.runs)).collect();
+        self.judge();
+    }
+
+    /// Add the crash states.
+    pub fn add_crash(&mut self, crash: CrashStates) {
+        self.crash = Some(crash);
         self.judge();
     }
 
@@ -236,6 +247,7 @@ impl Experiment {
     fn judge(&mut self) {
         let of_runs = self.runs.iter().map(OneRun::exit);
         let all = of_runs.chain(self.failure.iter().map(|failure| failure.exit));
+        let all = all.chain(self.crash.iter().map(CrashStates::exit));
         let leaked = (!self.leaks.is_empty()).then_some(Exit::Leaked);
         let worst = all.chain(leaked).max_by_key(|exit| weight(*exit)).unwrap_or(Exit::Passed);
         // As long as runs are missing, all that were made being well is not yet that all are.
@@ -286,6 +298,7 @@ mod tests {
             findings: Policy::Report,
             timeout_s: None,
             watch_for: ALIVE,
+            crash: None,
         };
         Experiment::begin(&wanted, &record)
     }

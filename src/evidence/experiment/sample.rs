@@ -1,5 +1,7 @@
 //! A small experiment, for tests of what is shown of one.
 
+use super::crash::guest::{Place, Sums, control_sums};
+use super::crash::{CrashStates, Judge};
 use super::expect::{Deviation, of_markers, of_marks};
 use super::record::{Experiment, Fates, OneRun};
 use super::wanted::Wanted;
@@ -7,6 +9,7 @@ use crate::experiment::marks::Kind;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Planted};
 use crate::observe::Policy;
 use crate::verdict::ALIVE;
+use vm::crash::{Examined, Fsck, State};
 use vm::reboot::Mode;
 
 fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3], marks: Vec<Mark>) -> OneRun {
@@ -37,7 +40,7 @@ pub fn experiment() -> Experiment {
     let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
     let modes = vec![Mode::Reset, Mode::PowerLoss];
     let mut all = Experiment::begin(
-        &Wanted { modes, runs: 2, seed: 1, findings: Policy::Report, timeout_s: None, watch_for: ALIVE },
+        &Wanted { modes, runs: 2, seed: 1, findings: Policy::Report, timeout_s: None, watch_for: ALIVE, crash: None },
         &record,
     );
     let replayed = || vec![Mark { kind: Kind::JournalReplayed, line: "EXT4-fs (vda2): recovery complete".into() }];
@@ -47,4 +50,24 @@ pub fn experiment() -> Experiment {
     bad.deviations.push(Deviation { id: "check/docker".into(), expected: "ok".into(), saw: "dead".into() });
     all.add(bad);
     all
+}
+
+/// Twelve crash states, of which one file was durable in none.
+pub fn crash() -> CrashStates {
+    let place = Place { mount: "/".into(), start: 1 << 20, length: 1 << 30 };
+    let sums = |letter: &str| Sums::from([("/srv/app/state".to_owned(), letter.repeat(64))]);
+    let mut judge = Judge::new(&place, &sums("a"), &sums("b"), 4);
+    for n in 0..12 {
+        let seen = if n < 3 { "c" } else { "a" };
+        let files = vec![Ok(Some(seen.repeat(64))), Ok(control_sums("clean").1), Ok(None)];
+        let found = Examined { fsck: Fsck::Sound, said: "recovering journal".into(), files, seconds: 0.5 };
+        judge.take(n, &State { after: 4, kept: vec![(0, 0..n + 1)] }, &found);
+    }
+    CrashStates {
+        different: 12,
+        flushes: [5, 4],
+        changed_bytes: 1 << 20,
+        seconds_per_state: 0.5,
+        ..judge.finish(place, 7)
+    }
 }

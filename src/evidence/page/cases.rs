@@ -112,5 +112,12 @@ pub(super) fn of_experiment(all: &Experiment) -> Vec<Case> {
         failure: Some(failure.to_string()),
         note: None,
     });
-    runs.chain(early).collect()
+    let crash = all.crash.iter().map(|crash| Case {
+        suite: "crash states".into(),
+        name: "the files were durable in every state".into(),
+        seconds: None,
+        failure: (crash.exit() != Exit::Passed).then(|| crash.wrong().join("; ")),
+        note: None,
+    });
+    runs.chain(crash).chain(early).collect()
 }

@@ -1,5 +1,6 @@
 //! The experiment: from one applied state, each mode of restart so-and-so often, everything measured.
 
+mod crash;
 mod one;
 mod steps;
 
@@ -67,7 +68,10 @@ pub async fn experiment(
     let folder = own_folder(&run, wanted)?;
     let mut all = Experiment::begin(wanted, run.record());
     let begin = Instant::now();
-    let done = run.all(&mut all, limit, &folder, &steps, begin, &mut told).await;
+    let mut done = run.all(&mut all, limit, &folder, &steps, begin, &mut told).await;
+    if let (Ok(()), Some(crash)) = (&done, &wanted.crash) {
+        done = run.crash_states(crash, wanted.seed, limit, &folder).await.map(|found| all.add_crash(found));
+    }
     if let Err(failure) = done {
         all.fail(failure);
     }
@@ -164,7 +168,9 @@ fn own_folder(run: &Run<'_>, wanted: &Wanted) -> Result<RunFolder, Failure> {
     let modes: Vec<_> = wanted.modes.iter().map(|mode| mode.name()).collect();
     let (host, modes, Wanted { runs, seed, .. }) = (&run.plan().host, modes.join(","), wanted);
     let now = humantime::format_rfc3339_millis(std::time::SystemTime::now());
-    folder.write("started", format!("{now}\nexperiment {host} --modes {modes} --runs {runs} --seed {seed}\n"))?;
+    let crash = wanted.crash.iter().map(|crash| format!(" --crash-states {}", crash.states)).collect::<String>();
+    folder
+        .write("started", format!("{now}\nexperiment {host} --modes {modes} --runs {runs} --seed {seed}{crash}\n"))?;
     Ok(folder)
 }
 

@@ -1,6 +1,7 @@
 //! What a drive was given and has not been told to keep: the writes since the last flush.
 
 use super::extents::Extents;
+use super::log::{Entry as Given, Log, Recorded};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -31,13 +32,15 @@ pub(super) struct Cache {
     /// The most blocks of data, before all is written out.
     most: usize,
     early: u64,
+    /// All that is given, if somebody wants to have it; then nothing goes into the file.
+    log: Option<Log>,
 }
 
 impl Cache {
     /// A cache of at most `most` bytes before the file at `path`.
     pub(super) fn open(path: &Path, most: usize) -> Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Self { file, dirty: BTreeMap::new(), zeroes: Extents::default(), most: most / BLOCK, early: 0 })
+        Ok(Self { file, dirty: BTreeMap::new(), zeroes: Extents::default(), most: most / BLOCK, early: 0, log: None })
     }
 
     /// What was written since the last flush, in bytes, by whole blocks; zeroes do not count.
@@ -77,6 +80,9 @@ impl Cache {
             let (in_block, in_data) = overlap(number, offset, data.len());
             self.block(number, in_block.len())?[in_block].copy_from_slice(&data[in_data]);
         }
+        if let Some(log) = &mut self.log {
+            log.add(Given::Write { offset, data: data.to_owned() });
+        }
         self.make_room()
     }
 
@@ -97,20 +103,78 @@ impl Cache {
             overwritten.iter().for_each(|number| drop(self.dirty.remove(number)));
             self.zeroes.add(whole);
         }
+        if let Some(log) = &mut self.log {
+            log.add(Given::Zero { offset, length: length as u64 });
+        }
         self.make_room()
     }
 
     /// Write all out where it has become too much to be kept.
     fn make_room(&mut self) -> Result<()> {
-        if self.dirty.len() <= self.most && self.zeroes.count() <= MOST_EXTENTS {
+        let fits = self.dirty.len() <= self.most && self.zeroes.count() <= MOST_EXTENTS;
+        if fits && self.log.as_ref().is_none_or(|log| !log.is_full()) {
             return Ok(());
         }
         self.early += self.unflushed() + self.zeroes.blocks() * BLOCK as u64;
-        self.flush()
+        self.write_out()?;
+        if let Some(log) = &mut self.log {
+            log.begin_anew();
+        }
+        Ok(())
+    }
+
+    /// Keep a log of at most `most` bytes from here on. What was given before is written out, so that the file is what the
+    /// log begins with.
+    pub(super) fn begin_log(&mut self, most: usize) -> Result<()> {
+        self.write_out()?;
+        self.log = Some(Log::new(most));
+        Ok(())
+    }
+
+    /// Put a mark into the log; `false` where none is kept.
+    pub(super) fn mark(&mut self) -> bool {
+        self.log.as_mut().map(|log| log.add(Given::Mark)).is_some()
+    }
+
+    /// The log so far.
+    pub(super) fn log(&self) -> Option<&Recorded> {
+        self.log.as_ref().map(Log::recorded)
+    }
+
+    /// Keep no log any more.
+    pub(super) fn end_log(&mut self) -> Result<()> {
+        self.log = None;
+        self.write_out()
+    }
+
+    /// Put what was flushed while a log was kept into the file, and go on without the log: what is left is what was not.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let Some(log) = self.log.take() else { return Ok(()) };
+        self.lose();
+        for given in &log.recorded().entries {
+            match given {
+                Given::Write { offset, data } => self.write(*offset, data)?,
+                Given::Zero { offset, length } => self.zero(*offset, *length as usize)?,
+                Given::Flush => self.write_out()?,
+                Given::Mark => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The client asks that all of it stays. While a log is kept that is written down there, and the file stays as it is.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        match &mut self.log {
+            Some(log) => {
+                log.add(Given::Flush);
+                self.make_room()
+            }
+            None => self.write_out(),
+        }
     }
 
     /// Hand everything to the file. After an error it is all still here.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub(super) fn write_out(&mut self) -> Result<()> {
         // A hole behind the end of the file is one already.
         let end = self.file.metadata()?.len().div_ceil(BLOCK as u64);
         for range in self.zeroes.within(0..end) {
@@ -207,151 +271,4 @@ fn punch(file: &File, blocks: Range<u64>) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn scratch(most: usize) -> (tempfile::NamedTempFile, Cache) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let cache = Cache::open(file.path(), most).unwrap();
-        (file, cache)
-    }
-
-    fn all(cache: &Cache, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0xee; length];
-        cache.read(0, &mut bytes).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn what_was_not_flushed_is_read_back_and_is_gone_when_it_is_lost() {
-        let (_file, mut cache) = scratch(1 << 20);
-        cache.write(0, &[1; 8192]).unwrap();
-        cache.flush().unwrap();
-        cache.write(1000, &[2; 10]).unwrap();
-        assert_eq!((all(&cache, 8192)[1005], cache.unflushed()), (2, BLOCK as u64));
-        cache.lose();
-        assert_eq!((all(&cache, 8192), cache.unflushed()), (vec![1; 8192], 0));
-    }
-
-    #[test]
-    fn a_full_cache_writes_out_early_and_says_how_much() {
-        let (file, mut cache) = scratch(2 * BLOCK);
-        cache.write(0, &[3; 2 * BLOCK]).unwrap();
-        assert_eq!((cache.early(), std::fs::read(file.path()).unwrap().len()), (0, 0));
-        cache.write(BLOCK as u64 * 9, &[3]).unwrap();
-        assert_eq!((cache.early(), cache.unflushed()), (3 * BLOCK as u64, 0));
-        cache.lose();
-        assert_eq!(all(&cache, 2 * BLOCK), vec![3; 2 * BLOCK]);
-    }
-
-    #[test]
-    fn zeroes_give_their_room_back_when_they_are_flushed_and_not_before() {
-        let (file, mut cache) = scratch(1 << 30);
-        cache.write(0, &[4; 1 << 20]).unwrap();
-        cache.flush().unwrap();
-        let room = || std::os::unix::fs::MetadataExt::blocks(&file.as_file().metadata().unwrap());
-        let full = room();
-        cache.zero(0, 1 << 20).unwrap();
-        assert_eq!((all(&cache, 1 << 20), room()), (vec![0; 1 << 20], full));
-        cache.flush().unwrap();
-        assert_eq!(all(&cache, 1 << 20), vec![0; 1 << 20]);
-        assert!(room() < full / 4, "{} of {full}", room());
-    }
-
-    #[test]
-    fn zeroing_all_of_a_drive_takes_one_entry() {
-        let (_file, mut cache) = scratch(1 << 20);
-        cache.write(0, &[6; 3 * BLOCK]).unwrap();
-        cache.flush().unwrap();
-        // 16 TiB by the longest request there is, and what it leaves over.
-        let longest = (4 << 30) - BLOCK;
-        for start in (0..1 << 44).step_by(4 << 30) {
-            cache.zero(start, longest).unwrap();
-            cache.zero(start + longest as u64, BLOCK).unwrap();
-        }
-        assert_eq!((cache.entries(), cache.early()), (1, 0));
-        assert_eq!(all(&cache, 3 * BLOCK), vec![0; 3 * BLOCK]);
-        cache.lose();
-        assert_eq!(all(&cache, 3 * BLOCK), vec![6; 3 * BLOCK]);
-        cache.zero(100, longest).unwrap();
-        assert_eq!(cache.entries(), 3, "a range, and a part of a block at each end");
-        cache.flush().unwrap();
-        assert_eq!(all(&cache, 3 * BLOCK), [vec![6; 100], vec![0; 3 * BLOCK - 100]].concat());
-    }
-
-    #[test]
-    fn zeroes_in_ever_new_places_are_written_out_early_and_so_are_parts_of_blocks() {
-        let (_file, mut cache) = scratch(16 * BLOCK);
-        let mut most = 0;
-        for n in 0..3 * MOST_EXTENTS as u64 {
-            cache.zero(2 * n * BLOCK as u64, BLOCK).unwrap();
-            most = most.max(cache.entries());
-        }
-        assert!(most <= MOST_EXTENTS + 1, "{most} entries");
-        assert!(cache.early() > 0, "it is told");
-        for n in 0..1000 {
-            cache.zero((1 << 40) + n * BLOCK as u64, 10).unwrap();
-            assert!(cache.unflushed() <= 16 * BLOCK as u64);
-        }
-    }
-
-    #[test]
-    fn after_an_error_nothing_is_lost() {
-        let (file, mut cache) = scratch(1 << 20);
-        cache.file = File::open(file.path()).unwrap();
-        cache.write(0, &[5; BLOCK]).unwrap();
-        assert!(cache.flush().is_err());
-        assert_eq!((all(&cache, BLOCK), cache.unflushed()), (vec![5; BLOCK], BLOCK as u64));
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Write(u64, usize, u8),
-        Zero(u64, usize),
-        Flush,
-        Lose,
-    }
-
-    const SIZE: usize = 5 * BLOCK;
-
-    fn op() -> impl Strategy<Value = Op> {
-        let place = || (0..SIZE as u64, 0..SIZE);
-        prop_oneof![
-            4 => (place(), any::<u8>()).prop_map(|((at, length), byte)| Op::Write(at, length, byte)),
-            2 => place().prop_map(|(at, length)| Op::Zero(at, length)),
-            1 => Just(Op::Flush),
-            1 => Just(Op::Lose),
-        ]
-    }
-
-    proptest! {
-        /// Against two plain buffers: what the drive shows, and what it would still have without power.
-        #[test]
-        fn it_is_a_drive(ops in proptest::collection::vec(op(), 0..40)) {
-            let (_file, mut cache) = scratch(1 << 20);
-            let (mut live, mut kept) = (vec![0; 2 * SIZE], vec![0; 2 * SIZE]);
-            for op in ops {
-                match op {
-                    Op::Write(at, length, byte) => {
-                        cache.write(at, &vec![byte; length]).unwrap();
-                        live[at as usize..at as usize + length].fill(byte);
-                    }
-                    Op::Zero(at, length) => {
-                        cache.zero(at, length).unwrap();
-                        live[at as usize..at as usize + length].fill(0);
-                    }
-                    Op::Flush => {
-                        cache.flush().unwrap();
-                        kept.clone_from(&live);
-                    }
-                    Op::Lose => {
-                        cache.lose();
-                        live.clone_from(&kept);
-                    }
-                }
-                prop_assert_eq!(&all(&cache, 2 * SIZE), &live);
-            }
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 
 mod cache;
 mod extents;
+pub mod log;
 mod nbd;
 
 use cache::Cache;
@@ -20,6 +21,8 @@ use tokio::sync::oneshot;
 
 /// The most that the cache holds, in bytes. Real drives have 64 to 256 MiB.
 const MOST: usize = 256 << 20;
+/// The most that a log of what was given takes, in bytes; the cache comes on top of it.
+const MOST_LOG: usize = 256 << 20;
 
 /// A drive with power on it. It ends with its client, and writes out then what it was given.
 #[derive(Debug)]
@@ -58,13 +61,39 @@ impl Drive {
         self.medium.lock().cache.unflushed()
     }
 
-    /// Take the power away. From here on the drive answers with errors only.
-    pub(crate) fn lose_power(&self) -> Lost {
+    /// Take the power away. From here on the drive answers with errors only. The error is that of a log that was being kept:
+    /// what had been flushed meanwhile could not be written out.
+    pub(crate) fn lose_power(&self) -> Result<Lost> {
         let mut state = self.medium.lock();
+        state.powered = false;
+        let settled = state.cache.settle();
         let lost = Lost { bytes: state.cache.unflushed(), early: state.cache.early() };
         state.cache.lose();
-        state.powered = false;
-        lost
+        settled.map(|()| lost)
+    }
+
+    /// Keep a log of all that is given from here on; the image stays as it is now until the log ends.
+    pub(crate) fn begin_log(&self) -> Result<()> {
+        self.medium.lock().cache.begin_log(MOST_LOG)
+    }
+
+    /// Put a mark into the log.
+    pub(crate) fn mark(&self) -> Result<()> {
+        match self.medium.lock().cache.mark() {
+            true => Ok(()),
+            false => Err(no_log()),
+        }
+    }
+
+    /// Write the log so far to a file.
+    pub(crate) fn save_log(&self, path: &Utf8Path) -> Result<()> {
+        let state = self.medium.lock();
+        state.cache.log().ok_or_else(no_log)?.save(path.as_std_path())
+    }
+
+    /// End the log: what was given since it began goes into the image.
+    pub(crate) fn end_log(&self) -> Result<()> {
+        self.medium.lock().cache.end_log()
     }
 
     /// Wait until the client is gone and what it gave is written out.
@@ -137,8 +166,12 @@ impl Medium {
     fn end(&self) -> Result<()> {
         let mut state = self.lock();
         match state.powered {
-            true => state.cache.flush(),
+            true => state.cache.write_out(),
             false => Ok(()),
         }
     }
+}
+
+fn no_log() -> Error {
+    Error::other("the drive keeps no log")
 }

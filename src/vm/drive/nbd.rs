@@ -270,7 +270,7 @@ mod tests {
     fn without_power_what_was_not_flushed_is_lost_and_nothing_else() {
         let scratch = Scratch::new();
         let (mut client, drive) = stand_still(&scratch);
-        assert_eq!(drive.lose_power(), Lost { bytes: 4096, early: 0 });
+        assert_eq!(drive.lose_power().unwrap(), Lost { bytes: 4096, early: 0 });
         client.kill().unwrap();
         client.wait().unwrap();
         ended(drive).unwrap();

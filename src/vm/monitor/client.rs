@@ -3,7 +3,7 @@
 
 use super::guest::StartError;
 use super::what::What;
-use super::wire::{Ask, Refusal, Reply, Request, Status};
+use super::wire::{Ask, LogStep, Refusal, Reply, Request, Status};
 use crate::machine::VmDir;
 use crate::qmp::lines::{Line, Lines};
 use camino::Utf8PathBuf;
@@ -26,6 +26,8 @@ const OWN_LIMIT: Duration = Duration::from_secs(5);
 const CYCLE_LIMIT: Duration = Duration::from_secs(60);
 /// The same, and loading the snapshot.
 const RESTORE_LIMIT: Duration = Duration::from_secs(120);
+/// Writing out a full log, or a full cache.
+const LOG_LIMIT: Duration = Duration::from_secs(60);
 /// Ending QEMU gently, then less gently.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -95,7 +97,7 @@ impl Blame for Refusal {
         match self {
             Self::Qmp(error) => error.exit(),
             Self::Start(error) => error.exit(),
-            Self::NotRunning { .. } | Self::Console { .. } | Self::Crowded { .. } => Exit::Lost,
+            Self::NotRunning { .. } | Self::Console { .. } | Self::Crowded { .. } | Self::DriveLog { .. } => Exit::Lost,
             Self::NoDrive {} => Exit::Usage,
             Self::Request { .. } => Exit::Bug,
         }
@@ -106,6 +108,7 @@ impl Blame for Refusal {
             Self::Start(error) => error.next(),
             Self::NotRunning { .. } => Some("look at `boma-qemu events`, then `boma-qemu down`".into()),
             Self::NoDrive {} => Some("use a power-cycle".into()),
+            Self::DriveLog { .. } => Some("see that this host's disk is not full, and try again".into()),
             Self::Console { .. } | Self::Crowded { .. } | Self::Request { .. } => None,
         }
     }
@@ -154,6 +157,12 @@ impl Client {
     /// drive loses with its power.
     pub async fn power_loss(&self) -> Result<(), ClientError> {
         self.ask::<Value>("a power loss", Ask::PowerLoss {}, CYCLE_LIMIT).await.map(drop)
+    }
+
+    /// Keep a log of what the first disk's drive is given, mark a moment in it, write it to [`VmDir::drive_log`], end it.
+    /// While it is kept, the disk's image does not change.
+    pub async fn drive_log(&self, step: LogStep) -> Result<(), ClientError> {
+        self.ask::<Value>("for the drive's log", Ask::DriveLog { step }, LOG_LIMIT).await.map(drop)
     }
 
     /// Write into the journal what a command did to the VM beside QMP; the event's number.

@@ -14,6 +14,7 @@
 
 use crate::qemu::template::Part;
 use crate::qemu::{Accel, Machine, PROGRAM};
+use camino::Utf8Path;
 use host::names::MiB;
 use host::process::leave_user_namespace;
 use host::sys::{die_with, set_inherited};
@@ -78,6 +79,14 @@ pub(crate) struct Confine {
 pub fn not_in_force() -> Vec<String> {
     let user = "boma-it-doctor".parse().ok().and_then(|name: host::names::VmName| crate::qemu::user::of_its_own(&name));
     Confine::with(user.map(|uid| (Uid::from_raw(uid), Vec::new())), rules(None), BEYOND_GUEST).missing
+}
+
+/// A program that reads what a guest has written, in the same confinement; besides what QEMU may read it has one directory, to
+/// read and to write. It is not started yet, and with it comes what of the confinement is not in force.
+pub(crate) fn tool(dir: &Utf8Path, argv: &[String], streams: [OwnedFd; 2]) -> (Command, Vec<String>) {
+    let confine = Confine::with(None, rules_with(None, Some(dir)), BEYOND_GUEST);
+    let missing = confine.missing.clone();
+    (confine.command(argv, Vec::new(), streams), missing)
 }
 
 impl Confine {
@@ -172,6 +181,11 @@ fn groups(accel: Accel) -> Vec<Gid> {
 /// The Landlock rules; none on a kernel without Landlock (before 5.13, or not in its list of security modules). `ram` is the
 /// file that is the guest's memory, and whether it is written.
 fn rules(ram: Option<(&File, bool)>) -> Result<Option<OwnedFd>, RulesetError> {
+    rules_with(ram, None)
+}
+
+/// The same, and one directory of which everything is allowed.
+fn rules_with(ram: Option<(&File, bool)>, dir: Option<&Utf8Path>) -> Result<Option<OwnedFd>, RulesetError> {
     let newest = ABI::V6;
     let program =
         std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
@@ -191,7 +205,8 @@ fn rules(ram: Option<(&File, bool)>) -> Result<Option<OwnedFd>, RulesetError> {
         let access = if write { AccessFs::ReadFile | AccessFs::WriteFile } else { BitFlags::from(AccessFs::ReadFile) };
         Ok::<_, RulesetError>(PathBeneath::new(file, access))
     });
-    Ok(created.add_rules(ram)?.into())
+    let dir = dir.map(Utf8Path::as_std_path);
+    Ok(created.add_rules(ram)?.add_rules(path_beneath_rules(dir, AccessFs::from_all(newest)))?.into())
 }
 
 /// Threads are counted by user, so only a user of its own can be held to a number of them.
@@ -218,8 +233,9 @@ fn leave_network() -> std::io::Result<()> {
     leave_user_namespace(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)
 }
 
-/// landlock_restrict_self(2); `no_new_privs`, which it takes, is the monitor's already.
+/// landlock_restrict_self(2), and `no_new_privs`, which it takes; the monitor has that already.
 fn restrict(rules: &OwnedFd) -> std::io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
     // SAFETY: the call reads nothing of ours.
     match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) } {
         0 => Ok(()),
@@ -283,5 +299,29 @@ mod tests {
         assert!(words[3..7].iter().all(|word| *word == uid), "{said}");
         assert_eq!(words[7..9], ["CapEff:", "0000000000000000"], "{said}");
         assert_eq!(Uid::effective().is_root(), in_force.user != 0 && in_force.user != Uid::effective().as_raw());
+    }
+
+    #[test]
+    fn a_program_that_reads_what_a_guest_wrote_has_its_directory_and_nothing_else() {
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dir = Utf8Path::from_path(own.path()).unwrap();
+        let script = format!(
+            "echo x >{dir}/made && cat {dir}/made
+            cat /etc/passwd 2>/dev/null && echo reads
+            (echo x >{}/made) 2>/dev/null && echo writes
+            kill -0 {} 2>/dev/null && echo signals
+            echo links $(tail -n +3 /proc/self/net/dev | cut -d: -f1)
+            grep NoNewPrivs: /proc/self/status",
+            other.path().display(),
+            std::process::id()
+        );
+        let null = || std::fs::File::options().write(true).open("/dev/null").unwrap().into();
+        let argv = ["sh".to_owned(), "-c".into(), script];
+        let (mut command, missing) = tool(dir, &argv, [null(), null()]);
+        assert_eq!(missing, Vec::<String>::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let out = runtime.block_on(async { command.stdout(Stdio::piped()).output().await.unwrap() });
+        let said = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["x", "links", "lo", "NoNewPrivs:", "1"]);
     }
 }

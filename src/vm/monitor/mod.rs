@@ -28,8 +28,9 @@ mod wire;
 
 pub use client::{Client, ClientError};
 pub use confine::not_in_force;
+pub(crate) use confine::tool as confine_tool;
 pub use guest::StartError;
 pub use process::{NAME, main};
 pub use spawn::{MonitorError, spawn};
 pub use supervisor::TEMPLATE;
-pub use wire::{QemuStatus, Refusal, Request, Status};
+pub use wire::{LogStep, QemuStatus, Refusal, Request, Status};

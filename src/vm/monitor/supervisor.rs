@@ -6,7 +6,7 @@ use super::events::Source;
 use super::guest::{FromGuest, Guest, StartError, told};
 use super::journal::Journal;
 use super::what::{Boot, Command, Exited, Gap, Garbage, Kept, Lost, Restored, RuleMatch, Started, Stderr, What, Why};
-use super::wire::{Ask, QemuStatus, Refusal, Status};
+use super::wire::{Ask, LogStep, QemuStatus, Refusal, Status};
 use crate::console::allow::Allowed;
 use crate::drive::{self, Drive};
 use crate::machine::VmDir;
@@ -256,6 +256,7 @@ impl Supervisor {
                 self.lose_power();
                 self.start_again(None).await
             }
+            Ask::DriveLog { step } => self.drive_log(step),
             Ask::Restore { snapshot } => self.start_again(Some(&snapshot)).await,
             Ask::Note { kind, data } => match self.journal.note(&kind, self.console.length(), &data) {
                 Ok(Some(seq)) => Ok(seq.into()),
@@ -335,10 +336,29 @@ impl Supervisor {
         if let Some(guest) = &self.guest {
             guest.signal(Signal::STOP);
         }
-        let lost = self.with_drives(|drives| drives.iter().map(Drive::lose_power).collect::<Vec<_>>());
+        let lost = self.with_drives(|drives| drives.iter().map(Drive::lose_power).collect::<Result<Vec<_>, _>>());
+        let lost = match lost.transpose() {
+            Ok(lost) => lost,
+            Err(error) => {
+                self.note(Source::Monitor, What::DriveFailed(Why { why: error.to_string() }));
+                None
+            }
+        };
         let sum = |of: fn(&drive::Lost) -> u64| lost.as_ref().map(|lost| lost.iter().map(of).sum());
         let (lost_bytes, early_bytes) = (sum(|lost| lost.bytes), sum(|lost| lost.early));
         self.note(Source::Monitor, What::PowerLoss(Lost { lost_bytes, early_bytes }));
+    }
+
+    fn drive_log(&self, step: LogStep) -> Result<Value, Refusal> {
+        let file = self.parts.dir.drive_log();
+        let first = self.running()?.drives.first().ok_or(Refusal::NoDrive {})?;
+        let done = match step {
+            LogStep::Begin => first.begin_log(),
+            LogStep::Mark => first.mark(),
+            LogStep::Save => first.save_log(&file),
+            LogStep::End => first.end_log(),
+        };
+        done.map(|()| Value::Null).map_err(|error| Refusal::DriveLog { why: error.to_string() })
     }
 
     async fn start_again(&mut self, snapshot: Option<&str>) -> Result<Value, Refusal> {

@@ -32,6 +32,8 @@ pub(crate) enum Ask {
     PowerCycle {},
     /// The same, and what the guest wrote to its disk and never flushed is gone.
     PowerLoss {},
+    /// Keep a log of what the first disk is given, or do something with it.
+    DriveLog { step: LogStep },
     /// Write down what a command did to the VM.
     Note { kind: String, data: Value },
     /// Kill QEMU if it runs, start it on `machine.json`, and let it go on from a snapshot.
@@ -40,6 +42,20 @@ pub(crate) enum Ask {
     Stop {},
     /// Say how things are.
     Status {},
+}
+
+/// What becomes of the log of the first disk's drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogStep {
+    /// It begins; the image stays as it is from here on.
+    Begin,
+    /// A mark is put into it.
+    Mark,
+    /// It is written to the file for it in the VM's folder.
+    Save,
+    /// It ends, and the image gets what it did not get meanwhile.
+    End,
 }
 
 /// An answer.
@@ -76,6 +92,12 @@ pub enum Refusal {
     /// There is nothing that could lose what was not flushed.
     #[error("the machine boots from media, whose disks lose nothing with the power: no power loss can be shown")]
     NoDrive {},
+    /// The drive could not.
+    #[error("the log of what the disk is given: {why}")]
+    DriveLog {
+        /// Why not.
+        why: String,
+    },
     /// The request makes no sense.
     #[error("the monitor does not understand the request: {why}")]
     Request {

@@ -1,5 +1,6 @@
 //! The page of an experiment: the same machine, restarted in every way, side by side.
 
+mod crash;
 mod figures;
 mod lanes;
 mod matrix;
@@ -109,6 +110,9 @@ pub(super) fn body(page: &ExperimentPage<'_>) -> Markup {
         (part("figures", "Figures", "Medians in seconds from asking, and below them the least and the most.", &figures::table(&modes)))
         (part("state", "State", "What was there before and is not as it was after, by the modes that did it.", &state::shown(&modes)))
         (part("runs", "Runs", "In the order in which they were made; each began from the same snapshot.", &runs::table(&modes)))
+        @if let Some(crash) = &all.crash {
+            (part("crash", "Crash states", "What a power loss at the end of the workload could have left, state by state.", &crash::shown(crash)))
+        }
         @if !all.leaks.is_empty() {
             (part("leaks", "Left behind", "What the teardown could not remove from this host.", &head::leaks(&all.leaks)))
         }

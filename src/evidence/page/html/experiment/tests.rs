@@ -100,7 +100,7 @@ pub(in crate::page::html) fn that_says(text: &str) -> String {
 fn begin(modes: Vec<Mode>) -> Experiment {
     let record = serde_json::from_str(include_str!("../../../../../tests/fixtures/record.json")).unwrap();
     let (findings, timeout_s) = (Policy::Report, None);
-    Experiment::begin(&Wanted { modes, runs: 2, seed: 42, findings, timeout_s, watch_for: ALIVE }, &record)
+    Experiment::begin(&Wanted { modes, runs: 2, seed: 42, findings, timeout_s, watch_for: ALIVE, crash: None }, &record)
 }
 
 fn sample() -> Experiment {
@@ -215,4 +215,21 @@ fn what_is_not_as_it_must_be_is_shown_beside_what_it_must_be() {
     let spread = settled.spread.unwrap();
     assert_eq!((settled.n, settled.median, spread.min, spread.max), (2, 42.0, 41.0, 43.0));
     assert!(super::super::experiment(&page).contains("power-loss"));
+}
+
+#[test]
+fn the_files_that_were_not_durable_are_on_the_page_and_in_the_verdict() {
+    let mut all = sample();
+    assert!(!body_of(&all).contains("Crash states"));
+    all.add_crash(crate::experiment::sample::crash());
+    let told = only("crash", &all);
+    assert!(told.contains("/srv/app/state") && told.contains("torn 3") && told.contains("(control)"), "{told}");
+    assert!(
+        crate::experiment::why(&all)
+            .unwrap()
+            .to_string()
+            .contains("/srv/app/state: as before the workload in 9, torn in 3")
+    );
+    let cases = crate::page::cases::of_experiment(&all);
+    assert!(cases.iter().any(|case| case.suite == "crash states" && case.failure.is_some()));
 }
