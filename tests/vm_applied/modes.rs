@@ -61,21 +61,11 @@ fn soft_reboot_is_no_reboot(lane: &Lane) {
 /// A restart by `during`, cut off by `via` where its kernel begins: two modes at the price of one boot. What each showed.
 pub(crate) fn cut_off(lane: &Lane, during: &str, via: &str) -> [Vec<String>; 2] {
     let before = boot_id(lane);
-    let restart = restart(lane, &cut(during, via));
+    let restart = restart(lane, &["--during", during, "--via", via, "--on-console", "Linux version"]);
     is_a_reboot(&restart, &before, &boot_id(lane));
-    was_cut_off(&restart, during)
-}
-
-/// A restart by `during` that is cut off by `via` where its kernel begins.
-pub(crate) fn cut<'a>(during: &'a str, via: &'a str) -> [&'a str; 6] {
-    ["--during", during, "--via", via, "--on-console", "Linux version"]
-}
-
-/// What each of the two showed. The second left the first no time for a word.
-pub(crate) fn was_cut_off(restart: &Value, during: &str) -> [Vec<String>; 2] {
     assert_eq!(restart["triggered"]["during"], during);
     assert!(restart["last_words"]["journal"].is_null() && restart["last_words"]["console"].is_null());
-    [signs(&restart["triggered"]), signs(restart)]
+    [signs(&restart["triggered"]), signs(&restart)]
 }
 
 pub(crate) fn begin_with(signs: &[String], expected: &[&str]) {
@@ -83,15 +73,16 @@ pub(crate) fn begin_with(signs: &[String], expected: &[&str]) {
     assert!(same && signs.len() == expected.len(), "{signs:?} is not {expected:?}");
 }
 
-/// With `acceptance` (guest), `access` (acpi), `experiment` (soft-reboot), `seeded` (panic, power-cycle) and `undo` (kexec,
-/// reset) all nine modes are proved in each run, most of them by reboots that those tests need anyway.
+/// With `acceptance` (guest), `access` (acpi), `experiment` (soft-reboot), `seeded` (panic, power-cycle) and `undo` (kexec)
+/// all nine modes are proved in each run, most of them by reboots that those tests need anyway.
 #[test]
-fn a_watchdog_and_a_power_loss_show_their_own_evidence() {
+fn a_watchdog_a_power_loss_and_a_reset_show_their_own_evidence() {
     let vm = applied();
     vm.trim();
     let [watchdog, loss] = cut_off(&vm.lane, "watchdog", "power-loss");
     begin_with(&watchdog, &["WATCHDOG reset", "RESET guest-reset"]);
     begin_with(&loss, &["power-loss lost", "qemu-exited asked", "qemu-started pid"]);
+    reset_leaves_no_last_words(&vm.lane);
 }
 
 /// `systemctl reboot --force --force` in the middle of a shutdown: the kernel says the same, the units were not stopped.
