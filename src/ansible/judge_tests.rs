@@ -49,12 +49,12 @@ fn exit_code_zero_without_a_task_a_login_or_a_report_is_no_pass() {
 fn a_playbook_that_was_only_tried_is_not_applied() {
     let tried = |task: &str| TaskResult { check_mode: true, changed: true, ..result(task, Status::Ok) };
     let facts = TaskResult { action: "ansible.builtin.service_facts".into(), ..result("facts", Status::Ok) };
-    let apply = |results| seen(0, results).judge_apply("site.yml".into(), &[]);
+    let apply = |results| seen(0, results).judge_apply("site.yml".into(), &[], None);
     let nothing = apply(vec![tried("a"), tried("b")]).unwrap_err();
     assert!(nothing.to_string().contains("2 tasks ran in check mode only"), "{nothing}");
     assert!(matches!(apply(vec![facts, tried("a")]), Err(AnsibleError::NothingRan { .. })), "to look is not to apply");
     let mixed = seen(0, vec![tried("a"), result("b", Status::Ok)]);
-    mixed.judge_apply("site.yml".into(), &[]).unwrap();
+    mixed.judge_apply("site.yml".into(), &[], None).unwrap();
     let outcome = mixed.outcome("site.yml".into(), 1.0);
     assert_eq!((outcome.tasks, outcome.changed), (1, 0));
     assert_eq!(kinds(&mixed), [("a".to_owned(), Kind::CheckMode)]);
@@ -92,7 +92,7 @@ fn kinds(seen: &Seen) -> Vec<(String, Kind)> {
 fn a_tag_that_selects_nothing_is_an_error_whatever_else_ran() {
     let tagged = |task: &str, tag: &str| TaskResult { tags: vec![tag.into()], ..result(task, Status::Ok) };
     let ran = seen(0, vec![tagged("a", "always"), tagged("b", "web")]);
-    let judge = |tags: &str| ran.judge_apply("site.yml".into(), &[tags.into()]);
+    let judge = |tags: &str| ran.judge_apply("site.yml".into(), &[tags.into()], None);
     for good in ["web", "all", "tagged", "always"] {
         judge(good).unwrap();
     }
@@ -102,7 +102,10 @@ fn a_tag_that_selects_nothing_is_an_error_whatever_else_ran() {
     }
     let include = TaskResult { action: "ansible.builtin.include_tasks".into(), ..tagged("i", "inner") };
     let included = seen(0, vec![include, tagged("a", "always")]);
-    assert!(included.judge_apply("site.yml".into(), &["inner".into()]).is_err(), "an include does not hand its tag on");
+    assert!(
+        included.judge_apply("site.yml".into(), &["inner".into()], None).is_err(),
+        "an include does not hand its tag on"
+    );
 }
 
 #[test]

@@ -225,4 +225,40 @@ mod tests {
         assert_eq!(told(false), named(false));
         assert_eq!(told(true), named(true));
     }
+
+    /// What a selection by the tags `a` and `b` comes to in playbooks, of each: how many tasks ran, and the tags that no task
+    /// has.
+    fn selected(by: &Selection, playbooks: &[(usize, &[&str])]) -> Result<Vec<bool>, AnsibleError> {
+        let mut seen = Selected::new(by);
+        let mut done = Vec::new();
+        for (tasks, unknown) in playbooks {
+            let outcome = Outcome { tasks: *tasks, ..outcome(&[]) };
+            let nothing = || AnsibleError::NothingRan {
+                playbook: "x.yml".into(),
+                why: "none".into(),
+                stage: crate::ansible::Stage::Apply,
+            };
+            let judged = if *tasks == 0 { Err(nothing()) } else { Ok(()) };
+            let unknown = unknown.iter().map(|tag| (*tag).to_owned()).collect();
+            done.push(seen.add(Utf8Path::new("x.yml"), &outcome, unknown, judged)?);
+        }
+        seen.judge().map(|()| done)
+    }
+
+    #[test]
+    fn a_tag_may_select_nothing_in_one_playbook_and_not_in_all() {
+        let by = Selection { tags: vec!["a".into(), "b".into()], ..Selection::default() };
+        let none: &[&str] = &[];
+        assert_eq!(selected(&by, &[(0, &["a", "b"]), (2, none)]).unwrap(), [false, true]);
+        assert_eq!(selected(&by, &[(1, &["b"]), (1, &["a"])]).unwrap(), [true, true]);
+        let error = selected(&by, &[(1, &["b"]), (0, &["a", "b"])]).unwrap_err();
+        assert!(matches!(&error, AnsibleError::UnknownSelection { tags, ran: 1, .. } if tags == "b"), "{error}");
+        assert!(matches!(selected(&by, &[(0, none)]), Err(AnsibleError::NothingRan { .. })));
+        assert!(matches!(
+            selected(&Selection::default(), &[(0, none), (2, none)]),
+            Err(AnsibleError::NothingRan { .. })
+        ));
+        let from = Selection { start_at_task: Some("t".into()), ..Selection::default() };
+        assert!(selected(&from, &[(0, none)]).is_err(), "without tags a playbook is not passed over");
+    }
 }

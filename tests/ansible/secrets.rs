@@ -102,7 +102,7 @@ fn planted_tokens_are_in_no_process_no_output_no_log_no_event_and_no_error() {
     });
     let mut output = String::new();
     let apply = Apply { playbook: "site.yml".into(), tags: Vec::new() };
-    let Applied { outcome, judged } =
+    let Applied { outcome, judged, .. } =
         block_on(runner.apply(&apply, &mut |line| output += &format!("{line}\n"))).unwrap();
     let error = host::failure::Failure::from(judged.unwrap_err()).to_string();
     assert_eq!(outcome.recap.failures, 1, "{output}");

@@ -6,6 +6,7 @@ use evidence::experiment::crash::guest::{self, GuestError, Place, Sums};
 use evidence::experiment::crash::{CrashStates, CrashWanted, Judge, Shape};
 use evidence::report::RunFolder;
 use host::failure::{Exit, Failure};
+use host::names::SnapshotName;
 use host::presence::ignore;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -41,7 +42,7 @@ impl Run<'_> {
         limit: Duration,
         folder: &RunFolder,
     ) -> Result<CrashStates, Failure> {
-        self.restore(limit).await?;
+        self.restore(&SnapshotName::applied(), limit).await?;
         self.phase("crash states", async |run| {
             let vm = run.vm();
             let done = or_stopped(async {
