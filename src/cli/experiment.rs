@@ -13,7 +13,7 @@ use evidence::experiment::record::{Experiment, OneRun};
 use evidence::experiment::{Fate, Marker, Milestone};
 use evidence::experiment::{Wanted, headline, why};
 use host::failure::{Exit, Failure};
-use host::names::HostName;
+use host::names::{HostName, SnapshotName};
 use host::visible::line;
 use vm::machine::VmDir;
 use vm::reboot::{Choice, Mode};
@@ -27,11 +27,14 @@ pub(super) fn run(
     say: &Say,
 ) -> Result<u8, Failure> {
     let crash = crash_wanted(&what)?;
-    let ExperimentArgs { modes, runs, seed, findings, keep, .. } = what;
+    let ExperimentArgs { modes, runs, seed, findings, keep, from, .. } = what;
+    let applied = SnapshotName::applied();
+    let other = from.filter(|from| *from != applied);
     let usual = usual()?;
     let timeout_s = (given.timeout != usual.timeout).then_some(given.timeout);
     let watch_for = findings.watch_for();
-    let wanted = Wanted { modes, runs, seed, findings: findings.into(), timeout_s, watch_for, crash };
+    let from = other.clone().unwrap_or(applied);
+    let wanted = Wanted { modes, runs, seed, from, findings: findings.into(), timeout_s, watch_for, crash };
     wanted.check()?;
     let _lock = guards::lock(&ctx, &format!("experiment {host}"))?;
     let plan = match VmDir::of(ctx.dirs, host).is_alive() {
@@ -43,6 +46,11 @@ pub(super) fn run(
                     .next(format!("leave them out, or remove the VM with `boma-qemu down {host}`")));
             }
             None
+        }
+        false if let Some(other) = other => {
+            let what = format!("--from {other}: there is no VM of {host}, so there is no snapshot of it");
+            return Err(Failure::new(Exit::Usage, what)
+                .next(format!("make one with `boma-qemu up`, `apply` and `snapshot {host} {other}`")));
         }
         false => Some(resolve(ctx.dirs, host, options(ctx.dirs, given, Choice::default())?)?),
     };

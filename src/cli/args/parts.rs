@@ -5,6 +5,7 @@ use super::examples;
 use crate::plan::options::{Certs, Ttl};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use host::names::SnapshotName;
 use vm::network;
 use vm::qemu::accel;
 use vm::reboot::Mode;
@@ -76,6 +77,9 @@ pub(crate) struct ExperimentArgs {
     /// How often each
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) runs: usize,
+    /// The snapshot that each run begins from, if not the one that `apply` took
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<SnapshotName>,
     /// What decides the order of the runs, the content of the markers and the crash states
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
@@ -96,8 +100,8 @@ pub(crate) struct ExperimentArgs {
 }
 
 pub(super) const EXPERIMENT: &str = "\
-On a VM that is up and was applied, each run begins from the snapshot that `apply` took; options
-of `up` are refused then. Without a VM, one is brought up, applied, and removed at the end.
+On a VM that is up and was applied, each run begins from the snapshot that `apply` took, or from
+another (--from); options of `up` are refused then. Without a VM, one is brought up, applied, and removed at the end.
 
 Examples:
   boma-qemu experiment askari --modes guest,reset --runs 3

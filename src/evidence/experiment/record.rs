@@ -13,7 +13,7 @@ use crate::record::{MadeOf, Record};
 use crate::verdict::ALIVE;
 use host::failure::{Exit, Failure};
 use host::ledger::Leak;
-use host::names::{HostName, VmName};
+use host::names::{HostName, SnapshotName, VmName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use vm::reboot::{Mode, Restart};
@@ -43,6 +43,9 @@ pub struct Experiment {
     /// What a finding does; none in a file that is older than the choice.
     #[serde(default)]
     pub findings: Option<Policy>,
+    /// The snapshot that each run begins from.
+    #[serde(default = "SnapshotName::applied")]
+    pub from: SnapshotName,
     /// The modes, as they were asked for.
     pub modes: Vec<Mode>,
     /// How often each was to be run.
@@ -195,6 +198,7 @@ impl Experiment {
             seed: wanted.seed,
             strict: wanted.findings == Policy::Strict,
             findings: Some(wanted.findings),
+            from: wanted.from.clone(),
             modes: wanted.modes.clone(),
             runs_per_mode: wanted.runs,
             order: order(&wanted.modes, wanted.runs, wanted.seed),
@@ -295,6 +299,7 @@ mod tests {
             modes: modes.to_vec(),
             runs,
             seed: 1,
+            from: SnapshotName::applied(),
             findings: Policy::Report,
             timeout_s: None,
             watch_for: ALIVE,

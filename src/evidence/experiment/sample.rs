@@ -9,6 +9,7 @@ use crate::experiment::marks::Kind;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Planted};
 use crate::observe::Policy;
 use crate::verdict::ALIVE;
+use host::names::SnapshotName;
 use vm::crash::{Examined, Fsck, State};
 use vm::reboot::Mode;
 
@@ -40,7 +41,16 @@ pub fn experiment() -> Experiment {
     let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
     let modes = vec![Mode::Reset, Mode::PowerLoss];
     let mut all = Experiment::begin(
-        &Wanted { modes, runs: 2, seed: 1, findings: Policy::Report, timeout_s: None, watch_for: ALIVE, crash: None },
+        &Wanted {
+            modes,
+            runs: 2,
+            seed: 1,
+            from: SnapshotName::applied(),
+            findings: Policy::Report,
+            timeout_s: None,
+            watch_for: ALIVE,
+            crash: None,
+        },
         &record,
     );
     let replayed = || vec![Mark { kind: Kind::JournalReplayed, line: "EXT4-fs (vda2): recovery complete".into() }];

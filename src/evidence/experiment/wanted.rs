@@ -4,6 +4,7 @@ use super::crash::guest::is_usable;
 use super::crash::{CrashWanted, LONGEST_WORKLOAD, MOST_STATES};
 use crate::observe::Policy;
 use host::failure::{Exit, Failure};
+use host::names::SnapshotName;
 use std::time::Duration;
 use vm::reboot::Mode;
 
@@ -17,6 +18,8 @@ pub struct Wanted {
     pub modes: Vec<Mode>,
     /// How often each.
     pub runs: usize,
+    /// The snapshot that each run begins from.
+    pub from: SnapshotName,
     /// What decides the order and the tokens.
     pub seed: u64,
     /// What a finding in the machine's state does to a run.
@@ -86,6 +89,7 @@ mod tests {
             modes: modes.to_vec(),
             runs,
             seed: 1,
+            from: SnapshotName::applied(),
             findings: Policy::Fail,
             timeout_s: None,
             watch_for: ALIVE,

@@ -2,11 +2,11 @@
 
 use crate::jobs::run::Run;
 use crate::jobs::stop::or_stopped;
+use evidence::experiment::Wanted;
 use evidence::experiment::crash::guest::{self, GuestError, Place, Sums};
 use evidence::experiment::crash::{CrashStates, CrashWanted, Judge, Shape};
 use evidence::report::RunFolder;
 use host::failure::{Exit, Failure};
-use host::names::SnapshotName;
 use host::presence::ignore;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -38,11 +38,11 @@ impl Run<'_> {
     pub(super) async fn crash_states(
         &mut self,
         wanted: &CrashWanted,
-        seed: u64,
+        all: &Wanted,
         limit: Duration,
         folder: &RunFolder,
     ) -> Result<CrashStates, Failure> {
-        self.restore(&SnapshotName::applied(), limit).await?;
+        self.restore(&all.from, limit).await?;
         self.phase("crash states", async |run| {
             let vm = run.vm();
             let done = or_stopped(async {
@@ -50,14 +50,14 @@ impl Run<'_> {
                 let scratch = scratch(vm)?;
                 let bench = bench(vm, &seen.place, scratch.path()).await?;
                 go_on(vm).await;
-                examine(bench, seen, wanted.states, seed, folder).await
+                examine(bench, seen, wanted.states, all.seed, folder).await
             })
             .await;
             // However it ended, the machine runs on a drive that keeps no log.
             go_on(vm).await;
-            let all = done?;
-            let said = all.headline();
-            Ok((all, said))
+            let found = done?;
+            let said = found.headline();
+            Ok((found, said))
         })
         .await
     }

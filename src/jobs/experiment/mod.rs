@@ -56,7 +56,7 @@ pub async fn experiment(
     let limit = wanted.timeout_s.map_or(run.plan().limit(), Duration::from_secs);
     let made = match made_here {
         true => run.provide().await,
-        false => Taken::load(run.vm().dir(), &SnapshotName::applied()).map(drop).map_err(Failure::from),
+        false => Taken::load(run.vm().dir(), &wanted.from).map(drop).map_err(Failure::from),
     };
     // A VM that could not be made says so by the way of every run; one that was there is left alone.
     if let Err(failure) = made {
@@ -70,7 +70,7 @@ pub async fn experiment(
     let begin = Instant::now();
     let mut done = run.all(&mut all, limit, &folder, &steps, begin, &mut told).await;
     if let (Ok(()), Some(crash)) = (&done, &wanted.crash) {
-        done = run.crash_states(crash, wanted.seed, limit, &folder).await.map(|found| all.add_crash(found));
+        done = run.crash_states(crash, wanted, limit, &folder).await.map(|found| all.add_crash(found));
     }
     if let Err(failure) = done {
         all.fail(failure);
@@ -107,7 +107,9 @@ impl Run<'_> {
             steps.begin_run(format!("{number}/{} {mode}", order.len()));
             let own = RunFolder::open(folder.path().join(&one.folder));
             let started = Instant::now();
-            let one = self.one(one, &Terms { seed: all.seed, findings: all.policy(), limit, folder: &own }).await;
+            let one = self
+                .one(one, &Terms { seed: all.seed, from: &all.from, findings: all.policy(), limit, folder: &own })
+                .await;
             if one.as_ref().is_ok_and(|one| !one.passed()) && !asked() {
                 steps.note(&diagnose(self.vm(), self.progress(), &own).await);
             }
@@ -138,7 +140,7 @@ impl Run<'_> {
         let stays = !made_here || keep || stopped;
         if stays && self.vm().dir().is_alive() && !asked() {
             // What the last run did to it is no state that anybody wants to go on from.
-            if let Err(failure) = self.restore(&SnapshotName::applied(), limit).await {
+            if let Err(failure) = self.restore(&all.from, limit).await {
                 all.fail(failure);
             }
         }

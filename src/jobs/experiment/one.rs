@@ -29,6 +29,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(120);
 pub(super) struct Terms<'a> {
     /// What decides the markers' tokens.
     pub seed: u64,
+    /// The snapshot that each begins from.
+    pub from: &'a SnapshotName,
     /// Which findings in the machine's state are deviations.
     pub findings: Policy,
     /// How long a restart, and a restore, may take until it has settled.
@@ -59,7 +61,7 @@ impl Run<'_> {
     }
 
     async fn measure(&mut self, one: &mut OneRun, terms: &Terms<'_>) -> Result<(), Failure> {
-        one.restore = Some(self.restore(&SnapshotName::applied(), terms.limit).await?);
+        one.restore = Some(self.restore(terms.from, terms.limit).await?);
         let before = self.observe().await?;
         // The record's is that of the experiment's last restore.
         self.judge_by(terms.findings, self.watch_for());

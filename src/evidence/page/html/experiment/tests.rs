@@ -8,6 +8,7 @@ use crate::playbook::checks::Check;
 use crate::verdict::ALIVE;
 use host::failure::Failure;
 use host::ledger::Leak;
+use host::names::SnapshotName;
 use vm::reboot::Mode;
 
 /// What the modes of a real machine did, about; seconds from asking.
@@ -100,7 +101,19 @@ pub(in crate::page::html) fn that_says(text: &str) -> String {
 fn begin(modes: Vec<Mode>) -> Experiment {
     let record = serde_json::from_str(include_str!("../../../../../tests/fixtures/record.json")).unwrap();
     let (findings, timeout_s) = (Policy::Report, None);
-    Experiment::begin(&Wanted { modes, runs: 2, seed: 42, findings, timeout_s, watch_for: ALIVE, crash: None }, &record)
+    Experiment::begin(
+        &Wanted {
+            modes,
+            runs: 2,
+            seed: 42,
+            from: SnapshotName::applied(),
+            findings,
+            timeout_s,
+            watch_for: ALIVE,
+            crash: None,
+        },
+        &record,
+    )
 }
 
 fn sample() -> Experiment {
