@@ -1,7 +1,7 @@
 //! The states that a crash could have left a disk in, and what a boot would find in each: without a boot.
 //!
 //! A drive keeps a log of what it is given ([`crate::drive::log`]). [`window`] makes of it what changed in one partition,
-//! flush by flush; which of that a state has is decided above. [`bench`] puts a state on a scratch copy of the partition, has
+//! flush by flush; which of that a state has is decided above. [`mod@bench`] puts a state on a scratch copy of the partition, has
 //! it checked as a boot would have it checked, reads files from it, and takes everything back. Nothing is ever mounted.
 //!
 //! Not fuzzed: the log is the drive's own, and what a guest wrote is read by e2fsck in its confinement and by

@@ -282,8 +282,7 @@ impl Supervisor {
         reply: oneshot::Sender<Result<Value, Refusal>>,
     ) {
         let qmp: Result<Qmp, Refusal> = self.running().map(|guest| guest.qmp.clone());
-        // So that a reset of our own is never taken for the guest's. Arguments can hold secrets.
-        // A question changes nothing.
+        // A reset of our own must not be taken for the guest's; a question changes nothing. Arguments can hold secrets.
         let asks = command.starts_with("query-")
             || arguments["command-line"].as_str().is_some_and(|line| line.starts_with("info "));
         if qmp.is_ok() && !asks {
@@ -337,25 +336,21 @@ impl Supervisor {
             guest.signal(Signal::STOP);
         }
         let lost = self.with_drives(|drives| drives.iter().map(Drive::lose_power).collect::<Result<Vec<_>, _>>());
-        let lost = match lost.transpose() {
-            Ok(lost) => lost,
-            Err(error) => {
-                self.note(Source::Monitor, What::DriveFailed(Why { why: error.to_string() }));
-                None
-            }
-        };
+        let lost = lost.transpose().unwrap_or_else(|error| {
+            self.note(Source::Monitor, What::DriveFailed(Why { why: error.to_string() }));
+            None
+        });
         let sum = |of: fn(&drive::Lost) -> u64| lost.as_ref().map(|lost| lost.iter().map(of).sum());
         let (lost_bytes, early_bytes) = (sum(|lost| lost.bytes), sum(|lost| lost.early));
         self.note(Source::Monitor, What::PowerLoss(Lost { lost_bytes, early_bytes }));
     }
 
     fn drive_log(&self, step: LogStep) -> Result<Value, Refusal> {
-        let file = self.parts.dir.drive_log();
         let first = self.running()?.drives.first().ok_or(Refusal::NoDrive {})?;
         let done = match step {
             LogStep::Begin => first.begin_log(),
             LogStep::Mark => first.mark(),
-            LogStep::Save => first.save_log(&file),
+            LogStep::Save => first.save_log(&self.parts.dir.drive_log()),
             LogStep::End => first.end_log(),
         };
         done.map(|()| Value::Null).map_err(|error| Refusal::DriveLog { why: error.to_string() })
