@@ -9,8 +9,6 @@ use crate::experiment::{Fate, Mark, Marker, Milestone, Milestones, Planted, Summ
 use crate::observe::{Across, Policy};
 use crate::playbook::checks::Check;
 use crate::record::{MadeOf, Record};
-#[cfg(test)]
-use crate::verdict::ALIVE;
 use host::failure::{Exit, Failure};
 use host::ledger::Leak;
 use host::names::{HostName, SnapshotName, VmName};
@@ -292,20 +290,11 @@ fn figures(mode: Mode, runs: &[OneRun]) -> Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::sample::wanted;
 
     fn experiment(modes: &[Mode], runs: usize) -> Experiment {
         let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
-        let wanted = Wanted {
-            modes: modes.to_vec(),
-            runs,
-            seed: 1,
-            from: SnapshotName::applied(),
-            findings: Policy::Report,
-            timeout_s: None,
-            watch_for: ALIVE,
-            crash: None,
-        };
-        Experiment::begin(&wanted, &record)
+        Experiment::begin(&wanted(modes, runs), &record)
     }
 
     fn run(mode: Mode, seconds: f64, settled: Option<f64>) -> OneRun {

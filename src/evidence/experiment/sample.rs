@@ -34,25 +34,26 @@ fn run(number: usize, mode: Mode, settled: f64, fates: [Fate; 3], marks: Vec<Mar
     run
 }
 
+/// These modes from the snapshot of `apply`; what the state loses is only reported.
+pub fn wanted(modes: &[Mode], runs: usize) -> Wanted {
+    Wanted {
+        modes: modes.to_vec(),
+        runs,
+        seed: 1,
+        from: SnapshotName::applied(),
+        findings: Policy::Report,
+        timeout_s: None,
+        watch_for: ALIVE,
+        crash: None,
+    }
+}
+
 /// Three of four runs: a good reset, a power-loss that lost nothing, and a reset after which a check failed.
 #[allow(clippy::unwrap_used, reason = "literals, and a fixture")]
 pub fn experiment() -> Experiment {
     use Fate::{Lost, Survived};
     let record = serde_json::from_str(include_str!("../../../tests/fixtures/record.json")).unwrap();
-    let modes = vec![Mode::Reset, Mode::PowerLoss];
-    let mut all = Experiment::begin(
-        &Wanted {
-            modes,
-            runs: 2,
-            seed: 1,
-            from: SnapshotName::applied(),
-            findings: Policy::Report,
-            timeout_s: None,
-            watch_for: ALIVE,
-            crash: None,
-        },
-        &record,
-    );
+    let mut all = Experiment::begin(&wanted(&[Mode::Reset, Mode::PowerLoss], 2), &record);
     let replayed = || vec![Mark { kind: Kind::JournalReplayed, line: "EXT4-fs (vda2): recovery complete".into() }];
     all.add(run(1, Mode::Reset, 41.0, [Survived, Lost, Survived], replayed()));
     all.add(run(2, Mode::PowerLoss, 50.0, [Survived, Lost, Survived], Vec::new()));

@@ -82,19 +82,10 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::ALIVE;
+    use crate::experiment::sample;
 
     fn wanted(modes: &[Mode], runs: usize) -> Wanted {
-        Wanted {
-            modes: modes.to_vec(),
-            runs,
-            seed: 1,
-            from: SnapshotName::applied(),
-            findings: Policy::Fail,
-            timeout_s: None,
-            watch_for: ALIVE,
-            crash: None,
-        }
+        Wanted { findings: Policy::Fail, ..sample::wanted(modes, runs) }
     }
 
     #[test]

@@ -2,13 +2,12 @@ use super::*;
 use crate::experiment::expect::Deviation;
 use crate::experiment::marks::Kind;
 use crate::experiment::record::Fates;
+use crate::experiment::sample::wanted;
 use crate::experiment::{Fate, Mark, Marker, Milestone, Planted, Wanted};
-use crate::observe::{Across, Diff, Finding, Judged, Look, Policy, Section, Severity};
+use crate::observe::{Across, Diff, Finding, Judged, Look, Section, Severity};
 use crate::playbook::checks::Check;
-use crate::verdict::ALIVE;
 use host::failure::Failure;
 use host::ledger::Leak;
-use host::names::SnapshotName;
 use vm::reboot::Mode;
 
 /// What the modes of a real machine did, about; seconds from asking.
@@ -100,20 +99,7 @@ pub(in crate::page::html) fn that_says(text: &str) -> String {
 
 fn begin(modes: Vec<Mode>) -> Experiment {
     let record = serde_json::from_str(include_str!("../../../../../tests/fixtures/record.json")).unwrap();
-    let (findings, timeout_s) = (Policy::Report, None);
-    Experiment::begin(
-        &Wanted {
-            modes,
-            runs: 2,
-            seed: 42,
-            from: SnapshotName::applied(),
-            findings,
-            timeout_s,
-            watch_for: ALIVE,
-            crash: None,
-        },
-        &record,
-    )
+    Experiment::begin(&Wanted { seed: 42, ..wanted(&modes, 2) }, &record)
 }
 
 fn sample() -> Experiment {
