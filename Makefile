@@ -22,7 +22,7 @@ export BOMA_ROOT ?= $(CURDIR)
 build:
 	$(CARGO) build --release
 
-# Of what is built: `make build` first, as whoever has the compiler.
+# Of what is built: `make build` first, as the user that has the compiler.
 PREFIX ?= /usr/local
 ZSH_FOLDER ?= site-functions
 SHARE = $(DESTDIR)$(PREFIX)/share

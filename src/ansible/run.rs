@@ -65,7 +65,7 @@ pub struct Applied {
     pub outcome: Outcome,
     /// Whether it counts as applied.
     pub judged: Result<(), AnsibleError>,
-    /// Of a playbook that ran in part: the tags that it was told and that select no task in it.
+    /// Of a playbook that ran in part: the requested tags that select no task in it.
     pub unknown: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which tasks of a playbook are run: what the profile says of it, or what one `apply` was told.
+//! Which tasks of a playbook are run: by the profile, or by the options of one `apply`.
 
 use crate::profile::Apply;
 
@@ -19,7 +19,7 @@ impl Selection {
         Self { tags: apply.tags.clone(), ..Self::default() }
     }
 
-    /// The same narrowed by what a command was told. Tags that it names take the place of the profile's: Ansible knows only
+    /// The same narrowed by a command's options. Tags that it names take the place of the profile's: Ansible knows only
     /// tasks that have one of several tags, and none that have one of these and one of those.
     pub fn narrowed(self, by: &Self) -> Self {
         let tags = if by.tags.is_empty() { self.tags } else { by.tags.clone() };

@@ -66,8 +66,8 @@ fn all() -> std::io::Result<Vec<(String, Vec<u8>)>> {
 /// One page; `above` is the command that it is part of.
 fn text(command: &Command, page: &Man, above: Option<&str>) -> std::io::Result<Vec<u8>> {
     let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let (examples, told): (Vec<&str>, Vec<&str>) = shown.split("\n\n").partition(|block| block.starts_with(EXAMPLES));
-    let (codes, remarks): (Vec<&str>, Vec<&str>) = told.into_iter().partition(|block| block.starts_with(EXIT_CODES));
+    let (examples, others): (Vec<&str>, Vec<&str>) = shown.split("\n\n").partition(|block| block.starts_with(EXAMPLES));
+    let (codes, remarks): (Vec<&str>, Vec<&str>) = others.into_iter().partition(|block| block.starts_with(EXIT_CODES));
     let mut out = Vec::new();
     page.render_title(&mut out)?;
     page.render_name_section(&mut out)?;

@@ -31,7 +31,7 @@ pub(super) fn look(target: &Target<'_>, progress: &dyn Progress) -> Result<Input
         progress.note(note);
     }
     for file in &found.real.skipped {
-        progress.note(&format!("{file} lies beside the inventory and is none: nothing in it is kept out of reach"));
+        progress.note(&format!("{file} lies beside the inventory and is not one: nothing in it is kept out of reach"));
     }
     let never = Never::of(&found.real, &plan.profile.never);
     let lacks = never.lacks();

@@ -1,4 +1,4 @@
-//! The part of the playbooks that an `apply` is told to run: held against the profile before any work starts.
+//! The part of the playbooks that an `apply` is restricted to: checked against the profile before any work starts.
 
 use crate::ansible::Selection;
 use crate::plan::Plan;

@@ -163,7 +163,7 @@ impl Files {
     /// Open it.
     ///
     /// # Errors
-    /// If it is none that can be read.
+    /// If it cannot be read.
     pub fn open(image: &Utf8Path) -> Result<Self, Unreadable> {
         let open = || {
             let bytes = Bytes::of_file(std::fs::File::open(image)?, Halt::default())?;

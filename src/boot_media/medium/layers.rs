@@ -1,7 +1,7 @@
 //! A disk in images that lie on top of each other, with changes over the topmost that are in no file yet: what QEMU would read
 //! from it after any of them.
 //!
-//! The names in the images' headers are not followed: whoever opens it names the images.
+//! The names in the images' headers are not followed: the caller names the images.
 
 use super::bytes::{Bytes, Halt, Unpacked};
 use super::error::Fault;

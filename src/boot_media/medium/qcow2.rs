@@ -50,7 +50,7 @@ impl Qcow2 {
         Self::over(file, None)
     }
 
-    /// The same of an image over another one, which whoever opens it names: the name in the header is not followed.
+    /// The same of an image over another one, which the caller names: the name in the header is not followed.
     pub(super) fn over(file: Bytes, below: Option<Bytes>) -> Result<Self, Fault> {
         let head = file.take(0, file.len().min(112) as usize)?;
         let u32 = |at: usize| u32::from_be_bytes(fixed(&head, at));

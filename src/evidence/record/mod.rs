@@ -58,7 +58,7 @@ pub struct Record {
     /// Whether the last run of the playbooks came to its end; none where there was none.
     #[serde(default)]
     pub applied: Option<bool>,
-    /// The part of them that the last `apply` was told to run; none where that was all. What was run in part counts as not
+    /// The part of them that the last `apply` was restricted to; none where that was all. What was run in part counts as not
     /// applied until a whole run: [`Record::applied`] is never true beside it, for whoever does not know this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Partial>,

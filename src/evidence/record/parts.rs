@@ -34,7 +34,7 @@ pub struct MadeOf {
     pub extra_vars: Vec<String>,
 }
 
-/// The part of the playbooks that an `apply` was told to run.
+/// The part of the playbooks that an `apply` was restricted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partial {
     /// Only this playbook of the profile's.

@@ -35,7 +35,7 @@ pub enum Entry {
     },
     /// All before it is there from now on, whatever happens.
     Flush,
-    /// The moment that whoever keeps the log speaks of.
+    /// The moment that the user of the log has marked.
     Mark,
 }
 

@@ -64,7 +64,7 @@ pub enum SnapshotError {
         #[source]
         source: SshError,
     },
-    /// What should be a boot id is none.
+    /// The guest's boot id is invalid.
     #[error("the guest's boot id cannot be read")]
     BootId(#[source] BadName),
     /// The machine was restarted meanwhile.
@@ -121,7 +121,7 @@ impl Blame for SnapshotError {
     fn next(&self) -> Option<String> {
         match self {
             Self::None { name, .. } if *name == SnapshotName::applied() => {
-                Some("`boma-qemu apply` takes it, unless it is told --no-snapshot".into())
+                Some("`boma-qemu apply` takes it, unless --no-snapshot is given".into())
             }
             Self::None { name, .. } => Some(format!("`boma-qemu snapshot HOST {name}` takes it as the machine is now")),
             Self::Exists { name, .. } => {

@@ -98,7 +98,7 @@ pub async fn save(
     Ok(taken)
 }
 
-/// Remove a snapshot; that there is none is success.
+/// Remove a snapshot; without one there is nothing to do.
 pub async fn discard(vm: &VmDir, name: &SnapshotName, client: &Client) -> Result<(), SnapshotError> {
     // The description goes first: one without its snapshot would promise what cannot be kept. A snapshot
     // without one, of a command that was killed, goes too.

@@ -205,7 +205,7 @@ pub struct Judge {
 }
 
 /// The most states of which the check's words are kept: beyond it they are alike.
-const MOST_TOLD: usize = 20;
+const MOST_REPORTED: usize = 20;
 
 impl Judge {
     /// For these files, as they were before and after the workload; `promised` flushes came before the power loss.
@@ -239,14 +239,14 @@ impl Judge {
     pub fn take(&mut self, n: usize, state: &State, found: &Examined) {
         self.states += 1;
         let late = state.after >= self.promised;
-        let told = |said: &str| StateFound { state: n, said: said.lines().collect::<Vec<_>>().join("; ") };
+        let found_in = |said: &str| StateFound { state: n, said: said.lines().collect::<Vec<_>>().join("; ") };
         match found.fsck {
             Fsck::Sound => {}
-            Fsck::Damaged => self.damaged.push(told(&found.said)),
-            Fsck::Unchecked => self.unchecked.push(told(&found.said)),
+            Fsck::Damaged => self.damaged.push(found_in(&found.said)),
+            Fsck::Unchecked => self.unchecked.push(found_in(&found.said)),
         }
         if found.files.len() != self.files.len() + self.controls.len() {
-            self.unchecked.push(told("not all files were looked at"));
+            self.unchecked.push(found_in("not all files were looked at"));
             return;
         }
         let (files, controls) = found.files.split_at(self.files.len());
@@ -270,7 +270,7 @@ impl Judge {
         if let Some(why) = unread
             && found.fsck == Fsck::Sound
         {
-            self.unchecked.push(told(&why));
+            self.unchecked.push(found_in(&why));
         }
     }
 
@@ -280,8 +280,8 @@ impl Judge {
         let fates: Vec<FileFate> = self.files.into_iter().map(|(.., file)| file).collect();
         let (not_durable, others): (Vec<_>, Vec<_>) = fates.into_iter().partition(|file| file.first.is_some());
         let (mut damaged, mut unchecked) = (self.damaged, self.unchecked);
-        damaged.truncate(MOST_TOLD);
-        unchecked.truncate(MOST_TOLD);
+        damaged.truncate(MOST_REPORTED);
+        unchecked.truncate(MOST_REPORTED);
         CrashStates {
             states: self.states,
             different: 0,
@@ -320,7 +320,7 @@ fn is_bad(fate: Fate, same: bool, late: bool) -> bool {
         Fate::Kept => false,
         Fate::Old | Fate::Between => late || same,
         Fate::Gone | Fate::Torn => true,
-        // It is told as a state that has no answer.
+        // It is reported as a state without an answer.
         Fate::Unread => false,
     }
 }
