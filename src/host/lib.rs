@@ -16,6 +16,7 @@ pub mod failpoint;
 pub mod failure;
 pub mod handshake;
 pub mod helper;
+pub mod hex;
 pub mod ledger;
 pub mod links;
 pub mod lock;

@@ -6,9 +6,9 @@ use super::error::ImageError;
 use super::fetch::{fetch, published};
 use super::fetch_tests::{QUICK, Server, body, reply_file, reply_sums, serve, sums_of};
 use super::record::{Stamp, file_name, read_all};
-use super::sums;
 use super::watch::Silent;
 use camino::{Utf8Path, Utf8PathBuf};
+use host::hex::hex;
 use host::testing::scratch;
 use sha2::{Digest, Sha512};
 use std::os::unix::fs::PermissionsExt;
@@ -72,7 +72,7 @@ fn plain_http_is_not_spoken() {
     let (_keep, dir) = scratch();
     let error = published(&source, QUICK, &Silent).unwrap_err();
     assert!(matches!(error, ImageError::Insecure { .. }) && !error.is_network(), "{error}");
-    let error = fetch(&dir, "a", &source, sums::hex(&Sha512::digest(body(1))), QUICK, &Silent).unwrap_err();
+    let error = fetch(&dir, "a", &source, hex(Sha512::digest(body(1))), QUICK, &Silent).unwrap_err();
     assert!(matches!(error, ImageError::Insecure { .. }), "{error}");
     assert!(server.asked.lock().unwrap().is_empty());
 }
@@ -84,7 +84,7 @@ fn what_the_catalogue_pins_is_what_must_come_whatever_is_published() {
     let cache = Cache::alone(&dir.join("cache"), QUICK);
     let error = cache.fetch(&catalogue(&server, Some("0".repeat(128))), "a", &Silent).unwrap_err();
     assert!(matches!(&error, ImageError::WrongDigest { want, .. } if *want == "0".repeat(128)), "{error}");
-    let pinned = catalogue(&server, Some(sums::hex(&Sha512::digest(body(1)))));
+    let pinned = catalogue(&server, Some(hex(Sha512::digest(body(1)))));
     let golden = cache.fetch(&pinned, "a", &Silent).unwrap();
     assert!(server.asked.lock().unwrap().iter().all(|asked| asked.path != "/SHA512SUMS"));
     // One that was fetched before it was pinned otherwise is not taken.
@@ -125,7 +125,7 @@ fn in_a_shared_cache_a_record_of_somebodys_is_not_believed_and_ones_own_fetch_is
     let (cache, path) = shared(&dir);
     let catalogue = catalogue(&server, None);
     let wanted = Wanted::Named("a".into());
-    let forged = put(&path, &body(7), &sums::hex(&Sha512::digest(body(7))));
+    let forged = put(&path, &body(7), &hex(Sha512::digest(body(7))));
     assert!(cache.list().unwrap()[0].refused.is_some());
     assert!(cache.verify().unwrap()[0].fault.is_some(), "nothing says what its bytes must be");
     let golden = cache.ensure(&catalogue, &wanted, &Silent).unwrap();
@@ -144,7 +144,7 @@ fn in_a_shared_cache_a_record_of_somebodys_is_not_believed_and_ones_own_fetch_is
 #[test]
 fn in_a_shared_cache_the_image_of_another_is_taken_if_its_bytes_are_what_is_published_or_pinned() {
     let server = serve(body(1), |_, _| usize::MAX);
-    let digest = sums::hex(&Sha512::digest(body(1)));
+    let digest = hex(Sha512::digest(body(1)));
     let wanted = Wanted::Named("a".into());
     for pin in [None, Some(digest.clone())] {
         let (_keep, dir) = scratch();

@@ -10,6 +10,7 @@ use super::watch::Watch;
 use super::{file, sums};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{only_ours_to_write, write_private};
+use host::hex::hex;
 use host::presence::ignore;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
@@ -71,7 +72,7 @@ pub(super) fn fetch(
             watch.say(&format!("{} MiB are there from before", partial.at >> 20));
         }
         transfer(&mut partial, patience, watch)?;
-        let got = sums::hex(&partial.digest.clone().finalize());
+        let got = hex(partial.digest.clone().finalize());
         if got != want && source.sha512.is_none() {
             // `latest` may have moved between the checksum file and the image: ask once more.
             want = published(source, patience, watch)?;

@@ -4,9 +4,9 @@ use super::catalogue::Source;
 use super::error::{ImageError, Patience};
 use super::fetch::{fetch, published};
 use super::record::{Record, write};
-use super::sums;
 use super::watch::{Silent, Watch};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::hex::hex;
 use host::testing::scratch;
 use sha2::{Digest, Sha512};
 use std::io::{BufRead, BufReader, Write};
@@ -113,7 +113,7 @@ pub(super) fn reply_file(asked: &Asked, stream: &mut TcpStream, body: &[u8], eta
 }
 
 pub(super) fn sums_of(body: &[u8]) -> String {
-    format!("{}  disk.qcow2\n", sums::hex(&Sha512::digest(body)))
+    format!("{}  disk.qcow2\n", hex(Sha512::digest(body)))
 }
 
 pub(super) fn reply_sums(stream: &mut TcpStream, text: &str) {
@@ -167,7 +167,7 @@ fn what_is_published_arrives_whole_with_its_record_and_nothing_else_stays() {
     let record = server.get(&dir, &seen).unwrap();
     assert_eq!(std::fs::read(dir.join(&record.file)).unwrap(), body(1));
     assert_eq!(seen.bytes.load(Relaxed), 400_000);
-    assert_eq!(record.sha512, sums::hex(&Sha512::digest(body(1))));
+    assert_eq!(record.sha512, hex(Sha512::digest(body(1))));
     assert_eq!(names(&dir), [record.file.replace("qcow2", "json"), record.file]);
 }
 
@@ -240,7 +240,7 @@ fn a_move_of_latest_between_checksum_and_image_is_seen_as_such() {
         _ => reply_file(asked, stream, &body(2), "v2", usize::MAX),
     });
     let (_keep, dir) = scratch();
-    assert_eq!(server.get(&dir, &Silent).unwrap().sha512, sums::hex(&Sha512::digest(body(2))));
+    assert_eq!(server.get(&dir, &Silent).unwrap().sha512, hex(Sha512::digest(body(2))));
     assert_eq!(server.images_asked().len(), 1);
 }
 

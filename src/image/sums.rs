@@ -2,6 +2,7 @@
 
 use super::error::ImageError;
 use camino::Utf8Path;
+use host::hex::hex;
 use sha2::{Digest, Sha512};
 use std::fs::File;
 use std::io::Read;
@@ -9,11 +10,6 @@ use std::io::Read;
 /// Whether a text is a SHA-512 as we write it: lower-case hexadecimal.
 pub(super) fn is_hex(text: &str) -> bool {
     text.len() == 128 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// A digest as lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The digest that a SHA512SUMS text gives for a file name.
@@ -48,7 +44,7 @@ pub(super) fn of_file(path: &Utf8Path) -> Result<String, ImageError> {
     let io = |source| ImageError::Io { doing: "read", path: path.to_owned(), source };
     let mut digest = Sha512::new();
     feed(&mut digest, &mut super::file::open(path).map_err(io)?, |_| false).map_err(io)?;
-    Ok(hex(&digest.finalize()))
+    Ok(hex(digest.finalize()))
 }
 
 #[cfg(test)]

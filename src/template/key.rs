@@ -3,6 +3,7 @@
 use crate::image::Stamp;
 use boot_media::seed::{HostKey, Secrets, Seed};
 use camino::Utf8Path;
+use host::hex::hex;
 use host::names::{MiB, VmName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -84,7 +85,7 @@ impl Made {
     /// What it is found by.
     pub fn key(&self) -> Key {
         // Plain data with string keys, in the order of the struct: the text is always the same.
-        Key(hex(&Sha256::digest(serde_json::to_vec(self).unwrap_or_default())))
+        Key(hex(Sha256::digest(serde_json::to_vec(self).unwrap_or_default())))
     }
 }
 
@@ -112,7 +113,7 @@ fn shape(net: &NetPlan, user: &str) -> String {
     };
     let seed = Seed { instance, host, mac: net.vm.mac.clone(), user: user.to_owned(), secrets };
     let text: Vec<_> = seed.files().into_iter().flat_map(|file| file.bytes).collect();
-    hex(&Sha256::digest(text))
+    hex(Sha256::digest(text))
 }
 
 /// What stands for the digest of a golden image that is a file of the user's own, and not in the cache.
@@ -136,10 +137,6 @@ pub fn unsupported(qemu: &str) -> Option<String> {
         Some(_) => Some(format!("templates need QEMU {FIRST_QEMU}.0, and this is {}", version.unwrap_or_default())),
         None => Some(format!("templates need QEMU {FIRST_QEMU}.0, and what this is cannot be told from {qemu:?}")),
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

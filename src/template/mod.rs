@@ -17,6 +17,7 @@ pub use shelf::{Listed, Shelf, Staging, StagingError};
 use crate::image::Stamp;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::only_ours_to_write;
+use host::hex::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -60,7 +61,7 @@ impl Sealed {
     fn of(path: &Utf8Path) -> std::io::Result<Self> {
         let (mut file, mut seen) = (File::open(path)?, Sha256::new());
         let bytes = std::io::copy(&mut file, &mut Hashing(&mut seen))?;
-        Ok(Self { bytes, sha256: key::hex(&seen.finalize()) })
+        Ok(Self { bytes, sha256: hex(seen.finalize()) })
     }
 }
 

@@ -4,6 +4,7 @@ use super::names::{Name, Wanted, inner, outer, some};
 use crate::audit::outcome::Seen;
 use crate::form::pattern::Pattern;
 use boot_media::medium::{Medium, MediumError};
+use host::hex::hex;
 use sha2::{Digest, Sha256};
 
 /// The largest file that is read, bytes.
@@ -62,7 +63,7 @@ pub(super) fn file(medium: &Medium, path: &str, expected: &Expected<'_>) -> Seen
 /// What a file's content does not have, or has too much.
 fn differs(bytes: &[u8], expected: &Expected<'_>) -> Option<String> {
     if let Some(wanted) = expected.sha256 {
-        let own: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let own = hex(Sha256::digest(bytes));
         if !own.eq_ignore_ascii_case(wanted) {
             return Some(format!("has the SHA-256 {own}, and {wanted} is expected"));
         }

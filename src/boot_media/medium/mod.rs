@@ -57,6 +57,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use error::Fault;
 use ext4::Ext4Volume;
 use fat::Fat;
+use host::hex::hex;
 use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
 use tree::Node;
@@ -325,8 +326,7 @@ impl Medium {
             sha256.update(&buffer[..count]);
             sha512.update(&buffer[..count]);
         }
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Sums { sha256: hex(&sha256.finalize()), sha512: hex(&sha512.finalize()) })
+        Ok(Sums { sha256: hex(sha256.finalize()), sha512: hex(sha512.finalize()) })
     }
 
     fn node(&self, path: &str) -> Option<&Node> {

@@ -7,6 +7,7 @@ use super::bytes::{Bytes, Piece};
 use super::damage::Damage;
 use super::error::Fault;
 use super::tree::{File, Kind, Node};
+use host::hex::hex;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 
@@ -75,7 +76,7 @@ fn sha256(bytes: &Bytes) -> Result<String, Fault> {
     let (mut digest, mut reader, mut buffer) = (Sha256::new(), bytes.reader(), vec![0; 1 << 20]);
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(digest.finalize())),
             count => digest.update(&buffer[..count]),
         }
     }

@@ -5,6 +5,7 @@
 
 use super::bytes::{Bytes, u16_le, u32_le};
 use super::error::Fault;
+use host::hex::hex;
 use std::fmt;
 
 /// What lies in a partition.
@@ -181,7 +182,7 @@ fn text(volume: &Bytes, at: u64, len: usize) -> Result<Option<String>, Fault> {
 
 /// A UUID as it is written; zeros are none.
 fn dashed(bytes: &[u8]) -> Option<String> {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(bytes);
     (hex.len() == 32 && bytes.iter().any(|byte| *byte != 0))
         .then(|| [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
 }

@@ -16,6 +16,7 @@
 //!   the disk's own count, or where the guest was too slow, the script begins again.
 
 use super::seeded::Seeded;
+use host::hex::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -224,7 +225,7 @@ fn content(token: &str) -> Vec<u8> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::window::Partition;
 use crate::monitor::confine_tool;
 use boot_media::medium::layers::{Disk, Files};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::hex::hex;
 use host::presence::ignore;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -163,8 +164,7 @@ impl Bench {
         let one = |path: &String| {
             let mut sha = Sha256::new();
             let there = files.read(path, |bytes| sha.update(bytes)).map_err(|error| error.to_string())?;
-            let hex = || sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok(there.then(hex))
+            Ok(there.then(|| hex(sha.finalize())))
         };
         paths.iter().map(one).collect()
     }
@@ -187,7 +187,7 @@ impl Bench {
         let streams = open().map_err(|source| CrashError::Scratch { path: said.clone(), source })?;
         let (mut command, missing) = confine_tool(&self.dir, &argv, streams);
         self.missing = missing;
-        // What it says is read here, and depends on nobody's language.
+        // What it says is read here, and must not depend on the locale.
         let status = match timeout(FSCK_LIMIT, command.env("LC_ALL", "C").status()).await {
             Ok(status) => status.map_err(|error| failed(error.to_string()))?,
             Err(_) => return Err(failed(format!("it did not end within {FSCK_LIMIT:?}"))),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn sum(bytes: &[u8]) -> String {
-        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(Sha256::digest(bytes))
     }
 
     const MIB: u64 = 1 << 20;

@@ -23,6 +23,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use firmware::Uefi;
 use host::dirs::{DirError, write_private};
 use host::failure::{Blame, Exit};
+use host::hex::hex;
 use host::names::{IfName, Mac, MiB, VmName};
 use serde::{Deserialize, Serialize};
 
@@ -237,6 +238,6 @@ impl Machine {
 
 /// A UUID (version 4, as to its form) made from 16 bytes or more of a hash.
 pub fn uuid(seen: &[u8]) -> String {
-    let hex: String = seen.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&seen[..16]);
     format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }

@@ -12,6 +12,7 @@ use super::{Login, Port, Serial, SerialError};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use host::deadline::Deadline;
+use host::hex::hex;
 use regex::Regex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -289,8 +290,7 @@ impl Parts {
     }
 
     fn whole(&self, checksum: &str) -> Result<End, Damaged> {
-        let digest: String = Sha256::digest(&self.text).iter().map(|byte| format!("{byte:02x}")).collect();
-        if digest != checksum {
+        if hex(Sha256::digest(&self.text)) != checksum {
             return Err(Damaged);
         }
         let (before, rest) = self.text.split_once('[').ok_or(Damaged)?;
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn an_answer_with_one_wrong_letter_is_damaged() {
-        let digest = |text: &str| Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let digest = |text: &str| hex(Sha256::digest(text));
         let sum = digest("b2s=[0]");
         let mut parts = Parts::new("t.1");
         for (data, expected) in [("b2s=[1]", Err(Damaged)), ("b2s=[0]", Ok(End::Whole(0, b"ok".to_vec())))] {

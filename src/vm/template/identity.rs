@@ -6,6 +6,7 @@
 //! template's key has done its work.
 
 use boot_media::seed::{HostKey, RESCUE_USER, Secrets};
+use host::hex::hex;
 use host::shell::quoted;
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -33,7 +34,6 @@ pub struct Identity<'a> {
 impl Identity<'_> {
     /// The script. It ends with 0 only where every step was done; else the last line of its standard error names the step.
     pub(super) fn script(&self) -> String {
-        let hex = |bytes: [u8; SEED]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let values = [
             ("host", self.host.to_owned()),
@@ -43,8 +43,8 @@ impl Identity<'_> {
             ("keys", self.secrets.authorized().join("\n")),
             ("rescue", format!("{RESCUE_USER}:{}", self.secrets.rescue_hash)),
             ("machine", format!("{:032x}", rand::random::<u128>())),
-            ("now_seed", hex(rand::random())),
-            ("boot_seed", hex(rand::random())),
+            ("now_seed", hex(rand::random::<[u8; SEED]>())),
+            ("boot_seed", hex(rand::random::<[u8; SEED]>())),
             ("nonce", crate::snapshot::NONCE.to_owned()),
             ("now", format!("{}.{:09}", now.as_secs(), now.subsec_nanos())),
         ];

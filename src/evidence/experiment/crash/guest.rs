@@ -8,8 +8,10 @@
 //! fsync, or the lack of one, changes nothing for the workload's files: a commit is for the whole file system.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use host::hex::hex;
 use host::shell::quoted;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use vm::crash::Partition;
 
@@ -171,7 +173,7 @@ pub fn sums_script(paths: &[Utf8PathBuf]) -> String {
 /// The sums that the guest named.
 ///
 /// # Errors
-/// If a line is none, or there are too many.
+/// If a line is not a sum and a path, or there are too many.
 pub fn sums(said: &str) -> Result<Sums, GuestError> {
     let mut sums = Sums::new();
     for line in said.lines() {
@@ -209,10 +211,7 @@ pub fn workload_code(said: &str) -> Result<i32, GuestError> {
 
 /// The SHA-256 of what a control holds: before the window and after it; none where there is no such file.
 pub fn control_sums(name: &str) -> (Option<String>, Option<String>) {
-    let sum = |text: &str| {
-        use sha2::{Digest, Sha256};
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
+    let sum = |text: &str| hex(Sha256::digest(text));
     ((name == "clean").then(|| sum(OLD)), Some(sum(NEW)))
 }
 
