@@ -43,7 +43,7 @@ pub(super) async fn boot(run: &Run<'_>, machine: &mut Machine) -> Result<(BootSe
         if exit == Exit::Verify { Failure { exit: Exit::Lost, ..failure } } else { failure }
     })?;
     let (session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
-    let seen = timeline::look(run, &session).await;
+    let seen = timeline::look(run, &vm.kept().share(session)).await;
     if !settled.failed_units.is_empty() {
         progress.note(&format!("units that failed in the fresh guest: {}", settled.failed_units.join(" ")));
     }

@@ -139,6 +139,7 @@ pub(super) async fn diagnose(vm: &Vm, progress: &dyn Progress, run: &RunFolder) 
     format!("{} answers over {way} in {}/guest, {} missing", collected.answered.len(), run.path(), missing.len())
 }
 
+/// A login of its own, which says whether one is still possible.
 async fn ssh_shell(vm: &Vm) -> Result<vm::ssh::Session, Failure> {
     Ok(vm.ssh()?.session(SSH_LIMIT).await?)
 }

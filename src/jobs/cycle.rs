@@ -113,6 +113,7 @@ impl Run<'_> {
             }
             return Ok(Outcome { record: self.conclude(&[], asked)?, kept: Some(host) });
         }
+        self.vm().kept().hang_up();
         let (removed, phase) = super::down::phase(self.ctx(), &host).await?;
         self.keep(Step::Phase(phase));
         Ok(Outcome { record: self.conclude(&removed.leaks, asked)?, kept: None })

@@ -101,7 +101,7 @@ async fn broken(vm: &Vm, judged: &Judged) -> Result<Vec<BrokenUnit>, Failure> {
     if !judged.findings.iter().any(|finding| finding.broken_unit().is_some()) {
         return Ok(Vec::new());
     }
-    let session = vm.ssh()?.session(LOGIN).await?;
+    let session = vm.session(LOGIN).await?;
     Ok(observe::broken_units(&session, &judged.findings).await)
 }
 
@@ -112,7 +112,7 @@ pub async fn state_now(vm: &Vm, earlier: Option<&State>) -> Result<Observation, 
 
 /// The state of the guest by one look, whether it has come to rest or not.
 pub async fn state_at_a_glance(vm: &Vm) -> Result<State, Failure> {
-    let session = vm.ssh()?.session(LOGIN).await?;
+    let session = vm.session(LOGIN).await?;
     let work = async { Ok::<_, Failure>(observe::observe(&session, LOGIN).await?) };
     vm.watch()?.unless_lost(LOOK, work).await
 }
@@ -122,7 +122,7 @@ async fn look(
     vm: &Vm,
     look: impl AsyncFnOnce(&Session) -> Result<Observation, ObserveError>,
 ) -> Result<Result<Observation, ObserveError>, Failure> {
-    let session = vm.ssh()?.session(LOGIN).await?;
+    let session = vm.session(LOGIN).await?;
     let work = async { Ok::<_, Failure>(look(&session).await) };
     vm.watch()?.unless_lost(LOOK, work).await
 }

@@ -20,7 +20,7 @@ pub(super) async fn fetch(run: &Run<'_>) -> Result<(bool, Said), Failure> {
     if run.plan().net.egress == Egress::None {
         return Ok((true, "left as they are: there is no way out (--egress none)".to_owned().into()));
     }
-    let session = run.vm().ssh()?.session(LIMIT).await?;
+    let session = run.vm().session(LIMIT).await?;
     let answer = session.root_script(SCRIPT, LIMIT).await?;
     let text = match (answer.code, answer.stdout.trim()) {
         (0, "fetched") => "there were none, and the guest has fetched them (apt-get update)".to_owned(),

@@ -50,6 +50,7 @@ impl Run<'_> {
     pub async fn snapshot(&mut self, name: &SnapshotName) -> Result<(), Failure> {
         self.phase("snapshot", async |run| {
             let vm = run.vm();
+            vm.kept().hang_up();
             let taken = snapshot::save(vm.dir(), name, &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
             run.record().save_with(vm.dir(), name)?;
             way::keep_with(vm.dir(), name)?;

@@ -79,7 +79,7 @@ impl Run<'_> {
         let said = match restarts.is_empty() {
             false => Some(told(&restarts, &events, Some(&restart))),
             true => {
-                let session = self.vm().ssh()?.session(LOGIN).await?;
+                let session = self.vm().session(LOGIN).await?;
                 let (boot_id, soft_reboots) = who_runs(&session).await?;
                 other_boot(&restart, &boot_id, soft_reboots)
             }
@@ -148,7 +148,8 @@ async fn alive_for(vm: &Vm, restart: &Restart, since: u64, watch: Duration) -> R
         while monotonic() - settled < watch.as_secs_f64() && restarts_since(&vm.events()?, since).is_empty() {
             tokio::time::sleep(PERIOD).await;
         }
-        let session = vm.ssh()?.session(LOGIN).await?;
+        // A login of its own: that one is still possible is a part of what is seen here.
+        let session = vm.kept().share(vm.ssh()?.session(LOGIN).await?);
         who_runs(&session).await
     };
     let (boot_id, soft_reboots) = vm.watch()?.unless_lost("the guest to stay up", passes).await?;

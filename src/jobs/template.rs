@@ -277,7 +277,7 @@ async fn resume(
     let own_s = deadline.waited().as_secs_f64();
     let (_, off_s) = template::clock(&session).await?;
     let (session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
-    let seen = timeline::look(run, &session).await;
+    let seen = timeline::look(run, &vm.kept().share(session)).await;
     if !settled.failed_units.is_empty() {
         run.progress().note(&format!("units that failed in the fresh guest: {}", settled.failed_units.join(" ")));
     }

@@ -59,7 +59,7 @@ async fn all(run: &Run<'_>) -> Result<Vec<Check>, Failure> {
             Part::Playbook(path) => playbook(run, path).await?,
             Part::Probes(questions) => {
                 let what = format!("{} probes", questions.len());
-                run.vm().watch()?.unless_lost(&what, ask::ask(run, &questions)).await?
+                run.vm().watch()?.unless_lost(&what, ask::ask(run.vm(), &questions)).await?
             }
             Part::Run(one) => program(run, one).await?,
         });

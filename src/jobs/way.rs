@@ -12,6 +12,7 @@ use host::deadline::Deadline;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
 use host::names::SnapshotName;
+use std::sync::Arc;
 use std::time::Duration;
 use vm::access::{self, When};
 use vm::machine::VmDir;
@@ -30,12 +31,13 @@ impl Run<'_> {
         let ways = self.go_by(&session)?;
         // What came before this stage's end is the playbooks'.
         self.keep(Step::Way(WayIn { applied: ways.changes.clone(), ..way(&ways, &session) }));
+        self.vm().kept().share(session);
         Ok(())
     }
 
     /// The same after a reboot, which has logged in already.
-    pub async fn way_after_reboot(&mut self) -> Result<Session, Failure> {
-        let session = self.vm().ssh()?.session(LIMIT).await?;
+    pub async fn way_after_reboot(&mut self) -> Result<Arc<Session>, Failure> {
+        let session = self.vm().kept().share(self.vm().ssh()?.session(LIMIT).await?);
         let ways = self.go_by(&session)?;
         let applied = self.record().way.as_ref().map(|way| way.applied.clone()).unwrap_or_default();
         let rebooted = ways.changes.iter().skip(applied.len()).cloned().collect();

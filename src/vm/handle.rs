@@ -1,17 +1,20 @@
 //! The handle of a VM: its directory, and what leads to it. It says what runs, and not what was done to it: the machine's
-//! own file, the journal and the network's file are read when they are asked for, and nothing is kept here.
+//! own file, the journal and the network's file are read when they are asked for. All that is kept is one connection to the
+//! guest, which the stages of a command share.
 
 use crate::machine::VmDir;
 use crate::monitor::Client;
 use crate::monitor::events::{Event, JournalError, read_all};
 use crate::network::plan::VmEnd;
 use crate::network::{self, NetDir, NetPlan, Network};
-use crate::ssh::Ssh;
+use crate::ssh::{Kept, Session, Ssh};
 use crate::wait::Watch;
 use camino::Utf8PathBuf;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
 use host::names::{HostName, IfName};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A VM, as the commands reach it.
 #[derive(Clone, Debug)]
@@ -21,13 +24,14 @@ pub struct Vm {
     dir: VmDir,
     net: IfName,
     end: VmEnd,
+    kept: Kept,
 }
 
 impl Vm {
     /// The VM of a host in the network of a plan; neither has to be there yet.
     pub fn of(dirs: &Dirs, host: &HostName, net: &NetPlan) -> Self {
         let (dir, end) = (VmDir::of(dirs, host), net.vm.clone());
-        Self { dirs: dirs.clone(), host: host.clone(), dir, net: net.name.clone(), end }
+        Self { dirs: dirs.clone(), host: host.clone(), dir, net: net.name.clone(), end, kept: Kept::default() }
     }
 
     /// The mirrored host.
@@ -71,6 +75,16 @@ impl Vm {
     /// The way into the guest.
     pub fn ssh(&self) -> Result<Ssh, Failure> {
         Ok(Ssh::new(&self.dir, self.network()?.enter_bound()))
+    }
+
+    /// The connection that the stages share ([`Kept::session`]).
+    pub async fn session(&self, limit: Duration) -> Result<Arc<Session>, Failure> {
+        Ok(self.kept.session(&self.ssh()?, limit).await?)
+    }
+
+    /// The place of that connection.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The journal so far.

@@ -65,7 +65,7 @@ impl VmDir {
     /// Whether every socket below the folder has a name that Linux allows: `sun_path` holds 107 bytes,
     /// and ssh adds 17 random ones to its own while it makes it.
     pub fn check_length(&self) -> Result<(), DirError> {
-        let longest = self.keys().join("mux4194304.0123456789abcdef");
+        let longest = self.keys().join("m4194304.9999.0123456789abcdef");
         match longest.as_str().len() {
             0..=107 => Ok(()),
             _ => Err(DirError::TooLong { path: self.path.clone() }),

@@ -11,7 +11,7 @@ use evidence::playbook::checks::Check;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use vm::machine::VmDir;
-use vm::ssh::{self, Ssh, Way};
+use vm::ssh::{self, Kept, Ssh, Way};
 
 /// What probes of this world's VM are asked by; its folder is the world's own.
 fn ways(world: &World, port: u16) -> Ways {
@@ -25,6 +25,7 @@ fn ways(world: &World, port: u16) -> Ways {
         vm: VM,
         resolver: VM,
         ssh: Ssh::new(&vm, world.prefix()),
+        kept: Kept::default(),
     }
 }
 
@@ -106,6 +107,24 @@ fn what_comes_true_in_its_time_is_green() {
     let all = [question("port", json!({"tcp": {"port": 8022}})), question("file", json!({"file": {"path": file}}))];
     let checks = block_on(poll(&ways(&world, 2222), &all.iter().collect::<Vec<_>>()));
     assert_eq!(letters(&checks), "++", "{checks:#?}");
+}
+
+#[test]
+fn the_connection_of_one_stage_serves_the_next_and_one_that_has_died_is_made_anew() {
+    let world = World::new();
+    let ways = ways(&world, 2222);
+    let all = json!([{"file": {"path": "/etc/passwd"}}]);
+    let session = || block_on(ways.kept.session(&ways.ssh, LIMIT)).unwrap();
+    assert_eq!(letters(&asked(&ways, &all)), "+");
+    let first = session();
+    assert_eq!(letters(&asked(&ways, &all)), "+");
+    assert!(std::sync::Arc::ptr_eq(&first, &session()), "one login");
+    let sockets = std::fs::read_dir(world.path("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let socket = sockets.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('m')).next().unwrap();
+    let end = ["-S", socket.to_str().unwrap(), "-O", "exit"];
+    let argv = ways.ssh.argv(&end, &[]);
+    assert!(Command::new(&argv[0]).args(&argv[1..]).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(letters(&asked(&ways, &all)), "+");
 }
 
 #[test]

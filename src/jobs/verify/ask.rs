@@ -4,13 +4,13 @@
 use crate::checks::network::{self, Asked, Seen};
 use crate::checks::{Question, Verdict, guest, judge};
 use crate::jobs::bring_up::own_exe;
-use crate::jobs::run::Run;
 use evidence::playbook::checks::Check;
 use host::failure::Failure;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
+use vm::handle::Vm;
 use vm::network::Network;
-use vm::ssh::{Session, Ssh};
+use vm::ssh::{Kept, Ssh};
 
 /// How long lies between two rounds.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -31,6 +31,8 @@ pub struct Ways {
     pub resolver: std::net::Ipv4Addr,
     /// The way into the guest.
     pub ssh: Ssh,
+    /// The connection that is open, or none.
+    pub kept: Kept,
 }
 
 /// A question that is asked, and what was seen of it last.
@@ -46,15 +48,16 @@ impl Open<'_> {
     }
 }
 
-/// Ask them of a run's VM.
-pub(super) async fn ask(run: &Run<'_>, questions: &[&Question]) -> Result<Vec<Check>, Failure> {
-    let network: Network = run.vm().network()?;
+/// Ask them of a VM.
+pub async fn ask(vm: &Vm, questions: &[&Question]) -> Result<Vec<Check>, Failure> {
+    let network: Network = vm.network()?;
     let ways = Ways {
         exe: own_exe()?.into(),
         enter: network.enter_controller(),
-        vm: run.vm().end().ip,
+        vm: vm.end().ip,
         resolver: network.plan().gateway,
-        ssh: run.vm().ssh()?,
+        ssh: vm.ssh()?,
+        kept: vm.kept().clone(),
     };
     Ok(poll(&ways, questions).await)
 }
@@ -63,9 +66,8 @@ pub(super) async fn ask(run: &Run<'_>, questions: &[&Question]) -> Result<Vec<Ch
 pub async fn poll(ways: &Ways, questions: &[&Question]) -> Vec<Check> {
     let start = Instant::now();
     let mut all: Vec<_> = questions.iter().map(|question| Open { question, last: None, done: false }).collect();
-    let mut session = None;
     loop {
-        round(ways, &mut session, &mut all, start).await;
+        round(ways, &mut all, start).await;
         for one in &mut all {
             one.done |= one.last.as_ref().is_some_and(Verdict::holds) || one.left(start).is_zero();
         }
@@ -79,14 +81,14 @@ pub async fn poll(ways: &Ways, questions: &[&Question]) -> Vec<Check> {
 }
 
 /// Ask all that are open, from outside and inside at the same time.
-async fn round(ways: &Ways, session: &mut Option<Session>, all: &mut [Open<'_>], start: Instant) {
+async fn round(ways: &Ways, all: &mut [Open<'_>], start: Instant) {
     let open = |inside: bool| {
         let each = all.iter().enumerate().filter(|(_, one)| !one.done);
         let each = each.filter(|(_, one)| one.question.probe.is_inside() == inside);
         each.map(|(at, one)| (at, one.question, one.left(start))).collect::<Vec<_>>()
     };
     let (outside, inside) = (open(false), open(true));
-    let (from_outside, from_inside) = tokio::join!(look(ways, &outside), enter(ways, session, &inside));
+    let (from_outside, from_inside) = tokio::join!(look(ways, &outside), enter(ways, &inside));
     let each = outside.iter().zip(from_outside).chain(inside.iter().zip(from_inside));
     for ((at, ..), verdict) in each {
         all[*at].last = Some(verdict);
@@ -125,35 +127,26 @@ async fn look(ways: &Ways, asked: &[Asking<'_>]) -> Vec<Verdict> {
     }
 }
 
-/// What the guest says, in one round trip. A session that breaks is made anew the next time.
-async fn enter(ways: &Ways, session: &mut Option<Session>, asked: &[Asking<'_>]) -> Vec<Verdict> {
+/// What the guest says, in one round trip. A connection that breaks is made anew the next time.
+async fn enter(ways: &Ways, asked: &[Asking<'_>]) -> Vec<Verdict> {
     if asked.is_empty() {
         return Vec::new();
     }
-    match answers(ways, session, asked).await {
+    match answers(ways, asked).await {
         Ok(answers) => {
             let each = asked.iter().zip(&answers);
             each.map(|((_, question, _), answer)| judge::inside(&question.probe, answer)).collect()
         }
         Err(why) => {
-            *session = None;
+            ways.kept.hang_up();
             vec![Verdict::Unseen(why); asked.len()]
         }
     }
 }
 
-async fn answers(
-    ways: &Ways,
-    session: &mut Option<Session>,
-    asked: &[Asking<'_>],
-) -> Result<Vec<guest::Answer>, String> {
-    let session = match session {
-        Some(session) => session,
-        None => {
-            let limit = longest(asked).clamp(Duration::from_secs(1), LOGIN);
-            session.insert(ways.ssh.session(limit).await.map_err(told)?)
-        }
-    };
+async fn answers(ways: &Ways, asked: &[Asking<'_>]) -> Result<Vec<guest::Answer>, String> {
+    let limit = longest(asked).clamp(Duration::from_secs(1), LOGIN);
+    let session = ways.kept.session(&ways.ssh, limit).await.map_err(told)?;
     let probes: Vec<_> = asked.iter().map(|(_, question, left)| (&question.probe, *left)).collect();
     let limit = guest::limit(&probes);
     let answer = session.root_script(&guest::script(&probes), limit).await.map_err(told)?;

@@ -8,17 +8,20 @@
 //! Not fuzzed: lines of the guest and of ssh pass as a whole; the file that is read is this program's own.
 
 pub mod clock;
+mod kept;
 mod ways;
 
+pub use kept::Kept;
 pub use ways::{About, Change, Rank, Way, Ways};
 
 use crate::machine::VmDir;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use host::deadline::{Deadline, PROBE_PERIOD};
 use host::failure::{Blame, Exit};
 use host::presence::ignore;
 use host::process::{die_with_us, inherit_little, leave_terminal};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -83,13 +86,20 @@ fn alias(n: usize) -> String {
     }
 }
 
+/// How long a connection that is open may take to answer. A new one takes a second and more under emulation.
+const STILL_THERE: Duration = Duration::from_secs(5);
+
+/// The shared connections that this process has made.
+static SESSIONS: AtomicU32 = AtomicU32::new(0);
+
 /// How to reach one guest.
 #[derive(Clone, Debug)]
 pub struct Ssh {
     /// What enters the network's namespaces; empty where the VM is reached directly.
     prefix: Vec<String>,
     config: Utf8PathBuf,
-    mux: Utf8PathBuf,
+    /// Where the sockets of shared connections are.
+    keys: Utf8PathBuf,
     /// Where the ways in are kept; they are read anew at each login, since they can move.
     ways: Utf8PathBuf,
 }
@@ -178,9 +188,7 @@ impl Blame for SshError {
 impl Ssh {
     /// The way to the guest of a VM folder, through the namespaces that `prefix` enters.
     pub fn new(vm: &VmDir, prefix: Vec<String>) -> Self {
-        // Several commands may be connected at the same time.
-        let mux = vm.keys().join(format!("mux{}", std::process::id()));
-        Self { prefix, config: vm.ssh_config(), mux, ways: vm.ways() }
+        Self { prefix, config: vm.ssh_config(), keys: vm.keys(), ways: vm.ways() }
     }
 
     /// What enters the network that the guest is in.
@@ -214,9 +222,12 @@ impl Ssh {
         let ways = Ways::load(&self.ways)?;
         let mut refused = Vec::new();
         for (n, (rank, way)) in ways.in_order().into_iter().enumerate() {
-            match self.session_by(n, &deadline, limit).await {
+            // Several commands may be connected at the same time, and one of them more than once.
+            let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+            let mux = self.keys.join(format!("m{}.{number}", std::process::id()));
+            match self.session_by(n, &mux, &deadline, limit).await {
                 Ok(master) => {
-                    let (ssh, mux, way) = (self.clone(), self.mux.clone(), way.clone());
+                    let (ssh, way) = (self.clone(), way.clone());
                     return Ok(Session { ssh, mux, alias: alias(n), rank, way, _master: master });
                 }
                 Err(error @ SshError::Start(_)) => return Err(error),
@@ -229,12 +240,18 @@ impl Ssh {
         Err(SshError::of_all(refused).unwrap_or(SshError::TimedOut { command: "log in".into(), limit }))
     }
 
-    async fn session_by(&self, n: usize, deadline: &Deadline, limit: Duration) -> Result<Child, SshError> {
+    async fn session_by(
+        &self,
+        n: usize,
+        mux: &Utf8Path,
+        deadline: &Deadline,
+        limit: Duration,
+    ) -> Result<Child, SshError> {
         // A socket that an earlier, killed process left behind would be taken for ours.
-        ignore(std::fs::remove_file(&self.mux), "there may be none");
-        let argv = self.argv_by(&alias(n), &["-M", "-N", "-S", self.mux.as_str()], &[]);
+        ignore(std::fs::remove_file(mux), "there may be none");
+        let argv = self.argv_by(&alias(n), &["-M", "-N", "-S", mux.as_str()], &[]);
         let mut master = command(&argv).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
-        while !self.mux.exists() {
+        while !mux.exists() {
             if let Some(status) = master.try_wait().map_err(SshError::Start)? {
                 let said = rest_of(&mut master).await;
                 let said = if said.is_empty() { format!("ssh ended with {status} and said nothing") } else { said };
@@ -264,6 +281,11 @@ impl Session {
     /// The way that answered, and what it is to the host.
     pub fn way(&self) -> (Rank, &Way) {
         (self.rank, &self.way)
+    }
+
+    /// Whether the guest still answers on it.
+    async fn answers(&self) -> bool {
+        self.ask("true", STILL_THERE).await.is_ok_and(|answer| answer.code == 0)
     }
 
     /// Run a command; its exit code is the caller's to judge.
