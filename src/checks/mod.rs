@@ -1,6 +1,6 @@
 //! Checks of a host as data: what is asked ([`probe`]), asking it (from the controller's side of the VM's network, [`network`],
-//! or of the guest itself, [`guest`]), and judging what was seen ([`judge`]); and the output of programs of the user's whose
-//! tests are checks ([`output`]).
+//! or of the guest itself, [`guest`]), and judging what was seen ([`judge`]); the output of programs of the user's whose
+//! tests are checks ([`output`]); and the probes that a state suggests ([`suggest`]).
 //!
 //! Judging is pure: it is given what was seen. What was not seen is never judged to hold.
 //!
@@ -12,6 +12,7 @@ mod judge_file;
 pub mod network;
 pub mod output;
 pub mod probe;
+pub mod suggest;
 
 pub use judge::Verdict;
 pub use probe::Probe;

@@ -7,7 +7,7 @@ mod parts;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, ViaArgs};
-pub(crate) use parts::{ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
+pub(crate) use parts::{ChecksCommand, ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
@@ -76,6 +76,9 @@ pub(crate) enum Command {
         /// The real inventory inside of it; what ansible.cfg names otherwise
         #[arg(long, value_name = "PATH")]
         inventory: Option<Utf8PathBuf>,
+        /// What `observe --script` printed on the real host, run by root: its checks are drafted from it
+        #[arg(long, value_name = "FILE")]
+        from_live: Option<Utf8PathBuf>,
     },
     /// Say what is wrong with a profile, and what is suspicious about its files; run nothing
     #[command(after_help = examples::LINT)]
@@ -152,13 +155,23 @@ pub(crate) enum Command {
     /// Print the guest's state as JSON, or what differs from such a file
     #[command(after_help = examples::OBSERVE)]
     Observe {
-        host: HostName,
+        #[arg(required_unless_present = "script")]
+        host: Option<HostName>,
         /// A state that was printed or kept earlier: print what differs from it
         #[arg(long, value_name = "FILE")]
         against: Option<Utf8PathBuf>,
         /// Print what a reboot will take away or bring back, as far as it shows already; a preview, no verdict
         #[arg(long, conflicts_with = "against")]
         foretell: bool,
+        /// Print the script that asks a host for its state: root may run it on the real host, it changes nothing
+        #[arg(long, conflicts_with_all = ["host", "against", "foretell"])]
+        script: bool,
+    },
+    /// Checks of the profile's
+    #[command(after_help = examples::CHECKS)]
+    Checks {
+        #[command(subcommand)]
+        command: ChecksCommand,
     },
     /// Run the outcome checks, and judge the last reboot if what runs is what came back from it
     #[command(after_help = examples::ASSERT)]

@@ -1,9 +1,11 @@
 //! From the arguments to the jobs.
 
-use super::args::{Cli, Command, NetCommand, RunArgs};
+use super::args::{ChecksCommand, Cli, Command, NetCommand, RunArgs};
 use super::change::{self, ApplyArgs, CycleArgs};
 use super::say::Say;
-use super::{attach, audit, check, experiment, image, init, lint, look, pages, reach, script, shell, snapshot};
+use super::{
+    attach, audit, check, experiment, image, init, lint, look, observe, pages, reach, script, shell, snapshot,
+};
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -31,7 +33,9 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             check::file(&file, profile.map(load).transpose()?.as_ref(), say)
         }
 
-        Command::Init { host, repo, inventory } => init::init(root.as_deref(), &host, repo, inventory, say),
+        Command::Init { host, repo, inventory, from_live } => {
+            init::init(root.as_deref(), &host, repo, inventory, from_live.as_deref(), say)
+        }
         Command::Lint { name } => lint::lint(&dirs()?, &name, say),
         Command::Doctor { net, repo } => look::doctor(root.as_deref(), net, repo, say),
         Command::Plan { host, run, via } => {
@@ -73,13 +77,24 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Reboot { host, via, timeout, findings } => {
             changing(&dirs()?, say, |ctx| change::reboot(ctx, &host, via, timeout, findings, say))
         }
-        Command::Observe { host, against, foretell } => changing(&dirs()?, say, |ctx| {
+        // clap wants a host where there is no --script.
+        Command::Observe { host: None, .. } => Ok(observe::script(say)),
+        Command::Observe { host: Some(host), against, foretell, .. } => changing(&dirs()?, say, |ctx| {
             let _lock = guards::lock(&ctx, &format!("observe {host}"))?;
             match foretell {
-                true => wait_on(look::foretell(ctx, &host, say)),
-                false => wait_on(look::observe(ctx, &host, against.as_deref(), say)),
+                true => wait_on(observe::foretell(ctx, &host, say)),
+                false => wait_on(observe::observe(ctx, &host, against.as_deref(), say)),
             }
         }),
+        Command::Checks { command: ChecksCommand::Suggest { from_live: Some(path), .. } } => {
+            observe::suggest_from(&path, say)
+        }
+        Command::Checks { command: ChecksCommand::Suggest { host, from_live: None } } => {
+            changing(&dirs()?, say, |ctx| {
+                let _lock = guards::lock(&ctx, &format!("checks suggest {host}"))?;
+                wait_on(observe::suggest_now(ctx, &host, say))
+            })
+        }
         Command::Assert { host, findings } => changing(&dirs()?, say, |ctx| change::assert(ctx, &host, findings, say)),
         Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, second, check_mode } => {
             let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode };

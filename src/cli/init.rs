@@ -1,6 +1,7 @@
 //! `init`: a first profile of a host with its checks, and its overlay; and a project root, where one is named that is
 //! none yet.
 
+use super::observe;
 use super::say::Say;
 use crate::ansible::command::{find_bin, outer_environment};
 use crate::ansible::{Controller, Folder, draft as asking};
@@ -11,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs};
 use host::failure::{Exit, Failure};
 use host::names::HostName;
+use host::print;
 use host::visible;
 use std::io::{ErrorKind, Write};
 use vm::network::confine::Confinement;
@@ -42,6 +44,7 @@ pub(super) fn init(
     host: &HostName,
     repo: Option<Utf8PathBuf>,
     inventory: Option<Utf8PathBuf>,
+    live: Option<&Utf8Path>,
     say: &Say,
 ) -> Result<u8, Failure> {
     let (dirs, begun) = root_of(root)?;
@@ -53,6 +56,7 @@ pub(super) fn init(
         return Err(Failure::new(Exit::Usage, format!("{path} is there already, and nothing is overwritten"))
             .next("remove it, or move it away"));
     }
+    let live = live.map(|path| observe::state_in(observe::FROM_LIVE, path)).transpose()?;
     let here = std::env::current_dir().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok()).unwrap_or_default();
     let repo = here.join(repo.unwrap_or_default());
     let repo = repo.canonicalize_utf8().map_err(|error| {
@@ -62,7 +66,7 @@ pub(super) fn init(
     let inventory = inventory_of(&repo, inventory)?;
     let found = ask(&dirs, host, &repo, &inventory)?;
     let shown = repo.strip_prefix(&dirs.root).unwrap_or(&repo);
-    let Draft { profile, overlay } = draft(host, shown, &inventory, &found);
+    let Draft { profile, overlay } = draft(host, shown, &inventory, &found, live.as_ref());
     let profile = visible::json_pretty(&profile).unwrap_or_default() + "\n";
     for (path, text) in BEGINNING
         .iter()
@@ -72,7 +76,13 @@ pub(super) fn init(
     {
         write(&path, text)?;
     }
-    say.object(&serde_json::json!({"event": "init", "files": paths}));
+    let unseen = live.as_ref().map(observe::unseen).unwrap_or_default();
+    say.object(&serde_json::json!({"event": "init", "files": paths, "unseen": unseen}));
+    for (section, why) in &unseen {
+        print::err(&visible::line(&format!(
+            "{section} of the real host could not be seen, and no check is from it: {why}"
+        )));
+    }
     let listed: Vec<_> = paths.iter().map(|path| format!("  {}", visible::line(path.as_str()))).collect();
     say.text(format!(
         "Written:\n{}\nDecide what is marked with DECIDE, then:\n  boma-qemu lint {host}\n  boma-qemu plan {host}\n  boma-qemu cycle {host}",

@@ -5,21 +5,16 @@ use super::say::Say;
 use super::script;
 use crate::doctor::DoctorInput;
 use crate::image::{Cache, Catalogue};
-use crate::jobs::Context;
-use crate::jobs::observe::{state_at_a_glance, state_now};
-use crate::jobs::target::Target;
 use crate::jobs::ttl::Expiry;
 use crate::plan::Plan;
 use crate::plan::options::Options;
 use camino::{Utf8Path, Utf8PathBuf};
-use evidence::observe::{Diff, State};
 use host::dirs::{DirError, Dirs};
 use host::failure::{Exit, Failure};
 use host::ledger::folder::{self, Whose};
 use host::names::HostName;
 use host::presence::Presence;
 use host::print;
-use host::visible::line;
 use std::io::{Read, Seek, SeekFrom, Write};
 use vm::console::gap;
 use vm::fault::{InForce, in_force};
@@ -240,64 +235,4 @@ pub(super) fn console(dirs: &Dirs, host: &HostName, follow: bool) -> Result<u8, 
             file.seek(SeekFrom::Start(0)).map_err(read)?;
         }
     }
-}
-
-/// `observe`: the guest's state, or what differs from an earlier one.
-pub(super) async fn observe(
-    ctx: Context<'_>,
-    host: &HostName,
-    against: Option<&Utf8Path>,
-    say: &Say,
-) -> Result<u8, Failure> {
-    let earlier = against.map(read_state).transpose()?;
-    let Target { vm, plan, .. } = Target::open(ctx.dirs, host)?;
-    let now = state_now(&vm, earlier.as_ref()).await?.state;
-    let Some(earlier) = earlier else {
-        match say.is_json() {
-            true => say.object(&serde_json::json!({"event": "state", "state": now})),
-            false => print::object_pretty(&now),
-        }
-        return Ok(0);
-    };
-    let diff = Diff::between(&earlier, &now);
-    say.object(
-        &serde_json::json!({"event": "state-diff", "diff": diff, "judged": diff.judge(&plan.profile.state.allow)}),
-    );
-    for change in &diff.changes {
-        let mark = if change.loss.is_some() { "LOST" } else { "    " };
-        let words = |side: &Option<String>| side.as_deref().unwrap_or("-").replace('\n', " | ");
-        let text = format!("{mark} {}: {} -> {}", change.id(), words(&change.before), words(&change.after));
-        say.result(line(&text));
-    }
-    Ok(0)
-}
-
-/// `observe --foretell`.
-pub(super) async fn foretell(ctx: Context<'_>, host: &HostName, say: &Say) -> Result<u8, Failure> {
-    let state = state_at_a_glance(&Target::open(ctx.dirs, host)?.vm).await?;
-    let foretold = evidence::observe::foretell(&state);
-    for one in &foretold {
-        say.text(format!("{}\n    {}", line(&one.id), line(&one.what)));
-    }
-    if foretold.is_empty() {
-        say.result("Nothing shows that a reboot would take away or bring back. Only a reboot proves it.");
-    }
-    for (section, why) in state.failed() {
-        say.result(format!("{section} could not be seen: {}", line(why)));
-    }
-    let unseen: std::collections::BTreeMap<_, _> = state.failed().collect();
-    say.object(&serde_json::json!({"event": "foretold", "foretold": foretold, "unseen": unseen}));
-    Ok(0)
-}
-
-/// A state that `observe` printed, with or without `--json`, or that a run kept.
-fn read_state(path: &Utf8Path) -> Result<State, Failure> {
-    let wrong = |why: String| {
-        Failure::new(Exit::Usage, format!("--against {path}: {why}"))
-            .next("give what `boma-qemu observe` printed, or guest/state-before.json of a run")
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    let mut value: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-    let inner = value.get_mut("state").map(serde_json::Value::take).unwrap_or(value);
-    serde_json::from_value(inner).map_err(|e| wrong(e.to_string()))
 }

@@ -14,6 +14,7 @@ mod image;
 mod init;
 mod lint;
 mod look;
+mod observe;
 mod pages;
 mod reach;
 mod say;

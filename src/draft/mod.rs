@@ -4,8 +4,10 @@
 //! Not fuzzed: what is read here is what this program's own plugin says of the user's repository.
 
 use crate::ansible::draft::{Delegated, Found};
+use crate::checks::suggest::suggest;
 use crate::profile::DEFAULT_IMAGE;
 use camino::Utf8Path;
+use evidence::observe::State;
 use host::names::HostName;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -26,9 +28,24 @@ pub struct Draft {
     pub overlay: String,
 }
 
-/// Make them. `repo` is as it is to be written; `inventory` lies in it.
-pub fn draft(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Draft {
-    Draft { profile: profile(host, repo, inventory, found), overlay: overlay(host, found) }
+/// Make them. `repo` is as it is to be written; `inventory` lies in it. `live` is what was seen of the real host.
+pub fn draft(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found, live: Option<&State>) -> Draft {
+    let mut profile = profile(host, repo, inventory, found);
+    if let Some(live) = live {
+        with_live(&mut profile["verify"], live);
+    }
+    Draft { profile, overlay: overlay(host, found) }
+}
+
+/// What was seen of the real host, behind what its variables say. What both ask is asked once.
+fn with_live(verify: &mut Value, live: &State) {
+    let Value::Array(entries) = verify else { return };
+    let named = |entries: &[Value], name: &str| entries.iter().any(|entry| entry["name"] == name);
+    for one in suggest(live) {
+        if !named(entries, &one.question.name) {
+            entries.push(one.entry("DECIDE: seen on the real host: "));
+        }
+    }
 }
 
 fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found) -> Value {

@@ -23,7 +23,7 @@ fn found() -> Found {
 }
 
 fn made(found: &Found) -> Draft {
-    draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), found)
+    draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), found, None)
 }
 
 #[test]
@@ -69,4 +69,19 @@ fn the_checks_are_that_no_unit_has_failed_and_that_the_open_ports_but_for_sshs_o
     let nothing = made(&Found::default());
     assert_eq!(nothing.profile["verify"].as_array().unwrap().len(), 1);
     assert!(nothing.overlay.contains("boma_vm: true"));
+}
+
+#[test]
+fn what_was_seen_of_the_real_host_is_asked_too_and_nothing_twice() {
+    let live = serde_json::json!({"sections": {"sockets": {"facts": {
+        "tcp 0.0.0.0:80": "nginx", "tcp 127.0.0.1:5432": "postgres",
+    }}}});
+    let live = serde_json::from_value(live).unwrap();
+    let found = found();
+    let made = draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), &found, Some(&live));
+    let names: Vec<_> = made.profile["verify"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["no failed units", "port 80 answers", "postgres listens on 5432"]);
+    let text = serde_json::to_string(&made.profile).unwrap();
+    assert!(text.contains("DECIDE: seen on the real host"), "{text}");
+    Profile::parse("web1.json".into(), &text).unwrap();
 }

@@ -80,6 +80,22 @@ fn init_writes_a_profile_that_can_be_planned_and_names_what_is_to_be_decided() {
 }
 
 #[test]
+fn what_the_real_host_does_today_becomes_checks_of_the_profile() {
+    let world = estate();
+    let live = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/observe/askari-before.txt");
+    let made = boma(&world, &["init", "web1", "--repo", world.path("repo").as_str(), "--from-live", live]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let profile: Value = serde_json::from_str(&read(&world, "profiles/web1.json")).unwrap();
+    let names: Vec<_> = profile["verify"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"docker.service is up") && names.contains(&"port 80 answers"), "{names:?}");
+    assert_eq!(names.iter().filter(|name| **name == "port 80 answers").count(), 1, "{names:?}");
+    assert_eq!(boma(&world, &["plan", "web1"]).status.code(), Some(0));
+    let wrong = boma(&world, &["init", "db1", "--repo", world.path("repo").as_str(), "--from-live", "nosuch"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(!world.path("root/profiles/db1.json").exists(), "refused before anything is written");
+}
+
+#[test]
 fn a_host_that_logs_in_as_root_is_mirrored_as_root_and_a_task_without_a_gate_is_named() {
     let world = estate();
     assert_eq!(init(&world, "db1").status.code(), Some(0));

@@ -58,3 +58,38 @@ fn the_completions_are_a_script_that_bash_reads_and_the_pages_go_where_they_are_
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && said.contains("file/b") && said.contains("next:"), "{said}");
 }
+
+#[test]
+fn what_a_real_host_answered_suggests_checks_and_a_file_that_is_none_is_refused() {
+    let empty = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| Command::cargo_bin("boma-qemu").unwrap().args(args).current_dir(&empty).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let script = run(&["observe", "--script"]);
+    std::fs::write(empty.path().join("script"), &script.stdout).unwrap();
+    let checked = std::process::Command::new("sh").args(["-n", "script"]).current_dir(&empty).output().unwrap();
+    assert!(script.status.success() && checked.status.success(), "{}", text(&checked.stderr));
+
+    let answers = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/observe/askari-before.txt");
+    let suggested = run(&["checks", "suggest", "web1", "--from-live", answers, "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&suggested.stdout).unwrap();
+    let probes: Vec<_> = said["verify"].as_array().unwrap().iter().map(|one| &one["probe"]).collect();
+    assert!(probes.contains(&&serde_json::json!({"tcp": {"port": 443, "expect": "open"}})), "{said}");
+    assert_eq!(suggested.status.code(), Some(0));
+
+    // Cut off in the middle: what is not whole suggests nothing, and is named.
+    let whole = std::fs::read_to_string(answers).unwrap();
+    let end = whole.find("\u{1e}sockets\n").unwrap() + 60;
+    std::fs::write(empty.path().join("cut"), &whole[..end]).unwrap();
+    let cut = run(&["checks", "suggest", "web1", "--from-live", "cut", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&cut.stdout).unwrap();
+    assert!(said["unseen"]["sockets"].is_string(), "{said}");
+    assert!(!said["verify"].to_string().contains("tcp"), "{said}");
+
+    std::fs::write(empty.path().join("none"), "sudo: a password is required\n").unwrap();
+    for file in ["none", "nosuch"] {
+        let refused = run(&["checks", "suggest", "web1", "--from-live", file]);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && said.contains(file) && said.contains("next:"), "{said}");
+    }
+    assert_eq!(run(&["observe", "--script", "web1"]).status.code(), Some(2));
+}

@@ -41,6 +41,26 @@ fn testinfra_and_an_inventory_script_reach_the_vm_as_any_host() {
 }
 
 #[test]
+fn the_script_for_a_real_host_suggests_what_holds_on_the_vm() {
+    let vm = applied();
+    let script = vm.boma(&["observe", "--script"]).exits(0).out().to_owned();
+    let live = vm.lane.dir.join("askari.live");
+    std::fs::write(&live, vm.root(&script)).unwrap();
+    let suggested = |args: &[&str]| {
+        let ran = vm.boma(&[&["checks", "suggest", "askari", "--json"], args].concat());
+        let said: serde_json::Value = serde_json::from_str(ran.exits(0).out()).unwrap();
+        assert_eq!(said["unseen"], serde_json::json!({}), "{said}");
+        (said["verify"].clone(), said["left_out"].clone())
+    };
+    let (now, left_out) = suggested(&[]);
+    assert_eq!(left_out, serde_json::json!([]));
+    assert_eq!(now, suggested(&["--from-live", live.as_str()]).0);
+    let probes: Vec<_> = now.as_array().unwrap().iter().map(|one| one["probe"].clone()).collect();
+    assert!(probes.contains(&serde_json::json!({"tcp": {"port": 443, "expect": "open"}})), "{probes:?}");
+    assert!(probes.len() > 4, "{probes:?}");
+}
+
+#[test]
 #[ignore = "the guest's rsync is fetched, which takes a minute: make soak"]
 fn rsync_and_scp_bring_a_file_to_the_vm_and_back() {
     let vm = applied();

@@ -8,7 +8,8 @@ macro_rules! examples {
 
 examples! {
     DOCTOR = "doctor" "doctor --net host --repo ~/ansible";
-    INIT = "init web1 --repo ~/ansible" "init web1 --root ~/reboots --repo ~/ansible --inventory inventories/prod";
+    INIT = "init web1 --repo ~/ansible" "init web1 --root ~/reboots --repo ~/ansible --inventory inventories/prod"
+        "init web1 --from-live web1.live    what `observe --script` printed on the real web1";
     LINT = "lint askari" "lint pre-nixos";
     PLAN = "plan askari" "plan askari --egress none --json | jq .plan.net";
     UP = "up askari" "up askari --net host --ttl 90m" "up askari --image ./debian.qcow2 --certs internal";
@@ -19,7 +20,10 @@ examples! {
     SNAPSHOTS = "snapshots askari" "snapshots askari --json | jq -r .snapshot.name";
     REBOOT = "reboot askari" "reboot askari --via power-loss --timeout 900";
     OBSERVE =
-        "observe askari > before.json" "observe askari --against before.json" "observe askari --foretell         before a reboot";
+        "observe askari > before.json" "observe askari --against before.json" "observe askari --foretell         before a reboot"
+        "observe --script | ssh web1 sudo sh > web1.live";
+    CHECKS = "checks suggest askari";
+    CHECKS_SUGGEST = "checks suggest askari" "checks suggest web1 --from-live web1.live --json | jq .verify";
     ASSERT = "assert askari" "assert askari --findings report";
     CYCLE =
         "cycle askari" "cycle askari --via kexec --watch 60s --keep" "cycle askari -e @overrides/askari.red.yml --json > run.json";

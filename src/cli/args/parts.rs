@@ -5,7 +5,7 @@ use super::examples;
 use crate::plan::options::{Certs, Ttl};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-use host::names::SnapshotName;
+use host::names::{HostName, SnapshotName};
 use vm::network;
 use vm::qemu::accel;
 use vm::reboot::Mode;
@@ -107,6 +107,19 @@ Examples:
   boma-qemu experiment askari --modes guest,reset --runs 3
   boma-qemu experiment askari --modes reset,power-cycle,power-loss --seed 7 --findings strict
   boma-qemu experiment askari --modes power-loss --crash-states 200 --workload save.sh --durable /srv/app";
+
+/// What to do about a profile's checks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChecksCommand {
+    /// Print probes for `verify` that hold now: on the VM that is up, or on the real host
+    #[command(after_help = examples::CHECKS_SUGGEST)]
+    Suggest {
+        host: HostName,
+        /// What `observe --script` printed on the real host, run by root, instead of asking the VM
+        #[arg(long, value_name = "FILE")]
+        from_live: Option<Utf8PathBuf>,
+    },
+}
 
 /// What to do with golden images.
 #[derive(Debug, Subcommand)]

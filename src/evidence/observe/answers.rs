@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// The most that all answers together may be, in bytes. 150 KB are usual.
 pub(super) const MOST: usize = 4_000_000;
 
+/// What each answer begins with.
+pub const ANSWER: char = '\x1e';
+
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -22,7 +25,7 @@ pub(super) type Answers = BTreeMap<String, Answer>;
 
 /// All answers by name. An answer without its end was cut off, and counts as failed.
 pub(super) fn answers(output: &str) -> Answers {
-    output.split('\x1e').skip(1).filter_map(one).collect()
+    output.split(ANSWER).skip(1).filter_map(one).collect()
 }
 
 fn one(frame: &str) -> Option<(String, Answer)> {

@@ -29,6 +29,7 @@ pub use standing::Standing;
 pub use state::{Fact, Facts, Known, Observed, Reason, Section, Setting, State};
 
 use crate::allowed::AllowedLoss;
+pub use answers::ANSWER;
 use answers::Answers;
 use host::failure::{Blame, Exit};
 use host::shell::quoted;
@@ -184,6 +185,12 @@ pub async fn broken_units(session: &Session, findings: &[Finding]) -> Vec<Broken
         broken.push(BrokenUnit { unit: unit.to_owned(), what: finding.what.clone(), words });
     }
     broken
+}
+
+/// The script that asks a host for everything, for root to run on a host that is no VM of ours: it changes nothing. [`read`]
+/// takes what it prints.
+pub fn whole_script() -> String {
+    format!("#!/bin/sh\n{}", script(Asked::Everything))
 }
 
 /// What the guest's root is asked.
