@@ -23,7 +23,7 @@ fn example(vm: &Applied, path: &str, args: &[&str]) -> Command {
 }
 
 #[track_caller]
-fn passes(mut command: Command) -> String {
+fn passes(command: &mut Command) -> String {
     let out = command.output().unwrap();
     let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(out.status.success(), "{command:?}: {said}");
@@ -33,10 +33,10 @@ fn passes(mut command: Command) -> String {
 #[test]
 fn testinfra_and_an_inventory_script_reach_the_vm_as_any_host() {
     let vm = applied();
-    let said = passes(example(&vm, "testinfra/run", &["askari", "-q"]));
+    let said = passes(&mut example(&vm, "testinfra/run", &["askari", "-q"]));
     assert!(said.contains("3 passed"), "{said}");
     let inventory = vm.lane.dir.join("examples/ansible/inventory");
-    let said = passes(example(&vm, "ansible", &["-i", inventory.as_str(), "offsite_hosts", "-m", "ping"]));
+    let said = passes(&mut example(&vm, "ansible", &["-i", inventory.as_str(), "offsite_hosts", "-m", "ping"]));
     assert!(said.contains("askari | SUCCESS"), "{said}");
 }
 
@@ -61,11 +61,20 @@ fn the_script_for_a_real_host_suggests_what_holds_on_the_vm() {
 }
 
 #[test]
-#[ignore = "the guest's rsync is fetched, which takes a minute: make soak"]
+fn a_molecule_scenario_has_the_vm_restarted_as_its_side_effect() {
+    let vm = applied();
+    let mut molecule = example(&vm, "molecule/run", &["askari"]);
+    let said = passes(molecule.env("BOMA_VIA", "soft-reboot").env("NO_COLOR", "1"));
+    assert!(said.contains("default > verify: Executed: Successful"), "{said}");
+    assert_eq!(vm.lane.result()["reboot"]["mode"], "soft-reboot");
+    vm.root("cat /var/lib/kept");
+}
+
+#[test]
 fn rsync_and_scp_bring_a_file_to_the_vm_and_back() {
     let vm = applied();
     vm.root("apt-get update -qq && apt-get install -y -qq rsync >/dev/null 2>&1");
-    let said = passes(example(&vm, "rsync/run", &["askari"]));
+    let said = passes(&mut example(&vm, "rsync/run", &["askari"]));
     assert!(said.contains("the same three times"), "{said}");
 }
 
@@ -73,6 +82,6 @@ fn rsync_and_scp_bring_a_file_to_the_vm_and_back() {
 #[ignore = "a reboot of its own: make soak"]
 fn a_pytest_fixture_reboots_the_vm_and_has_the_proof() {
     let vm = applied();
-    let said = passes(example(&vm, "pytest/run", &["askari", "-q"]));
+    let said = passes(&mut example(&vm, "pytest/run", &["askari", "-q"]));
     assert!(said.contains("1 passed"), "{said}");
 }
