@@ -15,8 +15,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use evidence::allowed::AllowedLoss;
 use host::dirs::Dirs;
 use host::names::{HostName, MiB};
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use vm::console::allow::Allowed;
@@ -25,18 +27,25 @@ use vm::reboot::Mode;
 
 /// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
 /// inventory, inside the project root for overlays and verify playbooks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// What a person wants to say of it; no meaning.
     #[serde(rename = "//", default, skip_serializing)]
+    #[schemars(with = "Option<Value>")]
     pub comment: IgnoredAny,
+    /// Where an editor finds what a profile may have; no meaning either.
+    #[serde(rename = "$schema", default, skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub schema: IgnoredAny,
     /// A name from `profiles/images.json`, or a path to a disk image.
     #[serde(default = "default_image")]
     pub image: String,
     /// The playbook repository, absolute or inside the project root.
+    #[schemars(with = "Option<String>")]
     pub repo: Option<Utf8PathBuf>,
     /// The real inventory, inside the playbook repository.
+    #[schemars(with = "String")]
     pub inventory: Utf8PathBuf,
     /// The user that Ansible logs in as: root, or one with NOPASSWD sudo in the guest.
     #[serde(default = "default_user")]
@@ -48,15 +57,18 @@ pub struct Profile {
     pub applies: Vec<Apply>,
     /// Overlays given as `-e @file`, in order.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub extra_vars_files: Vec<Utf8PathBuf>,
     /// Guest memory.
     #[serde(default = "default_memory")]
     pub mem_mib: MiB,
     /// Guest CPUs.
     #[serde(default = "default_cpus")]
+    #[schemars(range(min = 1, max = 64))]
     pub vcpus: u8,
     /// The size that the overlay's virtual disk has, in GiB.
     #[serde(default = "default_disk")]
+    #[schemars(range(min = 4, max = 2048))]
     pub disk_gib: u64,
     /// How the guest sees its disks: `/dev/vda`, or `/dev/sda`.
     #[serde(default)]
@@ -98,7 +110,7 @@ pub struct Profile {
 }
 
 /// What starts the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Firmware {
     /// UEFI for an image that has an EFI system partition, else the BIOS.
@@ -113,7 +125,7 @@ pub enum Firmware {
 }
 
 /// A disk that is blank when the VM is made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataDisk {
     /// Its size, in GiB.
@@ -134,7 +146,7 @@ impl DataDisk {
 }
 
 /// What is done about a guest that has no package lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageLists {
     /// It fetches them: a host that was set up long ago has them.
@@ -145,7 +157,7 @@ pub enum PackageLists {
 }
 
 /// What becomes of a run that does not know all that it must never reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unresolved {
     /// It does not start.
@@ -156,7 +168,7 @@ pub enum Unresolved {
 }
 
 /// How the console rules are meant for this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsoleRules {
     /// Rules whose matches are no problem here.
@@ -165,10 +177,11 @@ pub struct ConsoleRules {
 }
 
 /// One playbook run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Apply {
     /// The playbook, inside the repository.
+    #[schemars(with = "String")]
     pub playbook: Utf8PathBuf,
     /// Only these tags; all if empty.
     #[serde(default)]
@@ -176,7 +189,7 @@ pub struct Apply {
 }
 
 /// An exception to the confinement, with its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// Whom it is for.
@@ -185,13 +198,14 @@ pub struct Allow {
     /// An IPv4 address or network (`10.1.0.0/16`).
     pub to: Option<String>,
     /// A Unix socket on this host (a vault agent's); only the controller side can have one.
+    #[schemars(with = "Option<String>")]
     pub socket: Option<Utf8PathBuf>,
     /// Why this is needed and safe.
     pub why: String,
 }
 
 /// Who an exception is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The VM.
@@ -201,7 +215,7 @@ pub enum Side {
 }
 
 /// What the difference of state across a reboot may be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateRules {
     /// Losses that are meant to be.
@@ -210,10 +224,11 @@ pub struct StateRules {
 }
 
 /// The case that must fail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Red {
     /// The overlay that brings the fault back.
+    #[schemars(with = "String")]
     pub overrides: Utf8PathBuf,
     /// The checks that must be green before the reboot and red after it.
     pub fails: Vec<String>,
@@ -236,6 +251,13 @@ fn default_cpus() -> u8 {
 }
 fn default_disk() -> u64 {
     20
+}
+
+/// What a profile may have, as a JSON schema: editors complete keys by it, and say what each is for.
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(Profile);
+    schema.insert("title".into(), "A profile of boma-qemu".into());
+    schema.to_value()
 }
 
 impl Profile {

@@ -18,6 +18,7 @@ pub use judge::Verdict;
 pub use probe::Probe;
 
 use evidence::playbook::checks::Check;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ pub const LIMIT: u64 = 600;
 pub const LONGEST: u64 = 3600;
 
 /// One question of the profile's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("patternProperties" = {"^//": true}))]
 pub struct Question {
     /// The name of its check.
     pub name: String,
@@ -42,8 +44,9 @@ pub struct Question {
 }
 
 /// A program of the user's that tests the VM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("patternProperties" = {"^//": true}))]
 pub struct Program {
     /// The name of its check, or the beginning of the names of its checks.
     pub name: String,
@@ -57,7 +60,7 @@ pub struct Program {
 }
 
 /// How a program says what it found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// By its exit code: 0 is good.

@@ -4,6 +4,7 @@
 //! Fuzzed as `profile`.
 
 use crate::form::pattern::Pattern;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use std::str::FromStr;
 
 /// One way to ask.
 #[expect(missing_docs, reason = "the sentence over each says what its fields are")]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Probe {
     // -- from the controller's side of the VM's network
@@ -126,7 +127,7 @@ pub enum Probe {
 }
 
 /// What a TCP port does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Port {
     /// It accepts a connection.
@@ -139,7 +140,7 @@ pub enum Port {
 }
 
 /// Which name server is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Server {
     /// The resolver of the VM's network.
@@ -150,7 +151,7 @@ pub enum Server {
 }
 
 /// A type of DNS records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "they are called as DNS calls them")]
 pub enum Record {
@@ -166,7 +167,7 @@ pub enum Record {
 }
 
 /// A transport.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// TCP.
@@ -177,7 +178,7 @@ pub enum Protocol {
 }
 
 /// A command line, or a text for the shell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Run {
     /// For `sh -c`.

@@ -167,6 +167,9 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["host", "against", "foretell"])]
         script: bool,
     },
+    /// Print the JSON schema of a host's profile: editors complete keys by it, and say what each is for
+    #[command(after_help = examples::SCHEMA)]
+    Schema,
     /// Checks of the profile's
     #[command(after_help = examples::CHECKS)]
     Checks {

@@ -77,6 +77,10 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Reboot { host, via, timeout, findings } => {
             changing(&dirs()?, say, |ctx| change::reboot(ctx, &host, via, timeout, findings, say))
         }
+        Command::Schema => {
+            print::object_pretty(&crate::profile::schema());
+            Ok(0)
+        }
         // clap wants a host where there is no --script.
         Command::Observe { host: None, .. } => Ok(observe::script(say)),
         Command::Observe { host: Some(host), against, foretell, .. } => changing(&dirs()?, say, |ctx| {

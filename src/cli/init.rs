@@ -22,6 +22,9 @@ use vm::network::{NetError, NetFile};
 const IMAGES: (&str, &str) = ("profiles/images.json", include_str!("../../profiles/images.json"));
 const NETWORK: (&str, &str) = ("net/boma-it.json", include_str!("../../net/boma-it.json"));
 
+/// What an editor knows of profiles.
+const SCHEMA: &str = "schemas/host.json";
+
 /// What a project root has, where one begins.
 const BEGINNING: [(&str, &str); 3] =
     [IMAGES, NETWORK, ("certs/internal.yml", include_str!("../../certs/internal.yml"))];
@@ -68,6 +71,11 @@ pub(super) fn init(
     let shown = repo.strip_prefix(&dirs.root).unwrap_or(&repo);
     let Draft { profile, overlay } = draft(host, shown, &inventory, &found, live.as_ref());
     let profile = visible::json_pretty(&profile).unwrap_or_default() + "\n";
+    let schema = dirs.root.join(SCHEMA);
+    let described = (!schema.exists()).then(|| (schema, visible::json_pretty(&crate::profile::schema())));
+    if let Some((path, text)) = described {
+        write(&path, &(text.unwrap_or_default() + "\n"))?;
+    }
     for (path, text) in BEGINNING
         .iter()
         .filter(|_| begun)

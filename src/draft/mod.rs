@@ -52,6 +52,7 @@ fn profile(host: &HostName, repo: &Utf8Path, inventory: &Utf8Path, found: &Found
     let applies: Vec<_> = found.playbooks.iter().map(|playbook| json!({"playbook": playbook, "tags": []})).collect();
     let names: BTreeMap<_, _> = found.names.iter().map(|name| (name, "vm")).collect();
     let mut profile = json!({
+        "$schema": "../schemas/host.json",
         "//": about(host, found),
         "image": DEFAULT_IMAGE,
         "repo": repo,

@@ -1,10 +1,11 @@
 //! The allow-list: losses across a reboot that are meant to be, each with its reason, and perhaps a last day.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
 /// A loss across a reboot that is meant to be, with its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedLoss {
     /// The finding's id, or a glob of it: `*` is any text (`units/*.mount/active`).
@@ -13,6 +14,7 @@ pub struct AllowedLoss {
     pub why: String,
     /// The last day on which that holds (UTC); without it, it holds for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub until: Option<Day>,
     /// Where it is followed up.
     #[serde(default, skip_serializing_if = "Option::is_none")]

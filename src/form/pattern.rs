@@ -1,12 +1,14 @@
 //! A regular expression in a profile: one that is wrong is refused where it stands.
 
 use regex::{Regex, RegexBuilder};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A regular expression that is known to be one. `^` and `$` are the ends of a line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("format" = "regex"))]
 pub struct Pattern(Regex);
 
 impl Pattern {

@@ -1,5 +1,6 @@
 //! Names that cannot be wrong: each is checked where it enters the program, once.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -118,7 +119,7 @@ name!(
 );
 
 /// A size in MiB (2^20 bytes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct MiB(pub u64);
 

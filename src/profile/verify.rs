@@ -7,10 +7,12 @@ use crate::checks::{Format, LONGEST, Probe, Program, Question};
 use crate::form::names::keys;
 use crate::form::{self, Form, named, tagged};
 use camino::{Utf8Path, Utf8PathBuf};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What is asked of a host before the reboot and after it. There is at least one entry.
@@ -40,9 +42,11 @@ pub enum Part<'v> {
 }
 
 /// The object of an entry that is a playbook.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("patternProperties" = {"^//": true}))]
 struct Playbook {
+    #[schemars(with = "String")]
     playbook: Utf8PathBuf,
 }
 
@@ -229,6 +233,24 @@ impl Serialize for Verify {
             }
         }
         list.end()
+    }
+}
+
+/// A playbook's path, or a list of entries.
+impl JsonSchema for Verify {
+    fn schema_name() -> Cow<'static, str> {
+        "Verify".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let path = generator.subschema_for::<String>();
+        let objects = [
+            generator.subschema_for::<Question>(),
+            generator.subschema_for::<Program>(),
+            generator.subschema_for::<Playbook>(),
+        ];
+        let entry: Vec<_> = std::iter::once(path.clone()).chain(objects).collect();
+        json_schema!({"anyOf": [path, {"type": "array", "minItems": 1, "items": {"anyOf": entry}}]})
     }
 }
 

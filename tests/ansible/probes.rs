@@ -119,8 +119,8 @@ fn the_connection_of_one_stage_serves_the_next_and_one_that_has_died_is_made_ane
     let first = session();
     assert_eq!(letters(&asked(&ways, &all)), "+");
     assert!(std::sync::Arc::ptr_eq(&first, &session()), "one login");
-    let sockets = std::fs::read_dir(world.path("keys")).unwrap().map(|entry| entry.unwrap().path());
-    let socket = sockets.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('m')).next().unwrap();
+    let mut sockets = std::fs::read_dir(world.path("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let socket = sockets.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with('m')).unwrap();
     let end = ["-S", socket.to_str().unwrap(), "-O", "exit"];
     let argv = ways.ssh.argv(&end, &[]);
     assert!(Command::new(&argv[0]).args(&argv[1..]).stderr(Stdio::null()).status().unwrap().success());

@@ -157,7 +157,7 @@ fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
     // Unlike the mode, a moment is not what a host is: it is said each time.
     world.refused(&["cycle", "askari", "--on-console", "x"], 2, &["acpi is asked of a guest"]);
     world.edit_profile("\"acpi\"", "\"magic\"");
-    world.refused(&["plan", "askari"], 2, &["unknown variant `magic`", "soft-reboot", "line 14"]);
+    world.refused(&["plan", "askari"], 2, &["unknown variant `magic`", "soft-reboot", "line 15"]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_certificate_that_writes_into_the_real_zone_needs_the_users_word() {
 fn an_unknown_profile_key_is_refused_with_line_and_column() {
     let world = Project::new();
     world.edit_profile("\"vcpus\"", "\"vcpu\"");
-    world.refused(&["plan", "askari"], 2, &["unknown field `vcpu`", "line 14", "askari.json"]);
+    world.refused(&["plan", "askari"], 2, &["unknown field `vcpu`", "line 15", "askari.json"]);
 }
 
 #[test]

@@ -60,6 +60,27 @@ fn the_completions_are_a_script_that_bash_reads_and_the_pages_go_where_they_are_
 }
 
 #[test]
+fn the_schema_that_is_kept_is_the_one_of_the_code_and_knows_what_profiles_have() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let kept = std::fs::read_to_string(root.join("schemas/host.json")).unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let printed = Command::cargo_bin("boma-qemu").unwrap().arg("schema").current_dir(&empty).output().unwrap();
+    assert!(printed.stdout == kept.as_bytes(), "`boma-qemu schema > schemas/host.json` makes it anew");
+    let schema: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+    let profile = std::fs::read_to_string(root.join("profiles/askari.json")).unwrap();
+    let profile: serde_json::Value = serde_json::from_str(&profile).unwrap();
+    for key in profile.as_object().unwrap().keys() {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+    assert_eq!(schema["required"], serde_json::json!(["inventory", "applies", "verify"]));
+    // An entry of `verify` says which probes there are, and a comment may stand in each.
+    let definitions = &schema["$defs"];
+    assert!(definitions["Probe"].to_string().contains("failed-units"), "{definitions}");
+    assert_eq!(definitions["Question"]["patternProperties"]["^//"], true);
+}
+
+#[test]
 fn what_a_real_host_answered_suggests_checks_and_a_file_that_is_none_is_refused() {
     let empty = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| Command::cargo_bin("boma-qemu").unwrap().args(args).current_dir(&empty).output().unwrap();

@@ -22,6 +22,7 @@ examples! {
     OBSERVE =
         "observe askari > before.json" "observe askari --against before.json" "observe askari --foretell         before a reboot"
         "observe --script | ssh web1 sudo sh > web1.live";
+    SCHEMA = "schema > schemas/host.json";
     CHECKS = "checks suggest askari";
     CHECKS_SUGGEST = "checks suggest askari" "checks suggest web1 --from-live web1.live --json | jq .verify";
     ASSERT = "assert askari" "assert askari --findings report";

@@ -2,15 +2,16 @@
 
 use super::rules::RULES;
 use camino::Utf8Path;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The rules that are allowed to match, as a profile names them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Allowed(Vec<Allow>);
 
 /// One of them, with its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// The rule's name.

@@ -9,6 +9,7 @@ use crate::network::Egress;
 use camino::Utf8PathBuf;
 use host::failure::{Blame, Exit};
 use host::names::{DiskFormat, MiB};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The machine of a profile.
@@ -84,7 +85,7 @@ pub struct BlankDisk {
 }
 
 /// How a guest sees a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bus {
     /// `/dev/vda`, …

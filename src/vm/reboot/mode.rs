@@ -3,12 +3,13 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use host::failure::{Blame, Exit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// How a restart is brought about. A *reboot* is asked of the guest, a *reset* is done to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// `systemctl reboot` in the guest.
