@@ -259,15 +259,6 @@ mod tests {
     }
 
     #[test]
-    fn every_suggestion_is_an_entry_that_a_profile_may_have() {
-        let all = suggest(&evidence::observe::read(ASKARI));
-        let list: Vec<_> = all.iter().map(|one| one.entry("")).collect();
-        let read: crate::profile::Verify = serde_json::from_value(Value::Array(list)).unwrap();
-        let questions: Vec<_> = read.questions().cloned().collect();
-        assert_eq!(questions, all.into_iter().map(|one| one.question).collect::<Vec<_>>());
-    }
-
-    #[test]
     fn a_socket_for_the_host_itself_is_asked_inside_and_one_for_others_from_outside() {
         let of = |keys: &[&str]| {
             let facts: BTreeMap<_, _> = keys.iter().map(|key| (*key, "db")).collect();

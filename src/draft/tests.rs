@@ -85,3 +85,12 @@ fn what_was_seen_of_the_real_host_is_asked_too_and_nothing_twice() {
     assert!(text.contains("DECIDE: seen on the real host"), "{text}");
     Profile::parse("web1.json".into(), &text).unwrap();
 }
+
+#[test]
+fn every_suggestion_is_an_entry_that_a_profile_may_have() {
+    let all = suggest(&evidence::observe::read(include_str!("../../tests/fixtures/observe/askari-before.txt")));
+    let list: Vec<_> = all.iter().map(|one| one.entry("")).collect();
+    let read: crate::profile::Verify = serde_json::from_value(Value::Array(list)).unwrap();
+    let questions: Vec<_> = read.questions().cloned().collect();
+    assert_eq!(questions, all.into_iter().map(|one| one.question).collect::<Vec<_>>());
+}
