@@ -78,7 +78,7 @@ unit:
 	$(CARGO) test --lib --bins --test seed_iso --test medium --test corpus --test layers --test recorded
 
 netns: venv
-	.ci/lane netns $(BESIDE) cli terminal flood looks own doctor audit serial page crash_states ansible netns
+	.ci/lane netns $(BESIDE) cli terminal flood promises looks own doctor audit serial page crash_states ansible netns
 
 # The golden image of askari, for the tests that boot without the whole cycle.
 image:

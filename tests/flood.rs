@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
 use host::names::MiB;
 use host::process::ProcessId;
+use host::promise::{self, Need, Place, Promise};
 use host::tail::end_of;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -49,6 +50,10 @@ impl Drop for Vm {
 
 impl Vm {
     fn start(length: Length) -> Self {
+        Self::start_with(length, None)
+    }
+
+    fn start_with(length: Length, promise: Option<&Promise>) -> Self {
         let state = tempfile::tempdir().unwrap();
         let at = Utf8PathBuf::from_path_buf(state.path().to_owned()).unwrap();
         let dir = VmDir::at(at.join("vms/flood"));
@@ -66,7 +71,7 @@ impl Vm {
         machine.save(&dir.machine()).unwrap();
         let path = format!("PATH={}:{}", at.join("bin"), std::env::var("PATH").unwrap());
         let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
-        let monitor = monitor::spawn(exe, &["env".into(), path], &dir).unwrap();
+        let monitor = monitor::spawn(exe, &["env".into(), path], &dir, promise).unwrap();
         Self { dir, monitor, _state: state }
     }
 
@@ -199,4 +204,22 @@ fn an_hour_of_it_takes_no_more_memory_than_its_first_quarter() {
     println!("highest of each quarter: {quarters:?} KiB; ever: {most} KiB");
     let [first, .., last] = quarters[..] else { panic!("{quarters:?}") };
     assert!(*last < first + first / 20 + (16 << 10), "{quarters:?} KiB");
+}
+
+#[test]
+fn the_memory_that_was_promised_is_the_monitors_until_it_is_killed() {
+    let place = Place::find(Utf8Path::new("/nowhere"));
+    let what = format!("a test, pid {}", std::process::id());
+    let need = Need { what: what.clone(), guest: MiB(64), beside: MiB(1), vcpus: 1, min_free: MiB(0) };
+    let promise = Promise::take(&place, &need, None).unwrap();
+    let own = || promise::look(&place).unwrap().0.into_iter().find(|held| held.entry.what == what);
+    assert_eq!(own().unwrap().entry.monitor, None);
+    let vm = Vm::start_with(Length { rounds: 1, time: Duration::from_secs(60) }, Some(&promise));
+    drop(promise);
+    let held = own().expect("its monitor has it");
+    assert_eq!(held.entry.monitor, Some(vm.monitor));
+    // The QEMU of this test is its child, and takes some memory.
+    assert!(held.used.is_some_and(|used| used > MiB(0)), "{held:?}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(vm.monitor.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert!(host::testing::soon(|| own().is_none()), "whoever killed it");
 }

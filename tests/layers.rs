@@ -23,7 +23,7 @@ const HOUSE: [(&str, &str, &str); 5] = [
     (
         "boma-host",
         "src/host",
-        "helper ledger handshake turn lock dirs links shell cmd memory child print stop names process tail secrets failure failpoint programs sys lookup \
+        "helper promise ledger handshake turn lock dirs links shell cmd memory child print stop names process tail secrets failure failpoint programs sys lookup \
          visible deadline presence hex",
     ),
 ];

@@ -164,6 +164,7 @@ pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Opti
         template: run.template,
         accepted: run.accept_risk,
         min_free_mib: run.min_free_mib,
+        wait: run.wait,
         timeout_s: run.timeout,
         ttl: run.ttl,
         restart,

@@ -10,11 +10,12 @@ use crate::plan::Plan;
 use crate::plan::options::Options;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs};
-use host::failure::{Exit, Failure};
+use host::failure::{Exit, Failure, with_causes};
 use host::ledger::folder::{self, Whose};
 use host::names::HostName;
 use host::presence::Presence;
 use host::print;
+use host::promise::{self, Place};
 use std::io::{Read, Seek, SeekFrom, Write};
 use vm::console::gap;
 use vm::fault::{InForce, in_force};
@@ -158,7 +159,27 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
     for name in networks {
         show_net(dirs, &name, say)?;
     }
+    promises(dirs, say);
     Ok(0)
+}
+
+/// What memory is promised on this host, whose VMs ever they are.
+fn promises(dirs: &Dirs, say: &Say) {
+    let place = Place::find(&dirs.state);
+    let (held, beside) = match promise::look(&place) {
+        Ok(seen) => seen,
+        Err(error) => return say.result(format!("memory: what is promised is not known: {}", with_causes(&error))),
+    };
+    for held in &held {
+        say.result(format!("memory: {held}"));
+    }
+    if !held.is_empty() {
+        say.result(format!("memory: {beside} are available beside that"));
+    }
+    let entries: Vec<_> = held.iter().map(|held| &held.entry).collect();
+    say.object(&serde_json::json!({
+        "event": "memory", "available_mib": beside, "promised": entries, "others_unseen": place.alone(),
+    }));
 }
 
 /// What to do about the folder of something that does not run.

@@ -25,6 +25,9 @@ Where golden images are kept; \fI/var/lib/boma\-integration\fR if it can be writ
 \fBBOMA_RUNS\fR
 Where the evidence is kept, one folder per run; \fI~/integration\-runs\fR.
 .TP
+\fBBOMA_PROMISES\fR
+Where the memory is written down that VMs will take; \fI/run/lock/boma\-qemu\fR, else \fIpromises\fR in the state folder.
+.TP
 \fBBOMA_ROOT\fR, \fBBOMA_REPO\fR
 What \fB\-\-root\fR and \fB\-\-repo\fR say.
 .TP
@@ -154,7 +157,7 @@ mod tests {
         for code in ["0\\fR\npassed", "9\\fR\nharness not faithful", "130\\fR\ninterrupted"] {
             assert!(page.contains(&format!(".TP\n\\fB{code}\n")), "{code:?}: {page}");
         }
-        for variable in ["BOMA_STATE", "BOMA_IT_CACHE", "BOMA_RUNS", "BOMA_ROOT", "BOMA_REPO"] {
+        for variable in ["BOMA_STATE", "BOMA_IT_CACHE", "BOMA_RUNS", "BOMA_PROMISES", "BOMA_ROOT", "BOMA_REPO"] {
             assert!(page.contains(&format!("\\fB{variable}\\fR")), "{variable}");
         }
     }

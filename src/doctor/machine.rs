@@ -3,8 +3,9 @@
 use super::{Finding, Site};
 use crate::image;
 use camino::Utf8Path;
-use host::failure::Blame;
-use host::memory::available;
+use host::failure::{Blame, with_causes};
+use host::names::MiB;
+use host::promise::{self, Place};
 use vm::qemu::Accel;
 use vm::qemu::accel::{Facts, Wanted, choose, facts};
 use vm::qemu::firmware::Firmware;
@@ -60,13 +61,26 @@ pub(super) fn uefi(site: &Site) -> Finding {
 /// Whether there is memory for a VM.
 pub(super) fn memory(site: &Site) -> Finding {
     let wanted = site.input.min_free;
-    match available() {
-        Err(why) => Finding::warn(why, "check by hand that there is memory for a VM"),
-        Ok(available) if available < wanted => Finding::fail(
-            format!("{available} available, {wanted} wanted"),
-            format!("stop something that uses memory, or accept less with --min-free-mib {}", available.0),
+    let place = Place::find(&site.input.dirs.state);
+    let (held, beside) = match promise::look(&place) {
+        Ok(seen) => seen,
+        Err(error) => {
+            let fix = error.next().unwrap_or_else(|| "check by hand that there is memory for a VM".into());
+            return Finding::warn(with_causes(&error), fix);
+        }
+    };
+    let others = match held.iter().map(|held| held.outstanding().0).sum::<u64>() {
+        0 => String::new(),
+        promised => format!(" beside {} that {} VMs will still take", MiB(promised), held.len()),
+    };
+    let alone = place.alone().map(|why| format!("; {why}")).unwrap_or_default();
+    let probed = format!("{beside} available{others}, {wanted} wanted{alone}");
+    match beside < wanted {
+        true => Finding::fail(
+            probed,
+            format!("stop something that uses memory, or accept less with --min-free-mib {}", beside.0),
         ),
-        Ok(available) => Finding::ok(format!("{available} available, {wanted} wanted")),
+        false => Finding::ok(probed),
     }
 }
 

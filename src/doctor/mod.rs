@@ -21,7 +21,7 @@ mod table;
 mod userns;
 mod version;
 
-pub use early::{CannotStart, Start, refuse_early};
+pub use early::{CannotStart, refuse_early};
 pub use table::table;
 pub(crate) use table::{wrap, wrap_at};
 

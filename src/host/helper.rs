@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Helper {
     }
 
     /// Let it have one more descriptor, under its own number.
-    pub fn keeping(mut self, fd: &OwnedFd) -> Self {
+    pub fn keeping(mut self, fd: &impl AsRawFd) -> Self {
         inherit_also(&mut self.command, fd);
         self
     }

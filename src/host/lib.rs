@@ -27,6 +27,7 @@ pub mod presence;
 pub mod print;
 pub mod process;
 pub mod programs;
+pub mod promise;
 pub mod secrets;
 pub mod shell;
 pub mod stop;

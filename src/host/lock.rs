@@ -133,16 +133,23 @@ impl Lock {
         }
     }
 
+    /// Write something else about the holder into the file.
+    pub fn sign_again(&self, who: &str) -> std::io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{who}")
+    }
+
     /// The open file, to be inherited by the process that the lock stands for.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    fn sign(mut file: File, who: &str) -> std::io::Result<Self> {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{who}")?;
-        Ok(Self { file })
+    fn sign(file: File, who: &str) -> std::io::Result<Self> {
+        let lock = Self { file };
+        lock.sign_again(who)?;
+        Ok(lock)
     }
 }
 

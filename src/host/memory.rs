@@ -4,6 +4,9 @@ use crate::names::MiB;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::ErrorKind;
 
+/// Where the control groups are.
+const ROOT: &str = "/sys/fs/cgroup";
+
 /// Memory that can be had without swapping, by the kernel's own estimate.
 pub fn available() -> Result<MiB, String> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| format!("cannot read /proc/meminfo: {e}"))?;
@@ -29,13 +32,54 @@ pub struct Left {
 /// Ask the control groups of this process, of both versions (cgroups(7)), each with those around it: the tightest
 /// counts.
 pub fn left() -> Result<Left, String> {
-    let own =
-        std::fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("cannot read /proc/self/cgroup: {e}"))?;
-    left_below(Utf8Path::new("/sys/fs/cgroup"), &own)
+    left_below(Utf8Path::new(ROOT), &groups_text("self")?)
 }
 
-fn left_below(root: &Utf8Path, own: &str) -> Result<Left, String> {
-    let mut left = Left::default();
+/// Every limit on the memory of this process: the group that sets it, and what it leaves.
+pub fn limits() -> Result<Vec<(Utf8PathBuf, MiB)>, String> {
+    let mut limits = Vec::new();
+    for (group, files) in groups(Utf8Path::new(ROOT), &groups_text("self")?) {
+        if let Some(files) = files
+            && let Some(room) = memory_of(&group, files)?
+        {
+            limits.push((group, room));
+        }
+    }
+    Ok(limits)
+}
+
+/// The groups that a process is in, with those around each.
+pub fn groups_of(pid: i32) -> Result<Vec<Utf8PathBuf>, String> {
+    let text = groups_text(&pid.to_string())?;
+    Ok(groups(Utf8Path::new(ROOT), &text).into_iter().map(|(group, _)| group).collect())
+}
+
+/// The memory that a process's children have for themselves: what the kernel cannot take back without swapping. None
+/// where that cannot be seen.
+pub fn of_children(pid: i32) -> Option<MiB> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let statuses = children.split_whitespace().map(|child| std::fs::read_to_string(format!("/proc/{child}/status")));
+    // One that has ended meanwhile has none.
+    Some(MiB(statuses.filter_map(|status| parse_own(&status.ok()?)).sum::<u64>() / 1024))
+}
+
+/// What a /proc/PID/status says of memory that no file backs, in KiB (proc_pid_status(5)).
+fn parse_own(status: &str) -> Option<u64> {
+    let of = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    Some(of("RssAnon:")? + of("RssShmem:")?)
+}
+
+fn groups_text(process: &str) -> Result<String, String> {
+    let path = format!("/proc/{process}/cgroup");
+    std::fs::read_to_string(&path).map_err(|e| format!("cannot read {path}: {e}"))
+}
+
+/// The groups of a /proc/PID/cgroup, each with those around it, and the files in which it counts memory, if it does.
+fn groups(root: &Utf8Path, own: &str) -> Vec<(Utf8PathBuf, Option<[&'static str; 3]>)> {
+    let mut groups = Vec::new();
     for line in own.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
@@ -49,16 +93,22 @@ fn left_below(root: &Utf8Path, own: &str) -> Result<Left, String> {
             _ => continue,
         };
         // In a container the path may be one of the host's, and the group itself be mounted as the root.
-        for group in Utf8Path::new(path.trim_start_matches('/')).ancestors() {
-            let group = root.join(group);
-            if let Some(files) = memory
-                && let Some(room) = memory_of(&group, files)?
-            {
-                tighten(&mut left.memory, room, &group);
-            }
-            if let (Some(most), Some(now)) = (number(&group.join("pids.max"))?, number(&group.join("pids.current"))?) {
-                tighten(&mut left.pids, most.saturating_sub(now), &group);
-            }
+        let around = Utf8Path::new(path.trim_start_matches('/')).ancestors();
+        groups.extend(around.map(|group| (root.join(group), memory)));
+    }
+    groups
+}
+
+fn left_below(root: &Utf8Path, own: &str) -> Result<Left, String> {
+    let mut left = Left::default();
+    for (group, memory) in groups(root, own) {
+        if let Some(files) = memory
+            && let Some(room) = memory_of(&group, files)?
+        {
+            tighten(&mut left.memory, room, &group);
+        }
+        if let (Some(most), Some(now)) = (number(&group.join("pids.max"))?, number(&group.join("pids.current"))?) {
+            tighten(&mut left.pids, most.saturating_sub(now), &group);
         }
     }
     Ok(left)
@@ -104,6 +154,27 @@ mod tests {
         for none in ["", "MemFree: 1 kB\n", "MemAvailable: much kB\n"] {
             assert_eq!(parse_available(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn what_a_process_has_for_itself_is_what_no_file_backs() {
+        let text = "VmRSS:\t  900 kB\nRssAnon:\t  2048 kB\nRssFile:\t  512 kB\nRssShmem:\t  1024 kB\n";
+        assert_eq!(parse_own(text), Some(3072));
+        assert_eq!(parse_own("VmRSS: 900 kB\n"), None, "a kernel thread, or a zombie");
+    }
+
+    #[test]
+    fn the_memory_of_a_processs_children_is_seen() {
+        let hold = "python3 -c 'x = bytearray(64 << 20); print(flush=True); input()'; :";
+        let pipe = std::process::Stdio::piped;
+        let mut command = std::process::Command::new("sh");
+        let mut child = command.args(["-c", hold]).stdin(pipe()).stdout(pipe()).spawn().unwrap();
+        std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let seen = of_children(child.id().cast_signed()).unwrap();
+        assert!((MiB(64)..MiB(128)).contains(&seen), "{seen}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(of_children(child.id().cast_signed()), None, "nobody is there to be asked");
     }
 
     /// A folder with these files in it.

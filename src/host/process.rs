@@ -169,7 +169,7 @@ pub fn inherit_little(command: &mut Command) {
 
 /// Let a command have one more descriptor, under its own number, which is open until it has been started. After
 /// [`inherit_little`].
-pub fn inherit_also(command: &mut Command, fd: &OwnedFd) {
+pub fn inherit_also(command: &mut Command, fd: &impl AsRawFd) {
     before_exec(command, BeforeExec::Keep(fd.as_raw_fd()));
 }
 

@@ -7,6 +7,7 @@ use evidence::record::BootSeen;
 use host::deadline::Deadline;
 use host::failpoint;
 use host::failure::{Blame, Exit, Failure};
+use host::promise::Promise;
 use std::time::Duration;
 use vm::access::{self, When};
 use vm::handle::Vm;
@@ -19,10 +20,14 @@ use vm::wait::{WaitError, Watch};
 const KVM_LIMIT: Duration = Duration::from_secs(90);
 
 /// Start the monitor, which starts QEMU, and wait until the guest is ready. `machine` is what runs then.
-pub(super) async fn boot(run: &Run<'_>, machine: &mut Machine) -> Result<(BootSeen, String), Failure> {
+pub(super) async fn boot(
+    run: &Run<'_>,
+    machine: &mut Machine,
+    promise: &Promise,
+) -> Result<(BootSeen, String), Failure> {
     let (vm, progress, wanted) = (run.vm(), run.progress(), run.plan().options.accel);
     let enter = vm.network()?.enter_as_monitor();
-    switch_on(&own_exe()?, &enter, vm.dir(), machine, wanted, progress).await?;
+    switch_on(&own_exe()?, &enter, vm.dir(), machine, wanted, promise, progress).await?;
     failpoint::reached(failpoint::Point::Phase("switched on"));
     let deadline = Deadline::after(run.plan().limit());
     let mut watch = Watch::since(vm.dir(), 0)?;

@@ -8,6 +8,8 @@ use host::failure::{Exit, Failure};
 use host::ledger::folder;
 use host::names::{HostName, MiB};
 use host::process;
+use host::promise::{self, Need, Place, Promise, Refused};
+use std::cell::RefCell;
 use std::time::Duration;
 use vm::console::allow::Allowed;
 use vm::machine::VmDir;
@@ -24,10 +26,57 @@ pub fn own_exe() -> Result<Utf8PathBuf, Failure> {
     process::own_exe().map_err(|e| Failure::new(Exit::Host, format!("cannot find this program again: {e}")))
 }
 
-/// Refuse what this host cannot run, before anything is made.
-pub(super) fn refuse_early(mode: Mode, mem: MiB, min_free: MiB) -> Result<(), Failure> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    Ok(crate::doctor::refuse_early(&crate::doctor::Start { mode, mem, min_free, path: &path })?)
+/// What a VM takes beside its guest's memory. Under TCG it is mostly translated code, which is kept: 0.5 GiB of QEMU when
+/// Debian had booted and its playbooks ran, 0.2 GiB of the other processes.
+pub fn beside(accel: Accel) -> MiB {
+    match accel {
+        Accel::Kvm => MiB(256),
+        Accel::Tcg => MiB(768),
+    }
+}
+
+/// Refuse what this host cannot run, before anything is made, and promise the memory that the VM will take. Where others have
+/// it, their end is waited for, if that is wanted.
+pub(super) fn admit(
+    dirs: &Dirs,
+    mode: Mode,
+    need: &Need,
+    wait: bool,
+    progress: &dyn Progress,
+) -> Result<Promise, Failure> {
+    crate::doctor::refuse_early(mode, &std::env::var("PATH").unwrap_or_default())?;
+    let place = Place::find(&dirs.state);
+    if let Some(why) = place.alone() {
+        progress.note(&format!("the memory that others' VMs will take is not seen: {why}"));
+    }
+    let told = RefCell::new(String::new());
+    let waiting = |refused: &Refused| {
+        let now = format!("waiting for memory: {}", refused.holders());
+        progress.trace(&now);
+        // Said again only where others hold it, and not each time that they have used some more of it.
+        if told.replace(refused.who()) != refused.who() {
+            progress.note(&now);
+        }
+    };
+    let promise = Promise::take(&place, need, wait.then_some(&waiting as &dyn Fn(&Refused)))?;
+    if let Some(crowd) = crowd(&place) {
+        progress.note(&crowd);
+    }
+    Ok(promise)
+}
+
+/// That there are more virtual CPUs than processors, where several VMs share them. That refuses nothing: all of it runs, slower.
+fn crowd(place: &Place) -> Option<String> {
+    let (held, _) = promise::look(place).ok()?;
+    let running: Vec<_> = held.iter().filter(|held| !held.entry.waits).collect();
+    let vcpus: usize = running.iter().map(|held| usize::from(held.entry.vcpus)).sum();
+    let processors = std::thread::available_parallelism().ok()?.get();
+    (running.len() > 1 && vcpus > processors).then(|| {
+        format!(
+            "{} VMs with {vcpus} virtual CPUs share {processors} processors: each is slower than alone",
+            running.len()
+        )
+    })
 }
 
 /// Make the directory, which the ledger knows before there is anything in it, with what the monitor reads.
@@ -69,9 +118,10 @@ pub(super) async fn switch_on(
     vm: &VmDir,
     machine: &mut Machine,
     wanted: Wanted,
+    promise: &Promise,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    match monitor::spawn(exe, enter, vm) {
+    match monitor::spawn(exe, enter, vm, Some(promise)) {
         Err(MonitorError::Start(error)) if may_fall_back(machine, wanted) => {
             fall_back(vm, machine, &error.to_string(), progress).await
         }

@@ -12,6 +12,7 @@ use host::ledger::Leak;
 use host::ledger::folder::{self, Whose};
 use host::names::HostName;
 use host::presence::{Presence, ignore};
+use host::promise::Place;
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::time::Instant;
@@ -50,6 +51,13 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
 }
 
 async fn down_with(ctx: &Context<'_>, host: &HostName, not_ours: NotOurs) -> Result<Removed, Failure> {
+    let removed = machine_and_network(ctx, host, not_ours).await;
+    // The memory that was promised for it is nobody's any more.
+    Place::find(&ctx.dirs.state).clear();
+    removed
+}
+
+async fn machine_and_network(ctx: &Context<'_>, host: &HostName, not_ours: NotOurs) -> Result<Removed, Failure> {
     let vm = VmDir::of(ctx.dirs, host);
     let mut removed = Removed::default();
     match Presence::of(vm.path()) {
@@ -140,6 +148,7 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
         removed.leaks.extend(one.leaks);
     }
     removed.leaks.extend(networks(ctx, &mut removed.networks, NotOurs::Leak)?);
+    Place::find(&ctx.dirs.state).clear();
     Ok(removed)
 }
 

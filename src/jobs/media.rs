@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::write_private;
 use host::failure::Failure;
 use host::names::{HostName, Mac, MiB, VmName};
+use host::promise::Need;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use vm::console::allow::Allowed;
@@ -75,7 +76,14 @@ pub async fn boot_media_as(exe: &Utf8Path, ctx: &Context<'_>, wanted: &Wanted<'_
     vm.check_length()?;
     guards::fresh_folder(&vm, name)?;
     let (machine, accel_why, mut net) = resolve(ctx, wanted, &vm)?;
-    bring_up::refuse_early(wanted.mode, boot.mem_mib, wanted.min_free)?;
+    let need = Need {
+        what: machine.name.to_string(),
+        guest: boot.mem_mib,
+        beside: bring_up::beside(machine.accel),
+        vcpus: boot.vcpus,
+        min_free: wanted.min_free,
+    };
+    let promise = bring_up::admit(ctx.dirs, wanted.mode, &need, false, ctx.progress)?;
     // 2. The folder, which the ledger knows before there is anything in it.
     bring_up::directory(&vm, &machine, wanted.allowed)?;
     disks(&machine)?;
@@ -90,7 +98,7 @@ pub async fn boot_media_as(exe: &Utf8Path, ctx: &Context<'_>, wanted: &Wanted<'_
     // 4. On.
     let mut booted = Booted { host: name.clone(), client: Client::new(&vm), vm, machine, accel_why, net };
     let planned = booted.machine.accel;
-    bring_up::switch_on(exe, &enter, &booted.vm, &mut booted.machine, boot.accel, ctx.progress).await?;
+    bring_up::switch_on(exe, &enter, &booted.vm, &mut booted.machine, boot.accel, &promise, ctx.progress).await?;
     if booted.machine.accel != planned {
         booted.accel_why = KVM_FAILED.into();
     }

@@ -16,6 +16,7 @@ use host::failure::{Exit, Failure};
 use host::ledger::folder;
 use host::names::VmName;
 use host::presence::ignore;
+use host::promise::Promise;
 use std::time::Duration;
 use vm::access::{self, When};
 use vm::machine::VmDir;
@@ -132,7 +133,8 @@ impl Run<'_> {
             self.phase("prepare the template", async |run| prepare(run, golden, &found.preflight, &as_maker)).await?;
         let Prepared { mut machine, secrets } = prepared;
         self.phase("network", async |run| make_network(run, &found.net)).await?;
-        let seen = self.phase("boot the template", async |run| boot::boot(run, &mut machine).await).await?;
+        let seen =
+            self.phase("boot the template", async |run| boot::boot(run, &mut machine, &found.promise).await).await?;
         if machine.accel != made.accel {
             return Err(Unmade::Doubt("KVM was tried and failed while it was made".into()));
         }
@@ -170,7 +172,8 @@ impl Run<'_> {
             let net = NetPlan { leased_to: Some(template.leased_to.clone()), ..found.net.clone() };
             self.phase("network", async |run| make_network(run, &net)).await?;
         }
-        let seen = self.phase("resume", async |run| resume(run, &place, &template, &prepared).await).await?;
+        let seen =
+            self.phase("resume", async |run| resume(run, &place, &template, &prepared, &found.promise).await).await?;
         self.keep(Step::Boot(seen));
         if template.made.package_lists {
             return Ok(());
@@ -253,12 +256,13 @@ async fn resume(
     place: &Place,
     template: &Template,
     prepared: &Prepared,
+    promise: &Promise,
 ) -> Result<(BootSeen, Said), Failure> {
     let (vm, plan) = (run.vm(), run.plan());
     let theirs = template_ways(run, place)?;
     let enter = vm.network()?.enter_as_monitor();
     let deadline = Deadline::after(RESUME_LIMIT.min(plan.limit()));
-    monitor::spawn(&own_exe()?, &enter, vm.dir())?;
+    monitor::spawn(&own_exe()?, &enter, vm.dir(), Some(promise))?;
     let mut watch = Watch::since(vm.dir(), 0)?;
     let identity = Identity {
         host: plan.host.as_str(),

@@ -18,6 +18,7 @@ use host::cmd::Cmd;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
 use host::names::{BadName, MiB, VmName};
+use host::promise::{Need, Promise};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -39,6 +40,8 @@ pub(super) struct Found {
     pub(super) net: NetPlan,
     /// QEMU's version, in its own words.
     pub(super) qemu: String,
+    /// The memory that the machine will take.
+    pub(super) promise: Promise,
 }
 
 /// What a machine is made as.
@@ -76,7 +79,7 @@ impl Run<'_> {
         let Prepared { mut machine, .. } =
             self.phase("prepare", async |run| prepare(run, golden, &found.preflight, &As::Itself)).await?;
         self.phase("network", async |run| make_network(run, &found.net)).await?;
-        let booted = self.phase("boot", async |run| boot::boot(run, &mut machine).await).await;
+        let booted = self.phase("boot", async |run| boot::boot(run, &mut machine, &found.promise).await).await;
         if machine.accel != self.plan().machine.accel {
             self.keep(Step::Accel(accel(&machine.accel, KVM_FAILED)));
         }
@@ -99,9 +102,16 @@ fn preflight(
     progress: &dyn Progress,
     versions: &mut Vec<Step>,
 ) -> Result<(Found, String), Failure> {
-    let Target { dirs: _, plan, vm, .. } = target;
+    let Target { dirs, plan, vm, .. } = target;
     guards::fresh_folder(vm.dir(), &plan.host)?;
-    bring_up::refuse_early(plan.net.mode, plan.profile.mem_mib, MiB(plan.options.min_free_mib))?;
+    let need = Need {
+        what: plan.vm.to_string(),
+        guest: plan.profile.mem_mib,
+        beside: bring_up::beside(plan.machine.accel),
+        vcpus: plan.profile.vcpus,
+        min_free: MiB(plan.options.min_free_mib),
+    };
+    let promise = bring_up::admit(dirs, plan.net.mode, &need, plan.options.wait, progress)?;
     let qemu = Cmd::new(qemu::PROGRAM).arg("--version").run().map_err(Failure::from)?.stdout;
     let qemu = qemu.lines().next().unwrap_or_default().to_owned();
     versions.push(Step::Qemu(qemu.clone()));
@@ -109,7 +119,7 @@ fn preflight(
     let net = NetPlan { never, ..plan.net.clone() };
     net.check()?;
     versions.push(Step::Ansible(preflight.version.clone()));
-    Ok((Found { preflight, net, qemu }, said))
+    Ok((Found { preflight, net, qemu, promise }, said))
 }
 
 /// The golden image, brought if it is not there.

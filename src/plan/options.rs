@@ -35,6 +35,9 @@ pub struct Options {
     pub accepted: Vec<String>,
     /// Free memory that must be there, in MiB.
     pub min_free_mib: u64,
+    /// Whether the memory that others' VMs have is waited for.
+    #[serde(default)]
+    pub wait: bool,
     /// How long a boot, and a reboot, may take until it has settled, in seconds.
     pub timeout_s: u64,
     /// How long the VM lives before it is removed by itself.

@@ -42,6 +42,6 @@ impl Home {
     /// Start the monitor of the machine that is saved there.
     pub(crate) fn spawn(&self) -> Result<ProcessId, MonitorError> {
         let exe = Utf8Path::new(env!("CARGO_BIN_EXE_boma-qemu"));
-        monitor::spawn(exe, &PREFIX.map(String::from), &self.vm)
+        monitor::spawn(exe, &PREFIX.map(String::from), &self.vm, None)
     }
 }

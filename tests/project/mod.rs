@@ -28,7 +28,8 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_boma-qemu"));
         command.args(args).current_dir(&self.dir).env_remove("BOMA_ROOT").env_remove("BOMA_REPO");
         command.envs(
-            [("BOMA_STATE", "s"), ("BOMA_IT_CACHE", "cache"), ("BOMA_RUNS", "runs")]
+            // Tests run side by side: what one promises is no reason to refuse another.
+            [("BOMA_STATE", "s"), ("BOMA_IT_CACHE", "cache"), ("BOMA_RUNS", "runs"), ("BOMA_PROMISES", "promises")]
                 .map(|(name, folder)| (name, self.dir.join(folder))),
         );
         command

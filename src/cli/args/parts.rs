@@ -40,9 +40,12 @@ pub(crate) struct RunArgs {
     /// Accept a documented risk by its name (docs/decisions.md)
     #[arg(long, value_name = "ID")]
     pub(crate) accept_risk: Vec<String>,
-    /// Refuse to start with less free memory than this
+    /// Refuse to start with less free memory than this, beside what other VMs of this host will still take
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     pub(crate) min_free_mib: u64,
+    /// Where other VMs of this host have the memory, wait until enough of them have ended
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// How long a boot or a reboot may take until it has settled; emulation on a busy host needs minutes
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) timeout: u64,

@@ -10,7 +10,7 @@ use host::handshake;
 use host::ledger::{Change, Ledger};
 use host::lock::Lock;
 use host::presence::ignore;
-use host::process::ProcessId;
+use host::process::{ProcessId, inherit_nothing};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
@@ -60,6 +60,8 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let io = |what| move |source| Trouble::Io { what, source };
     let [path] = args else { return Err(Trouble::Arguments.into()) };
     let dir = VmDir::at(path.as_str());
+    // What it was given beside its streams, the lock of the promise of its memory, is for nobody that it starts.
+    inherit_nothing();
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
     ignore(nix::unistd::setsid(), "only a session's leader cannot, and has its own");
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

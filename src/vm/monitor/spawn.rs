@@ -8,6 +8,7 @@ use host::failure::{Blame, Exit, Failure};
 use host::handshake::Silence;
 use host::helper::{Helper, NotReady};
 use host::process::ProcessId;
+use host::promise::Promise;
 use std::time::Duration;
 
 /// The time that a monitor has to come up and start QEMU.
@@ -73,17 +74,27 @@ impl Blame for MonitorError {
 /// ([`crate::network::Network::enter_as_monitor`]).
 ///
 /// The monitor writes itself to the VM's ledger before it does anything else, and until then it dies with the calling
-/// thread: so close your own [`host::ledger::Ledger`] before, and open it again after.
-pub fn spawn(exe: &Utf8Path, prefix: &[String], dir: &VmDir) -> Result<ProcessId, MonitorError> {
+/// thread: so close your own [`host::ledger::Ledger`] before, and open it again after. What memory was promised for the VM is
+/// the monitor's from then on.
+pub fn spawn(
+    exe: &Utf8Path,
+    prefix: &[String],
+    dir: &VmDir,
+    promise: Option<&Promise>,
+) -> Result<ProcessId, MonitorError> {
     let mut argv = prefix.to_vec();
     argv.extend([exe.to_string(), NAME.to_owned(), dir.path().to_string()]);
-    let started =
-        Helper::new(&argv, dir.monitor_log()).heard().start().map_err(|source| MonitorError::Spawn { source })?;
-    let word = started.ready(READY_LIMIT).map_err(|NotReady { silence, status, log }| match silence {
+    let helper = Helper::new(&argv, dir.monitor_log()).heard();
+    let helper = promise.iter().fold(helper, |helper, promise| helper.keeping(promise.file()));
+    let started = helper.start().map_err(|source| MonitorError::Spawn { source })?;
+    let word: Ready = started.ready(READY_LIMIT).map_err(|NotReady { silence, status, log }| match silence {
         Silence::Failed(failure) => MonitorError::Failed(failure),
         Silence::Closed => MonitorError::Died { status, log: tail(&log) },
         Silence::Late => MonitorError::TimedOut { limit: READY_LIMIT, log },
     })?;
+    if let Some(promise) = promise {
+        promise.held_by(word.monitor);
+    }
     match word {
         Ready { monitor, start: None } => Ok(monitor),
         Ready { start: Some(error), .. } => Err(MonitorError::Start(error)),
