@@ -87,7 +87,7 @@ image:
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image
-	.ci/lane vm image_build vm_iso vm_media vm_attach vm_audit vm_seed vm_tiny vm_monitor vm_applied vm -- --test-threads=1 --nocapture
+	.ci/lane vm image_build vm_iso vm_media vm_attach vm_audit vm_seed vm_tiny vm_several vm_monitor vm_applied vm -- --test-threads=1 --nocapture
 
 check: format lints
 
@@ -104,7 +104,7 @@ bench: build
 soak: venv image build deb fuzz
 	! grep --quiet --text BOMA_FAILPOINT $(BOMA)
 	$(CARGO) test --test ansible --test netns --test flood -- --test-threads=1 --nocapture --ignored
-	$(CARGO) test --test image_build --test vm_audit --test vm_tiny --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
+	$(CARGO) test --test image_build --test vm_audit --test vm_tiny --test vm_several --test vm_applied --test vm -- --test-threads=1 --nocapture --ignored
 
 # Ten minutes each, or FUZZ_SECONDS; KINDS names fewer. What is found stays in fuzz/artifacts and ends the run. New inputs
 # go to fuzz/found: what is worth keeping is copied into fuzz/corpus, which `make unit` replays. What is read by the line needs

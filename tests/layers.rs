@@ -13,7 +13,11 @@ use std::sync::LazyLock;
 /// only crates below it; a room (a file or a folder right in the crate's folder) only rooms of its crate below it.
 const HOUSE: [(&str, &str, &str); 5] = [
     ("boma-qemu", "src", "cli jobs plan doctor audit draft ansible template image profile checks form"),
-    ("boma-evidence", "src/evidence", "page experiment record attribution playbook observe way report verdict allowed"),
+    (
+        "boma-evidence",
+        "src/evidence",
+        "page several experiment record attribution playbook observe way report verdict allowed",
+    ),
     (
         "boma-vm",
         "src/vm",

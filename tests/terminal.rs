@@ -85,12 +85,26 @@ fn shows_all(what: &str, text: &str) {
     assert!(hidden.is_none(), "{what} holds {hidden:?}: {text}");
 }
 
-/// Of escape sequences there are only colours and what keeps the live line (its own line cleared, the cursor up); nothing
+/// Of escape sequences there are only colours and what keeps the live line (its own line cleared, the cursor up and down); nothing
 /// else is hidden.
 #[track_caller]
 fn draws_only_our_own(screen: &str) {
-    let own = regex::Regex::new("\u{1b}\\[[0-9;]*m|\u{1b}\\[2K|\u{1b}\\[[0-9]*A|\u{1b}\\[\\?25[lh]|\r").unwrap();
+    let own = regex::Regex::new("\u{1b}\\[[0-9;]*m|\u{1b}\\[2K|\u{1b}\\[[0-9]*[AB]|\u{1b}\\[\\?25[lh]|\r").unwrap();
     shows_all("the screen", &own.replace_all(screen, ""));
+}
+
+#[test]
+fn several_runs_have_a_live_line_each_and_draw_nothing_else() {
+    let world = Project::new();
+    let profiles = world.dir.join("profiles");
+    std::fs::copy(profiles.join("askari.json"), profiles.join("ubongo.json")).unwrap();
+    let args = ["cycle", "askari,ubongo", "--jobs", "2", "--min-free-mib", "999999999"];
+    let (screen, code) = drawn(&world, &args, None);
+    assert_eq!(code, Some(3), "{screen}");
+    draws_only_our_own(&screen);
+    for host in ["askari", "ubongo"] {
+        assert!(screen.contains(&format!("{host}: preflight FAILED")), "{screen}");
+    }
 }
 
 #[test]

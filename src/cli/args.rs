@@ -4,10 +4,12 @@ mod audit;
 mod choices;
 mod examples;
 mod parts;
+mod several;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, ViaArgs};
 pub(crate) use parts::{ChecksCommand, ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
+pub(crate) use several::{JobsArgs, MatrixArgs};
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
@@ -30,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   boma-qemu doctor                       can this host run a VM?
   boma-qemu cycle askari                 boot, apply, reboot, check, tear down
+  boma-qemu cycle askari,web1 --jobs 2   both, at once where there is memory
   boma-qemu prove askari                 the same, and that the harness sees the known fault
   boma-qemu cycle askari -e @overrides/askari.red.yml --keep
   boma-qemu ssh askari -- nft list ruleset
@@ -186,7 +189,11 @@ pub(crate) enum Command {
     /// up, apply, reboot, assert, down
     #[command(after_help = examples::CYCLE)]
     Cycle {
-        host: HostName,
+        /// The host; several with commas between them: each is a run of its own
+        #[arg(value_name = "HOST[,HOST...]", value_delimiter = ',', required = true, num_args = 1)]
+        hosts: Vec<HostName>,
+        #[command(flatten)]
+        jobs: JobsArgs,
         #[command(flatten)]
         run: RunArgs,
         #[command(flatten)]
@@ -194,6 +201,9 @@ pub(crate) enum Command {
         /// Keep the VM even if all passes
         #[arg(long)]
         keep: bool,
+        /// Remove the VM even if something failed; its evidence stays. Of several hosts each is, without --keep
+        #[arg(long, conflicts_with = "keep")]
+        remove: bool,
         /// Leave the reboot out (this proves little)
         #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch", "check_mode"])]
         no_reboot: bool,
@@ -206,6 +216,12 @@ pub(crate) enum Command {
         second: SecondArgs,
         #[command(flatten)]
         check_mode: CheckModeArgs,
+    },
+    /// Run `cycle` for each host in each way: restarted by each mode, from each image, with each certificate tier
+    #[command(after_help = examples::MATRIX)]
+    Matrix {
+        #[command(flatten)]
+        what: MatrixArgs,
     },
     /// Restart the VM in several ways from one applied state, and measure what each does to it
     #[command(after_help = parts::EXPERIMENT)]
@@ -247,7 +263,7 @@ pub(crate) enum Command {
     /// What is running
     #[command(after_help = examples::STATUS)]
     Status,
-    /// Write the report.html of a run, an experiment or an audit again from its evidence, and print where it is
+    /// Write the report.html of a run, of several, of an experiment or an audit again from its evidence, and print where it is
     #[command(after_help = examples::REPORT)]
     Report {
         /// The folder of the run, the experiment or the audit; the newest run otherwise

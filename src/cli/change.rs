@@ -5,7 +5,7 @@ use super::dispatch::{options, parse_all, resolve, wait_on, warn};
 use super::say::Say;
 use super::verdict;
 use crate::ansible::UserVars;
-use crate::jobs::cycle::{self, Choices, Outcome};
+use crate::jobs::cycle::{self, Choices, Keep, Outcome};
 use crate::jobs::down::{self, Removed};
 use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
@@ -148,7 +148,7 @@ pub(super) fn assert(ctx: Context<'_>, host: &HostName, findings: FindingsArgs, 
 
 /// What a whole run leaves out, keeps and judges.
 pub(super) struct CycleArgs {
-    pub(super) keep: bool,
+    pub(super) keep: Keep,
     pub(super) no_reboot: bool,
     pub(super) no_snapshot: bool,
     pub(super) findings: FindingsArgs,
@@ -296,7 +296,7 @@ fn stage<'c, T>(
 /// The end of a stage that is run alone: the evidence is kept, and so is the VM.
 async fn step(run: Run<'_>, done: Result<(), Failure>, asked: Asked, say: &Say) -> Result<u8, Failure> {
     let failed = done.is_err();
-    let outcome = run.close(done, true, asked).await?;
+    let outcome = run.close(done, Keep::Always, asked).await?;
     if failed {
         return Ok(tell_outcome(&outcome, say));
     }

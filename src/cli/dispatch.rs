@@ -4,8 +4,9 @@ use super::args::{ChecksCommand, Cli, Command, NetCommand, RunArgs};
 use super::change::{self, ApplyArgs, CycleArgs};
 use super::say::Say;
 use super::{
-    attach, audit, check, experiment, image, init, lint, look, observe, pages, reach, script, shell, snapshot,
+    attach, audit, check, experiment, image, init, lint, look, observe, pages, reach, script, several, shell, snapshot,
 };
+use crate::jobs::cycle::Keep;
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
 use crate::plan::options::{Options, extra_vars};
@@ -17,13 +18,18 @@ use host::names::HostName;
 use host::print;
 use host::secrets;
 use std::future::Future;
+use vm::machine::VmDir;
 use vm::reboot::Choice;
 
 /// Run one command; the exit code.
 pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
     let root = cli.common.root;
     let dirs = || Dirs::resolve(root.as_deref());
-    let looking = |work: &dyn Fn(Context<'_>) -> Result<u8, Failure>| work(Context { dirs: &dirs()?, progress: say });
+    // Where the VM of a host is, and where its next one will be.
+    let of = |host: &HostName| Ok::<_, Failure>(VmDir::home(&dirs()?, host)?);
+    let looking = |host: &HostName, work: &dyn Fn(Context<'_>) -> Result<u8, Failure>| {
+        work(Context { dirs: &of(host)?, progress: say })
+    };
     match cli.command {
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Man { dir } => pages::write(&dir),
@@ -46,36 +52,36 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Report { run } => look::report(&dirs()?, run, say),
         Command::Templates => image::templates(&dirs()?, say),
         Command::Image { command } => image::run(&dirs()?, command, say),
-        Command::Ssh { host, command } => looking(&|ctx| shell::ssh(&ctx, &host, &command)),
-        Command::Exec { host, command } => looking(&|ctx| shell::exec(&ctx, &host, &command)),
-        Command::Connect { host, port } => looking(&|ctx| reach::to(&ctx, &host, port)),
-        Command::SshConfig { host } => reach::ssh_config(&dirs()?, &host, say),
+        Command::Ssh { host, command } => looking(&host, &|ctx| shell::ssh(&ctx, &host, &command)),
+        Command::Exec { host, command } => looking(&host, &|ctx| shell::exec(&ctx, &host, &command)),
+        Command::Connect { host, port } => looking(&host, &|ctx| reach::to(&ctx, &host, port)),
+        Command::SshConfig { host } => reach::ssh_config(&of(&host)?, &host, say),
         Command::Inventory { only, host, .. } => reach::inventory(&dirs()?, only.as_ref(), host.as_ref()),
-        Command::Console { host, check: true, .. } => check::console(&dirs()?, &host, say),
-        Command::Console { host, attach: true, .. } => attach::attach(&dirs()?, &host),
-        Command::Console { host, follow, .. } => look::console(&dirs()?, &host, follow),
-        Command::Events { host, follow, since } => wait_on(script::events(&dirs()?, &host, follow, since)),
+        Command::Console { host, check: true, .. } => check::console(&of(&host)?, &host, say),
+        Command::Console { host, attach: true, .. } => attach::attach(&of(&host)?, &host),
+        Command::Console { host, follow, .. } => look::console(&of(&host)?, &host, follow),
+        Command::Events { host, follow, since } => wait_on(script::events(&of(&host)?, &host, follow, since)),
         Command::Qmp { host, command, arguments, timeout } => {
-            looking(&|ctx| wait_on(script::qmp(&ctx, &host, &command, arguments.as_deref(), timeout, say)))
+            looking(&host, &|ctx| wait_on(script::qmp(&ctx, &host, &command, arguments.as_deref(), timeout, say)))
         }
         Command::Wait { host, condition, timeout, since } => {
-            looking(&|ctx| wait_on(script::wait(&ctx, &host, &condition, timeout, since)))
+            looking(&host, &|ctx| wait_on(script::wait(&ctx, &host, &condition, timeout, since)))
         }
-        Command::Fault { host, fault } => looking(&|ctx| wait_on(script::fault(&ctx, &host, fault, say))),
+        Command::Fault { host, fault } => looking(&host, &|ctx| wait_on(script::fault(&ctx, &host, fault, say))),
         Command::Net { command: NetCommand::Show } => look::net(&dirs()?, say),
 
-        Command::Up { host, run } => changing(&dirs()?, say, |ctx| change::up(ctx, &host, run, say)),
+        Command::Up { host, run } => changing(&of(&host)?, say, |ctx| change::up(ctx, &host, run, say)),
         Command::Apply { host, part, extra_vars, no_snapshot, second } => {
             let asked = ApplyArgs { part: part.into(), no_snapshot, second };
-            changing(&dirs()?, say, |ctx| change::apply(ctx, &host, &extra_vars, asked, say))
+            changing(&of(&host)?, say, |ctx| change::apply(ctx, &host, &extra_vars, asked, say))
         }
-        Command::Reset { host, to } => changing(&dirs()?, say, |ctx| change::reset(ctx, &host, to, say)),
+        Command::Reset { host, to } => changing(&of(&host)?, say, |ctx| change::reset(ctx, &host, to, say)),
         Command::Snapshot { host, name, drop } => {
-            changing(&dirs()?, say, |ctx| change::snapshot(ctx, &host, name, drop, say))
+            changing(&of(&host)?, say, |ctx| change::snapshot(ctx, &host, name, drop, say))
         }
-        Command::Snapshots { host } => snapshot::list(&dirs()?, &host, say),
+        Command::Snapshots { host } => snapshot::list(&of(&host)?, &host, say),
         Command::Reboot { host, via, timeout, findings } => {
-            changing(&dirs()?, say, |ctx| change::reboot(ctx, &host, via, timeout, findings, say))
+            changing(&of(&host)?, say, |ctx| change::reboot(ctx, &host, via, timeout, findings, say))
         }
         Command::Schema => {
             print::object_pretty(&crate::profile::schema());
@@ -83,7 +89,7 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         }
         // clap wants a host where there is no --script.
         Command::Observe { host: None, .. } => Ok(observe::script(say)),
-        Command::Observe { host: Some(host), against, foretell, .. } => changing(&dirs()?, say, |ctx| {
+        Command::Observe { host: Some(host), against, foretell, .. } => changing(&of(&host)?, say, |ctx| {
             let _lock = guards::lock(&ctx, &format!("observe {host}"))?;
             match foretell {
                 true => wait_on(observe::foretell(ctx, &host, say)),
@@ -94,28 +100,47 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             observe::suggest_from(&path, say)
         }
         Command::Checks { command: ChecksCommand::Suggest { host, from_live: None } } => {
-            changing(&dirs()?, say, |ctx| {
+            changing(&of(&host)?, say, |ctx| {
                 let _lock = guards::lock(&ctx, &format!("checks suggest {host}"))?;
                 wait_on(observe::suggest_now(ctx, &host, say))
             })
         }
-        Command::Assert { host, findings } => changing(&dirs()?, say, |ctx| change::assert(ctx, &host, findings, say)),
-        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, second, check_mode } => {
-            let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode };
-            changing(&dirs()?, say, |ctx| change::whole(ctx, &host, run, via, asked, say))
+        Command::Assert { host, findings } => {
+            changing(&of(&host)?, say, |ctx| change::assert(ctx, &host, findings, say))
         }
+        Command::Cycle {
+            hosts,
+            jobs,
+            run,
+            via,
+            keep,
+            remove,
+            no_reboot,
+            no_snapshot,
+            findings,
+            second,
+            check_mode,
+        } => {
+            let [host] = &hosts[..] else {
+                return changing(&dirs()?, say, |ctx| several::cycle(ctx, &hosts, (run, via.into()), keep, jobs, say));
+            };
+            let keep = if remove { Keep::Never } else { keep.into() };
+            let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode };
+            changing(&of(host)?, say, |ctx| change::whole(ctx, host, run, via, asked, say))
+        }
+        Command::Matrix { what } => changing(&dirs()?, say, |ctx| several::matrix(ctx, &what, say)),
         Command::Experiment { host, what, run } => {
-            changing(&dirs()?, say, |ctx| experiment::run(ctx, &host, what, run, say))
+            changing(&of(&host)?, say, |ctx| experiment::run(ctx, &host, what, run, say))
         }
         Command::Audit { what } => changing(&dirs()?, say, |ctx| audit::run(ctx, what, say)),
         Command::Prove { host, run, via, keep } => {
-            changing(&dirs()?, say, |ctx| change::prove_case(ctx, &host, run, via, keep, say))
+            changing(&of(&host)?, say, |ctx| change::prove_case(ctx, &host, run, via, keep, say))
         }
-        Command::Forward { host, asked } => changing(&dirs()?, say, |ctx| {
+        Command::Forward { host, asked } => changing(&of(&host)?, say, |ctx| {
             let _lock = guards::lock(&ctx, &format!("forward {host}"))?;
             shell::forward(&ctx, &host, asked, say)
         }),
-        Command::Down { host } => changing(&dirs()?, say, |ctx| change::down(ctx, &host, say)),
+        Command::Down { host } => changing(&of(&host)?, say, |ctx| change::down(ctx, &host, say)),
         Command::Prune { all } => changing(&dirs()?, say, |ctx| change::prune(ctx, all, say)),
         Command::Net { command: NetCommand::Down } => changing(&dirs()?, say, |ctx| change::net_down(ctx, say)),
     }

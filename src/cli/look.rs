@@ -100,7 +100,11 @@ pub(super) fn plan(dirs: &Dirs, host: &HostName, options: Options, say: &Say) ->
 
 /// `status`.
 pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
-    let (vms, networks) = (VmDir::list(dirs)?, NetDir::list(dirs)?);
+    let (mut vms, mut networks) = (Vec::new(), Vec::new());
+    for of in dirs.all()? {
+        vms.extend(VmDir::list(&of)?);
+        networks.extend(NetDir::list(&of)?.into_iter().map(|name| (of.clone(), name)));
+    }
     if vms.is_empty() && networks.is_empty() {
         say.result("nothing is running");
     }
@@ -156,8 +160,8 @@ pub(super) fn status(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
             "ttl_left_s": expiry.as_ref().map(|expiry| expiry.left().as_secs()),
         }));
     }
-    for name in networks {
-        show_net(dirs, &name, say)?;
+    for (of, name) in networks {
+        show_net(&of, &name, say)?;
     }
     promises(dirs, say);
     Ok(0)
@@ -192,12 +196,15 @@ fn left_of(folder: &Utf8Path) -> String {
 
 /// `net show`.
 pub(super) fn net(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
-    let names = NetDir::list(dirs)?;
-    if names.is_empty() {
-        say.result("no network is up");
+    let mut none = true;
+    for of in dirs.all()? {
+        for name in NetDir::list(&of)? {
+            none = false;
+            show_net(&of, &name, say)?;
+        }
     }
-    for name in names {
-        show_net(dirs, &name, say)?;
+    if none {
+        say.result("no network is up");
     }
     Ok(0)
 }

@@ -19,6 +19,7 @@ mod pages;
 mod reach;
 mod say;
 mod script;
+mod several;
 mod shell;
 mod snapshot;
 mod verdict;

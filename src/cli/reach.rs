@@ -46,12 +46,16 @@ fn host_block(host: &HostName, options: &[(&str, String)]) -> String {
 pub(super) fn inventory(dirs: &Dirs, only: Option<&HostName>, one: Option<&HostName>) -> Result<u8, Failure> {
     let mut hostvars = Map::new();
     let mut groups: Map<String, Value> = Map::new();
-    for (host, dir) in VmDir::list(dirs)? {
+    let mut all = Vec::new();
+    for of in dirs.all()? {
+        all.extend(VmDir::list(&of)?.into_iter().map(|(host, dir)| (of.clone(), host, dir)));
+    }
+    for (dirs, host, dir) in &all {
         // One that boots from media has no user to log in as.
-        if only.is_some_and(|only| *only != host) || dir.presence().is_gone() || !dir.plan().exists() {
+        if only.is_some_and(|only| only != host) || dir.presence().is_gone() || !dir.plan().exists() {
             continue;
         }
-        let target = Target::open(dirs, &host)?;
+        let target = Target::open(dirs, host)?;
         for group in &target.plan.profile.groups {
             let entry = groups.entry(group.clone()).or_insert_with(|| json!({"hosts": []}));
             entry["hosts"].as_array_mut().into_iter().for_each(|hosts| hosts.push(host.as_str().into()));

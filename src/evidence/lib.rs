@@ -1,7 +1,7 @@
 //! What was done to a machine and seen of it, what that proves, and how it is drawn: the product of every run.
 //!
 //! The [`record`] of a run is kept in the VM's folder and published into the run's folder; [`experiment`] has the same for
-//! many runs of all modes. [`playbook`], [`observe`] and [`way`] are what a record is made of, [`verdict`] is what it proves,
+//! many runs of all modes, [`several`] for runs side by side. [`playbook`], [`observe`] and [`way`] are what a record is made of, [`verdict`] is what it proves,
 //! and [`page`] and [`report`] draw it.
 
 // What fails is handled, or let go of with a reason (`host::presence::ignore`).
@@ -17,6 +17,7 @@ pub mod page;
 pub mod playbook;
 pub mod record;
 pub mod report;
+pub mod several;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod verdict;

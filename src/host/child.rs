@@ -4,6 +4,7 @@
 use super::deadline::Deadline;
 use super::presence::ignore;
 use super::secrets::mask;
+use super::stop;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::Write;
 use std::process::{ExitStatus, Stdio};
@@ -28,6 +29,8 @@ pub struct Job<'a> {
     pub cwd: &'a Utf8Path,
     /// How long it may take.
     pub limit: Duration,
+    /// Whether it ends in order by itself when the user asks this process to stop: then it is asked, too, and waited for.
+    pub orderly: bool,
 }
 
 /// How a child ended.
@@ -86,6 +89,7 @@ pub async fn run(
     let mut stdout = Some(String::new());
     let mut status = None;
     let mut until = deadline;
+    let mut asked = !job.orderly;
     while out.open() || err.open() || status.is_none() {
         let (line, is_err) = tokio::select! {
             line = out.next(), if out.open() => (line, false),
@@ -94,6 +98,11 @@ pub async fn run(
                 let path = || job.argv.first().map(Utf8PathBuf::from).unwrap_or_default();
                 status = Some(ended.map_err(|source| ChildError::Io { path: path(), source })?);
                 until = Deadline::after(DRAIN);
+                continue;
+            }
+            () = stop::until_asked(), if !asked => {
+                asked = true;
+                group.ask();
                 continue;
             }
             () = tokio::time::sleep(until.left()) => break,
@@ -170,6 +179,16 @@ impl Group {
         Ok(Self { child, pid })
     }
 
+    /// Ask the child alone to end: what it has started is for it to end.
+    fn ask(&self) {
+        if let Some(pid) = self.pid {
+            ignore(
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM),
+                "one that has ended already is what is wanted",
+            );
+        }
+    }
+
     /// Ask all of it to end, then make it.
     async fn end(&mut self) {
         self.signal(rustix::process::Signal::TERM);
@@ -236,7 +255,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let argv = ["sh", "-c", script].map(str::to_owned);
         let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
-        let job = Job { argv: &argv, env: &env, cwd: "/".into(), limit };
+        let job = Job { argv: &argv, env: &env, cwd: "/".into(), limit, orderly: false };
         let mut lines = Vec::new();
         let ended = runtime.block_on(run(&job, "sh -c", &log, &mut |line| lines.push(line.to_owned()))).unwrap();
         assert!(std::fs::read_to_string(&log).unwrap().starts_with("$ sh -c\n"));

@@ -139,6 +139,26 @@ impl Dirs {
         Self::of(here.clone(), &here)
     }
 
+    /// The same with the state of a lane: where several runs are at work at once, each has a state folder of its own inside of
+    /// this one.
+    pub fn lane(&self, n: usize) -> Self {
+        Self { state: self.lanes_folder().join(n.to_string()), ..self.clone() }
+    }
+
+    /// The lanes that there are.
+    pub fn lanes(&self) -> Result<Vec<Self>, DirError> {
+        Ok(folders_in::<usize>(&self.lanes_folder())?.into_iter().map(|n| self.lane(n)).collect())
+    }
+
+    /// This state and that of each lane.
+    pub fn all(&self) -> Result<Vec<Self>, DirError> {
+        Ok([self.clone()].into_iter().chain(self.lanes()?).collect())
+    }
+
+    fn lanes_folder(&self) -> Utf8PathBuf {
+        self.state.join("lanes")
+    }
+
     fn of(root: Utf8PathBuf, here: &Utf8Path) -> Result<Self, DirError> {
         let home = std::env::var("HOME").ok().filter(|h| !h.is_empty()).map(Utf8PathBuf::from);
         let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).map(|v| here.join(v));

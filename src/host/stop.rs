@@ -4,6 +4,7 @@
 //! What we start has a session of its own, so a terminal's Ctrl-C reaches this process alone, and ending the
 //! others is for whoever waits for them.
 
+use super::deadline::PROBE_PERIOD;
 use super::sys;
 use crate::failure::Exit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,13 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// Whether the user has asked to stop, for work that cannot be dropped.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
+}
+
+/// Wait until the user asks to stop.
+pub async fn until_asked() {
+    while !asked() {
+        tokio::time::sleep(PROBE_PERIOD).await;
+    }
 }
 
 /// Listen for the signals from now on.

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// What a cycle leaves out or leaves standing.
 #[derive(Clone, Copy, Debug)]
 pub struct Choices {
-    /// Keep the VM even if all passes.
-    pub keep: bool,
+    /// Whether the VM stays.
+    pub keep: Keep,
     /// Leave the reboot out.
     pub no_reboot: bool,
     /// What a loss of state across the reboot does to the run.
@@ -31,9 +31,28 @@ pub struct Choices {
     pub check_mode: Wanted,
 }
 
+/// When a VM stays at the end of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Never: its evidence is what there is to look at.
+    Never,
+    /// Where something failed, to be looked at.
+    #[default]
+    Failed,
+    /// Even if all passes.
+    Always,
+}
+
+impl From<bool> for Keep {
+    /// Whether it was asked for.
+    fn from(asked: bool) -> Self {
+        if asked { Self::Always } else { Self::Failed }
+    }
+}
+
 impl Default for Choices {
     fn default() -> Self {
-        let (keep, no_reboot, no_snapshot) = (false, false, false);
+        let (keep, no_reboot, no_snapshot) = (Keep::default(), false, false);
         let (findings, check_mode) = (Policy::default(), Wanted::default());
         Self { keep, no_reboot, findings, watch_for: ALIVE, no_snapshot, idempotence: false, check_mode }
     }
@@ -101,13 +120,18 @@ impl Run<'_> {
 
     /// The end of every run: the evidence first, then the teardown. What is kept is a VM that runs:
     /// nothing else could be looked at.
-    pub async fn close(mut self, done: Result<(), Failure>, keep: bool, asked: Asked) -> Result<Outcome, Failure> {
+    pub async fn close(mut self, done: Result<(), Failure>, keep: Keep, asked: Asked) -> Result<Outcome, Failure> {
         if let Err(failure) = &done {
             self.fail(failure);
         }
         keep_evidence(&self, done.is_err()).await;
         let host = self.plan().host.clone();
-        if self.vm().dir().is_alive() && (done.is_err() || keep) {
+        let stays = match keep {
+            Keep::Never => false,
+            Keep::Failed => done.is_err(),
+            Keep::Always => true,
+        };
+        if self.vm().dir().is_alive() && stays {
             if done.is_ok() {
                 self.keep(Step::Kept);
             }

@@ -34,6 +34,15 @@ pub struct Removed {
     pub leaks: Vec<Leak>,
 }
 
+impl Removed {
+    fn add(&mut self, more: Self) {
+        self.vms.extend(more.vms);
+        self.networks.extend(more.networks);
+        self.leftovers.extend(more.leftovers);
+        self.leaks.extend(more.leaks);
+    }
+}
+
 /// What becomes of a network's folder that is not ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NotOurs {
@@ -122,8 +131,12 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir, not_ours: NotOurs) -> 
 /// that is alive was brought up or kept on purpose, and is removed only with `all`, or it was kept by a
 /// failed run for a look, or its run was killed.
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
-    let mut removed = Removed::default();
-    (removed.leftovers, removed.leaks) = preflight::clear(&ctx.dirs.state)?;
+    let mut removed = prune_state(ctx, all).await?;
+    for lane in ctx.dirs.lanes()? {
+        let ctx = Context { dirs: &lane, progress: ctx.progress };
+        let _lock = super::guards::lock(&ctx, "prune")?;
+        removed.add(prune_state(&ctx, all).await?);
+    }
     match image::clear(&ctx.dirs.cache) {
         Ok((gone, left)) => {
             removed.leftovers.extend(gone);
@@ -135,6 +148,14 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
         }
     }
     templates(ctx, &mut removed);
+    Place::find(&ctx.dirs.state).clear();
+    Ok(removed)
+}
+
+/// The same of one state: that of the commands, or a lane's.
+async fn prune_state(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
+    let mut removed = Removed::default();
+    (removed.leftovers, removed.leaks) = preflight::clear(&ctx.dirs.state)?;
     for (host, vm) in VmDir::list(ctx.dirs)? {
         if vm.is_alive() && !all && may_be_kept(&vm) {
             ctx.progress.note(&format!(
@@ -142,20 +163,19 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
             ));
             continue;
         }
-        let one = down_with(ctx, &host, NotOurs::Passed).await?;
-        removed.vms.extend(one.vms);
-        removed.networks.extend(one.networks);
-        removed.leaks.extend(one.leaks);
+        removed.add(down_with(ctx, &host, NotOurs::Passed).await?);
     }
     removed.leaks.extend(networks(ctx, &mut removed.networks, NotOurs::Leak)?);
-    Place::find(&ctx.dirs.state).clear();
     Ok(removed)
 }
 
 /// Remove the templates that are half-made or stale.
 fn templates(ctx: &Context<'_>, removed: &mut Removed) {
     let cleared = || {
-        let vms = VmDir::list(ctx.dirs)?;
+        let mut vms = Vec::new();
+        for dirs in ctx.dirs.all()? {
+            vms.extend(VmDir::list(&dirs)?);
+        }
         let disk = |vm: &VmDir| Machine::load(&vm.machine()).ok()?.template?.disk().map(Utf8Path::to_owned);
         let used: Vec<_> = vms.iter().filter_map(|(_, vm)| disk(vm)).collect();
         Ok::<_, Failure>(Shelf::of(ctx.dirs).clear(has_image(ctx.dirs)?, &used)?)
@@ -214,20 +234,27 @@ pub fn sweep(ctx: &Context<'_>) -> Result<Removed, Failure> {
 
 /// Remove the networks that no VM uses; refused while one does.
 pub fn networks_only(ctx: &Context<'_>) -> Result<Removed, Failure> {
-    for (host, vm) in VmDir::list(ctx.dirs)? {
-        match vm.presence() {
-            Presence::Gone => {}
-            Presence::There => {
-                return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
-                    .next(format!("remove it with `boma-qemu down {host}`")));
-            }
-            Presence::Unknown(why) => {
-                return Err(super::guards::not_known(&format!("the VM of {host} uses the network"), &why));
+    let all = ctx.dirs.all()?;
+    for dirs in &all {
+        for (host, vm) in VmDir::list(dirs)? {
+            match vm.presence() {
+                Presence::Gone => {}
+                Presence::There => {
+                    return Err(Failure::new(Exit::Usage, format!("the VM of {host} uses the network"))
+                        .next(format!("remove it with `boma-qemu down {host}`")));
+                }
+                Presence::Unknown(why) => {
+                    return Err(super::guards::not_known(&format!("the VM of {host} uses the network"), &why));
+                }
             }
         }
     }
     let mut removed = Removed::default();
-    removed.leaks = networks(ctx, &mut removed.networks, NotOurs::Leak)?;
+    for dirs in &all {
+        let ctx = Context { dirs, progress: ctx.progress };
+        let leaks = networks(&ctx, &mut removed.networks, NotOurs::Leak)?;
+        removed.leaks.extend(leaks);
+    }
     Ok(removed)
 }
 

@@ -23,6 +23,7 @@ pub mod prove;
 pub mod reboot;
 mod renew;
 pub mod run;
+pub mod several;
 pub mod snapshot;
 pub mod steady;
 pub mod stop;

@@ -85,7 +85,7 @@ pub async fn prove(
     // It failed as it must, so there is nothing to look at, and the green case needs the place.
     let removed = super::down::down(&ctx, host).await?;
     outcome.record.leaked(&removed.leaks);
-    let choices = Choices { keep, no_snapshot: !keep, check_mode: Wanted::Never, ..Choices::default() };
+    let choices = Choices { keep: keep.into(), no_snapshot: !keep, check_mode: Wanted::Never, ..Choices::default() };
     let mut green = cycle(ctx, green_plan, choices, &format!("prove {host}, the green case")).await?;
     green.record.add(Step::NeverRed(never_red(&outcome.record, &green.record)));
     publish_again(&ctx, &green)?;

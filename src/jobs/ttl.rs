@@ -7,6 +7,7 @@
 //! capabilities that the teardown needs, and it decides nothing.
 
 use super::bring_up::own_exe;
+use super::cycle::Keep;
 use super::run::Run;
 use super::{Context, Progress, down};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -188,7 +189,7 @@ fn remove(vm: &VmDir, name: &str) -> Result<(), Failure> {
     runtime.block_on(async {
         // A VM that runs leaves its evidence, as at the end of a run; one that is dead has left what it could.
         let leaks = match Run::resume(ctx, &expiry.host) {
-            Ok(run) => run.close(Ok(()), false, evidence::record::Asked::Removal).await?.record.leaks,
+            Ok(run) => run.close(Ok(()), Keep::Never, evidence::record::Asked::Removal).await?.record.leaks,
             Err(_) => down::down(&ctx, &expiry.host).await?.leaks,
         };
         for leak in &leaks {

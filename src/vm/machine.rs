@@ -57,6 +57,16 @@ impl VmDir {
         Ok(hosts.into_iter().map(|host| (host.clone(), Self::of(dirs, &host))).collect())
     }
 
+    /// The state in which the VM of a host is: the one that runs, else the one of which something is left; where there is none,
+    /// `dirs` itself.
+    pub fn home(dirs: &Dirs, host: &HostName) -> Result<Dirs, DirError> {
+        let all = dirs.all()?;
+        let is_there = |of: &&Dirs| !Presence::of(Self::of(of, host).path()).is_gone();
+        let runs = |of: &&Dirs| is_there(of) && Self::of(of, host).is_alive();
+        let found = all.iter().find(runs).or_else(|| all.iter().find(is_there));
+        Ok(found.unwrap_or(dirs).clone())
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Utf8Path {
         &self.path

@@ -194,12 +194,19 @@ impl Lane {
         assert_eq!(processes(&self.dir), Vec::<String>::new());
         // Locks stay: one that is removed could be taken twice.
         let is_lock = |path: &Utf8PathBuf| path.extension() == Some("lock");
-        for folder in ["s", "s/vms", "s/net", "/run/boma-qemu"] {
-            let path = self.dir.join(folder);
-            let entries = path.read_dir_utf8().into_iter().flatten().map(|entry| entry.unwrap().into_path());
-            let is_left =
-                |path: &Utf8PathBuf| !is_lock(path) && !["s/vms", "s/net"].iter().any(|own| path.ends_with(own));
-            let left: Vec<_> = entries.filter(is_left).collect();
+        let entries = |path: &Utf8Path| {
+            let entries = path.read_dir_utf8().into_iter().flatten();
+            entries.map(|entry| entry.unwrap().into_path()).collect::<Vec<_>>()
+        };
+        let state = self.dir.join("s");
+        let lanes = entries(&state.join("lanes"));
+        let states: Vec<_> = [state.clone()].into_iter().chain(lanes).collect();
+        let parts = states.iter().flat_map(|state| [state.clone(), state.join("vms"), state.join("net")]);
+        for path in parts.chain(["/run/boma-qemu".into()]) {
+            let is_left = |path: &Utf8PathBuf| {
+                !is_lock(path) && !["vms", "net", "lanes"].contains(&path.file_name().unwrap_or_default())
+            };
+            let left: Vec<_> = entries(&path).into_iter().filter(is_left).collect();
             assert!(left.is_empty(), "left behind: {left:?}");
         }
     }

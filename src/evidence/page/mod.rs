@@ -16,6 +16,7 @@ use crate::experiment::record::Experiment;
 use crate::record::{BootSeen, Record};
 use crate::report::junit::About;
 use crate::report::{ReportError, RunFolder, junit};
+use crate::several::Several;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::{Exit, Failure};
 use html::cycle::CyclePage;
@@ -25,7 +26,9 @@ use vm::timeline::Timeline;
 /// Write the page of a run or of an experiment again from its evidence; where it is.
 pub fn again(folder: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let file = |name: &str| folder.join(name);
-    let text = if file("experiment.json").exists() {
+    let text = if file(SEVERAL).exists() {
+        html::several::page(&read::<Several>(&file(SEVERAL))?, folder)
+    } else if file("experiment.json").exists() {
         html::experiment(&html::experiment::of(&read::<Experiment>(&file("experiment.json"))?, folder))
     } else {
         html::cycle(&of(&read::<Record>(&file("result.json"))?, folder))
@@ -47,6 +50,16 @@ pub fn read<T: DeserializeOwned>(file: &Utf8Path) -> Result<T, Failure> {
 
 /// The page's file in the evidence.
 pub const PAGE: &str = "report.html";
+
+/// The file of several runs in their evidence.
+const SEVERAL: &str = "several.json";
+
+/// Write what several runs came to, and its page.
+pub fn publish_several(all: &Several, folder: &RunFolder) -> Result<(), ReportError> {
+    folder.write(PAGE, html::several::page(all, folder.path()))?;
+    // Plain data with string keys: serialising it cannot fail.
+    folder.write(SEVERAL, host::visible::json_pretty(all).unwrap_or_default())
+}
 
 /// The page of a run whose evidence lies in `folder`.
 pub fn of<'a>(record: &'a Record, folder: &Utf8Path) -> CyclePage<'a> {

@@ -61,7 +61,7 @@ pub async fn experiment(
     // A VM that could not be made says so by the way of every run; one that was there is left alone.
     if let Err(failure) = made {
         if made_here {
-            run.close(Err(failure.clone()), keep, Asked::Step).await?;
+            run.close(Err(failure.clone()), keep.into(), Asked::Step).await?;
         }
         return Err(failure);
     }
@@ -156,7 +156,7 @@ impl Run<'_> {
         failure.iter().for_each(|failure| self.fail(failure));
         // What a run has found is no failure of the machine's: only where it was stopped is it left to be looked at.
         let done = failure.filter(|_| all.exit == Some(Exit::Interrupted)).map_or(Ok(()), Err);
-        let closed = self.close(done, keep, Asked::Step).await?;
+        let closed = self.close(done, keep.into(), Asked::Step).await?;
         all.leaked(&closed.record.leaks);
         Ok(closed.kept)
     }

@@ -11,6 +11,7 @@ pub(in crate::page) mod findings;
 pub mod head;
 pub mod parts;
 mod scale;
+pub mod several;
 pub mod text;
 
 pub use cycle::CyclePage;
