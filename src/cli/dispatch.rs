@@ -4,7 +4,7 @@ use super::args::{ChecksCommand, Cli, Command, NetCommand, RunArgs};
 use super::change::{self, ApplyArgs, CycleArgs};
 use super::say::Say;
 use super::{
-    attach, audit, check, experiment, image, init, lint, look, observe, pages, reach, script, shell, snapshot,
+    attach, audit, check, experiment, image, init, lint, look, observe, pages, prove, reach, script, shell, snapshot,
 };
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
@@ -108,8 +108,9 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             changing(&dirs()?, say, |ctx| experiment::run(ctx, &host, what, run, say))
         }
         Command::Audit { what } => changing(&dirs()?, say, |ctx| audit::run(ctx, what, say)),
-        Command::Prove { host, run, via, keep } => {
-            changing(&dirs()?, say, |ctx| change::prove_case(ctx, &host, run, via, keep, say))
+        Command::Prove { host, run, via, scenarios, all, keep } => {
+            let asked = prove::Asked { scenarios, all, keep };
+            changing(&dirs()?, say, |ctx| prove::run(ctx, &host, run, via, &asked, say))
         }
         Command::Forward { host, asked } => changing(&dirs()?, say, |ctx| {
             let _lock = guards::lock(&ctx, &format!("forward {host}"))?;

@@ -30,7 +30,8 @@ examples! {
         "cycle askari" "cycle askari --via kexec --watch 60s --keep" "cycle askari -e @overrides/askari.red.yml --json > run.json";
     AUDIT_INIT = "audit init result/iso/nixos.iso" "audit init disk.qcow2 --name cloud -o -";
     AUDIT_LINT = "audit lint pre-nixos" "audit lint ./profiles/pre-nixos.json";
-    PROVE = "prove askari" "prove askari --keep -e verify__seconds=25";
+    PROVE = "prove askari" "prove askari --keep -e verify__seconds=25" "prove askari --scenario forward-drop --template"
+        "prove askari --all";
     DOWN = "down askari";
     PRUNE = "prune                              what is dead or has failed" "prune --all                        everything";
     STATUS = "status" "status --json | jq -r '.vms[].host'";
