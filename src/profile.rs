@@ -5,16 +5,18 @@
 //! Fuzzed as `profile`.
 
 pub(crate) mod kind;
+mod scenario;
 mod verify;
 
 pub use kind::{Kind, ProfileError, names};
+pub use scenario::{Red, Scenario, Shows};
 pub use verify::{Entry, Part, Verify};
 
 use crate::form::Form;
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::allowed::AllowedLoss;
 use host::dirs::Dirs;
-use host::names::{HostName, MiB};
+use host::names::{HostName, MiB, ScenarioName};
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -105,8 +107,12 @@ pub struct Profile {
     /// How the machine is restarted, unless the command line says otherwise.
     #[serde(default)]
     pub via: Mode,
-    /// The case that must fail, for `prove`.
+    /// The scenario that `prove` runs if none is named.
     pub red: Option<Red>,
+    /// Known faults, for `prove`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Scenario>")]
+    pub scenarios: BTreeMap<ScenarioName, Scenario>,
 }
 
 /// What starts the machine.
@@ -223,17 +229,6 @@ pub struct StateRules {
     pub allow: Vec<AllowedLoss>,
 }
 
-/// The case that must fail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Red {
-    /// The overlay that brings the fault back.
-    #[schemars(with = "String")]
-    pub overrides: Utf8PathBuf,
-    /// The checks that must be green before the reboot and red after it.
-    pub fails: Vec<String>,
-}
-
 /// The image of a profile that names none.
 pub const DEFAULT_IMAGE: &str = "debian-13";
 
@@ -341,7 +336,7 @@ impl Profile {
         if let Some(wrong) = self.console.allow.wrong() {
             return Some(format!("console: {wrong}"));
         }
-        self.red.as_ref().filter(|red| red.fails.is_empty()).map(|_| "red: fails names no check".into())
+        self.wrong_scenarios()
     }
 }
 

@@ -20,7 +20,8 @@ fn text(name: &str) -> String {
 #[test]
 fn a_profile_of_a_host_is_read() {
     let profile = Profile::parse("profiles/askari.json".into(), &text("recorded/askari.json")).unwrap();
-    assert_eq!(profile.red.unwrap().fails, ["published_port_answers", "container_reaches_out"]);
+    assert_eq!(profile.red_scenario(), Some("red"));
+    assert_eq!(profile.all_scenarios()["red"].fails, ["published_port_answers", "container_reaches_out"]);
 }
 
 #[test]

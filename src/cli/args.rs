@@ -13,7 +13,7 @@ pub(crate) use several::{JobsArgs, MatrixArgs};
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
-use host::names::{HostName, SnapshotName};
+use host::names::{HostName, ScenarioName, SnapshotName};
 use vm::fault::Fault;
 use vm::network;
 use vm::wait::condition::Condition;
@@ -238,7 +238,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         what: AuditArgs,
     },
-    /// Show that the harness sees the known fault: the red case must fail, the green one pass
+    /// Show that the harness sees known faults: each one's red case must fail for its reason, its green one pass
     #[command(after_help = examples::PROVE)]
     Prove {
         host: HostName,
@@ -246,7 +246,13 @@ pub(crate) enum Command {
         run: RunArgs,
         #[command(flatten)]
         via: ViaArgs,
-        /// Keep the VM of the green case even if it passes
+        /// Prove this scenario of the profile; repeatable [default: the profile's `red`]
+        #[arg(long = "scenario", value_name = "NAME", conflicts_with = "all")]
+        scenarios: Vec<ScenarioName>,
+        /// Prove all of them
+        #[arg(long)]
+        all: bool,
+        /// Keep the VM of the last green case even if it passes
         #[arg(long)]
         keep: bool,
     },

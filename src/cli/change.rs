@@ -4,10 +4,8 @@ use super::args::{CheckModeArgs, FindingsArgs, RunArgs, SecondArgs, ViaArgs};
 use super::dispatch::{options, parse_all, resolve, wait_on, warn};
 use super::say::Say;
 use super::verdict;
-use crate::ansible::UserVars;
 use crate::jobs::cycle::{self, Choices, Keep, Outcome};
 use crate::jobs::down::{self, Removed};
-use crate::jobs::prove::prove;
 use crate::jobs::run::Run;
 use crate::jobs::target::Target;
 use crate::jobs::{Context, guards, part, snapshot};
@@ -195,49 +193,6 @@ pub(super) fn net_down(ctx: Context<'_>, say: &Say) -> Result<u8, Failure> {
     tell_removed(&down::networks_only(&ctx)?, say)
 }
 
-/// Prove that a red case fails after the reboot and only there, and that the green one passes.
-pub(super) fn prove_case(
-    ctx: Context<'_>,
-    host: &HostName,
-    run: RunArgs,
-    via: ViaArgs,
-    keep: bool,
-    say: &Say,
-) -> Result<u8, Failure> {
-    let options = options(ctx.dirs, run, via.into())?;
-    let _lock = guards::lock(&ctx, &format!("prove {host}"))?;
-    let plan = |more: Vec<UserVars>| {
-        let mut options = options.clone();
-        options.extra_vars.extend(more);
-        resolve(ctx.dirs, host, options)
-    };
-    let told = |case: &str, outcome: &Outcome| {
-        say.text(format!("\n== the {case} case{}", verdict::text(&outcome.record)));
-        // The red case has to fail.
-        if case == "green" {
-            super::ci::report(&outcome.record);
-        }
-        say.object(&serde_json::json!({"event": "case", "case": case, "result": outcome.record}));
-    };
-    let proof = wait_on(prove(ctx, host, keep, plan, told))?;
-    if let Some(failure) = proof.failure {
-        if let Some(kept) = proof.green.as_ref().and_then(|o| o.kept.as_ref()).or(proof.red.kept.as_ref()) {
-            how_to_look(kept, say);
-        }
-        return Err(failure);
-    }
-    let never = proof.green.as_ref().and_then(|green| green.record.never_red.as_deref()).unwrap_or_default();
-    if !never.is_empty() {
-        say.text(format!("\nNEVER RED: {}", host::visible::line(&never.join(", "))));
-        say.text("No red case turns these checks red, so it is unknown whether they can be: give `red` an overlay that breaks what they ask.");
-    }
-    say.object(&serde_json::json!({"event": "never-red", "checks": never}));
-    say.text(format!(
-        "\nPROVED: red failed after the reboot, and only there; green passed. A green cycle of {host} means something."
-    ));
-    Ok(0)
-}
-
 /// The checks, of what runs now: where that is what came back from the last reboot, they are part of its proof.
 async fn checks(run: &mut Run<'_>) -> Result<(), Failure> {
     let since = run.still_proved().await?;
@@ -322,7 +277,7 @@ fn tell_outcome(outcome: &Outcome, say: &Say) -> u8 {
     outcome.record.code()
 }
 
-fn how_to_look(host: &HostName, say: &Say) {
+pub(super) fn how_to_look(host: &HostName, say: &Say) {
     say.text(format!(
         "\nThe VM is still there. Look at it:\n  \
          boma-qemu ssh {host}\n  \

@@ -4,7 +4,8 @@ use super::args::{ChecksCommand, Cli, Command, NetCommand, RunArgs};
 use super::change::{self, ApplyArgs, CycleArgs};
 use super::say::Say;
 use super::{
-    attach, audit, check, experiment, image, init, lint, look, observe, pages, reach, script, several, shell, snapshot,
+    attach, audit, check, experiment, image, init, lint, look, observe, pages, prove, reach, script, several, shell,
+    snapshot,
 };
 use crate::jobs::cycle::Keep;
 use crate::jobs::{Context, guards, stop};
@@ -133,8 +134,9 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             changing(&of(&host)?, say, |ctx| experiment::run(ctx, &host, what, run, say))
         }
         Command::Audit { what } => changing(&dirs()?, say, |ctx| audit::run(ctx, what, say)),
-        Command::Prove { host, run, via, keep } => {
-            changing(&of(&host)?, say, |ctx| change::prove_case(ctx, &host, run, via, keep, say))
+        Command::Prove { host, run, via, scenarios, all, keep } => {
+            let asked = prove::Asked { scenarios, all, keep };
+            changing(&of(&host)?, say, |ctx| prove::run(ctx, &host, run, via, &asked, say))
         }
         Command::Forward { host, asked } => changing(&of(&host)?, say, |ctx| {
             let _lock = guards::lock(&ctx, &format!("forward {host}"))?;

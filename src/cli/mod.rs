@@ -16,6 +16,7 @@ mod lint;
 mod look;
 mod observe;
 mod pages;
+mod prove;
 mod reach;
 mod say;
 mod script;

@@ -85,6 +85,10 @@ name!(
     ConditionId, "the condition's name", |text| label(text, 24)
 );
 name!(
+    /// The name of a scenario: a known fault of a host, and the host without it.
+    ScenarioName, "the scenario's name", |text| label(text, 32)
+);
+name!(
     /// The name of a snapshot of a VM; it is a tag in its disks and a folder in its own.
     SnapshotName, "the snapshot's name", |text| label(text, 32)
 );

@@ -1,7 +1,7 @@
 //! What is suspicious in a profile and its files and yet no error: found by reading, without Ansible.
 
 use super::Plan;
-use crate::profile::Verify;
+use crate::profile::{Scenario, Verify};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use serde::de::IgnoredAny;
@@ -32,7 +32,9 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
     let mut found = Vec::new();
     let texts = Texts::read(plan, dirs);
     let mut overlays = plan.profile.extra_vars_files.clone();
-    overlays.extend(plan.profile.red.iter().map(|red| red.overrides.clone()));
+    let scenarios = plan.profile.all_scenarios();
+    let sides = scenarios.values().flat_map(Scenario::overlays).map(|(_, path)| path.to_owned());
+    overlays.extend(sides.collect::<BTreeSet<_>>());
     for overlay in &overlays {
         let keys = keys(&dirs.root.join(overlay));
         for key in keys.iter().filter(|key| !key.starts_with(OWN) && !texts.words.contains(*key)) {
@@ -41,13 +43,9 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
             found.push(wrong(overlay, what));
         }
     }
-    if let Some(red) = &plan.profile.red {
-        let known = |id: &str| plan.profile.verify.names(id) || texts.verify.contains(id);
-        for id in red.fails.iter().filter(|id| !known(id)) {
-            let what = format!("red: no check of `verify` is called {id}, so nothing would turn red");
-            found.push(wrong(&profile_file, what));
-        }
-    }
+    let known = |id: &str| plan.profile.verify.names(id) || texts.verify.contains(id);
+    let of = |(name, scenario): (&String, &Scenario)| suspicious(name, scenario, &scenarios, known, dirs);
+    found.extend(scenarios.iter().flat_map(of).map(|what| wrong(&profile_file, what)));
     found.extend(twice(&plan.profile.verify).into_iter().map(|what| wrong(&profile_file, what)));
     let over = plan.profile.state.allow.iter().filter(|allowed| allowed.expired(now));
     found.extend(over.map(|allowed| {
@@ -67,6 +65,38 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
         (count > 0).then_some(Suspicion { file, what, undecided: true })
     }));
     found
+}
+
+/// What is suspicious about a scenario.
+fn suspicious(
+    name: &str,
+    scenario: &Scenario,
+    all: &BTreeMap<String, Scenario>,
+    known: impl Fn(&str) -> bool,
+    dirs: &Dirs,
+) -> Vec<String> {
+    let unknown = scenario.fails.iter().filter(|id| !known(id));
+    let unknown = unknown.map(|id| format!("no check of `verify` is called {id}, so nothing would turn red"));
+    let same = scenario.fixed.as_ref() == Some(&scenario.broken);
+    let same = same.then(|| "its two cases have the same overlay, so both are red or both are green".to_owned());
+    let sides: BTreeSet<_> = scenario.overlays().map(|(_, path)| path).collect();
+    let empty = sides.into_iter().filter(|path| is_empty(&dirs.root.join(path)));
+    let empty = empty.map(|path| format!("{path} sets nothing, so that case is the host as its profile has it"));
+    let twin = |(other, it): &(&String, &Scenario)| {
+        other.as_str() < name && it.broken == scenario.broken && it.shows == scenario.shows
+    };
+    let twin = all.iter().find(twin).map(|(other, _)| format!("its red case is the same as that of {other}"));
+    let found = unknown.chain(same).chain(empty).chain(twin);
+    found.map(|what| format!("{name}: {what}")).collect()
+}
+
+/// Whether a file of extra-vars can be read and sets nothing.
+fn is_empty(path: &Utf8Path) -> bool {
+    let text = std::fs::read_to_string(path);
+    text.is_ok_and(|text| {
+        serde_saphyr::from_str::<Option<BTreeMap<String, IgnoredAny>>>(&text)
+            .is_ok_and(|map| map.is_none_or(|map| map.is_empty()))
+    })
 }
 
 /// Probes that ask the same: one of them is not needed, or was to ask something else.

@@ -13,7 +13,7 @@ mod renew;
 pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
-use crate::profile::{DataDisk, Profile, Side};
+use crate::profile::{DataDisk, Profile, Scenario, Side};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
@@ -188,7 +188,9 @@ fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8P
     let mut wanted = vec![("the inventory", repo.join(&profile.inventory))];
     wanted.extend(profile.verify.playbooks().map(|path| ("the verify playbook", dirs.root.join(path))));
     wanted.extend(profile.applies.iter().map(|apply| ("the playbook", repo.join(&apply.playbook))));
-    wanted.extend(profile.red.iter().map(|red| ("the red case's overlay", dirs.root.join(&red.overrides))));
+    let scenarios = profile.all_scenarios();
+    let sides = scenarios.values().flat_map(Scenario::overlays);
+    wanted.extend(sides.map(|(what, path)| (what, dirs.root.join(path))));
     wanted.extend(overlays.iter().map(|path| ("the overlay", path.clone())));
     match wanted.into_iter().find(|(_, path)| !path.exists()) {
         None => Ok(()),

@@ -118,6 +118,24 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
             }
         }
     }
+    write_scenarios(plan, out)
+}
+
+/// What `prove` would try.
+fn write_scenarios(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let all = plan.profile.all_scenarios();
+    if all.is_empty() {
+        return Ok(());
+    }
+    heading(out, "scenarios, for prove")?;
+    for (name, scenario) in &all {
+        let is_default = plan.profile.red_scenario() == Some(name);
+        let mark = if is_default { " (the one that is run if none is named)" } else { "" };
+        writeln!(out, "{name}{mark}: {}", scenario.shows)?;
+        let fixed = scenario.fixed.as_ref().map_or("as the profile is", |path| path.as_str());
+        writeln!(out, "  red    {}: {}", scenario.broken, scenario.demands().join("; "))?;
+        writeln!(out, "  green  {fixed}")?;
+    }
     Ok(())
 }
 

@@ -115,6 +115,7 @@ fn fixed(was: &Profile, is: &Profile) -> Vec<&'static str> {
         via: _,
         red: _,
         schema: _,
+        scenarios: _,
     } = was;
     // A socket is shown to each command when it starts; an address is a rule of the network.
     let rules = |all: &[Allow]| all.iter().filter(|allow| allow.to.is_some()).cloned().collect::<Vec<_>>();

@@ -7,6 +7,7 @@ mod outside;
 mod processes;
 #[path = "../project/mod.rs"]
 mod project;
+mod scenarios;
 mod several;
 
 use assert_cmd::Command;

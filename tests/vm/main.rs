@@ -13,6 +13,7 @@ mod kill_booted;
 #[allow(dead_code, reason = "shared with vm_applied, which uses other parts")]
 mod lane;
 mod package;
+mod scenarios;
 mod secrets;
 mod stop;
 mod strangers;

@@ -33,7 +33,8 @@ examples! {
         "matrix --hosts askari --image debian-12-docker,debian-13-docker -- --strict --egress none";
     AUDIT_INIT = "audit init result/iso/nixos.iso" "audit init disk.qcow2 --name cloud -o -";
     AUDIT_LINT = "audit lint pre-nixos" "audit lint ./profiles/pre-nixos.json";
-    PROVE = "prove askari" "prove askari --keep -e verify__seconds=25";
+    PROVE = "prove askari" "prove askari --keep -e verify__seconds=25" "prove askari --scenario forward-drop --template"
+        "prove askari --all";
     DOWN = "down askari";
     PRUNE = "prune                              what is dead or has failed" "prune --all                        everything";
     STATUS = "status" "status --json | jq -r '.vms[].host'";

@@ -2,6 +2,7 @@
 
 use crate::experiment::record::{Experiment, OneRun};
 use crate::playbook::tried::Told;
+use crate::record::proof::ProofRecord;
 use crate::record::{CheckMode, Record};
 use crate::report::junit::Case;
 use crate::verdict::Kind;
@@ -120,4 +121,23 @@ pub(super) fn of_experiment(all: &Experiment) -> Vec<Case> {
         note: None,
     });
     runs.chain(crash).chain(early).collect()
+}
+
+/// One suite per scenario, one case for each of its sides.
+pub(super) fn of_proof(all: &ProofRecord) -> Vec<Case> {
+    let of = |tried: &crate::record::proof::Tried| {
+        // What is not proved is so by the last case that was run.
+        let failure = |is_last: bool| tried.failure.as_ref().filter(|_| is_last).map(ToString::to_string);
+        let not_run = |there: bool| (!there).then(|| "not run".to_owned());
+        let side = |name: &str, case: Option<&crate::record::proof::Case>, is_last: bool| Case {
+            suite: tried.name.clone(),
+            name: name.to_owned(),
+            seconds: case.map(|case| case.seconds),
+            failure: failure(is_last),
+            note: not_run(case.is_some()),
+        };
+        let ended_red = tried.green.is_none();
+        [side("red", tried.red.as_ref(), ended_red), side("green", tried.green.as_ref(), !ended_red)]
+    };
+    all.scenarios.iter().flat_map(of).collect()
 }

@@ -4,10 +4,11 @@ use crate::page::html::parts::FileLink;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// What tells most, in the order in which it is worth reading.
-const KNOWN: [(&str, &str); 13] = [
+const KNOWN: [(&str, &str); 14] = [
     ("audit.json", "everything on this page, for programs"),
     ("report.md", "this page as text, for reviews"),
     ("build.log", "what the build of the image said"),
+    ("proof.json", "everything on this page, for programs"),
     ("experiment.json", "everything on this page, for programs"),
     ("result.json", "everything on this page, for programs"),
     ("ansible.log", "every ansible-playbook command line and all of its output"),

@@ -13,6 +13,7 @@ mod verdict;
 pub use verdict::headline;
 
 use crate::experiment::record::Experiment;
+use crate::record::proof::ProofRecord;
 use crate::record::{BootSeen, Record};
 use crate::report::junit::About;
 use crate::report::{ReportError, RunFolder, junit};
@@ -23,13 +24,15 @@ use html::cycle::CyclePage;
 use serde::de::DeserializeOwned;
 use vm::timeline::Timeline;
 
-/// Write the page of a run or of an experiment again from its evidence; where it is.
+/// Write the page of a run, an experiment or a proof again from its evidence; where it is.
 pub fn again(folder: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let file = |name: &str| folder.join(name);
     let text = if file(SEVERAL).exists() {
         html::several::page(&read::<Several>(&file(SEVERAL))?, folder)
     } else if file("experiment.json").exists() {
         html::experiment(&html::experiment::of(&read::<Experiment>(&file("experiment.json"))?, folder))
+    } else if file(ProofRecord::FILE).exists() {
+        proof(&read::<ProofRecord>(&file(ProofRecord::FILE))?, folder)
     } else {
         html::cycle(&of(&read::<Record>(&file("result.json"))?, folder))
     };
@@ -42,7 +45,7 @@ pub fn read<T: DeserializeOwned>(file: &Utf8Path) -> Result<T, Failure> {
     let bad = |why: String| Failure::new(Exit::Usage, format!("{file} is no result of a run: {why}"));
     let text = std::fs::read(file).map_err(|e| {
         bad(e.to_string()).next(
-            "name the folder of a run that has ended (`result.json` is its last file), of an experiment or of an audit",
+            "name the folder of a run that has ended (`result.json` is its last file), of an experiment, a proof or an audit",
         )
     })?;
     serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))
@@ -110,6 +113,22 @@ fn about(record: &Record) -> About {
         properties: properties.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
         attachments: vec![record.run.join(PAGE), record.run.join("console.log")],
     }
+}
+
+fn proof(all: &ProofRecord, folder: &Utf8Path) -> String {
+    html::proof(all, &files::command(folder).unwrap_or_else(|| format!("prove {}", all.host)))
+}
+
+/// Write what there is of a proof so far.
+pub fn publish_proof(all: &ProofRecord, folder: &RunFolder) -> Result<(), ReportError> {
+    let name = format!("boma-qemu prove {}", all.host);
+    let about = About { name, attachments: vec![folder.path().join(PAGE)], ..About::default() };
+    let xml = junit::text(&about, &cases::of_proof(all));
+    folder.write("junit.xml", xml.unwrap_or_default())?;
+    // Plain data with string keys: serialising it cannot fail.
+    let json = host::visible::json_pretty(all).unwrap_or_default();
+    folder.write(ProofRecord::FILE, json)?;
+    folder.write(PAGE, proof(all, folder.path()))
 }
 
 /// Write what there is of an experiment so far.

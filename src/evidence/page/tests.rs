@@ -296,3 +296,69 @@ fn what_a_profile_has_changed_in_is_told_by_what_came_and_went() {
     assert_eq!(told(json!({"allow": [], "x": 1}), json!({"allow": [1], "x": 1})), "key: - allow: []; + allow: [1]");
     assert!(told(json!("ä".repeat(500)), json!(null)).chars().count() < 200);
 }
+
+#[test]
+fn the_first_line_has_the_first_red_check_and_a_hint_that_has_turned_with_it_or_what_ended_the_run() {
+    use crate::playbook::checks::Check;
+    let mut record = record();
+    let check = |id: &str, ok, hint| Check { id: id.into(), ok, hint, detail: format!("{id} is {ok}"), looked: true };
+    let checks = |when: &str, ok| Checks {
+        when: when.into(),
+        checks: vec![check("port", ok, false), check("rules", ok, true), check("old", false, true)],
+    };
+    record.checks = vec![checks("before the reboot", true), checks("after the reboot", false)];
+    record.proved(crate::testing::restart());
+    record.fail(&Failure::new(Exit::Verify, "1 of 3 checks failed"));
+    let said = "did not come back right from its reboot: port (port is false); with it, rules (rules is false)";
+    assert!(headline(&record).ends_with(said), "{}", headline(&record));
+    // One that never held has not turned.
+    record.checks.remove(0);
+    assert!(headline(&record).ends_with(": port (port is false)"), "{}", headline(&record));
+    let dead = Failure::new(Exit::Verify, "ssh.service failed:\nno such address").during("cannot be reached");
+    (record.reboot, record.failure) = (None, Some(dead));
+    record.checks.clear();
+    record.phases = vec![Phase { name: "reboot".into(), seconds: 1.0, ok: false, outcome: "o".into() }];
+    let said = "from its reboot: cannot be reached: ssh.service failed: no such address";
+    assert!(headline(&record).ends_with(said), "{}", headline(&record));
+}
+
+#[test]
+fn the_page_of_a_proof_has_both_cases_of_each_scenario_and_can_be_drawn_again() {
+    use crate::record::proof::{Case, Tried};
+    let keep = tempfile::tempdir().unwrap();
+    let folder = RunFolder::open(Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap());
+    let case = |name: &str, verdict: &str| Case {
+        run: format!("/runs/{name}").into(),
+        verdict: verdict.into(),
+        red: vec!["port".into()],
+        exit: None,
+        seconds: 61.0,
+    };
+    let red = |name: &str| Tried {
+        red: Some(case("one", "FAILED: <b>port</b>")),
+        ..Tried::begin(name, "red at once".into())
+    };
+    let proved = Tried { green: Some(case("two", "PASSED: askari")), ..red("drop") };
+    let unproved = Tried { failure: Some(Failure::new(Exit::Unfaithful, "for another reason: dns")), ..red("race") };
+    let mut all = ProofRecord::begin(&"askari".parse().unwrap(), vec![proved, unproved]);
+    all.conclude();
+    publish_proof(&all, &folder).unwrap();
+    let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let page = file(PAGE);
+    for words in [
+        "NOT PROVED",
+        "drop",
+        "race",
+        "../one/report.html",
+        "../two/report.html",
+        "&lt;b&gt;port",
+        "another reason: dns",
+        "not run",
+    ] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    assert_eq!(file("junit.xml").matches("<failure").count(), 1);
+    std::fs::remove_file(folder.path().join(PAGE)).unwrap();
+    again(folder.path()).unwrap();
+    assert_eq!(file(PAGE), page);
+}

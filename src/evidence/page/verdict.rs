@@ -2,6 +2,7 @@
 
 use crate::page::html::cycle::Highlight;
 use crate::page::html::parts::{Mood, StateFinding, Verdict, Weight};
+use crate::playbook::checks::Check;
 use crate::record::Record;
 use crate::verdict::{Kind, Unproved};
 use host::failure::Exit;
@@ -76,13 +77,28 @@ fn failed(record: &Record) -> String {
             format!("FAILED: the playbooks of {host} change something each time{first}")
         }
         _ if record.reboot.is_none() && !record.phases.iter().any(|phase| phase.name == "reboot") => {
-            format!("FAILED: {host} is not right")
+            format!("FAILED: {host} is not right{}", because(record))
         }
-        _ => match first_cause(record) {
-            Some(cause) => format!("FAILED: {host} did not come back right from {}: {cause}", its_restart(record)),
-            None => format!("FAILED: {host} did not come back right from {}", its_restart(record)),
-        },
+        _ => format!("FAILED: {host} did not come back right from {}{}", its_restart(record), because(record)),
     }
+}
+
+/// The cause as the end of a sentence: what is wrong first, else the checks that are red, else what ended the run.
+fn because(record: &Record) -> String {
+    let failure = || record.failure.as_ref().map(|failure| failure.chain.join(": "));
+    let cause = first_cause(record).or_else(|| red_checks(record)).or_else(failure);
+    cause.map(|cause| format!(": {}", cause.lines().collect::<Vec<_>>().join(" "))).unwrap_or_default()
+}
+
+/// The first check that is red, and the hints that have turned so with it: they may say why.
+fn red_checks(record: &Record) -> Option<String> {
+    let last = record.last_checks()?;
+    let told = |check: &Check| format!("{} ({})", check.id, check.detail);
+    let first = last.failed().find(|check| check.looked).or_else(|| last.failed().next()).map(told)?;
+    let held = |id: &str| record.checks.iter().any(|run| run.checks.iter().any(|check| check.id == id && check.ok));
+    let turned = last.checks.iter().filter(|check| check.hint && check.looked && !check.ok && held(&check.id));
+    let hints: Vec<_> = turned.map(told).collect();
+    Some(if hints.is_empty() { first } else { format!("{first}; with it, {}", hints.join(", ")) })
 }
 
 /// What is wrong first, where it is a restart by itself, a unit, or a finding: a sentence.

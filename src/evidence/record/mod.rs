@@ -4,6 +4,7 @@
 //! Not fuzzed: what is read here is this program's own evidence.
 
 mod parts;
+pub mod proof;
 mod step;
 
 use crate::observe::{Across, Finding, Policy};

@@ -43,9 +43,14 @@ impl Blame for ReportError {
 impl RunFolder {
     /// A new folder `<time>-<host>`, with `started` in it and `latest` pointing to it.
     pub fn create(dirs: &Dirs, host: &HostName, command: &str) -> Result<Self, Failure> {
+        Self::create_for(dirs, host.as_str(), command)
+    }
+
+    /// The same for what is not one host's run: `what` takes the host's place in its name.
+    pub fn create_for(dirs: &Dirs, what: &str, command: &str) -> Result<Self, Failure> {
         let now = SystemTime::now();
         let stamp = humantime::format_rfc3339_seconds(now).to_string().replace(':', "");
-        let mut name = format!("{stamp}-{host}");
+        let mut name = format!("{stamp}-{what}");
         let runs = &dirs.runs;
         let fail = |path: &Utf8Path| {
             let path = path.to_owned();

@@ -107,7 +107,8 @@ impl Cause {
                 "if it is meant, say so in the inventory (ansible_port): the host must answer as it says".into()
             }
             Self::Bound { .. } => {
-                "let sshd wait for the address (After= its interface, or net.ipv4.ip_nonlocal_bind), or listen on all".into()
+                "let sshd listen on the host's own address as well until a reboot has shown that the other way comes back; if it started before the address was there: After= its interface, or net.ipv4.ip_nonlocal_bind"
+                    .into()
             }
             Self::Service { unit, .. } => format!("see `journalctl -b -u {unit}` in guest/sshd.txt"),
             Self::Full { .. } => "see guest/disks.txt".into(),
@@ -133,27 +134,36 @@ impl Cause {
     }
 }
 
+/// The guest's addresses, with their interfaces.
+fn addresses(facts: &Facts) -> impl Iterator<Item = (String, String)> {
+    // `ip -br`: name, state, addresses.
+    let lines = facts.lines("addresses").map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.flat_map(|words| {
+        let name = words.first().map(|name| (*name).to_owned()).unwrap_or_default();
+        let addresses = words.into_iter().skip(2).filter(|word| word.contains('/')).map(str::to_owned);
+        addresses.map(|address| (name.clone(), address)).collect::<Vec<_>>()
+    })
+}
+
+/// An address as `ip` has it, without the length of its prefix.
+fn host(address: &str) -> &str {
+    address.split('/').next().unwrap_or_default()
+}
+
 /// The guest without its own address.
 fn address(facts: &Facts, ways: &Ways) -> Option<Cause> {
     if facts.get("addresses").is_empty() {
         return None;
     }
-    // `ip -br`: name, state, addresses.
-    let lines = facts.lines("addresses").map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let all = lines.flat_map(|words| {
-        let name = words.first().map(|name| (*name).to_owned()).unwrap_or_default();
-        let addresses = words.into_iter().skip(2).filter(|word| word.contains('/')).map(str::to_owned);
-        addresses.map(|address| (name.clone(), address)).collect::<Vec<_>>()
-    });
+    let all = addresses(facts);
     // Docker's and libvirt's own bridges say nothing about the way in.
     let all: Vec<_> =
         all.filter(|(name, _)| !["docker", "br-", "veth", "virbr"].iter().any(|own| name.starts_with(own))).collect();
-    let host = |address: &str| address.split('/').next().unwrap_or_default().to_owned();
     let own = ways.address.to_string();
     if all.iter().any(|(_, address)| host(address) == own) {
         return None;
     }
-    let real = all.iter().any(|(_, address)| ways.real.contains(&host(address)));
+    let real = all.iter().any(|(_, address)| ways.real.iter().any(|real| real == host(address)));
     let has = all.into_iter().map(|(name, address)| format!("{address} on {name}")).collect();
     Some(Cause::Address { has, lacks: own, real })
 }
@@ -233,6 +243,17 @@ pub(super) fn ports(facts: &Facts, ways: &Ways) -> BTreeSet<u16> {
     sockets(facts).filter(|(address, _)| covers(address)).map(|(_, port)| port).collect()
 }
 
+/// The interface that has an address: by it sshd can still be reached.
+fn on(facts: &Facts, address: &str) -> String {
+    let name = addresses(facts).find(|(_, own)| host(own) == address).map(|(name, _)| name);
+    match (name, facts.get("addresses").is_empty()) {
+        (Some(name), _) => format!(" (on {name})"),
+        // The guest was not asked for its loopback, nor for its IPv6 addresses.
+        (None, false) if !address.starts_with("127.") && !address.contains(':') => " (which no interface has)".into(),
+        (None, _) => String::new(),
+    }
+}
+
 /// sshd is there, and not where it is asked.
 fn listener(facts: &Facts, ways: &Ways) -> Option<Cause> {
     let expected = ways.expected_ports();
@@ -243,7 +264,7 @@ fn listener(facts: &Facts, ways: &Ways) -> Option<Cause> {
     }
     Some(match ports.is_empty() {
         true => {
-            let to = sockets(facts).map(|(address, port)| format!("{address}:{port}")).collect();
+            let to = sockets(facts).map(|(address, port)| format!("{address}:{port}{}", on(facts, address))).collect();
             Cause::Bound { to, not: ways.address.to_string() }
         }
         false => Cause::Elsewhere { ports: ports.into_iter().collect(), not: ways.current.port },

@@ -10,6 +10,7 @@ pub mod experiment;
 pub(in crate::page) mod findings;
 pub mod head;
 pub mod parts;
+mod proof;
 mod scale;
 pub mod several;
 pub mod text;
@@ -17,6 +18,7 @@ pub mod text;
 pub use cycle::CyclePage;
 pub use experiment::ExperimentPage;
 
+use crate::record::proof::ProofRecord;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -29,6 +31,11 @@ pub fn cycle(page: &CyclePage<'_>) -> String {
 /// The page of an experiment.
 pub fn experiment(page: &ExperimentPage<'_>) -> String {
     document(&format!("experiment {} · boma-qemu", page.all.host), &experiment::body(page))
+}
+
+/// The page of a proof.
+pub fn proof(all: &ProofRecord, command: &str) -> String {
+    document(&format!("proof {} · boma-qemu", all.host), &proof::body(all, command))
 }
 
 /// A page: its title, and what it shows.

@@ -87,7 +87,15 @@ fn each_thing_that_stands_in_between_is_named_in_one_line() {
         (
             vec![("listen", "LISTEN 0 128 100.64.0.1:22 0.0.0.0:*")],
             refused,
-            "sshd listens on 100.64.0.1:22 only, and the host is reached at 10.9.8.7",
+            "sshd listens on 100.64.0.1:22 (which no interface has) only, and the host is reached at 10.9.8.7",
+        ),
+        (
+            vec![
+                ("listen", "LISTEN 0 128 100.64.0.1:22 0.0.0.0:*\nLISTEN 0 128 127.0.0.1:22 0.0.0.0:*"),
+                ("addresses", "ens3 UP 10.9.8.7/24\nwt0 UNKNOWN 100.64.0.1/16"),
+            ],
+            refused,
+            "sshd listens on 100.64.0.1:22 (on wt0), 127.0.0.1:22 only, and the host is reached at 10.9.8.7",
         ),
         (
             vec![
