@@ -12,8 +12,12 @@ use std::sync::LazyLock;
 /// The crates with their folders, from the top to the bottom, and the rooms of each in the same order. A crate uses
 /// only crates below it; a room (a file or a folder right in the crate's folder) only rooms of its crate below it.
 const HOUSE: [(&str, &str, &str); 5] = [
-    ("boma-qemu", "src", "cli jobs plan doctor audit draft ansible template image profile checks form"),
-    ("boma-evidence", "src/evidence", "page experiment record attribution playbook observe way report verdict allowed"),
+    ("boma-qemu", "src", "cli jobs plan doctor audit draft ansible template image profile checks form revision"),
+    (
+        "boma-evidence",
+        "src/evidence",
+        "page experiment record ends attribution playbook observe way report verdict allowed",
+    ),
     (
         "boma-vm",
         "src/vm",

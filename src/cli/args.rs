@@ -6,7 +6,7 @@ mod examples;
 mod parts;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
-pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, ViaArgs};
+pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, UpgradeArgs, ViaArgs};
 pub(crate) use parts::{ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
 
 use camino::Utf8PathBuf;
@@ -83,6 +83,9 @@ pub(crate) enum Command {
         /// The host or the audit
         #[arg(value_name = "NAME")]
         name: Utf8PathBuf,
+        /// Look at a cycle on top of this revision of the playbook repository, too
+        #[arg(long, value_name = "REV")]
+        from: Option<String>,
     },
     /// Print everything that a run would do; touch nothing
     #[command(after_help = examples::PLAN)]
@@ -92,6 +95,9 @@ pub(crate) enum Command {
         run: RunArgs,
         #[command(flatten)]
         via: ViaArgs,
+        /// Of a cycle on top of this revision of the playbook repository
+        #[arg(long, value_name = "REV")]
+        from: Option<String>,
     },
     /// Boot the VM and wait until it is ready
     #[command(after_help = examples::UP)]
@@ -179,7 +185,7 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
         /// Leave the reboot out (this proves little)
-        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch", "check_mode"])]
+        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch", "check_mode", "both"])]
         no_reboot: bool,
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]
@@ -190,6 +196,8 @@ pub(crate) enum Command {
         second: SecondArgs,
         #[command(flatten)]
         check_mode: CheckModeArgs,
+        #[command(flatten)]
+        upgrade: UpgradeArgs,
     },
     /// Restart the VM in several ways from one applied state, and measure what each does to it
     #[command(after_help = parts::EXPERIMENT)]

@@ -32,11 +32,11 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         }
 
         Command::Init { host, repo, inventory } => init::init(root.as_deref(), &host, repo, inventory, say),
-        Command::Lint { name } => lint::lint(&dirs()?, &name, say),
+        Command::Lint { name, from } => lint::lint(&dirs()?, &name, from, say),
         Command::Doctor { net, repo } => look::doctor(root.as_deref(), net, repo, say),
-        Command::Plan { host, run, via } => {
+        Command::Plan { host, run, via, from } => {
             let dirs = dirs()?;
-            look::plan(&dirs, &host, options(&dirs, run, via.into())?, say)
+            look::plan(&dirs, &host, Options { from, ..options(&dirs, run, via.into())? }, say)
         }
         Command::Status => look::status(&dirs()?, say),
         Command::Report { run } => look::report(&dirs()?, run, say),
@@ -81,8 +81,8 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             }
         }),
         Command::Assert { host, findings } => changing(&dirs()?, say, |ctx| change::assert(ctx, &host, findings, say)),
-        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, second, check_mode } => {
-            let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode };
+        Command::Cycle { host, run, via, keep, no_reboot, no_snapshot, findings, second, check_mode, upgrade } => {
+            let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode, upgrade };
             changing(&dirs()?, say, |ctx| change::whole(ctx, &host, run, via, asked, say))
         }
         Command::Experiment { host, what, run } => {
@@ -135,6 +135,7 @@ pub(super) fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<
 
 pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Options, Failure> {
     Ok(Options {
+        from: None,
         certs: run.certs,
         extra_vars: parse_all(dirs, &run.extra_vars)?,
         repo: run.repo,

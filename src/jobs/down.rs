@@ -3,6 +3,7 @@
 use super::Context;
 use crate::ansible::preflight;
 use crate::image;
+use crate::revision;
 use crate::template::{self, Shelf};
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::record::{Phase, Record};
@@ -116,6 +117,9 @@ fn beside(ctx: &Context<'_>, host: &HostName, vm: &VmDir, not_ours: NotOurs) -> 
 pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     (removed.leftovers, removed.leaks) = preflight::clear(&ctx.dirs.state)?;
+    let (gone, left) = revision::clear(&ctx.dirs.state)?;
+    removed.leftovers.extend(gone);
+    removed.leaks.extend(left);
     match image::clear(&ctx.dirs.cache) {
         Ok((gone, left)) => {
             removed.leftovers.extend(gone);

@@ -38,6 +38,7 @@ impl World {
             template: false,
             accepted: Vec::new(),
             min_free_mib: 1,
+            from: None,
             timeout_s: 60,
             ttl: Ttl::default(),
             restart: vm::reboot::Choice::default(),

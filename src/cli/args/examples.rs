@@ -22,7 +22,7 @@ examples! {
         "observe askari > before.json" "observe askari --against before.json" "observe askari --foretell         before a reboot";
     ASSERT = "assert askari" "assert askari --findings report";
     CYCLE =
-        "cycle askari" "cycle askari --via kexec --watch 60s --keep" "cycle askari -e @overrides/askari.red.yml --json > run.json";
+        "cycle askari" "cycle askari --from origin/main --both" "cycle askari --via kexec --watch 60s --keep" "cycle askari -e @overrides/askari.red.yml --json > run.json";
     AUDIT_INIT = "audit init result/iso/nixos.iso" "audit init disk.qcow2 --name cloud -o -";
     AUDIT_LINT = "audit lint pre-nixos" "audit lint ./profiles/pre-nixos.json";
     PROVE = "prove askari" "prove askari --keep -e verify__seconds=25";
