@@ -20,4 +20,5 @@ pub mod image;
 pub mod jobs;
 pub mod plan;
 pub mod profile;
+pub mod revision;
 pub mod template;

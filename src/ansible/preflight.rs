@@ -11,14 +11,10 @@ use super::user_vars::UserVars;
 use super::{Stage, local};
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::playbook::events::{self, Event, Status};
-use host::deadline::{Deadline, PROBE_PERIOD};
-use host::dirs::{DirError, make_private, names_in};
-use host::ledger::{Leak, folder};
+use host::dirs::{DirError, make_private};
+use host::ledger::Leak;
+use host::ledger::scratch::{self, Scratch};
 use host::secrets::values_of;
-use std::fs::Permissions;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 use vm::network::confine::{Confinement, without_a_network};
 
 /// The oldest ansible-core that manages Debian 13: its support matrix names Python 3.13 from 2.18 on.
@@ -44,57 +40,9 @@ pub struct Preflight {
     pub notes: Vec<String>,
 }
 
-/// The folder of one look; it goes with it.
-struct Scratch {
-    path: Utf8PathBuf,
-}
-
-impl Scratch {
-    fn new(within: &Utf8Path) -> Result<Self, AnsibleError> {
-        let io = |source| AnsibleError::Io { path: within.to_owned(), source };
-        let private = Permissions::from_mode(0o700);
-        let made = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(within).map_err(io)?;
-        let path = Utf8PathBuf::from_path_buf(made.keep()).map_err(|_| io(ErrorKind::InvalidFilename.into()))?;
-        let scratch = Self { path };
-        drop(folder::adopt(&scratch.path)?);
-        Ok(scratch)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is in nobody's way; `prune` names it.
-        drop(folder::remove(&self.path));
-    }
-}
-
-/// Remove what looks that were killed have left in their scratch folder. Only where no other can be at work. Says what
-/// it has removed, and what is still there and why; what only has such a name is among the latter, and stays.
+/// Remove what looks that were killed have left in their scratch folder. Only where no other can be at work.
 pub fn clear(scratch: &Utf8Path) -> Result<(Vec<Utf8PathBuf>, Vec<Leak>), DirError> {
-    let (mut removed, mut leaks) = (Vec::new(), Vec::new());
-    let names = names_in(scratch)?;
-    for path in names.iter().filter(|name| name.starts_with(PREFIX)).map(|name| scratch.join(name)) {
-        if path.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
-            continue;
-        }
-        match remove(&path) {
-            left if left.is_empty() => removed.push(path),
-            left => leaks.extend(left),
-        }
-    }
-    Ok((removed, leaks))
-}
-
-/// Ansible's programs have been killed with the look, and may need a moment to end.
-fn remove(path: &Utf8Path) -> Vec<Leak> {
-    let deadline = Deadline::after(Duration::from_secs(2));
-    loop {
-        let left = folder::remove(path);
-        if left.is_empty() || folder::whose(path) != folder::Whose::Ours || deadline.passed() {
-            return left;
-        }
-        std::thread::sleep(PROBE_PERIOD);
-    }
+    scratch::clear(scratch, PREFIX)
 }
 
 /// Look at all inputs. `playbooks` are those of the profile and the verify playbook, absolute; `scratch` is a folder
@@ -125,10 +73,10 @@ pub(super) fn in_scratch<T>(
     make_private(scratch)?;
     // What cannot be removed is in nobody's way; `prune` names it.
     drop(clear(scratch)?);
-    let dir = Scratch::new(scratch)?;
-    let controller = Controller { folder: Folder::at(dir.path.clone()), ..controller.clone() };
+    let dir = Scratch::new(scratch, PREFIX)?;
+    let controller = Controller { folder: Folder::at(dir.path()), ..controller.clone() };
     controller.folder.create()?;
-    work(&controller, &without_a_network(exe, &dir.path, allowed)?)
+    work(&controller, &without_a_network(exe, dir.path(), allowed)?)
 }
 
 fn look(

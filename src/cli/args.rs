@@ -7,7 +7,7 @@ mod parts;
 mod several;
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
-pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, ViaArgs};
+pub(crate) use choices::{CheckModeArgs, FindingsArgs, PartArgs, SecondArgs, UpgradeArgs, ViaArgs};
 pub(crate) use parts::{ChecksCommand, ExperimentArgs, ForwardArgs, ImageCommand, NetCommand, RunArgs};
 pub(crate) use several::{JobsArgs, MatrixArgs};
 
@@ -89,6 +89,9 @@ pub(crate) enum Command {
         /// The host or the audit
         #[arg(value_name = "NAME")]
         name: Utf8PathBuf,
+        /// Look at a cycle on top of this revision of the playbook repository, too
+        #[arg(long, value_name = "REV")]
+        from: Option<String>,
     },
     /// Print everything that a run would do; touch nothing
     #[command(after_help = examples::PLAN)]
@@ -98,6 +101,9 @@ pub(crate) enum Command {
         run: RunArgs,
         #[command(flatten)]
         via: ViaArgs,
+        /// Of a cycle on top of this revision of the playbook repository
+        #[arg(long, value_name = "REV")]
+        from: Option<String>,
     },
     /// Boot the VM and wait until it is ready
     #[command(after_help = examples::UP)]
@@ -205,7 +211,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "keep")]
         remove: bool,
         /// Leave the reboot out (this proves little)
-        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch", "check_mode"])]
+        #[arg(long, conflicts_with_all = ["via", "at", "on_console", "during", "findings", "strict", "watch", "check_mode", "both"])]
         no_reboot: bool,
         /// Take no snapshot for `reset` after the playbooks
         #[arg(long)]
@@ -216,6 +222,8 @@ pub(crate) enum Command {
         second: SecondArgs,
         #[command(flatten)]
         check_mode: CheckModeArgs,
+        #[command(flatten)]
+        upgrade: UpgradeArgs,
     },
     /// Run `cycle` for each host in each way: restarted by each mode, from each image, with each certificate tier
     #[command(after_help = examples::MATRIX)]

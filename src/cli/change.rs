@@ -1,14 +1,16 @@
 //! The commands that change something: each takes its lock, resolves what it needs, and runs its job.
 
-use super::args::{CheckModeArgs, FindingsArgs, RunArgs, SecondArgs, ViaArgs};
+use super::args::{CheckModeArgs, FindingsArgs, RunArgs, SecondArgs, UpgradeArgs, ViaArgs};
 use super::dispatch::{options, parse_all, resolve, wait_on, warn};
 use super::say::Say;
 use super::verdict;
 use crate::jobs::cycle::{self, Choices, Keep, Outcome};
 use crate::jobs::down::{self, Removed};
+use crate::jobs::ends::{self, Both};
 use crate::jobs::run::Run;
 use crate::jobs::target::Target;
 use crate::jobs::{Context, guards, part, snapshot};
+use crate::plan::options::Options;
 use evidence::page::headline;
 use evidence::record::{Asked, Partial};
 use host::failure::{Exit, Failure};
@@ -152,6 +154,7 @@ pub(super) struct CycleArgs {
     pub(super) findings: FindingsArgs,
     pub(super) second: SecondArgs,
     pub(super) check_mode: CheckModeArgs,
+    pub(super) upgrade: UpgradeArgs,
 }
 
 /// The whole run.
@@ -164,15 +167,42 @@ pub(super) fn whole(
     say: &Say,
 ) -> Result<u8, Failure> {
     let what = format!("cycle {host}");
-    let plan = resolve(ctx.dirs, host, options(ctx.dirs, run, via.into())?)?;
+    let CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode, upgrade } = asked;
+    let UpgradeArgs { from, both } = upgrade;
+    let options = Options { from, ..options(ctx.dirs, run, via.into())? };
+    let plan = resolve(ctx.dirs, host, options.clone())?;
     let _lock = guards::lock(&ctx, &what)?;
     warn(&ctx, &plan);
-    let CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode } = asked;
     let (watch_for, findings, check_mode) = (findings.watch_for(), findings.into(), check_mode.into());
     let idempotence = second.wanted();
-    let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for, idempotence, check_mode };
+    let ends = ends::Wanted::Nothing;
+    let choices = Choices { keep, no_reboot, no_snapshot, findings, watch_for, idempotence, check_mode, ends };
+    if both {
+        return fresh_and_upgraded(ctx, host, options, choices, say);
+    }
     let outcome = wait_on(cycle::cycle(ctx, plan, choices, &what))?;
     Ok(tell_outcome(&outcome, say))
+}
+
+/// The whole run on a fresh machine and on top of a revision, and how both end.
+fn fresh_and_upgraded(
+    ctx: Context<'_>,
+    host: &HostName,
+    options: Options,
+    choices: Choices,
+    say: &Say,
+) -> Result<u8, Failure> {
+    let plan = |options| resolve(ctx.dirs, host, options);
+    let told = |fresh: &Outcome| {
+        say.text(format!("\n== the fresh host{}", verdict::text(&fresh.record)));
+        say.object(&serde_json::json!({"event": "fresh", "result": fresh.record}));
+    };
+    let Both { fresh, upgraded } = wait_on(ends::both(ctx, host, options, choices, plan, told))?;
+    let Some(upgraded) = upgraded else { return Ok(tell_outcome(&fresh, say)) };
+    say.text("\n== the upgraded host");
+    let code = tell_outcome(&upgraded, say);
+    // What the first has left behind is told by its own verdict.
+    Ok(if code == 0 { fresh.record.code() } else { code })
 }
 
 /// Remove the VM.

@@ -43,11 +43,11 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
         Command::Init { host, repo, inventory, from_live } => {
             init::init(root.as_deref(), &host, repo, inventory, from_live.as_deref(), say)
         }
-        Command::Lint { name } => lint::lint(&dirs()?, &name, say),
+        Command::Lint { name, from } => lint::lint(&dirs()?, &name, from, say),
         Command::Doctor { net, repo } => look::doctor(root.as_deref(), net, repo, say),
-        Command::Plan { host, run, via } => {
+        Command::Plan { host, run, via, from } => {
             let dirs = dirs()?;
-            look::plan(&dirs, &host, options(&dirs, run, via.into())?, say)
+            look::plan(&dirs, &host, Options { from, ..options(&dirs, run, via.into())? }, say)
         }
         Command::Status => look::status(&dirs()?, say),
         Command::Report { run } => look::report(&dirs()?, run, say),
@@ -121,12 +121,13 @@ pub(super) fn run(cli: Cli, say: &Say) -> Result<u8, Failure> {
             findings,
             second,
             check_mode,
+            upgrade,
         } => {
             let [host] = &hosts[..] else {
                 return changing(&dirs()?, say, |ctx| several::cycle(ctx, &hosts, (run, via.into()), keep, jobs, say));
             };
             let keep = if remove { Keep::Never } else { keep.into() };
-            let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode };
+            let asked = CycleArgs { keep, no_reboot, no_snapshot, findings, second, check_mode, upgrade };
             changing(&of(host)?, say, |ctx| change::whole(ctx, host, run, via, asked, say))
         }
         Command::Matrix { what } => changing(&dirs()?, say, |ctx| several::matrix(ctx, &what, say)),
@@ -181,6 +182,7 @@ pub(super) fn resolve(dirs: &Dirs, host: &HostName, options: Options) -> Result<
 
 pub(super) fn options(dirs: &Dirs, run: RunArgs, restart: Choice) -> Result<Options, Failure> {
     Ok(Options {
+        from: None,
         certs: run.certs,
         extra_vars: parse_all(dirs, &run.extra_vars)?,
         repo: run.repo,

@@ -4,6 +4,7 @@ use super::args::ImageCommand;
 use super::say::Say;
 use crate::image::{Cache, Catalogue, Golden, Listed, Terminal};
 use crate::jobs::{down::has_image, stop};
+use crate::revision::short;
 use crate::template::Shelf;
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure};
@@ -44,7 +45,9 @@ pub(super) fn templates(dirs: &Dirs, say: &Say) -> Result<u8, Failure> {
         let (mib, hours) = (one.bytes >> 20, one.unused_s / 3600);
         let at = one.at.as_deref().unwrap_or("an unknown time");
         let stale = one.stale.as_ref().map(|why| format!("; stale: {why}")).unwrap_or_default();
-        say.result(format!("{name}  {mib:>6} MiB  of {called}, saved {at}, used {hours} h ago{stale}"));
+        let base = one.of.as_ref().and_then(|of| of.base.as_ref());
+        let base = base.map(|base| format!(", {} at {}", base.host, short(&base.commit))).unwrap_or_default();
+        say.result(format!("{name}  {mib:>6} MiB  of {called}{base}, saved {at}, used {hours} h ago{stale}"));
     }
     Ok(0)
 }

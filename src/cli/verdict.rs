@@ -1,5 +1,6 @@
 //! The verdict: one screen that says what happened, on what evidence, and where the rest is.
 
+mod ends;
 mod passes;
 
 use crate::doctor::wrap;
@@ -44,6 +45,9 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     if let Some(began) = &made.began {
         writeln!(out, "  began      {}", line(&began.to_string()))?;
     }
+    if let Some(on_top) = &record.on_top {
+        writeln!(out, "  applied    {}", line(&on_top.line()))?;
+    }
     writeln!(out, "  network    {}, egress {}, certs {}", made.net, made.egress, made.certs)?;
     for (n, changed) in record.changed.iter().enumerate() {
         writeln!(out, "  {:<10} {}", if n == 0 { "since up" } else { "" }, line(&changed.to_string()))?;
@@ -62,6 +66,7 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     write_checks(&record.checks, out)?;
     write_state(record, out)?;
     passes::write(record, out)?;
+    ends::write(record, out)?;
     for leak in &record.leaks {
         writeln!(out, "  LEAKED     {}: {}", line(&leak.what), line(&leak.why))?;
     }

@@ -24,6 +24,9 @@ pub struct AllowedLoss {
 /// How the ids of tasks begin whose work did not survive.
 pub const TASKS: &str = "tasks/";
 
+/// How the ids of differences begin between a fresh host and one that was upgraded.
+pub const ENDS: &str = "ends/";
+
 impl AllowedLoss {
     /// Whether it covers what has this id.
     pub fn covers(&self, id: &str) -> bool {
@@ -42,6 +45,11 @@ impl AllowedLoss {
     /// Whether it is about a task, and not about the machine's state.
     pub fn is_of_a_task(&self) -> bool {
         self.id.starts_with(TASKS)
+    }
+
+    /// Whether it is about a task, or about two hosts, and not about the state across a reboot.
+    pub fn is_of_something_else(&self) -> bool {
+        self.is_of_a_task() || self.id.starts_with(ENDS)
     }
 
     /// Whether its last day is over.

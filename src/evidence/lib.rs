@@ -11,6 +11,7 @@
 
 pub mod allowed;
 pub mod attribution;
+pub mod ends;
 pub mod experiment;
 pub mod observe;
 pub mod page;

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::collect::keep_evidence;
+use super::ends;
 use super::passes::Wanted;
 use super::run::Run;
 use crate::plan::Plan;
@@ -13,7 +14,7 @@ use host::names::{HostName, SnapshotName};
 use std::time::Duration;
 
 /// What a cycle leaves out or leaves standing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Choices {
     /// Whether the VM stays.
     pub keep: Keep,
@@ -29,6 +30,8 @@ pub struct Choices {
     pub idempotence: bool,
     /// Whether they are tried in check mode before the reboot and after it.
     pub check_mode: Wanted,
+    /// What becomes of the end state.
+    pub ends: ends::Wanted,
 }
 
 /// When a VM stays at the end of a run.
@@ -54,7 +57,16 @@ impl Default for Choices {
     fn default() -> Self {
         let (keep, no_reboot, no_snapshot) = (Keep::default(), false, false);
         let (findings, check_mode) = (Policy::default(), Wanted::default());
-        Self { keep, no_reboot, findings, watch_for: ALIVE, no_snapshot, idempotence: false, check_mode }
+        Self {
+            keep,
+            no_reboot,
+            findings,
+            watch_for: ALIVE,
+            no_snapshot,
+            idempotence: false,
+            check_mode,
+            ends: ends::Wanted::Nothing,
+        }
     }
 }
 
@@ -71,8 +83,9 @@ pub struct Outcome {
 /// is in the record.
 pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str) -> Result<Outcome, Failure> {
     let mut run = Run::begin(ctx, plan, command)?;
+    let keep = choices.keep;
     let done = stages(&mut run, choices).await;
-    run.close(done, choices.keep, Asked::Verdict).await
+    run.close(done, keep, Asked::Verdict).await
 }
 
 /// The checks run before the reboot too: only what was green before it and is red after it was broken
@@ -105,11 +118,13 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
         run.seen_alive(&restart, compared).await
     })
     .await?;
+    run.end_state(&choices.ends).await?;
     run.judge()?;
     run.judge_way()?;
     run.judge_state()?;
     run.judge_check_mode()?;
-    run.judge_idempotence()
+    run.judge_idempotence()?;
+    run.judge_ends()
 }
 
 impl Run<'_> {

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::ansible::preflight;
 use crate::image;
+use crate::revision;
 use crate::template::{self, Shelf};
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::record::{Phase, Record};
@@ -156,6 +157,9 @@ pub async fn prune(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
 async fn prune_state(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
     let mut removed = Removed::default();
     (removed.leftovers, removed.leaks) = preflight::clear(&ctx.dirs.state)?;
+    let (gone, left) = revision::clear(&ctx.dirs.state)?;
+    removed.leftovers.extend(gone);
+    removed.leaks.extend(left);
     for (host, vm) in VmDir::list(ctx.dirs)? {
         if vm.is_alive() && !all && may_be_kept(&vm) {
             ctx.progress.note(&format!(

@@ -4,11 +4,13 @@
 
 pub mod apply;
 pub mod audit;
+mod base;
 pub mod boot;
 pub mod bring_up;
 pub mod collect;
 pub mod cycle;
 pub mod down;
+pub mod ends;
 pub mod experiment;
 pub mod fault;
 pub mod guards;
@@ -23,6 +25,7 @@ pub mod prove;
 pub mod reboot;
 mod renew;
 pub mod run;
+mod saved;
 pub mod several;
 pub mod snapshot;
 pub mod steady;

@@ -1,12 +1,15 @@
 //! `apply` on a VM that is up: what has changed since `up` takes effect, or is refused before any work starts.
 
 use super::bring_up::json;
-use super::inputs::{self, Inputs};
+use super::inputs;
 use super::run::Run;
 use super::up;
+use crate::ansible::preflight::Preflight;
 use evidence::record::{Partial, Step};
 use host::dirs::write_private;
 use host::failure::Failure;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use vm::network::NetPlan;
 use vm::ssh::Ways;
 
@@ -30,35 +33,39 @@ impl Run<'_> {
         self.begin_apply(part)?;
         self.keep(Step::Changed(changed));
         self.keep(Step::Ansible(inputs.preflight.version.clone()));
-        take_effect(self, &inputs)?;
+        take_effect(self, &inputs.preflight, &inputs.never)?;
         self.playbooks(part).await
     }
 }
 
 /// Let the VM's own files and its network say what the plan and its inputs say now.
-fn take_effect(run: &Run<'_>, inputs: &Inputs) -> Result<(), Failure> {
+pub(super) fn take_effect(
+    run: &Run<'_>,
+    preflight: &Preflight,
+    never: &BTreeMap<String, Vec<IpAddr>>,
+) -> Result<(), Failure> {
     let target = run.target();
     let (plan, dir) = (&target.plan, target.vm.dir());
     // More is out of reach before anything can reach for it.
     let mut network = target.vm.network()?;
-    let fresh = network.forbid(&inputs.never)?;
+    let fresh = network.forbid(never)?;
     if !fresh.is_empty() {
         run.progress().note(&format!("never to be reached from now on: {}", fresh.join(", ")));
     }
-    let off: Vec<_> = network.plan().never.keys().filter(|name| !inputs.never.contains_key(*name)).cloned().collect();
+    let off: Vec<_> = network.plan().never.keys().filter(|name| !never.contains_key(*name)).cloned().collect();
     if !off.is_empty() {
         let off = off.join(", ");
         run.progress().note(&format!("no longer on the never list, and out of reach until `down` all the same: {off}"));
     }
-    let Ways { inventory, real, become_password, .. } = up::ways(target, &inputs.preflight)?;
+    let Ways { inventory, real, become_password, .. } = up::ways(target, preflight)?;
     let ways = Ways { inventory, real, become_password, ..Ways::load(&dir.ways())? };
     vm::ssh::write_ways(dir, &ways)?;
     let controller = plan.controller(target.dirs);
-    controller.write_folder(&plan.connection(target.dirs), &inputs.preflight.inline)?;
+    controller.write_folder(&plan.connection(target.dirs), &preflight.inline)?;
     // What an earlier version of a file held is still in the guest, and in what it says.
     let known = std::fs::read(controller.folder.secrets()).unwrap_or_default();
     let mut secrets = serde_json::from_slice::<Vec<String>>(&known).unwrap_or_default();
-    secrets.extend(inputs.preflight.secrets.iter().cloned());
+    secrets.extend(preflight.secrets.iter().cloned());
     secrets.sort();
     secrets.dedup();
     write_private(&controller.folder.secrets(), json(&secrets))?;

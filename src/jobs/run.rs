@@ -23,6 +23,8 @@ pub struct Run<'a> {
     target: Target<'a>,
     record: Record,
     watch_for: Duration,
+    /// What the phases are told by, before their names.
+    word: &'static str,
 }
 
 impl<'a> Run<'a> {
@@ -46,7 +48,7 @@ impl<'a> Run<'a> {
             ..MadeOf::default()
         };
         let record = Record::begin(&plan.host, &plan.vm, &folder, made_of);
-        Ok(Self { ctx, target: Target::new(ctx.dirs, plan), record, watch_for: ALIVE })
+        Ok(Self { ctx, target: Target::new(ctx.dirs, plan), record, watch_for: ALIVE, word: "" })
     }
 
     /// Go on with the run of a VM that is up.
@@ -57,7 +59,7 @@ impl<'a> Run<'a> {
     /// The same, with a target that was opened already.
     pub fn go_on(ctx: Context<'a>, target: Target<'a>) -> Result<Self, Failure> {
         let record = Record::load(target.vm.dir()).map_err(|e| damaged("the record", target.vm.host(), &e))?;
-        Ok(Self { ctx, target, record, watch_for: ALIVE })
+        Ok(Self { ctx, target, record, watch_for: ALIVE, word: "" })
     }
 
     /// Where things are kept, and the user's ear.
@@ -127,6 +129,21 @@ impl<'a> Run<'a> {
         self.target.plan = plan;
     }
 
+    /// Work by another plan, whose phases are told by a word of their own.
+    pub(super) async fn by<T>(
+        &mut self,
+        plan: Plan,
+        word: &'static str,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let own = std::mem::replace(&mut self.target.plan, plan);
+        self.word = word;
+        let done = work(self).await;
+        self.target.plan = own;
+        self.word = "";
+        done
+    }
+
     /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command
     /// that is killed half way must not leave the old proof behind.
     pub fn changes(&mut self, why: Unproved) -> Result<(), Failure> {
@@ -147,6 +164,7 @@ impl<'a> Run<'a> {
         name: &str,
         work: impl AsyncFnOnce(&Self) -> Result<(T, S), Failure>,
     ) -> Result<T, Failure> {
+        let name = &format!("{}{name}", self.word);
         self.ctx.progress.begin(name);
         let start = Instant::now();
         let done = super::stop::or_stopped(work(self)).await.map(|(made, said)| (made, said.into()));

@@ -30,9 +30,9 @@ use vm::template::{self, Identity};
 use vm::wait::Watch;
 
 /// How long a machine may take to be saved; 2 s on an idle host.
-const SAVE_LIMIT: Duration = Duration::from_secs(180);
+pub(super) const SAVE_LIMIT: Duration = Duration::from_secs(180);
 /// How long a machine may take to go on and to settle. One that takes longer is booted: 10 s on an idle host under emulation.
-const RESUME_LIMIT: Duration = Duration::from_secs(180);
+pub(super) const RESUME_LIMIT: Duration = Duration::from_secs(180);
 
 /// What a machine goes on from.
 struct Source {
@@ -132,6 +132,7 @@ impl Run<'_> {
         let prepared =
             self.phase("prepare the template", async |run| prepare(run, golden, &found.preflight, &as_maker)).await?;
         let Prepared { mut machine, secrets } = prepared;
+        let client = secrets.map(|secrets| secrets.client).unwrap_or_default();
         self.phase("network", async |run| make_network(run, &found.net)).await?;
         let seen =
             self.phase("boot the template", async |run| boot::boot(run, &mut machine, &found.promise).await).await?;
@@ -144,21 +145,24 @@ impl Run<'_> {
         }
         let leased = lease::find(&self.vm().leases(), &self.vm().end().mac);
         let leased = leased.ok_or_else(|| Unmade::Doubt("its guest has no lease any more".into()))?;
-        let saved = self
-            .phase("save the template", async |run| save(run, made, secrets.client, leased.client, staging).await)
-            .await;
+        let saved =
+            self.phase("save the template", async |run| save(run, made, client, leased.client, staging).await).await;
         match saved {
             Ok(()) => {}
             Err(failure) if stop::asked() => return Err(Unmade::Run(failure)),
             Err(failure) => return Err(Unmade::Doubt(format!("it could not be saved: {failure}"))),
         }
-        // What was of the template's machine goes; the network stays.
+        Ok(self.remove_machine()?)
+    }
+
+    /// What was of a machine that was saved goes; the network stays.
+    pub(super) fn remove_machine(&self) -> Result<(), Failure> {
         match folder::remove(self.vm().dir().path()).first() {
             None => Ok(()),
-            Some(leak) => Err(Unmade::Run(Failure::new(
+            Some(leak) => Err(Failure::new(
                 Exit::Leaked,
-                format!("{} of the template's machine cannot be removed: {}", leak.what, leak.why),
-            ))),
+                format!("{} of the machine that was saved cannot be removed: {}", leak.what, leak.why),
+            )),
         }
     }
 
@@ -182,7 +186,7 @@ impl Run<'_> {
     }
 
     /// Remove what there is of a machine that did not come to be, and the network that it was in.
-    async fn take_back(&mut self) -> Result<(), Failure> {
+    pub(super) async fn take_back(&mut self) -> Result<(), Failure> {
         let vm = self.vm().dir().clone();
         if vm.is_alive() {
             ignore(
@@ -207,7 +211,7 @@ impl Run<'_> {
 }
 
 /// What the machine is made of, or why it is to be booted.
-fn wanted(run: &Run<'_>, found: &Found, golden: &Golden) -> Result<Made, String> {
+pub(super) fn wanted(run: &Run<'_>, found: &Found, golden: &Golden) -> Result<Made, String> {
     let plan = run.plan();
     if let Some(why) = unsupported(&found.qemu) {
         return Err(why);
@@ -264,12 +268,10 @@ async fn resume(
     let deadline = Deadline::after(RESUME_LIMIT.min(plan.limit()));
     monitor::spawn(&own_exe()?, &enter, vm.dir(), Some(promise))?;
     let mut watch = Watch::since(vm.dir(), 0)?;
-    let identity = Identity {
-        host: plan.host.as_str(),
-        user: &plan.profile.user,
-        secrets: &prepared.secrets,
-        theirs: &template.client,
+    let Some(secrets) = &prepared.secrets else {
+        return Err(Failure::new(Exit::Bug, "a machine that goes on from a template has keys of its own"));
     };
+    let identity = Identity { host: plan.host.as_str(), user: &plan.profile.user, secrets, theirs: &template.client };
     let ssh = Ssh::new(&theirs, vm.network()?.enter_bound());
     let first_s =
         template::take_over(vm.dir(), &ssh, template.memory.clone(), &identity, &mut watch, &deadline).await?;

@@ -1,10 +1,11 @@
 //! The first stage: everything that must be there before the machine can be switched on.
 
+use super::base::First;
 use super::bring_up::{self, KVM_FAILED, json, own_exe};
 use super::inputs::{self, Inputs};
 use super::run::{Run, accel};
 use super::target::Target;
-use super::{Progress, boot, package_lists, stop};
+use super::{Progress, boot, package_lists, saved, stop};
 use crate::ansible::preflight::Preflight;
 use crate::image::{Cache, Catalogue, Golden, Wanted, Watch};
 use crate::jobs::guards;
@@ -42,6 +43,8 @@ pub(super) struct Found {
     pub(super) qemu: String,
     /// The memory that the machine will take.
     pub(super) promise: Promise,
+    /// What is to be applied first.
+    pub(super) first: Option<First>,
 }
 
 /// What a machine is made as.
@@ -52,12 +55,17 @@ pub(super) enum As<'a> {
     Maker(&'a VmName, &'a Place),
     /// One that goes on from it.
     Clone(&'a VmName, &'a Place),
+    /// The host itself, which is saved later.
+    Saved(&'a VmName, &'a Place),
+    /// The host itself, which goes on from when it was saved.
+    Again(&'a VmName, &'a Place),
 }
 
 /// A machine with a folder, ready to be switched on.
 pub(super) struct Prepared {
     pub(super) machine: Machine,
-    pub(super) secrets: Secrets,
+    /// Its keys; none of a machine that has them already.
+    pub(super) secrets: Option<Secrets>,
 }
 
 impl Run<'_> {
@@ -68,10 +76,14 @@ impl Run<'_> {
         let work = async |run: &Self| preflight(run.target(), run.progress(), &mut versions);
         let found = self.phase("preflight", work).await;
         versions.into_iter().for_each(|version| self.keep(version));
-        let found = found?;
+        let mut found = found?;
+        let first = found.first.take();
         let golden = self.phase("image", async |run| image(run.target(), run.progress())).await?;
         self.keep(Step::Image(told(&golden), golden.record.as_ref().map(|record| record.sha512.clone())));
-        self.begin_machine(&found, &golden).await
+        match first {
+            Some(first) => self.begin_on(&first, &found, &golden).await,
+            None => self.begin_machine(&found, &golden).await,
+        }
     }
 
     /// Boot the machine.
@@ -115,11 +127,13 @@ fn preflight(
     let qemu = Cmd::new(qemu::PROGRAM).arg("--version").run().map_err(Failure::from)?.stdout;
     let qemu = qemu.lines().next().unwrap_or_default().to_owned();
     versions.push(Step::Qemu(qemu.clone()));
-    let Inputs { preflight, never, said } = inputs::look(target, progress)?;
+    let Inputs { preflight, mut never, said } = inputs::look(target, progress)?;
+    let first = First::look(target, progress)?;
+    first.iter().for_each(|first| first.add_never(&mut never));
     let net = NetPlan { never, ..plan.net.clone() };
     net.check()?;
     versions.push(Step::Ansible(preflight.version.clone()));
-    Ok((Found { preflight, net, qemu, promise }, said))
+    Ok((Found { preflight, net, qemu, promise, first }, said))
 }
 
 /// The golden image, brought if it is not there.
@@ -154,16 +168,7 @@ pub(super) fn prepare(
     let machine = machine(plan.machine.clone(), golden, firmware.of(vm)?, made);
     bring_up::directory(vm, &machine, &plan.profile.console.allow)?;
     write_private(&vm.plan(), json(plan))?;
-    let own = || std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default();
-    // What many machines have is nobody's own.
-    let own = if matches!(made, As::Maker(..)) { Vec::new() } else { own() };
-    let secrets = keys::make(vm, &plan.vm, IpAddr::V4(plan.net.vm.ip), own)?;
-    let ways = match made {
-        As::Maker(..) => Ways::fresh(plan.net.vm.ip, &plan.profile.user),
-        As::Itself | As::Clone(..) => ways(run.target(), preflight)?,
-    };
-    vm::ssh::write_ways(vm, &ways)?;
-    write_private(&vm.seed(), seed(run, secrets.clone(), made)?)?;
+    let secrets = secrets(run, preflight, made)?;
     if let Some(of) = machine.overlay() {
         overlay(golden, of, plan.profile.disk_gib, made)?;
     }
@@ -176,11 +181,36 @@ pub(super) fn prepare(
     run.record().save(vm)?;
     bring_up::expire(&own_exe()?, dirs, host, &machine, plan.options.ttl.0)?;
     let over = match made {
-        As::Clone(_, place) => place.disk(),
-        As::Itself | As::Maker(..) => golden.path.clone(),
+        As::Clone(_, place) | As::Again(_, place) => place.disk(),
+        As::Itself | As::Maker(..) | As::Saved(..) => golden.path.clone(),
     };
     let said = format!("overlay of {} GiB over {over}", plan.profile.disk_gib);
     Ok((Prepared { machine, secrets }, said))
+}
+
+/// The keys of the machine, the ways into it and its seed; none are made for one that goes on as itself.
+fn secrets(run: &Run<'_>, preflight: &Preflight, made: &As<'_>) -> Result<Option<Secrets>, Failure> {
+    let Target { plan, vm, .. } = run.target();
+    let vm = vm.dir();
+    if let As::Again(_, place) = made {
+        saved::bring_back(vm, place)?;
+        return Ok(None);
+    }
+    // What many machines have is nobody's own.
+    let own = if matches!(made, As::Maker(..)) { Vec::new() } else { own_keys() };
+    let secrets = keys::make(vm, &plan.vm, IpAddr::V4(plan.net.vm.ip), own)?;
+    let ways = match made {
+        As::Maker(..) => Ways::fresh(plan.net.vm.ip, &plan.profile.user),
+        _ => ways(run.target(), preflight)?,
+    };
+    vm::ssh::write_ways(vm, &ways)?;
+    write_private(&vm.seed(), seed(run, secrets.clone(), made)?)?;
+    Ok(Some(secrets))
+}
+
+/// The user's own public keys, which log in besides.
+pub(super) fn own_keys() -> Vec<String> {
+    std::env::var("HOME").map(|home| keys::own_keys(Utf8Path::new(&home))).unwrap_or_default()
 }
 
 /// What starts the machine, and why; `Auto` asks the image.
@@ -210,7 +240,7 @@ fn seed(run: &Run<'_>, secrets: Secrets, made: &As<'_>) -> Result<Vec<u8>, Failu
     let (instance, host) = match made {
         As::Itself => (&plan.vm, plan.host.clone()),
         As::Maker(name, _) => (*name, template()?),
-        As::Clone(name, _) => (*name, plan.host.clone()),
+        As::Clone(name, _) | As::Saved(name, _) | As::Again(name, _) => (*name, plan.host.clone()),
     };
     let (mac, user) = (plan.net.vm.mac.clone(), plan.profile.user.clone());
     let seed = Seed { instance: instance.clone(), host, mac, user, secrets };
@@ -226,8 +256,10 @@ fn machine(planned: Machine, golden: &Golden, uefi: Option<Uefi>, made: &As<'_>)
     let user = qemu::user::of_its_own(&planned.name);
     let (name, template, disk) = match made {
         As::Itself => (None, None, None),
-        As::Maker(name, place) => (Some(*name), Some(Part::Maker(place.saved())), Some(place.disk())),
-        As::Clone(name, place) => {
+        As::Maker(name, place) | As::Saved(name, place) => {
+            (Some(*name), Some(Part::Maker(place.saved())), Some(place.disk()))
+        }
+        As::Clone(name, place) | As::Again(name, place) => {
             let cloned = Cloned { disk: place.disk(), saved: Some(place.saved()) };
             (Some(*name), Some(Part::Clone(cloned)), None)
         }
@@ -281,8 +313,10 @@ fn overlay(golden: &Golden, overlay: &Overlay, gib: u64, made: &As<'_>) -> Resul
     }
     let size = format!("{gib}G");
     let done = match made {
-        As::Clone(_, place) => qemu::disk::make_over_template(overlay, &place.disk(), &size),
-        As::Itself | As::Maker(..) => qemu::disk::make(overlay, &golden.path, golden.format.name(), &size),
+        As::Clone(_, place) | As::Again(_, place) => qemu::disk::make_over_template(overlay, &place.disk(), &size),
+        As::Itself | As::Maker(..) | As::Saved(..) => {
+            qemu::disk::make(overlay, &golden.path, golden.format.name(), &size)
+        }
     };
     done.map_err(|e| Failure::from(e).during(format!("cannot make the overlay {}", overlay.disk)))
 }

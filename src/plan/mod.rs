@@ -14,6 +14,7 @@ pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
 use crate::profile::{DataDisk, Profile, Scenario, Side};
+use crate::revision::{Revision, RevisionError};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
@@ -59,6 +60,9 @@ pub struct Plan {
     /// How the machine is restarted.
     #[serde(default)]
     pub restart: Request,
+    /// The revision of the playbook repository that is applied first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Revision>,
 }
 
 /// Why a run cannot be planned.
@@ -103,6 +107,7 @@ impl Plan {
         let repo = repository(dirs, host, &profile, &options)?;
         let overlays = overlays(dirs, &profile, &options);
         must_exist(dirs, &profile, &repo, &overlays)?;
+        let from = options.from.as_deref().map(|rev| revision(&repo, rev, &profile)).transpose()?;
         let vm: VmName = format!("boma-it-{host}-{id}").parse()?;
         let seen = Sha256::digest(vm.as_str());
         let net = network(dirs, &profile, &options, &vm)?;
@@ -112,7 +117,26 @@ impl Plan {
         let machine = machine(&profile, &place, &vm, &net, accel, &seen);
         let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
         let (host, made_with) = (host.clone(), None);
-        Ok(Self { host, vm, profile, made_with, options, repo, image, overlays, net, machine, accel_why, restart })
+        Ok(Self {
+            host,
+            vm,
+            profile,
+            made_with,
+            options,
+            repo,
+            image,
+            overlays,
+            net,
+            machine,
+            accel_why,
+            restart,
+            from,
+        })
+    }
+
+    /// The same by another copy of the playbook repository.
+    pub fn by(&self, repo: &Utf8Path) -> Self {
+        Self { repo: repo.to_owned(), ..self.clone() }
     }
 
     /// The extra variables as the evidence has them: files below the project root by their place in it, a variable by
@@ -179,15 +203,27 @@ fn repository(dirs: &Dirs, host: &HostName, profile: &Profile, options: &Options
     repo.canonicalize_utf8().map_err(|_| PlanError::Missing { what: "the playbook repository", path: repo })
 }
 
+/// The revision that is applied first, with all that the profile names.
+fn revision(repo: &Utf8Path, rev: &str, profile: &Profile) -> Result<Revision, RevisionError> {
+    let found = Revision::of(repo, rev)?;
+    found.must_have(&named(profile).collect::<Vec<_>>())?;
+    Ok(found)
+}
+
+/// What the profile names in the playbook repository.
+fn named(profile: &Profile) -> impl Iterator<Item = (&'static str, Utf8PathBuf)> {
+    let playbooks = profile.applies.iter().map(|apply| ("the playbook", apply.playbook.clone()));
+    [("the inventory", profile.inventory.clone())].into_iter().chain(playbooks)
+}
+
 fn overlays(dirs: &Dirs, profile: &Profile, options: &Options) -> Vec<Utf8PathBuf> {
     let own = profile.extra_vars_files.iter().map(|file| dirs.root.join(file));
     own.chain([options::certs_overlay(&dirs.root, options.certs)]).collect()
 }
 
 fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8PathBuf]) -> Result<(), PlanError> {
-    let mut wanted = vec![("the inventory", repo.join(&profile.inventory))];
+    let mut wanted: Vec<_> = named(profile).map(|(what, path)| (what, repo.join(path))).collect();
     wanted.extend(profile.verify.playbooks().map(|path| ("the verify playbook", dirs.root.join(path))));
-    wanted.extend(profile.applies.iter().map(|apply| ("the playbook", repo.join(&apply.playbook))));
     let scenarios = profile.all_scenarios();
     let sides = scenarios.values().flat_map(Scenario::overlays);
     wanted.extend(sides.map(|(what, path)| (what, dirs.root.join(path))));

@@ -46,6 +46,9 @@ pub struct Options {
     /// How the machine is restarted, where the user said so.
     #[serde(default)]
     pub restart: vm::reboot::Choice,
+    /// The revision of the playbook repository that is applied first, by the user's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// How long a VM lives before it is removed by itself; none: for ever.

@@ -4,6 +4,7 @@ use super::Plan;
 use crate::ansible::UserVars;
 use crate::checks::Question;
 use crate::profile::Entry;
+use crate::revision::Revision;
 use boot_media::seed::{self, Seed};
 use host::dirs::Dirs;
 use host::presence::{IN_MEMORY, ignore};
@@ -90,6 +91,9 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
     writeln!(out, "(and what the real inventory says inline, but for the connection)")?;
     heading(out, "connection, the last of the extra-vars")?;
     writeln!(out, "{}", plan.connection(dirs).extra_vars(&controller.folder).trim_end())?;
+    if let Some(from) = &plan.from {
+        write_from(plan, from, dirs, out)?;
+    }
     heading(out, "playbooks")?;
     writeln!(out, "cd {}", plan.repo)?;
     for apply in &plan.profile.applies {
@@ -137,6 +141,20 @@ fn write_scenarios(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  green  {fixed}")?;
     }
     Ok(())
+}
+
+/// What is applied first.
+fn write_from(plan: &Plan, from: &Revision, dirs: &Dirs, out: &mut String) -> std::fmt::Result {
+    heading(out, "playbooks of the revision that is applied first")?;
+    writeln!(out, "revision {}, commit {}, of {}", from.rev, from.commit, from.top)?;
+    let base = plan.by(&dirs.state.join("from-<random>/tree").join(&from.within));
+    writeln!(
+        out,
+        "cd {} (a copy, removed when it is applied; what git ignores is linked from the work tree)",
+        base.repo
+    )?;
+    base.profile.applies.iter().try_for_each(|apply| writeln!(out, "{}", base.controller(dirs).apply(apply)))?;
+    writeln!(out, "then, on top of it, the work tree's:")
 }
 
 fn heading(out: &mut String, title: &str) -> std::fmt::Result {

@@ -39,6 +39,7 @@ impl World {
             accepted: Vec::new(),
             min_free_mib: 1,
             wait: false,
+            from: None,
             timeout_s: 60,
             ttl: Ttl::default(),
             restart: vm::reboot::Choice::default(),

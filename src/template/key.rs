@@ -43,6 +43,21 @@ pub struct Made {
     pub seed: String,
     /// Whether the guest has fetched package lists.
     pub package_lists: bool,
+    /// What was applied to it; none where that is nothing, and it is no host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<OfBase>,
+}
+
+/// What was applied to a machine before it was saved. It is its host's own, with the host's name and keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfBase {
+    /// The host.
+    pub host: String,
+    /// The commit of the playbook repository.
+    pub commit: String,
+    /// All else that the playbooks were given, hashed.
+    pub inputs: String,
 }
 
 /// What a template is found by: the SHA-256 of what it is made of, hexadecimal.
@@ -79,6 +94,7 @@ impl Made {
             net: [vm.mac.to_string(), vm.ip.to_string(), net.gateway.to_string(), net.subnet.to_string()],
             seed: shape(net, user),
             package_lists,
+            base: None,
         }
     }
 
@@ -157,7 +173,22 @@ pub(super) mod tests {
             net: ["m", "i", "g", "s"].map(str::to_owned),
             seed: "s".into(),
             package_lists: true,
+            base: None,
         }
+    }
+
+    #[test]
+    fn what_was_applied_to_a_machine_is_a_part_of_its_key() {
+        let base = OfBase { host: "h".into(), commit: "c".into(), inputs: "i".into() };
+        let bases = [
+            base.clone(),
+            OfBase { host: "g".into(), ..base.clone() },
+            OfBase { commit: "d".into(), ..base.clone() },
+            OfBase { inputs: "j".into(), ..base },
+        ];
+        let of = |base| Made { base, ..made() }.key().as_str().to_owned();
+        let keys: std::collections::BTreeSet<_> = bases.into_iter().map(Some).chain([None]).map(of).collect();
+        assert_eq!(keys.len(), 5);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 mod key;
 mod shelf;
 
-pub use key::{Key, Made, file_digest, of_file, unsupported};
+pub use key::{Key, Made, OfBase, file_digest, of_file, unsupported};
 pub use shelf::{Listed, Shelf, Staging, StagingError};
 
 use crate::image::Stamp;
@@ -101,6 +101,14 @@ impl Place {
     /// The host key, pinned.
     pub fn known_hosts(&self) -> Utf8PathBuf {
         self.0.join("known_hosts")
+    }
+    /// The keys of a host that goes on as itself, and the ways into it.
+    pub fn keys(&self) -> Utf8PathBuf {
+        self.0.join("keys")
+    }
+    /// The seed that such a host has read.
+    pub fn seed(&self) -> Utf8PathBuf {
+        self.0.join("seed.iso")
     }
     fn about(&self) -> Utf8PathBuf {
         self.0.join("template.json")

@@ -105,6 +105,20 @@ impl Shelf {
         remove(self.place(key).path())
     }
 
+    /// Remove the bases of a host but one, unless a machine uses them (`used`: their disks): each takes some GiB, and the next
+    /// cycle begins from this one.
+    pub fn only_base(&self, host: &str, key: &Key, used: &[Utf8PathBuf]) -> Result<(), DirError> {
+        for name in names_in(&self.dir)?.into_iter().filter(|name| is_key(name) && name != key.as_str()) {
+            let place = Place(self.dir.join(name));
+            let base = place.about_it().ok().and_then(|about| about.made.base);
+            let is_of = base.is_some_and(|base| base.host == host);
+            if is_of && !used.contains(&place.disk()) && Lock::look(&place.disk()).is_gone() {
+                remove(place.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// All that there are. `has_image` says whether a golden image of that digest is still there.
     pub fn list(&self, has_image: impl Fn(&str) -> bool) -> Result<Vec<Listed>, DirError> {
         let mut all = Vec::new();
@@ -117,6 +131,7 @@ impl Shelf {
             let stale = match &about {
                 Err(why) => Some(why.clone()),
                 Ok(about) if !has_image(&about.made.image) => Some(format!("its image {} is gone", about.made.called)),
+                Ok(about) if has_old_lists(about) => Some(format!("its package lists are of {}", about.at)),
                 Ok(_) if unused > UNUSED => Some("nobody has used it for 14 days".to_owned()),
                 Ok(_) => None,
             };
@@ -262,6 +277,11 @@ fn age(at: &str) -> Option<Duration> {
     SystemTime::now().duration_since(humantime::parse_rfc3339(at).ok()?).ok()
 }
 
+/// Whether a template's package lists name packages that the mirror may not have any more.
+fn has_old_lists(about: &Template) -> bool {
+    about.made.package_lists && age(&about.at).is_none_or(|age| age > LISTS)
+}
+
 /// What the files in a folder take on the disk.
 fn size(folder: &Utf8Path) -> u64 {
     let names = names_in(folder).unwrap_or_default();
@@ -367,6 +387,27 @@ mod tests {
         let old = Template { at: "2026-01-01T00:00:00Z".into(), ..template };
         write_private(&place.about(), serde_json::to_vec(&old).unwrap()).unwrap();
         assert!(shelf.find(&made()).unwrap_err().contains("2026-01-01"));
+    }
+
+    #[test]
+    fn of_the_bases_of_a_host_one_is_kept_and_those_of_others_stay() {
+        use super::super::OfBase;
+        let (_keep, shelf, plain) = shelf();
+        let of = |host: &str, commit: &str| {
+            let base = OfBase { host: host.into(), commit: commit.into(), inputs: "i".into() };
+            Made { base: Some(base), ..made() }
+        };
+        let all = [of("h", "one"), of("h", "two"), of("g", "one"), of("h", "used")];
+        for made in &all {
+            let staging = shelf.make(&made.key()).unwrap();
+            staging.make_files(8192).unwrap();
+            std::fs::write(staging.place().disk(), "disk").unwrap();
+            staging.publish(made, memory(), "key".into(), "01:52".into()).unwrap();
+        }
+        let used = shelf.place(&all[3].key()).disk();
+        shelf.only_base("h", &all[1].key(), &[used]).unwrap();
+        let left = all.map(|made| shelf.place(&made.key()).path().exists());
+        assert_eq!((left, plain.path().exists()), ([false, true, true, true], true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+mod from;
 mod outside;
 mod processes;
 #[path = "../project/mod.rs"]

@@ -18,6 +18,7 @@ pub use checks::checks;
 pub use disk::{audit_profile, disk};
 pub use drive::nbd;
 use evidence::attribution::name_tasks;
+use evidence::ends::{self, End, Ends};
 use evidence::observe::{self, Diff};
 use evidence::playbook::deeds::Deed;
 use evidence::playbook::{checks as handed_over, events};
@@ -229,6 +230,7 @@ pub fn observe(bytes: &[u8]) {
     let mut parts = text.splitn(3, '\0').chain(["", ""]);
     let [before, after, given] = [(); 3].map(|()| parts.next().unwrap_or_default());
     let _ = observe::reasons(after);
+    let disks = [before, after].map(ends::read);
     let [before, after] = [before, after].map(observe::read);
     for state in [&before, &after] {
         assert!(Diff::between(state, state).changes.is_empty(), "a state differs from itself");
@@ -236,6 +238,18 @@ pub fn observe(bytes: &[u8]) {
         let written = serde_json::to_string(state).unwrap_or_default();
         assert_eq!(serde_json::from_str(&written).ok().as_ref(), Some(state), "a state is not read as it was written");
     }
+    let [fresh, upgraded] = [(&before, &disks[0]), (&after, &disks[1])]
+        .map(|(state, disk)| End { state: state.clone(), disk: disk.clone() });
+    let differ = |one: &End, other: &End| {
+        Ends::between(one, other, "/r".into(), &[], std::time::SystemTime::UNIX_EPOCH).findings
+    };
+    assert!(differ(&fresh, &fresh).is_empty(), "an end state differs from itself");
+    let is_told =
+        |one: &ends::Difference| one.id.len() > "ends/".len() && (one.fresh.is_some() || one.upgraded.is_some());
+    assert!(
+        differ(&fresh, &upgraded).iter().all(is_told),
+        "what differs has a name, and is there on one side at least"
+    );
     let diff = Diff::between(&before, &after);
     let mut judged = diff.judge(&[]);
     let deed = |module: &str| {

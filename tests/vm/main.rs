@@ -18,6 +18,7 @@ mod secrets;
 mod stop;
 mod strangers;
 mod templates;
+mod upgrade;
 
 use lane::{HostState, Lane, User};
 use nix::sys::signal::{Signal, kill as signal};

@@ -119,6 +119,17 @@ impl From<CheckModeArgs> for Wanted {
     }
 }
 
+/// What the change is applied on top of.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub(crate) struct UpgradeArgs {
+    /// Apply the playbook repository as of this git revision first, and what stands in the work tree on top of it
+    #[arg(long, value_name = "REV")]
+    pub(crate) from: Option<String>,
+    /// Do it on a fresh machine too, and compare how both end: what an upgrade leaves behind or does not bring fails the run
+    #[arg(long, requires = "from")]
+    pub(crate) both: bool,
+}
+
 /// How and when the machine is restarted.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ViaArgs {

@@ -27,7 +27,7 @@ examples! {
     CHECKS_SUGGEST = "checks suggest askari" "checks suggest web1 --from-live web1.live --json | jq .verify";
     ASSERT = "assert askari" "assert askari --findings report";
     CYCLE =
-        "cycle askari" "cycle askari --via kexec --watch 60s --keep" "cycle askari -e @overrides/askari.red.yml --json > run.json"
+        "cycle askari" "cycle askari --from origin/main --both" "cycle askari --via kexec --watch 60s --keep" "cycle askari -e @overrides/askari.red.yml --json > run.json"
         "cycle askari,web1,db1 --jobs 2";
     MATRIX = "matrix --hosts askari,web1 --via guest,power-loss --jobs 2"
         "matrix --hosts askari --image debian-12-docker,debian-13-docker -- --strict --egress none";

@@ -4,14 +4,14 @@ use super::state::{Facts, Observed};
 use std::collections::BTreeMap;
 
 /// The most that all answers together may be, in bytes. 150 KB are usual.
-pub(super) const MOST: usize = 4_000_000;
+pub(crate) const MOST: usize = 4_000_000;
 
 /// What each answer begins with.
 pub const ANSWER: char = '\x1e';
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// What the tool printed.
     Text(String),
     /// There is nothing to ask, and why.
@@ -21,17 +21,17 @@ pub(super) enum Answer {
 }
 
 /// The answers of one look, by their names.
-pub(super) type Answers = BTreeMap<String, Answer>;
+pub(crate) type Answers = BTreeMap<String, Answer>;
 
 /// All answers by name. An answer without its end was cut off, and counts as failed.
-pub(super) fn answers(output: &str) -> Answers {
+pub(crate) fn answers(output: &str) -> Answers {
     output.split(ANSWER).skip(1).filter_map(one).collect()
 }
 
 fn one(frame: &str) -> Option<(String, Answer)> {
     let (name, rest) = frame.split_once('\n')?;
     let answer = match rest.split_once("\n\x1f") {
-        None => Answer::Failed(format!("it was cut off; all answers together may have {MOST} bytes")),
+        None => Answer::Failed("it was cut off: all answers together are more than is read".into()),
         Some((text, end)) => match end.trim_end().split_once(' ').unwrap_or((end.trim_end(), "")) {
             ("0", _) => Answer::Text(text.to_owned()),
             ("absent", why) => Answer::Absent(why.trim().to_owned()),
@@ -44,7 +44,7 @@ fn one(frame: &str) -> Option<(String, Answer)> {
 
 /// What an answer is as a section, by the reader of its text. One that was never given is a failure too, and so is one of
 /// `others`, without which the section would look as if something were gone.
-pub(super) fn section(
+pub(crate) fn section(
     answers: &BTreeMap<String, Answer>,
     name: &str,
     others: &[&str],
@@ -70,7 +70,7 @@ pub(super) fn section(
 const SILENT: &str = "the guest did not answer";
 
 /// The text of an answer; empty if there is none.
-pub(super) fn text<'a>(answers: &'a BTreeMap<String, Answer>, name: &str) -> &'a str {
+pub(crate) fn text<'a>(answers: &'a BTreeMap<String, Answer>, name: &str) -> &'a str {
     match answers.get(name) {
         Some(Answer::Text(text)) => text,
         _ => "",

@@ -218,7 +218,7 @@ impl Diff {
         judged.unused = allow
             .iter()
             .zip(used)
-            .filter(|(allowed, used)| !used && !allowed.is_of_a_task())
+            .filter(|(allowed, used)| !used && !allowed.is_of_something_else())
             .map(|(a, _)| a.id.clone())
             .collect();
         judged

@@ -6,7 +6,7 @@
 //!
 //! Fuzzed as `observe`.
 
-mod answers;
+pub(crate) mod answers;
 mod consequences;
 mod diff;
 mod finding;

@@ -47,7 +47,21 @@ pub(super) fn of(record: &Record) -> Vec<Case> {
             }
         })
     });
-    phases.chain(checks).chain(findings).chain(passes(record)).chain(leaks).chain([verdict(record)]).collect()
+    let ends = record.ends.iter().flat_map(|ends| &ends.findings).map(|one| Case {
+        suite: "a fresh host and an upgraded one".into(),
+        name: one.id.clone(),
+        seconds: None,
+        failure: (!record.ends_differ().is_empty()).then(|| one.to_string()),
+        note: Some(one.to_string()),
+    });
+    phases
+        .chain(checks)
+        .chain(findings)
+        .chain(passes(record))
+        .chain(ends)
+        .chain(leaks)
+        .chain([verdict(record)])
+        .collect()
 }
 
 /// The tasks that a second run or a pass in check mode names.

@@ -10,6 +10,13 @@ use vm::reboot::Mode;
 
 /// The verdict in one sentence.
 pub fn headline(record: &Record) -> String {
+    match &record.on_top {
+        None => plain(record),
+        Some(on_top) => format!("{}; applied on top of {on_top}", plain(record)),
+    }
+}
+
+fn plain(record: &Record) -> String {
     let (host, verdict) = (&record.host, record.verdict());
     match verdict.kind() {
         Kind::Passed => format!("PASSED: {host} came back from {}{}", its_restart(record), reported(record)),

@@ -3,10 +3,12 @@
 //!
 //! Not fuzzed: what is read here is this program's own evidence.
 
+mod on_top;
 mod parts;
 pub mod proof;
 mod step;
 
+use crate::ends::{Difference, Ends};
 use crate::observe::{Across, Finding, Policy};
 use crate::playbook::deeds::Deed;
 use crate::playbook::tried::Told;
@@ -18,6 +20,7 @@ use host::failure::{Exit, Failure};
 use host::ledger::Leak;
 use host::names::{HostName, SnapshotName, VmName};
 use host::secrets::mask;
+pub use on_top::{Base, OnTop};
 pub use parts::{
     Began, BootSeen, Changed, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Partial, Phase, Playbook,
 };
@@ -52,6 +55,9 @@ pub struct Record {
     pub finished: bool,
     /// What the VM was made of.
     pub made_of: MadeOf,
+    /// What the change was applied on top of; none where that is a fresh machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_top: Option<OnTop>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
     /// The playbook runs.
@@ -111,6 +117,9 @@ pub struct Record {
     /// What the last reboot changed about the guest.
     #[serde(default)]
     pub state: Option<Across>,
+    /// How the end state of an upgraded host differs from that of a fresh one, where both were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Ends>,
     /// What went wrong first.
     pub failure: Option<Failure>,
     /// What was left on the host after the teardown.
@@ -172,6 +181,7 @@ impl Record {
             verdict: Written::default(),
             finished: false,
             made_of,
+            on_top: None,
             phases: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
@@ -193,6 +203,7 @@ impl Record {
             alive_s: None,
             findings: Policy::default(),
             state: None,
+            ends: None,
             failure: None,
             leaks: Vec::new(),
             kept: false,
@@ -257,6 +268,7 @@ impl Record {
             self.state_from = self.checks.len();
         }
         (self.via, self.reboot, self.state, self.alive_s) = (None, None, None, None);
+        self.ends = None;
         self.unproved = Some(why);
     }
 
@@ -331,6 +343,7 @@ impl Record {
             },
             undone: self.undone().len(),
             repeated: self.repeated().len(),
+            ends: self.ends_differ().len(),
             way_is_wrong: self.way.as_ref().is_some_and(|way| way.wrong().is_some()),
             leaks: self.leaks.len(),
         }
@@ -359,6 +372,12 @@ impl Record {
     /// What the second run of the playbooks changed, although the first had done it.
     pub fn repeated(&self) -> &[Told] {
         self.idempotence.as_ref().map_or(&[], |second| second.changed.as_slice())
+    }
+
+    /// What is not the same on a fresh host and an upgraded one, as far as that fails the run.
+    pub fn ends_differ(&self) -> &[Difference] {
+        let ends = self.ends.as_ref().filter(|_| self.findings != Policy::Report);
+        ends.map_or(&[], |ends| ends.findings.as_slice())
     }
 
     /// What is written of it, in the VM's folder with the deeds and in the evidence without.

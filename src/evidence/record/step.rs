@@ -1,6 +1,7 @@
 //! What a stage has come to, as it goes into the record.
 
-use super::{Began, BootSeen, Changed, CheckMode, Checks, Idempotence, Partial, Phase, Playbook, Record};
+use super::{Began, BootSeen, Changed, CheckMode, Checks, Idempotence, OnTop, Partial, Phase, Playbook, Record};
+use crate::ends::Ends;
 use crate::observe::{Across, Policy};
 use crate::playbook::deeds;
 use crate::playbook::events::TaskResult;
@@ -30,6 +31,8 @@ pub enum Step {
     Partial(Option<Partial>),
     /// What of the profile is not as it was at `up`.
     Changed(Vec<Changed>),
+    /// What is applied first has been: the playbook runs so far were its own, and it has them.
+    OnTop(Box<OnTop>),
     /// A playbook has run.
     Playbook(Playbook),
     /// What tasks did to the VM.
@@ -58,6 +61,8 @@ pub enum Step {
     Findings(Policy),
     /// The state is judged by that.
     Judged,
+    /// The end state was compared with that of a fresh host.
+    Ends(Box<Ends>),
     /// The checks that a proof has never seen red.
     NeverRed(Vec<String>),
     /// The VM is to stay.
@@ -79,6 +84,10 @@ impl Record {
             Step::Applied(whole) => self.applied = Some(whole && self.partial.is_none()),
             Step::Partial(partial) => self.partial = partial,
             Step::Changed(changed) => self.changed = changed,
+            Step::OnTop(on_top) => {
+                self.playbooks.clear();
+                self.on_top = Some(*on_top);
+            }
             Step::Playbook(playbook) => self.playbooks.push(playbook),
             Step::Tasks(results) => deeds::add(&mut self.deeds, &results),
             Step::Idempotence(second) => self.idempotence = Some(second),
@@ -97,6 +106,7 @@ impl Record {
                     state.strict = self.findings == Policy::Strict;
                 }
             }
+            Step::Ends(ends) => self.ends = Some(*ends),
             Step::NeverRed(checks) => self.never_red = Some(checks),
             Step::Kept => self.kept = true,
         }

@@ -139,6 +139,8 @@ pub struct Parts<'a> {
     pub undone: usize,
     /// Tasks that changed something in a second run of the playbooks.
     pub repeated: usize,
+    /// What is not the same on a fresh host and an upgraded one, of what fails the run.
+    pub ends: usize,
     /// Whether the guest is reached as nothing expects it, or the reboot changed how.
     pub way_is_wrong: bool,
     /// How many things were left on this host.
@@ -197,7 +199,7 @@ fn kind(parts: &Parts<'_>) -> Kind {
     match () {
         () if !finished => Kind::Unfinished,
         () if checks.red > 0 || parts.restarts > 0 || parts.way_is_wrong => Kind::Failed,
-        () if parts.undone > 0 || parts.repeated > 0 => Kind::Failed,
+        () if parts.undone > 0 || parts.repeated > 0 || parts.ends > 0 => Kind::Failed,
         () if checks.looked == 0 => Kind::NoVerdict,
         () if parts.applied == Applied::Partly => Kind::PartlyApplied,
         () if parts.applied != Applied::Whole => Kind::NotApplied,

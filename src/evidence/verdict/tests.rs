@@ -16,6 +16,7 @@ fn all<'a>(restart: &'a Restart) -> Parts<'a> {
         compared: Compared::Judged(0),
         undone: 0,
         repeated: 0,
+        ends: 0,
         way_is_wrong: false,
         leaks: 0,
     }
@@ -56,6 +57,7 @@ fn a_run_is_passed_only_with_all_of_its_parts() {
         ("not compared", Parts { compared: Compared::No, ..all }, Kind::NoVerdict),
         ("a loss", Parts { compared: Compared::Judged(1), ..all }, Kind::Failed),
         ("a task's work is gone", Parts { undone: 1, ..all }, Kind::Failed),
+        ("the upgrade leaves something behind", Parts { ends: 1, ..all }, Kind::Failed),
         ("the playbooks are never done", Parts { repeated: 1, ..all }, Kind::Failed),
         ("a leak", Parts { leaks: 1, ..all }, Kind::Leaked),
         ("left out", Parts { without_reboot: true, restart: None, ..all }, Kind::WithoutReboot),

@@ -8,6 +8,7 @@
 mod change;
 pub mod folder;
 mod point;
+pub mod scratch;
 
 pub use change::{Change, Kind, Netns, Step};
 pub use point::classes;

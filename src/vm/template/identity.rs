@@ -52,7 +52,7 @@ impl Identity<'_> {
         for (name, value) in values {
             host::presence::ignore(writeln!(script, "{name}={}", quoted(&value)), host::presence::IN_MEMORY);
         }
-        script + &self.host_keys() + STEPS
+        script + &self.host_keys() + &steps()
     }
 
     /// The function that puts the host keys where sshd reads them.
@@ -65,8 +65,26 @@ impl Identity<'_> {
     }
 }
 
+/// The script of a machine that goes on as what it was: only what time and chance have made of it is put right.
+pub(super) fn wake() -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let values = [
+        ("now_seed", hex(rand::random::<[u8; SEED]>())),
+        ("boot_seed", hex(rand::random::<[u8; SEED]>())),
+        ("nonce", crate::snapshot::NONCE.to_owned()),
+        ("now", format!("{}.{:09}", now.as_secs(), now.subsec_nanos())),
+    ];
+    let values: String = values.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+    format!("{values}{AWAKE}rm -f \"$nonce\"\n{TIMERS}")
+}
+
 /// The steps. Forks are few: each costs 10 ms and more under emulation.
-const STEPS: &str = r#"
+fn steps() -> String {
+    format!("{AWAKE}{ITSELF}{TIMERS}{HOST_KEYS}")
+}
+
+/// What any machine does first that goes on after a time.
+const AWAKE: &str = r#"
 set -eu
 umask 077
 at='its start'
@@ -97,7 +115,10 @@ date -u -s "@$now" >/dev/null
 for stamp in /var/lib/systemd/timers/stamp-*; do
     [ ! -e "$stamp" ] || touch "$stamp"
 done
+"#;
 
+/// What makes it another one than it was.
+const ITSELF: &str = r#"
 at='the name'
 umask 022
 echo "$host" >/etc/hostname
@@ -158,10 +179,16 @@ seed=/dev/disk/by-label/cidata
 at='the console'
 systemctl try-restart --no-block 'serial-getty@*.service' 'getty@*.service'
 rm -f "$nonce"
+"#;
 
+/// The timers go on.
+const TIMERS: &str = r#"
 at='the timers'
 [ -z "$timers" ] || systemctl start --no-block $timers
+"#;
 
+/// The last step: with it the template's key has done its work.
+const HOST_KEYS: &str = r#"
 at='the host keys'
 host_key() {
     printf '%s\n' "$2" >"/etc/ssh/ssh_host_$1_key"
@@ -208,8 +235,11 @@ mod tests {
 
     #[test]
     fn a_shell_reads_the_script_whole() {
-        let out = Command::new("sh").args(["-n", "-c", &script()]).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        for script in [script(), wake()] {
+            let out = Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        }
+        assert!(!wake().contains("/etc/machine-id") && !wake().contains("ssh_host"), "it stays who it is");
     }
 
     #[test]
@@ -228,8 +258,9 @@ mod tests {
         let file = dir.path().join("authorized_keys");
         let text = "# a comment\ncommand=\"echo no\" ssh-ed25519 AAAAt boma-qemu for t\nssh-rsa AAAAother it\n";
         std::fs::write(&file, text).unwrap();
-        let start = STEPS.find("own() {").unwrap();
-        let function = &STEPS[start..start + STEPS[start..].find("\n}\n").unwrap() + 3];
+        let steps = steps();
+        let start = steps.find("own() {").unwrap();
+        let function = &steps[start..start + steps[start..].find("\n}\n").unwrap() + 3];
         let (ok, said) = with_values(&format!("{function}own {}", file.display()));
         assert!(ok, "{said}");
         assert_eq!(
@@ -241,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_step_that_fails_is_named() {
-        let trap = STEPS.lines().find(|line| line.starts_with("trap ")).unwrap();
+        let trap = AWAKE.lines().find(|line| line.starts_with("trap ")).unwrap();
         let (ok, said) = with_values(&format!("at='the name'\n{trap}\nfalse\n"));
         assert!(!ok);
         assert_eq!(said.trim(), format!("{STEP}the name"));

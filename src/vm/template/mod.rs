@@ -120,6 +120,30 @@ pub async fn take_over(
     watch: &mut Watch,
     deadline: &Deadline,
 ) -> Result<f64, TemplateError> {
+    go_on(vm, ssh, memory, &identity.script(), watch, deadline).await
+}
+
+/// Let a machine that was saved go on as itself: its clock, its timers and its random numbers are put right. How long the
+/// first login took, in seconds.
+pub async fn wake(
+    vm: &VmDir,
+    ssh: &Ssh,
+    memory: Memory,
+    watch: &mut Watch,
+    deadline: &Deadline,
+) -> Result<f64, TemplateError> {
+    go_on(vm, ssh, memory, &identity::wake(), watch, deadline).await
+}
+
+/// Log in to a machine that goes on from what was saved, make sure that it does, and run a script in it.
+async fn go_on(
+    vm: &VmDir,
+    ssh: &Ssh,
+    memory: Memory,
+    script: &str,
+    watch: &mut Watch,
+    deadline: &Deadline,
+) -> Result<f64, TemplateError> {
     let (seq, _) = witness(
         &crate::monitor::events::read_all(&vm.events()).map_err(SnapshotError::Journal)?,
         0,
@@ -130,7 +154,7 @@ pub async fn take_over(
     let session = access::until(vm, what, When::Booting, watch, deadline, attempt).await?;
     let first_s = deadline.waited().as_secs_f64();
     memory.proven(&session).await?;
-    become_itself(&session, identity).await?;
+    become_itself(&session, script).await?;
     drop(session);
     uninterrupted(vm, seq, "machine that goes on from its template")?;
     Ok(first_s)
@@ -142,8 +166,8 @@ pub async fn clock(session: &Session) -> Result<(f64, f64), TemplateError> {
     Ok(crate::snapshot::clock::put_right(session).await?)
 }
 
-async fn become_itself(session: &Session, identity: &Identity<'_>) -> Result<(), TemplateError> {
-    let answer = session.root_script(&identity.script(), IDENTITY_LIMIT).await?;
+async fn become_itself(session: &Session, script: &str) -> Result<(), TemplateError> {
+    let answer = session.root_script(script, IDENTITY_LIMIT).await?;
     if answer.code == 0 {
         return Ok(());
     }

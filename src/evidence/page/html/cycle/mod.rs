@@ -11,7 +11,7 @@ use super::head::Short;
 use super::parts::{FileLink, Mood, StateFinding, Verdict, Weight};
 use super::text::{Told, count};
 use super::{checks, findings, head, part};
-use crate::record::Record;
+use crate::record::{OnTop, Record};
 use maud::{Markup, html};
 use vm::timeline::Timeline;
 
@@ -138,7 +138,7 @@ fn has_checks(record: &Record) -> bool {
     record.checks.iter().any(|run| !run.checks.is_empty())
 }
 
-fn facts(record: &Record, timeline: Option<&Timeline>) -> [(&'static str, String); 12] {
+fn facts(record: &Record, timeline: Option<&Timeline>) -> [(&'static str, String); 13] {
     let made_of = &record.made_of;
     let image = match &made_of.image_sha512 {
         Some(sum) => format!("{}, SHA-512 {}…", made_of.image, sum.get(..16).unwrap_or(sum)),
@@ -151,6 +151,7 @@ fn facts(record: &Record, timeline: Option<&Timeline>) -> [(&'static str, String
         ("image", image),
         ("guest", guest.unwrap_or_default()),
         ("began", made_of.began.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("applied", record.on_top.as_ref().map(OnTop::line).unwrap_or_default()),
         ("accelerator", made_of.accel.clone()),
         ("QEMU", made_of.qemu.clone()),
         ("network", format!("{}, egress {}", made_of.net, made_of.egress)),
