@@ -90,7 +90,8 @@ impl Diff {
             let Raw { section, key, before, after } = raw;
             Change { section, key, before, after, loss, took_effect, comes_of: None }
         });
-        let mut changes: Vec<_> = changes.collect();
+        let told = |change: &Change| change.loss.is_some() || change.took_effect.is_some() || !is_noise(change, after);
+        let mut changes: Vec<_> = changes.filter(told).collect();
         consequences::trace(&mut changes, before);
         Self { changes }
     }
@@ -103,6 +104,19 @@ impl Diff {
     /// The differences of one section.
     pub fn of(&self, section: Section) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(move |change| change.section == section)
+    }
+}
+
+/// What every boot makes of itself, and a reader of the differences need not know: what is new in `/run` and `/dev`, units that
+/// are for a first boot, and the checks of file systems that systemd makes of fstab.
+fn is_noise(change: &Change, after: &State) -> bool {
+    match change.section {
+        Section::Permissions => !change.key.starts_with("/sys/"),
+        Section::Units => {
+            let excused = || after.known.reasons.get(&change.id()).is_some_and(|reason| reason.excuses);
+            change.key.starts_with("systemd-fsck@") || excused()
+        }
+        _ => false,
     }
 }
 
