@@ -260,8 +260,9 @@ async fn resume(
     let deadline = Deadline::after(RESUME_LIMIT.min(plan.limit()));
     monitor::spawn(&own_exe()?, &enter, vm.dir())?;
     let mut watch = Watch::since(vm.dir(), 0)?;
+    let name = plan.host.guest();
     let identity = Identity {
-        host: plan.host.as_str(),
+        host: name.split('.').next().unwrap_or(&name),
         user: &plan.profile.user,
         secrets: &prepared.secrets,
         theirs: &template.client,

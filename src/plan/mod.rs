@@ -103,7 +103,7 @@ impl Plan {
         let repo = repository(dirs, host, &profile, &options)?;
         let overlays = overlays(dirs, &profile, &options);
         must_exist(dirs, &profile, &repo, &overlays)?;
-        let vm: VmName = format!("boma-it-{host}-{id}").parse()?;
+        let vm: VmName = format!("boma-it-{}-{id}", host.part()).parse()?;
         let seen = Sha256::digest(vm.as_str());
         let net = network(dirs, &profile, &options, &vm)?;
         let (accel, accel_why) = vm::qemu::accel::choose(options.accel, &vm::qemu::accel::facts())?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// `meta-data`.
 pub(super) fn meta_data(seed: &Seed) -> String {
-    pretty(&json!({ "instance-id": seed.instance, "local-hostname": seed.host }))
+    pretty(&json!({ "instance-id": seed.instance, "local-hostname": seed.host.guest() }))
 }
 
 /// `network-config` (netplan's format). The lease is asked for by MAC address, not by machine id, so
@@ -22,7 +22,7 @@ pub(super) fn network_config(seed: &Seed) -> String {
 /// `user-data`. What is not named here stays as the image has it.
 pub(super) fn user_data(seed: &Seed) -> String {
     let config = json!({
-        "hostname": seed.host,
+        "hostname": seed.host.guest(),
         // Makes sure that the name resolves, and leaves every other line of /etc/hosts to the roles;
         // `true` would write the file anew at each boot, so a role's line would not survive a reboot.
         "manage_etc_hosts": "localhost",
