@@ -136,6 +136,7 @@ fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machin
         user: qemu::user::of_its_own(&own),
         mac,
         cable,
+        cards: Vec::new(),
         smbios_serial: own.to_string(),
         template: None,
         name: own,

@@ -7,7 +7,7 @@ use super::up::{As, Found, Prepared, firmware, make_network, prepare};
 use super::{boot, stop, timeline};
 use crate::image::{Golden, Stamp};
 use crate::profile::PackageLists;
-use crate::template::{Key, Made, Place, Shelf, Staging, Template, file_digest, unsupported};
+use crate::template::{Key, Made, Place, Shelf, Staging, Template, Told, file_digest, unsupported};
 use evidence::record::{Began, BootSeen, Step};
 use host::deadline::Deadline;
 use host::dirs::{make_private, write_private};
@@ -217,6 +217,9 @@ fn wanted(run: &Run<'_>, found: &Found, golden: &Golden) -> Result<Made, String>
     if !plan.profile.disks.is_empty() || plan.profile.disk_bus != Bus::VirtioBlk {
         return Err("a machine with further disks, or with SCSI disks, is not saved as one".into());
     }
+    if !plan.profile.nics.is_empty() {
+        return Err("a machine with further network cards is not saved as one".into());
+    }
     let image = match &golden.record {
         Some(record) => (record.sha512.clone(), record.file.clone()),
         None => {
@@ -225,7 +228,8 @@ fn wanted(run: &Run<'_>, found: &Found, golden: &Golden) -> Result<Made, String>
         }
     };
     let lists = plan.profile.package_lists == PackageLists::Fetch && plan.net.egress != Egress::None;
-    Ok(Made::of(image, &plan.machine, plan.profile.disk_gib, &plan.net, &plan.profile.user, &found.qemu, lists))
+    let told = Told { user: &plan.profile.user, interface: plan.profile.interface.as_ref() };
+    Ok(Made::of(image, &plan.machine, plan.profile.disk_gib, &plan.net, told, &found.qemu, lists))
 }
 
 async fn save(

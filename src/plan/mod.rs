@@ -26,7 +26,7 @@ use vm::machine::VmDir;
 use vm::network::plan::Allow;
 use vm::network::{NetFile, NetPlan};
 use vm::qemu::media::Disk;
-use vm::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
+use vm::qemu::{self, Accel, Cable, Card, Machine, Overlay, Storage};
 use vm::reboot::Request;
 use vm::ssh::Ways;
 
@@ -109,7 +109,7 @@ impl Plan {
         let (accel, accel_why) = vm::qemu::accel::choose(options.accel, &vm::qemu::accel::facts())?;
         let place = VmDir::of(dirs, host);
         place.check_length()?;
-        let machine = machine(&profile, &place, &vm, &net, accel, &seen);
+        let machine = machine(&profile, &place, &vm, &net, accel, &seen)?;
         let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
         let (host, made_with) = (host.clone(), None);
         Ok(Self { host, vm, profile, made_with, options, repo, image, overlays, net, machine, accel_why, restart })
@@ -197,9 +197,14 @@ fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8P
 }
 
 /// The address of the card of whoever has this address in this network: a machine that goes on from a template has the
-/// template's card. 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+/// template's card.
 fn mac(net: &NetFile) -> Result<Mac, Failure> {
-    let seen = Sha256::digest(format!("{} in {}", net.vm, net.subnet));
+    mac_of(&format!("{} in {}", net.vm, net.subnet))
+}
+
+/// An address that follows from a text. 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+fn mac_of(text: &str) -> Result<Mac, Failure> {
+    let seen = Sha256::digest(text);
     Ok(format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?)
 }
 
@@ -240,8 +245,32 @@ fn data_disks(profile: &Profile, place: &VmDir) -> Vec<Disk> {
     profile.disks.iter().enumerate().map(disk).collect()
 }
 
-fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: Accel, seen: &[u8]) -> Machine {
-    Machine {
+/// The further network cards. Two cards with one address would be two faults in one network.
+fn cards(profile: &Profile, net: &NetPlan) -> Result<Vec<Card>, Failure> {
+    let mut macs = vec![net.vm.mac.clone()];
+    let mut cards = Vec::new();
+    for (n, nic) in profile.nics.iter().enumerate() {
+        let mac =
+            nic.mac.clone().map_or_else(|| mac_of(&format!("card {n} of {} in {}", net.vm.ip, net.subnet)), Ok)?;
+        if macs.contains(&mac) {
+            return Err(Failure::new(Exit::Usage, format!("nics: two network cards have the address {mac}"))
+                .next("give each its own `mac`, or leave it out"));
+        }
+        macs.push(mac.clone());
+        cards.push(Card { mac, isolated: nic.isolated.clone() });
+    }
+    Ok(cards)
+}
+
+fn machine(
+    profile: &Profile,
+    place: &VmDir,
+    vm: &VmName,
+    net: &NetPlan,
+    accel: Accel,
+    seen: &[u8],
+) -> Result<Machine, Failure> {
+    Ok(Machine {
         name: vm.clone(),
         uuid: qemu::uuid(seen),
         mem: profile.mem_mib,
@@ -260,7 +289,8 @@ fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: 
         user: None,
         mac: net.vm.mac.clone(),
         cable: Cable::Tap { tap: net.vm.tap.clone(), bridge: net.bridge.clone() },
+        cards: cards(profile, net)?,
         smbios_serial: boot_media::seed::smbios_serial(vm),
         template: None,
-    }
+    })
 }

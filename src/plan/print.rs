@@ -63,6 +63,7 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
         instance: plan.vm.clone(),
         host: plan.host.clone(),
         mac: net.vm.mac.clone(),
+        interface: plan.profile.interface.clone(),
         user: plan.profile.user.clone(),
         secrets: seed::Secrets::shown(own_keys),
     };
