@@ -6,10 +6,12 @@
 
 pub(crate) mod kind;
 mod machine;
+mod prepare;
 mod verify;
 
 pub use kind::{Kind, ProfileError, names};
 pub use machine::{DataDisk, Firmware, Nic};
+pub use prepare::Prepare;
 pub use verify::{Entry, Part, Verify};
 
 use crate::form::Form;
@@ -88,6 +90,9 @@ pub struct Profile {
     /// Its further network cards.
     #[serde(default)]
     pub nics: Vec<Nic>,
+    /// What brings a fresh guest to where the real host was before the change.
+    #[serde(default)]
+    pub prepare: Prepare,
     /// The outcome checks.
     pub verify: Verify,
     /// Public names that must resolve to the VM (`"vm"`) or to an address.
@@ -286,6 +291,9 @@ impl Profile {
         }
         if let Some(wrong) = machine::wrong_disks(&self.disks).or_else(|| machine::wrong_nics(&self.nics)) {
             return Some(wrong);
+        }
+        if let Some(wrong) = self.prepare.wrong() {
+            return Some(format!("prepare: {wrong}"));
         }
         let is_user = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if self.user.is_empty() || self.user.len() > 32 || !self.user.chars().all(is_user) {

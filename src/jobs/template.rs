@@ -172,10 +172,10 @@ impl Run<'_> {
         }
         let seen = self.phase("resume", async |run| resume(run, &place, &template, &prepared).await).await?;
         self.keep(Step::Boot(seen));
-        if template.made.package_lists {
-            return Ok(());
+        if !template.made.package_lists {
+            self.lists("package lists").await?;
         }
-        self.lists("package lists").await.map(drop)
+        self.made_ready().await
     }
 
     /// Remove what there is of a machine that did not come to be, and the network that it was in.

@@ -81,7 +81,8 @@ impl Run<'_> {
             self.keep(Step::Accel(accel(&machine.accel, KVM_FAILED)));
         }
         self.keep(Step::Boot(booted?));
-        self.lists("package lists").await.map(drop)
+        self.lists("package lists").await?;
+        self.made_ready().await
     }
 
     /// The package lists, if the profile wants them; whether the guest has what it can have.

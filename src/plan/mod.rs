@@ -13,7 +13,7 @@ mod renew;
 pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
-use crate::profile::{DataDisk, Profile, Side};
+use crate::profile::{Apply, DataDisk, Profile, Side};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use vm::machine::VmDir;
 use vm::network::plan::Allow;
-use vm::network::{NetFile, NetPlan};
+use vm::network::{Egress, NetFile, NetPlan};
 use vm::qemu::media::Disk;
 use vm::qemu::{self, Accel, Cable, Card, Machine, Overlay, Storage};
 use vm::reboot::Request;
@@ -99,6 +99,13 @@ impl Plan {
     pub fn resolve(dirs: &Dirs, host: &HostName, options: Options, id: &str) -> Result<Self, Failure> {
         let profile = Profile::load(dirs, host)?;
         options.check()?;
+        if options.egress == Egress::None && !profile.prepare.packages.is_empty() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "prepare: packages are fetched, and --egress none leaves no way out",
+            )
+            .next("use an image that has them, or leave --egress at nat"));
+        }
         let restart = options.restart.request(profile.via)?;
         let repo = repository(dirs, host, &profile, &options)?;
         let overlays = overlays(dirs, &profile, &options);
@@ -132,10 +139,17 @@ impl Plan {
         Duration::from_secs(self.options.timeout_s)
     }
 
-    /// All playbooks, absolute: those to apply, then those of checks.
+    /// All playbooks, absolute: those that prepare the guest, those to apply, then those of checks.
     pub fn playbooks(&self, dirs: &Dirs) -> Vec<Utf8PathBuf> {
+        let prepare = self.profile.prepare.playbooks.iter().map(|path| dirs.root.join(path));
         let applies = self.profile.applies.iter().map(|apply| self.repo.join(&apply.playbook));
-        applies.chain(self.profile.verify.playbooks().map(|path| dirs.root.join(path))).collect()
+        prepare.chain(applies).chain(self.profile.verify.playbooks().map(|path| dirs.root.join(path))).collect()
+    }
+
+    /// The playbooks that prepare the guest, absolute.
+    pub fn prepares(&self, dirs: &Dirs) -> Vec<Apply> {
+        let all = self.profile.prepare.playbooks.iter();
+        all.map(|path| Apply { playbook: dirs.root.join(path), tags: Vec::new() }).collect()
     }
 
     /// The playbook side.
@@ -187,6 +201,7 @@ fn overlays(dirs: &Dirs, profile: &Profile, options: &Options) -> Vec<Utf8PathBu
 fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8PathBuf]) -> Result<(), PlanError> {
     let mut wanted = vec![("the inventory", repo.join(&profile.inventory))];
     wanted.extend(profile.verify.playbooks().map(|path| ("the verify playbook", dirs.root.join(path))));
+    wanted.extend(profile.prepare.playbooks.iter().map(|path| ("the playbook of prepare", dirs.root.join(path))));
     wanted.extend(profile.applies.iter().map(|apply| ("the playbook", repo.join(&apply.playbook))));
     wanted.extend(profile.red.iter().map(|red| ("the red case's overlay", dirs.root.join(&red.overrides))));
     wanted.extend(overlays.iter().map(|path| ("the overlay", path.clone())));

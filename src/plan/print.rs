@@ -91,6 +91,16 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
     writeln!(out, "(and what the real inventory says inline, but for the connection)")?;
     heading(out, "connection, the last of the extra-vars")?;
     writeln!(out, "{}", plan.connection(dirs).extra_vars(&controller.folder).trim_end())?;
+    let prepare = &plan.profile.prepare;
+    if *prepare != Default::default() {
+        heading(out, "before the change")?;
+        if !prepare.packages.is_empty() {
+            writeln!(out, "apt-get install {}", prepare.packages.join(" "))?;
+        }
+        for apply in plan.prepares(dirs) {
+            writeln!(out, "{}", controller.apply(&apply))?;
+        }
+    }
     heading(out, "playbooks")?;
     writeln!(out, "cd {}", plan.repo)?;
     for apply in &plan.profile.applies {

@@ -53,6 +53,9 @@ pub struct Record {
     pub made_of: MadeOf,
     /// The phases, in order.
     pub phases: Vec<Phase>,
+    /// The playbooks that prepared the guest: what it was before the change, and no part of what is proved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<Playbook>,
     /// The playbook runs.
     pub playbooks: Vec<Playbook>,
     /// Whether the last run of the playbooks came to its end; none where there was none.
@@ -172,6 +175,7 @@ impl Record {
             finished: false,
             made_of,
             phases: Vec::new(),
+            prepared: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
             partial: None,

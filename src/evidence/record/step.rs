@@ -30,6 +30,10 @@ pub enum Step {
     Partial(Option<Partial>),
     /// What of the profile is not as it was at `up`.
     Changed(Vec<Changed>),
+    /// Packages that were installed before the change.
+    Packages(Vec<String>),
+    /// A playbook has run that prepares the guest for the change.
+    Prepared(Playbook),
     /// A playbook has run.
     Playbook(Playbook),
     /// What tasks did to the VM.
@@ -79,6 +83,8 @@ impl Record {
             Step::Applied(whole) => self.applied = Some(whole && self.partial.is_none()),
             Step::Partial(partial) => self.partial = partial,
             Step::Changed(changed) => self.changed = changed,
+            Step::Packages(packages) => self.made_of.packages = packages,
+            Step::Prepared(playbook) => self.prepared.push(playbook),
             Step::Playbook(playbook) => self.playbooks.push(playbook),
             Step::Tasks(results) => deeds::add(&mut self.deeds, &results),
             Step::Idempotence(second) => self.idempotence = Some(second),
