@@ -23,7 +23,7 @@ DISK = re.compile(r"/dev/(?:vd|sd|xvd)[b-i](?=\d*(?![\w-]))|/dev/disk/by-id/(?:v
 CARD = re.compile(r"(^|_)(interfaces?|ifaces?|ifname|nics?|netdev|dev|device|wan|uplink)(_|$)")
 CARD_NAME = re.compile(r"\A(eth\d+|en[opsx][a-z0-9]+)\Z")
 # Who may come in, by the names that variables have: a firewall or sshd that lets only these in keeps us out.
-COMES_IN = re.compile(r"(^|_)(ssh|admin|admins|mgmt|management|bastions?|jump|jumphosts?|trusted|office)(_|$)")
+COMES_IN = re.compile(r"(^|_)(ssh|admins?|mgmt|management|bastions?|jump|jumphosts?|trusted|office|allow|allowed|permitted|whitelist)(_|$)")
 DOMAIN = re.compile(r"\A[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+\Z", re.IGNORECASE)
 # Where playbooks lie by custom; in other folders they are parts of something else.
 PLACES = ("", "playbooks", "plays")
