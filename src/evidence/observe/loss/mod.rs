@@ -48,7 +48,6 @@ pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
         Section::Units => unit::unit(raw, before, after),
         Section::Nft => filter::filter(raw, before),
         Section::Sys if raw.after.is_none() => Meaning::Nothing,
-        Section::Permissions if is_lock(raw) => Meaning::Nothing,
         Section::Cron => of(cron(raw)),
         Section::Mounts | Section::Swaps if raw.before.is_none() => of(back(raw, before)),
         _ => of(gone_or_changed(raw).map(|what| (what, cause::cause(raw, before, after)))),
@@ -61,14 +60,6 @@ pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
         Meaning::TookEffect(said) => Meaning::TookEffect(said),
         Meaning::Nothing => Meaning::Nothing,
     }
-}
-
-/// Whether it is a lock that nobody has taken since the boot: its file is made by whoever takes it. adduser's has another name.
-fn is_lock(raw: &Raw) -> bool {
-    let is_file = raw.before.as_deref().is_some_and(|was| was.starts_with("file ")) && raw.after.is_none();
-    let name = raw.key.rsplit('/').next().unwrap_or_default();
-    let is_named = name.ends_with("lock") || name.ends_with(".lck") || raw.key == "/run/adduser";
-    is_file && raw.key.starts_with("/run/") && (is_named || raw.key.starts_with("/run/lock/"))
 }
 
 /// How much a loss weighs.
@@ -275,14 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_missed_by_nobody_and_what_each_boot_makes_is_told_to_nobody() {
-        let file = |key: &str| raw(Section::Permissions, key, Some("file 644 root:root"), None);
-        for lock in ["/run/adduser", "/run/xtables.lock", "/run/lock/zed", "/run/ufw.lock"] {
-            assert_eq!(meaning(&file(lock), &State::default(), &State::default()), Meaning::Nothing, "{lock}");
-        }
-        lost(meaning(&file("/run/motd.dynamic"), &State::default(), &State::default()));
-        let folder = raw(Section::Permissions, "/run/lock/web", Some("folder 755 web:web"), None);
-        lost(meaning(&folder, &State::default(), &State::default()));
+    fn what_each_boot_makes_of_itself_is_told_to_nobody() {
         let base = [
             (Section::Permissions, "/run", "folder 755 root:root"),
             (Section::Units, "a.service/active", "active (running)"),
