@@ -5,6 +5,7 @@ use crate::world::{REAL, VM, World};
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;
 use boma_qemu::ansible::{AnsibleError, Controller};
+use evidence::playbook::reports::Kind;
 use host::failure::Blame;
 use std::time::{Duration, Instant};
 
