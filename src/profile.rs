@@ -84,7 +84,6 @@ pub struct Profile {
     #[serde(default)]
     pub disks: Vec<DataDisk>,
     /// What the guest calls its first network card; as its image does otherwise.
-    #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub interface: Option<IfName>,
     /// Its further network cards.

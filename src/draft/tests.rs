@@ -104,7 +104,13 @@ fn what_was_seen_of_the_real_host_is_asked_too_and_nothing_twice() {
     }}}});
     let live = serde_json::from_value(live).unwrap();
     let found = found();
-    let made = draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), &found, Some(&live));
+    let here = Here {
+        repo: "/r".into(),
+        inventory: "hosts".into(),
+        controller: Ipv4Addr::new(10, 9, 8, 2),
+        unresolved: &found.by_name,
+    };
+    let made = draft(&"web1".parse().unwrap(), &here, &found, Some(&live));
     let names: Vec<_> = made.profile["verify"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
     assert_eq!(names, ["no failed units", "port 80 answers", "postgres listens on 5432"]);
     let text = serde_json::to_string(&made.profile).unwrap();

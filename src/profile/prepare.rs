@@ -2,10 +2,11 @@
 
 use super::inside;
 use camino::Utf8PathBuf;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Packages first, then playbooks, each in its order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prepare {
     /// Packages that are installed, by the names that apt has for them (`nginx`, `nginx=1.26.3-3`).
@@ -13,6 +14,7 @@ pub struct Prepare {
     pub packages: Vec<String>,
     /// Playbooks, inside the project root; like checks they run in the playbook repository, with the profile's overlays.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub playbooks: Vec<Utf8PathBuf>,
 }
 
