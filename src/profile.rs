@@ -5,10 +5,14 @@
 //! Fuzzed as `profile`.
 
 pub(crate) mod kind;
+mod machine;
+mod prepare;
 mod scenario;
 mod verify;
 
 pub use kind::{Kind, ProfileError, names};
+pub use machine::{DataDisk, Firmware, Nic};
+pub use prepare::Prepare;
 pub use scenario::{Red, Scenario, Shows};
 pub use verify::{Entry, Part, Verify};
 
@@ -16,7 +20,7 @@ use crate::form::Form;
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::allowed::AllowedLoss;
 use host::dirs::Dirs;
-use host::names::{HostName, MiB, ScenarioName};
+use host::names::{HostName, IfName, MiB, ScenarioName};
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -24,7 +28,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use vm::console::allow::Allowed;
-use vm::qemu::boot::{self, Bus};
+use vm::qemu::boot::Bus;
 use vm::reboot::Mode;
 
 /// A mirrored host, as its profile says it. Paths are as written: inside `repo` for playbooks and the
@@ -81,6 +85,15 @@ pub struct Profile {
     /// The host's other disks, blank: `/dev/vdb` and so on.
     #[serde(default)]
     pub disks: Vec<DataDisk>,
+    /// What the guest calls its first network card; as its image does otherwise.
+    #[schemars(with = "Option<String>")]
+    pub interface: Option<IfName>,
+    /// Its further network cards.
+    #[serde(default)]
+    pub nics: Vec<Nic>,
+    /// What brings a fresh guest to where the real host was before the change.
+    #[serde(default)]
+    pub prepare: Prepare,
     /// The outcome checks.
     pub verify: Verify,
     /// Public names that must resolve to the VM (`"vm"`) or to an address.
@@ -113,42 +126,6 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Scenario>")]
     pub scenarios: BTreeMap<ScenarioName, Scenario>,
-}
-
-/// What starts the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Firmware {
-    /// UEFI for an image that has an EFI system partition, else the BIOS.
-    #[default]
-    Auto,
-    /// The BIOS.
-    Bios,
-    /// UEFI without Secure Boot.
-    Uefi,
-    /// UEFI with Secure Boot.
-    SecureBoot,
-}
-
-/// A disk that is blank when the VM is made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DataDisk {
-    /// Its size, in GiB.
-    pub size_gib: u64,
-    /// How the guest sees it, if not as the first disk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bus: Option<Bus>,
-    /// Its serial number, by which udev names it; `data0`, `data1`, … otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serial: Option<String>,
-}
-
-impl DataDisk {
-    /// Its serial number, as the n-th of them.
-    pub fn serial(&self, n: usize) -> String {
-        self.serial.clone().unwrap_or_else(|| format!("data{n}"))
-    }
 }
 
 /// What is done about a guest that has no package lists.
@@ -255,6 +232,11 @@ pub fn schema() -> Value {
     schema.to_value()
 }
 
+/// Whether a path stays in the folder that it is relative to.
+fn inside(path: &Utf8Path) -> bool {
+    path.is_relative() && !path.components().any(|c| c.as_str() == "..")
+}
+
 impl Profile {
     /// Read and check the profile of a host.
     pub fn load(dirs: &Dirs, host: &HostName) -> Result<Self, ProfileError> {
@@ -283,7 +265,6 @@ impl Profile {
 
     /// The first value that cannot work.
     fn wrong(&self) -> Option<String> {
-        let inside = |path: &Utf8Path| path.is_relative() && !path.components().any(|c| c.as_str() == "..");
         if self.applies.is_empty() {
             return Some("applies is empty: nothing would be proved".into());
         }
@@ -302,12 +283,11 @@ impl Profile {
         if !(4..=2048).contains(&self.disk_gib) {
             return Some(format!("disk_gib: {} is not between 4 and 2048", self.disk_gib));
         }
-        if let Some(disk) = self.disks.iter().find(|disk| !(1..=2048).contains(&disk.size_gib)) {
-            return Some(format!("disks: size_gib: {} is not between 1 and 2048", disk.size_gib));
+        if let Some(wrong) = machine::wrong_disks(&self.disks).or_else(|| machine::wrong_nics(&self.nics)) {
+            return Some(wrong);
         }
-        let serials: Vec<_> = self.disks.iter().enumerate().map(|(n, disk)| disk.serial(n)).collect();
-        if let Some(wrong) = boot::wrong_serials(&serials) {
-            return Some(format!("disks: {wrong}"));
+        if let Some(wrong) = self.prepare.wrong() {
+            return Some(format!("prepare: {wrong}"));
         }
         let is_user = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if self.user.is_empty() || self.user.len() > 32 || !self.user.chars().all(is_user) {

@@ -103,6 +103,7 @@ fn machine(dir: &VmDir) -> Machine {
         user: None,
         mac: "52:54:00:12:34:56".parse().unwrap(),
         cable: Cable::None,
+        cards: Vec::new(),
         smbios_serial: "ds=nocloud".into(),
         template: None,
     }

@@ -55,6 +55,7 @@ fn machine(dir: &VmDir) -> Machine {
         user: qemu::user::of_its_own(&"boma-it-monitor".parse().unwrap()),
         mac: "52:54:00:12:34:56".parse().unwrap(),
         cable: Cable::Tap { tap: "boma-it-t0".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
+        cards: Vec::new(),
         smbios_serial: "ds=nocloud;i=boma-it-monitor;dsmode=net".into(),
         template: None,
     }

@@ -25,15 +25,24 @@ pub struct Found {
     pub ports: BTreeMap<String, Vec<u16>>,
     /// Domain names in variables whose names speak of names.
     pub names: Vec<String>,
-    /// Disks in its variables, besides the first: `/dev/vdb`.
+    /// Disks in its variables and roles, besides the first: `/dev/vdb`, or `/dev/disk/by-id/virtio-…`.
     #[serde(default)]
     pub disks: Vec<String>,
-    /// Tasks of its roles that are delegated to another host.
+    /// Networks and addresses that may come in, by the names of their variables.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Vec<String>>,
+    /// Network interfaces, by the names of their variables.
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
+    /// Tasks of its plays and roles that are delegated to another host.
     pub delegated: Vec<Delegated>,
     /// Its roles whose names say that they connect it with other hosts.
     pub roles: Vec<String>,
     /// Files of variables of hosts and groups that the inventory does not have.
     pub strangers: Vec<String>,
+    /// Other hosts of which the inventory says no address, but only a name.
+    #[serde(default)]
+    pub by_name: Vec<String>,
 }
 
 /// A task that is delegated to another host.
@@ -46,8 +55,10 @@ pub struct Delegated {
     pub file: String,
     /// The other host.
     pub to: String,
-    /// The one variable that its condition asks, if it is so.
+    /// The variable that alone closes its condition, if one does.
     pub gate: Option<String>,
+    /// The value by which it does.
+    pub closed: bool,
 }
 
 #[derive(Deserialize)]

@@ -214,7 +214,8 @@ impl Seen {
     /// Meant for a host that is not mirrored, and run all the same.
     fn strayed(&self, result: &TaskResult) -> bool {
         let elsewhere = result.delegated.as_ref().is_some_and(|target| *target != self.address.to_string());
-        elsewhere && result.on_host && result.status != Status::Skipped
+        // Where an item of a loop was left out, so was each that was for another host.
+        elsewhere && result.on_host && result.status != Status::Skipped && !result.left_out
     }
 
     /// The task that ended the playbook: the last that failed and was not ignored. Earlier ones were rescued.

@@ -69,7 +69,7 @@ pub(crate) enum Command {
         #[arg(long, env = "BOMA_REPO", value_name = "DIR")]
         repo: Option<Utf8PathBuf>,
     },
-    /// Write a first profile of a host, with its checks, and its overlay, from its inventory and playbooks; contact nothing
+    /// Write a first profile of a host, with its checks, and its overlay, from its inventory and playbooks; contact no host
     #[command(after_help = examples::INIT)]
     Init {
         host: HostName,

@@ -5,12 +5,13 @@ use super::observe;
 use super::say::Say;
 use crate::ansible::command::{find_bin, outer_environment};
 use crate::ansible::{Controller, Folder, draft as asking};
-use crate::draft::{Draft, draft};
+use crate::draft::{Draft, Here, draft};
 use crate::image::{Catalogue, ImageError};
 use crate::jobs::bring_up::own_exe;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs};
 use host::failure::{Exit, Failure};
+use host::lookup;
 use host::names::HostName;
 use host::print;
 use host::visible;
@@ -68,8 +69,15 @@ pub(super) fn init(
     })?;
     let inventory = inventory_of(&repo, inventory)?;
     let found = ask(&dirs, host, &repo, &inventory)?;
-    let shown = repo.strip_prefix(&dirs.root).unwrap_or(&repo);
-    let Draft { profile, overlay } = draft(host, shown, &inventory, &found, live.as_ref());
+    let net = if begun { beginning()?.0 } else { NetFile::read(&dirs.root.join(NETWORK.0))? };
+    let unresolved: Vec<_> = found.by_name.iter().filter(|name| lookup::all(name).is_err()).cloned().collect();
+    let here = Here {
+        repo: repo.strip_prefix(&dirs.root).unwrap_or(&repo),
+        inventory: &inventory,
+        controller: net.controller,
+        unresolved: &unresolved,
+    };
+    let Draft { profile, overlay } = draft(host, &here, &found, live.as_ref());
     let profile = visible::json_pretty(&profile).unwrap_or_default() + "\n";
     let schema = dirs.root.join(SCHEMA);
     let described = (!schema.exists()).then(|| (schema, visible::json_pretty(&crate::profile::schema())));

@@ -49,6 +49,12 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  applied    {}", line(&on_top.line()))?;
     }
     writeln!(out, "  network    {}, egress {}, certs {}", made.net, made.egress, made.certs)?;
+    if !made.packages.is_empty() {
+        writeln!(out, "  prepared   packages: {}", line(&made.packages.join(", ")))?;
+    }
+    for Playbook { playbook, tasks, changed, .. } in &record.prepared {
+        writeln!(out, "  prepared   {}: {tasks} tasks, {changed} changed", line(playbook.as_str()))?;
+    }
     for (n, changed) in record.changed.iter().enumerate() {
         writeln!(out, "  {:<10} {}", if n == 0 { "since up" } else { "" }, line(&changed.to_string()))?;
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::Profile;
+use crate::profile::{Profile, Unresolved};
 
 fn found() -> Found {
     let delegated = |task: &str, gate: Option<&str>| Delegated {
@@ -7,23 +7,38 @@ fn found() -> Found {
         file: "roles/backup/tasks/main.yml".into(),
         to: "backup1".into(),
         gate: gate.map(str::to_owned),
+        closed: false,
     };
     Found {
         groups: vec!["web".into()],
         user: Some("deploy".into()),
         port: Some("2222".into()),
         playbooks: vec!["site.yml".into()],
-        ports: [("firewall_open_tcp".into(), vec![80, 2222]), ("smtp_port".into(), vec![587])].into(),
+        ports: [
+            ("firewall_open_tcp".into(), vec![80, 2222]),
+            ("smtp_port".into(), vec![587]),
+            ("ssh_port".into(), vec![2222]),
+        ]
+        .into(),
         names: vec!["www.example.com".into()],
-        disks: vec!["/dev/vdc".into()],
+        disks: vec!["/dev/disk/by-id/virtio-logs".into(), "/dev/vdc".into()],
+        interfaces: [("lan_dev".into(), "eth1".into()), ("uplink_dev".into(), "eth2".into())].into(),
+        networks: [("ssh_from".into(), vec!["192.0.2.0/24".into()])].into(),
         delegated: vec![delegated("Known to it", Some("backup_register")), delegated("Its key", None)],
         roles: vec!["backup".into()],
         strangers: vec!["host_vars/gone.yml".into()],
+        by_name: vec!["backup.example.net".into()],
     }
 }
 
 fn made(found: &Found) -> Draft {
-    draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), found, None)
+    let here = Here {
+        repo: "/r".into(),
+        inventory: "hosts".into(),
+        controller: Ipv4Addr::new(10, 9, 8, 2),
+        unresolved: &found.by_name,
+    };
+    draft(&"web1".parse().unwrap(), &here, found, None)
 }
 
 #[test]
@@ -32,7 +47,13 @@ fn the_profile_is_one_and_says_what_has_to_be_decided() {
     let profile = Profile::parse("web1.json".into(), &text).unwrap();
     assert_eq!((profile.user.as_str(), profile.groups), ("deploy", vec!["web".to_owned()]));
     assert_eq!(profile.dns["www.example.com"], "vm");
-    assert_eq!(profile.disks.len(), 2, "what is called vdc is the third disk");
+    let serials: Vec<_> = profile.disks.iter().enumerate().map(|(n, disk)| disk.serial(n)).collect();
+    assert_eq!(serials, ["data0", "data1", "logs"], "what is called vdc is the third disk");
+    assert_eq!(profile.interface.unwrap().as_str(), "eth2");
+    assert_eq!(profile.never_unresolved, Unresolved::Note);
+    assert!(text.contains("no address here of backup.example.net"), "{text}");
+    let plain = made(&Found::default()).profile;
+    assert!(plain["never_unresolved"] == "refuse" && !plain.to_string().contains("DECIDE never"), "{plain}");
     assert!(text.contains("DECIDE image") && text.contains("host_vars/gone.yml"), "{text}");
 }
 
@@ -50,8 +71,13 @@ fn the_overlay_closes_the_gates_of_what_is_delegated_and_names_what_has_none() {
     #   roles/backup/tasks/main.yml: "Known to it", to backup1
     backup_register: false
 
-    # DECIDE: these are delegated to another host, which ends a run. Give each a condition (`when: not boma_vm | default(false)`):
+    # DECIDE: these are delegated to another host, and nothing else keeps them from it: they are skipped, and each run names
+    # them. Without this line they end a run.
     #   roles/backup/tasks/main.yml: "Its key", to backup1
+    boma_skip_delegated: true
+
+    # DECIDE: if a firewall or sshd lets only these in, this program is one of them, or no login comes.
+    ssh_from: ["192.0.2.0/24", "10.9.8.2"]
 
     # DECIDE: by their names these roles may connect the host with others. The VM runs them with the real variables and
     # secrets: set here what keeps them from registering, joining, sending and backing up.
@@ -78,7 +104,13 @@ fn what_was_seen_of_the_real_host_is_asked_too_and_nothing_twice() {
     }}}});
     let live = serde_json::from_value(live).unwrap();
     let found = found();
-    let made = draft(&"web1".parse().unwrap(), "/r".into(), "hosts".into(), &found, Some(&live));
+    let here = Here {
+        repo: "/r".into(),
+        inventory: "hosts".into(),
+        controller: Ipv4Addr::new(10, 9, 8, 2),
+        unresolved: &found.by_name,
+    };
+    let made = draft(&"web1".parse().unwrap(), &here, &found, Some(&live));
     let names: Vec<_> = made.profile["verify"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
     assert_eq!(names, ["no failed units", "port 80 answers", "postgres listens on 5432"]);
     let text = serde_json::to_string(&made.profile).unwrap();

@@ -21,6 +21,7 @@ pub fn result(task: &str, status: Status) -> TaskResult {
         changed: false,
         check_mode: false,
         idle: false,
+        left_out: false,
         broke: false,
         held: false,
         tags: Vec::new(),

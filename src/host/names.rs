@@ -72,10 +72,42 @@ fn label(text: &str, longest: usize) -> Result<(), &'static str> {
     }
 }
 
+/// What inventories call hosts: labels with dots between them, in which an underscore may stand.
+fn host(text: &str) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    match text {
+        "" => Err("it is empty"),
+        t if t.len() > LONGEST_HOST => Err("it is too long"),
+        t if !t.chars().all(allowed) => Err("only a-z, 0-9, -, _ and . may stand in it"),
+        t if t.split('.').any(|l| l.is_empty() || l.starts_with(['-', '_']) || l.ends_with(['-', '_'])) => {
+            Err("it, or a part of it between dots, is empty or starts or ends with - or _")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The longest name of a host, and the longest that its part in another name is.
+const LONGEST_HOST: usize = 63;
+const LONGEST_PART: usize = 40;
+
 name!(
     /// The mirrored host's name, as in the real inventory and in `profiles/<host>.json`.
-    HostName, "the host name", |text| label(text, 40)
+    HostName, "the host name", host
 );
+
+impl HostName {
+    /// The name that its guest has, as DNS can have it.
+    pub fn guest(&self) -> String {
+        self.0.replace('_', "-")
+    }
+
+    /// Its part in a name that is a label.
+    pub fn part(&self) -> String {
+        let label = self.0.replace(['.', '_'], "-");
+        label.get(..LONGEST_PART).unwrap_or(&label).trim_end_matches('-').to_owned()
+    }
+}
+
 name!(
     /// The VM's own name, `boma-it-<host>-<id>`: what its process, files and logs are called.
     VmName, "the VM name", |text| label(text, 60)
@@ -160,10 +192,22 @@ mod tests {
 
     #[test]
     fn a_host_name_that_could_leave_its_folder_is_refused() {
-        for bad in ["../etc", "a b", "", "-a", "A", "a/b", "a\n"] {
+        for bad in ["../etc", "a b", "", "-a", "A", "a/b", "a\n", ".", "..", ".a", "a.", "a..b", "a.-b", "_a"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
         }
         assert!("askari".parse::<HostName>().is_ok());
+    }
+
+    #[test]
+    fn a_host_is_called_as_inventories_do_and_its_guest_and_vm_as_they_can_be() {
+        let names = |text: &str| {
+            let host: HostName = text.parse().unwrap();
+            format!("boma-it-{}-0000", host.part()).parse::<VmName>().unwrap();
+            (host.guest(), host.part())
+        };
+        assert_eq!(names("web_1.example.com"), ("web-1.example.com".into(), "web-1-example-com".into()));
+        let long = format!("{}-.b", "a".repeat(39)).replace("-.", ".");
+        assert_eq!(names(&long).1, "a".repeat(39));
     }
 
     #[test]

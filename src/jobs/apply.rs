@@ -3,6 +3,7 @@
 use super::part;
 use super::run::Run;
 use super::target::Target;
+use crate::ansible::command::Invocation;
 use crate::ansible::run::{Applied, Outcome, Runner};
 use crate::ansible::{AnsibleError, Selection, guard};
 use crate::profile::Apply;
@@ -81,7 +82,7 @@ impl Run<'_> {
 }
 
 /// A playbook that ran, in one line.
-fn told(outcome: &Outcome) -> String {
+pub(super) fn told(outcome: &Outcome) -> String {
     let more = match outcome.reports.len() {
         0 => String::new(),
         n => format!(", {n} to know of"),
@@ -147,11 +148,27 @@ impl<'a> Selected<'a> {
 /// Assert that the playbooks would run on the VM and on nothing else: those that are to be applied as they will be, and those
 /// of checks, which come later.
 fn guard(target: &Target<'_>, applies: &[Apply], by: &Selection) -> Result<((), String), Failure> {
+    let controller = target.plan.controller(target.dirs);
+    let verify = target.plan.profile.verify.playbooks().map(|path| controller.verify(&target.dirs.root.join(path)));
+    let more: Vec<_> = verify.collect();
+    guarded_as(target, applies, by, &more)
+}
+
+/// The same of other playbooks than those of the change.
+pub(super) fn guarded(target: &Target<'_>, applies: &[Apply]) -> Result<((), String), Failure> {
+    guarded_as(target, applies, &Selection::default(), &[])
+}
+
+fn guarded_as(
+    target: &Target<'_>,
+    applies: &[Apply],
+    by: &Selection,
+    more: &[Invocation],
+) -> Result<((), String), Failure> {
     let (controller, prefix) = target.controller()?;
     let connection = target.plan.connection(target.dirs);
     let applied = applies.iter().map(|apply| controller.narrowed(apply, by));
-    let verify = target.plan.profile.verify.playbooks().map(|path| controller.verify(&target.dirs.root.join(path)));
-    guard::check(&controller, &connection, &applied.chain(verify).collect::<Vec<_>>(), &prefix)?;
+    guard::check(&controller, &connection, &applied.chain(more.iter().cloned()).collect::<Vec<_>>(), &prefix)?;
     Ok(((), format!("only {} at {}", target.plan.host, connection.address)))
 }
 
@@ -171,7 +188,7 @@ pub(super) async fn ansible<T>(
 
 /// What is kept of a playbook run. In one that failed, the last task that failed is the one that ended it;
 /// those before it were ignored or rescued, as all of them were in one that passed.
-fn playbook(outcome: &Outcome, ok: bool) -> Playbook {
+pub(super) fn playbook(outcome: &Outcome, ok: bool) -> Playbook {
     let failed = outcome.results.iter().filter(|result| result.is_bad()).map(|result| FailedTask {
         task: result.task.clone(),
         place: result.place.clone(),

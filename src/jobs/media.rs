@@ -115,7 +115,7 @@ fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machin
     }
     let (accel, why) = accel::choose(boot.accel, &accel::facts())?;
     let id: [u8; 2] = rand::random();
-    let own: VmName = format!("boma-it-{name}-{:02x}{:02x}", id[0], id[1]).parse()?;
+    let own: VmName = format!("boma-it-{}-{:02x}{:02x}", name.part(), id[0], id[1]).parse()?;
     let seen = Sha256::digest(own.as_str());
     // 52:54:00 is the locally administered prefix that QEMU's own addresses have.
     let mac: Mac = format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?;
@@ -144,6 +144,7 @@ fn resolve(ctx: &Context<'_>, wanted: &Wanted<'_>, vm: &VmDir) -> Result<(Machin
         user: qemu::user::of_its_own(&own),
         mac,
         cable,
+        cards: Vec::new(),
         smbios_serial: own.to_string(),
         template: None,
         name: own,

@@ -21,6 +21,7 @@ pub mod observe;
 mod package_lists;
 pub mod part;
 pub mod passes;
+mod prepare;
 pub mod prove;
 pub mod reboot;
 mod renew;

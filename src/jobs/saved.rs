@@ -9,6 +9,7 @@ use super::up::{As, Found, Prepared, make_network, own_keys, prepare};
 use super::{boot, stop, timeline, way};
 use crate::ansible::UserVars;
 use crate::image::Golden;
+use crate::profile::Prepare;
 use crate::template::{Key, Made, OfBase, Place, Shelf, Staging, Template};
 use camino::{Utf8Path, Utf8PathBuf};
 use evidence::record::{Base, BootSeen, Step};
@@ -57,8 +58,14 @@ impl From<Failure> for Unsaved {
 impl Run<'_> {
     /// Bring the machine to where it has the earlier revision applied.
     pub(super) async fn begin_on(&mut self, first: &First, found: &Found, golden: &Golden) -> Result<(), Failure> {
-        let made =
-            wanted(self, found, golden).and_then(|made| Ok(Made { base: Some(of_base(self, first, found)?), ..made }));
+        // The files of its playbooks are no part of what a host is found by.
+        let prepared = match self.plan().profile.prepare == Prepare::default() {
+            true => Ok(()),
+            false => Err("a host for which `prepare` has something done is not saved".to_owned()),
+        };
+        let made = prepared
+            .and_then(|()| wanted(self, found, golden))
+            .and_then(|made| Ok(Made { base: Some(of_base(self, first, found)?), ..made }));
         let made = match made {
             Ok(made) => made,
             Err(why) => return self.unsaved(first, found, golden, why).await,

@@ -7,7 +7,7 @@ use super::up::{As, Found, Prepared, firmware, make_network, prepare};
 use super::{boot, stop, timeline};
 use crate::image::{Golden, Stamp};
 use crate::profile::PackageLists;
-use crate::template::{Key, Made, Place, Shelf, Staging, Template, file_digest, unsupported};
+use crate::template::{Key, Made, Place, Shelf, Staging, Template, Told, file_digest, unsupported};
 use evidence::record::{Began, BootSeen, Step};
 use host::deadline::Deadline;
 use host::dirs::{make_private, write_private};
@@ -179,10 +179,10 @@ impl Run<'_> {
         let seen =
             self.phase("resume", async |run| resume(run, &place, &template, &prepared, &found.promise).await).await?;
         self.keep(Step::Boot(seen));
-        if template.made.package_lists {
-            return Ok(());
+        if !template.made.package_lists {
+            self.lists("package lists").await?;
         }
-        self.lists("package lists").await.map(drop)
+        self.made_ready().await
     }
 
     /// Remove what there is of a machine that did not come to be, and the network that it was in.
@@ -224,6 +224,9 @@ pub(super) fn wanted(run: &Run<'_>, found: &Found, golden: &Golden) -> Result<Ma
     if !plan.profile.disks.is_empty() || plan.profile.disk_bus != Bus::VirtioBlk {
         return Err("a machine with further disks, or with SCSI disks, is not saved as one".into());
     }
+    if !plan.profile.nics.is_empty() {
+        return Err("a machine with further network cards is not saved as one".into());
+    }
     let image = match &golden.record {
         Some(record) => (record.sha512.clone(), record.file.clone()),
         None => {
@@ -232,7 +235,8 @@ pub(super) fn wanted(run: &Run<'_>, found: &Found, golden: &Golden) -> Result<Ma
         }
     };
     let lists = plan.profile.package_lists == PackageLists::Fetch && plan.net.egress != Egress::None;
-    Ok(Made::of(image, &plan.machine, plan.profile.disk_gib, &plan.net, &plan.profile.user, &found.qemu, lists))
+    let told = Told { user: &plan.profile.user, interface: plan.profile.interface.as_ref() };
+    Ok(Made::of(image, &plan.machine, plan.profile.disk_gib, &plan.net, told, &found.qemu, lists))
 }
 
 async fn save(
@@ -271,7 +275,13 @@ async fn resume(
     let Some(secrets) = &prepared.secrets else {
         return Err(Failure::new(Exit::Bug, "a machine that goes on from a template has keys of its own"));
     };
-    let identity = Identity { host: plan.host.as_str(), user: &plan.profile.user, secrets, theirs: &template.client };
+    let name = plan.host.guest();
+    let identity = Identity {
+        host: name.split('.').next().unwrap_or(&name),
+        user: &plan.profile.user,
+        secrets,
+        theirs: &template.client,
+    };
     let ssh = Ssh::new(&theirs, vm.network()?.enter_bound());
     let first_s =
         template::take_over(vm.dir(), &ssh, template.memory.clone(), &identity, &mut watch, &deadline).await?;

@@ -96,7 +96,8 @@ impl Run<'_> {
             self.keep(Step::Accel(accel(&machine.accel, KVM_FAILED)));
         }
         self.keep(Step::Boot(booted?));
-        self.lists("package lists").await.map(drop)
+        self.lists("package lists").await?;
+        self.made_ready().await
     }
 
     /// The package lists, if the profile wants them; whether the guest has what it can have.
@@ -243,7 +244,8 @@ fn seed(run: &Run<'_>, secrets: Secrets, made: &As<'_>) -> Result<Vec<u8>, Failu
         As::Clone(name, _) | As::Saved(name, _) | As::Again(name, _) => (*name, plan.host.clone()),
     };
     let (mac, user) = (plan.net.vm.mac.clone(), plan.profile.user.clone());
-    let seed = Seed { instance: instance.clone(), host, mac, user, secrets };
+    let interface = plan.profile.interface.clone();
+    let seed = Seed { instance: instance.clone(), host, mac, interface, user, secrets };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut iso = seed.image(now).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
     iso.resize(iso.len().next_multiple_of(SEED_BYTES), 0);

@@ -136,7 +136,8 @@ impl Texts {
         let verify = checks.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect::<Vec<_>>().join("\n");
         let mut words = words_of(&verify);
         let sources = controller.sources().into_iter().flat_map(|path| files(&path));
-        for path in sources.chain(controller.overlays.iter().cloned()) {
+        let prepares = plan.prepares(dirs).into_iter().map(|apply| apply.playbook);
+        for path in sources.chain(prepares).chain(controller.overlays.iter().cloned()) {
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
             // Setting a variable in an overlay is not to read it.
             let is_overlay = controller.overlays.contains(&path);

@@ -13,7 +13,7 @@ mod renew;
 pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
-use crate::profile::{DataDisk, Profile, Scenario, Side};
+use crate::profile::{Apply, DataDisk, Profile, Scenario, Side};
 use crate::revision::{Revision, RevisionError};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
@@ -25,9 +25,9 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use vm::machine::VmDir;
 use vm::network::plan::Allow;
-use vm::network::{NetFile, NetPlan};
+use vm::network::{Egress, NetFile, NetPlan};
 use vm::qemu::media::Disk;
-use vm::qemu::{self, Accel, Cable, Machine, Overlay, Storage};
+use vm::qemu::{self, Accel, Cable, Card, Machine, Overlay, Storage};
 use vm::reboot::Request;
 use vm::ssh::Ways;
 
@@ -103,18 +103,25 @@ impl Plan {
     pub fn resolve(dirs: &Dirs, host: &HostName, options: Options, id: &str) -> Result<Self, Failure> {
         let profile = Profile::load(dirs, host)?;
         options.check()?;
+        if options.egress == Egress::None && !profile.prepare.packages.is_empty() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "prepare: packages are fetched, and --egress none leaves no way out",
+            )
+            .next("use an image that has them, or leave --egress at nat"));
+        }
         let restart = options.restart.request(profile.via)?;
         let repo = repository(dirs, host, &profile, &options)?;
         let overlays = overlays(dirs, &profile, &options);
         must_exist(dirs, &profile, &repo, &overlays)?;
         let from = options.from.as_deref().map(|rev| revision(&repo, rev, &profile)).transpose()?;
-        let vm: VmName = format!("boma-it-{host}-{id}").parse()?;
+        let vm: VmName = format!("boma-it-{}-{id}", host.part()).parse()?;
         let seen = Sha256::digest(vm.as_str());
         let net = network(dirs, &profile, &options, &vm)?;
         let (accel, accel_why) = vm::qemu::accel::choose(options.accel, &vm::qemu::accel::facts())?;
         let place = VmDir::of(dirs, host);
         place.check_length()?;
-        let machine = machine(&profile, &place, &vm, &net, accel, &seen);
+        let machine = machine(&profile, &place, &vm, &net, accel, &seen)?;
         let image = options.image.clone().unwrap_or_else(|| profile.image.clone());
         let (host, made_with) = (host.clone(), None);
         Ok(Self {
@@ -156,10 +163,17 @@ impl Plan {
         Duration::from_secs(self.options.timeout_s)
     }
 
-    /// All playbooks, absolute: those to apply, then those of checks.
+    /// All playbooks, absolute: those that prepare the guest, those to apply, then those of checks.
     pub fn playbooks(&self, dirs: &Dirs) -> Vec<Utf8PathBuf> {
+        let prepare = self.profile.prepare.playbooks.iter().map(|path| dirs.root.join(path));
         let applies = self.profile.applies.iter().map(|apply| self.repo.join(&apply.playbook));
-        applies.chain(self.profile.verify.playbooks().map(|path| dirs.root.join(path))).collect()
+        prepare.chain(applies).chain(self.profile.verify.playbooks().map(|path| dirs.root.join(path))).collect()
+    }
+
+    /// The playbooks that prepare the guest, absolute.
+    pub fn prepares(&self, dirs: &Dirs) -> Vec<Apply> {
+        let all = self.profile.prepare.playbooks.iter();
+        all.map(|path| Apply { playbook: dirs.root.join(path), tags: Vec::new() }).collect()
     }
 
     /// The playbook side.
@@ -224,6 +238,7 @@ fn overlays(dirs: &Dirs, profile: &Profile, options: &Options) -> Vec<Utf8PathBu
 fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8PathBuf]) -> Result<(), PlanError> {
     let mut wanted: Vec<_> = named(profile).map(|(what, path)| (what, repo.join(path))).collect();
     wanted.extend(profile.verify.playbooks().map(|path| ("the verify playbook", dirs.root.join(path))));
+    wanted.extend(profile.prepare.playbooks.iter().map(|path| ("the playbook of prepare", dirs.root.join(path))));
     let scenarios = profile.all_scenarios();
     let sides = scenarios.values().flat_map(Scenario::overlays);
     wanted.extend(sides.map(|(what, path)| (what, dirs.root.join(path))));
@@ -235,9 +250,14 @@ fn must_exist(dirs: &Dirs, profile: &Profile, repo: &Utf8Path, overlays: &[Utf8P
 }
 
 /// The address of the card of whoever has this address in this network: a machine that goes on from a template has the
-/// template's card. 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+/// template's card.
 fn mac(net: &NetFile) -> Result<Mac, Failure> {
-    let seen = Sha256::digest(format!("{} in {}", net.vm, net.subnet));
+    mac_of(&format!("{} in {}", net.vm, net.subnet))
+}
+
+/// An address that follows from a text. 52:54:00 is the locally administered prefix that QEMU's own addresses have.
+fn mac_of(text: &str) -> Result<Mac, Failure> {
+    let seen = Sha256::digest(text);
     Ok(format!("52:54:00:{:02x}:{:02x}:{:02x}", seen[0], seen[1], seen[2]).parse()?)
 }
 
@@ -278,8 +298,32 @@ fn data_disks(profile: &Profile, place: &VmDir) -> Vec<Disk> {
     profile.disks.iter().enumerate().map(disk).collect()
 }
 
-fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: Accel, seen: &[u8]) -> Machine {
-    Machine {
+/// The further network cards. Two cards with one address would be two faults in one network.
+fn cards(profile: &Profile, net: &NetPlan) -> Result<Vec<Card>, Failure> {
+    let mut macs = vec![net.vm.mac.clone()];
+    let mut cards = Vec::new();
+    for (n, nic) in profile.nics.iter().enumerate() {
+        let mac =
+            nic.mac.clone().map_or_else(|| mac_of(&format!("card {n} of {} in {}", net.vm.ip, net.subnet)), Ok)?;
+        if macs.contains(&mac) {
+            return Err(Failure::new(Exit::Usage, format!("nics: two network cards have the address {mac}"))
+                .next("give each its own `mac`, or leave it out"));
+        }
+        macs.push(mac.clone());
+        cards.push(Card { mac, isolated: nic.isolated.clone() });
+    }
+    Ok(cards)
+}
+
+fn machine(
+    profile: &Profile,
+    place: &VmDir,
+    vm: &VmName,
+    net: &NetPlan,
+    accel: Accel,
+    seen: &[u8],
+) -> Result<Machine, Failure> {
+    Ok(Machine {
         name: vm.clone(),
         uuid: qemu::uuid(seen),
         mem: profile.mem_mib,
@@ -298,7 +342,8 @@ fn machine(profile: &Profile, place: &VmDir, vm: &VmName, net: &NetPlan, accel: 
         user: None,
         mac: net.vm.mac.clone(),
         cable: Cable::Tap { tap: net.vm.tap.clone(), bridge: net.bridge.clone() },
+        cards: cards(profile, net)?,
         smbios_serial: boot_media::seed::smbios_serial(vm),
         template: None,
-    }
+    })
 }

@@ -64,6 +64,7 @@ fn write(plan: &Plan, dirs: &Dirs, own_keys: Vec<String>, out: &mut String) -> s
         instance: plan.vm.clone(),
         host: plan.host.clone(),
         mac: net.vm.mac.clone(),
+        interface: plan.profile.interface.clone(),
         user: plan.profile.user.clone(),
         secrets: seed::Secrets::shown(own_keys),
     };
@@ -93,6 +94,16 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
     writeln!(out, "{}", plan.connection(dirs).extra_vars(&controller.folder).trim_end())?;
     if let Some(from) = &plan.from {
         write_from(plan, from, dirs, out)?;
+    }
+    let prepare = &plan.profile.prepare;
+    if *prepare != Default::default() {
+        heading(out, "before the change")?;
+        if !prepare.packages.is_empty() {
+            writeln!(out, "apt-get install {}", prepare.packages.join(" "))?;
+        }
+        for apply in plan.prepares(dirs) {
+            writeln!(out, "{}", controller.apply(&apply))?;
+        }
     }
     heading(out, "playbooks")?;
     writeln!(out, "cd {}", plan.repo)?;

@@ -64,7 +64,7 @@ impl Plan {
         named.extend((net != before.net).then(|| "the network (net/boma-it.json)".to_owned()));
         let place = VmDir::of(dirs, &self.host);
         let seen = Sha256::digest(self.vm.as_str());
-        let made = machine(&self.profile, &place, &self.vm, &before.net, before.machine.accel, &seen);
+        let made = machine(&self.profile, &place, &self.vm, &before.net, before.machine.accel, &seen)?;
         // What no key above says and the machine has all the same.
         if named.is_empty() && made != before.machine {
             named.push("what the machine is made of".to_owned());
@@ -96,6 +96,9 @@ fn fixed(was: &Profile, is: &Profile) -> Vec<&'static str> {
         disk_bus,
         firmware,
         disks,
+        interface,
+        nics,
+        prepare,
         dns,
         package_lists,
         allow,
@@ -128,6 +131,9 @@ fn fixed(was: &Profile, is: &Profile) -> Vec<&'static str> {
         ("disk_bus", *disk_bus != is.disk_bus),
         ("firmware", *firmware != is.firmware),
         ("disks", *disks != is.disks),
+        ("interface", *interface != is.interface),
+        ("nics", *nics != is.nics),
+        ("prepare", *prepare != is.prepare),
         ("dns", *dns != is.dns),
         ("package_lists", *package_lists != is.package_lists),
         ("allow", rules(allow) != rules(&is.allow)),

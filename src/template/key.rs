@@ -4,7 +4,7 @@ use crate::image::Stamp;
 use boot_media::seed::{HostKey, Secrets, Seed};
 use camino::Utf8Path;
 use host::hex::hex;
-use host::names::{MiB, VmName};
+use host::names::{IfName, MiB, VmName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vm::network::NetPlan;
@@ -60,6 +60,15 @@ pub struct OfBase {
     pub inputs: String,
 }
 
+/// What its seed says besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The user that Ansible logs in as.
+    pub user: &'a str,
+    /// What the guest calls its first network card.
+    pub interface: Option<&'a IfName>,
+}
+
 /// What a template is found by: the SHA-256 of what it is made of, hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
@@ -71,7 +80,7 @@ impl Made {
         machine: &Machine,
         disk_gib: u64,
         net: &NetPlan,
-        user: &str,
+        told: Told<'_>,
         qemu: &str,
         package_lists: bool,
     ) -> Self {
@@ -92,7 +101,7 @@ impl Made {
             cpu,
             qemu: qemu.to_owned(),
             net: [vm.mac.to_string(), vm.ip.to_string(), net.gateway.to_string(), net.subnet.to_string()],
-            seed: shape(net, user),
+            seed: shape(net, told),
             package_lists,
             base: None,
         }
@@ -118,7 +127,7 @@ impl Key {
 }
 
 /// The seed's texts with a name for each secret, hashed.
-fn shape(net: &NetPlan, user: &str) -> String {
+fn shape(net: &NetPlan, told: Told<'_>) -> String {
     let name = vm::template::identity::HOST;
     let (Ok(host), Ok(instance)) = (name.parse(), format!("boma-it-{name}").parse()) else { return String::new() };
     let secrets = Secrets {
@@ -127,7 +136,8 @@ fn shape(net: &NetPlan, user: &str) -> String {
         host: HostKey::named("private", "public"),
         rescue_hash: "hash".into(),
     };
-    let seed = Seed { instance, host, mac: net.vm.mac.clone(), user: user.to_owned(), secrets };
+    let (mac, user, interface) = (net.vm.mac.clone(), told.user.to_owned(), told.interface.cloned());
+    let seed = Seed { instance, host, mac, interface, user, secrets };
     let text: Vec<_> = seed.files().into_iter().flat_map(|file| file.bytes).collect();
     hex(Sha256::digest(text))
 }

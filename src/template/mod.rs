@@ -11,7 +11,7 @@
 mod key;
 mod shelf;
 
-pub use key::{Key, Made, OfBase, file_digest, of_file, unsupported};
+pub use key::{Key, Made, OfBase, Told, file_digest, of_file, unsupported};
 pub use shelf::{Listed, Shelf, Staging, StagingError};
 
 use crate::image::Stamp;

@@ -106,6 +106,81 @@ fn a_host_that_logs_in_as_root_is_mirrored_as_root_and_a_task_without_a_gate_is_
 }
 
 #[test]
+fn gates_of_many_forms_are_closed_and_what_has_no_gate_is_skipped_whoever_it_is_for() {
+    let world = estate();
+    world.write("group_vars/all.yml", "ssh_port: 2222\nshy: false\ntell: true\nserver: store\n");
+    world.write(
+        "roles/base/tasks/main.yml",
+        "- block:\n    - {ping: , name: In a block, delegate_to: store}\n  when: [tell | bool, ansible_system == 'Linux']\n\
+         - {ping: , name: Not, delegate_to: store, when: not (quiet | default(false)) | bool}\n\
+         - {ping: , name: And, delegate_to: store, when: \"not shy and server != ''\"}\n\
+         - {ping: , name: More than a gate, delegate_to: '{{ server }}', when: server}\n\
+         - {ping: , name: First of a group, delegate_to: \"{{ groups['backup'] | first }}\", when: a or b}\n\
+         - {ping: , name: By item, delegate_to: '{{ item }}', loop: [store]}\n\
+         - {ping: , name: Here, delegate_to: localhost}\n\
+         - {ping: , name: Itself, delegate_to: '{{ inventory_hostname }}'}\n",
+    );
+    world.write("roles/base/meta/main.yml", "dependencies: [below]\n");
+    world.write("roles/below/tasks/main.yml", "- {ping: , name: Of a dependency, delegate_to: store}\n");
+    world.write(
+        "site.yml",
+        "- hosts: site\n  roles: [base]\n  post_tasks:\n    - {ping: , name: Of a play, delegate_to: store}\n",
+    );
+    assert_eq!(init(&world, "web1").status.code(), Some(0));
+    let overlay = read(&world, "overrides/web1.yml");
+    let vars: Vec<_> = overlay.lines().filter(|line| !line.starts_with(['#', '-']) && !line.is_empty()).collect();
+    assert_eq!(
+        vars,
+        ["boma_vm: true", "quiet: true", "shy: true", "tell: false", "boma_skip_delegated: true"],
+        "{overlay}"
+    );
+    for skipped in [
+        "\"More than a gate\", to store",
+        "\"First of a group\", to store",
+        "\"By item\", to {{ item }}",
+        "roles/below/tasks/main.yml: \"Of a dependency\"",
+        "site.yml: \"Of a play\"",
+    ] {
+        assert!(overlay.contains(skipped), "{skipped}: {overlay}");
+    }
+    assert!(!overlay.contains("Itself") && !overlay.contains("Here"), "{overlay}");
+}
+
+#[test]
+fn the_way_in_disks_and_networks_are_found_wherever_they_are_written() {
+    let world = estate();
+    world.write(
+        "ansible.cfg",
+        "[defaults]\ninventory = hosts\nroles_path = roles\nremote_user = ops\nremote_port = 2222\n",
+    );
+    world.write("hosts/10.ini", "[web]\nweb1\n[db]\ndb1 ansible_host=203.0.113.31\n[site:children]\nweb\ndb\n");
+    world.write(
+        "host_vars/web1.yml",
+        "volumes: [{name: a, devices: ['/dev/sdb1']}, {name: b, devices: [/dev/disk/by-id/virtio-logs0-part1]}]\n\
+         wan_interface: ens18\nssh_allowed_from: [192.0.2.0/24, '{{ office }}']\noffice: 198.51.100.4\ntrusted_words: [a, b]\n",
+    );
+    world.write("roles/base/tasks/main.yml", "# not /dev/sdh\n- command: mkfs.ext4 /dev/sdc\n");
+    assert_eq!(init(&world, "web1").status.code(), Some(0));
+    let profile: Value = serde_json::from_str(&read(&world, "profiles/web1.json")).unwrap();
+    assert_eq!((&profile["user"], &profile["disk_bus"]), (&"ops".into(), &"virtio-scsi".into()));
+    assert_eq!(profile["interface"], "ens18");
+    let disks =
+        serde_json::json!([{"size_gib": 8}, {"size_gib": 8}, {"size_gib": 8, "serial": "logs0", "bus": "virtio-blk"}]);
+    assert_eq!(profile["disks"], disks);
+    assert!(profile["//"].to_string().contains("/dev/sdb, /dev/sdc"), "{profile}");
+    assert!(!profile["verify"].to_string().contains("2222"), "the way in is no port to ask for: {profile}");
+    let overlay = read(&world, "overrides/web1.yml");
+    assert!(overlay.contains("ssh_allowed_from: [\"192.0.2.0/24\", \"198.51.100.4\", \"10."), "{overlay}");
+    assert!(!overlay.contains("trusted_words"), "{overlay}");
+    // That of an inventory is the host's.
+    world.write("site.yml", "- hosts: site\n  remote_user: admin\n  roles: [base]\n");
+    assert_eq!(init(&world, "db1").status.code(), Some(0));
+    let profile: Value = serde_json::from_str(&read(&world, "profiles/db1.json")).unwrap();
+    assert_eq!((&profile["user"], &profile["never_unresolved"]), (&"admin".into(), &"note".into()));
+    assert!(profile["//"].to_string().contains("no address here of web1"), "{profile}");
+}
+
+#[test]
 fn init_overwrites_nothing_and_an_unknown_host_is_refused_with_the_known_ones() {
     let world = estate();
     let unknown = init(&world, "nope");

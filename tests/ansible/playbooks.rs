@@ -2,9 +2,10 @@
 
 use crate::at_hand::{block_on, fixtures};
 use crate::world::{REAL, VM, World};
-use boma_qemu::ansible::AnsibleError;
 use boma_qemu::ansible::inventory::Inline;
 use boma_qemu::ansible::run::Runner;
+use boma_qemu::ansible::{AnsibleError, Controller};
+use evidence::playbook::reports::Kind;
 use host::failure::Blame;
 use std::time::{Duration, Instant};
 
@@ -160,6 +161,25 @@ fn a_task_for_another_host_of_the_inventory_runs_nowhere_and_ansible_says_why() 
     assert!(world.log().contains("this is a real host, and boma-qemu lets nothing go to it"), "{}", world.log());
     assert!(!world.log().contains("failed=1"), "{}", world.log());
     assert_eq!(world.packets_to_the_real_host(), 0);
+}
+
+#[test]
+fn tasks_for_other_hosts_are_skipped_where_the_overlay_says_so_and_are_told_of() {
+    let world = World::new().repo();
+    world.write(
+        "site.yml",
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - name: There\n      command: touch /root/went-astray\n      delegate_to: ubongo\n      failed_when: false\n    - name: Each\n      command: touch /root/went-astray\n      delegate_to: '{{ item }}'\n      loop: [ubongo, askari]\n      changed_when: item == 'askari'\n    - name: Not wanted\n      command: 'true'\n      delegate_to: ubongo\n      when: false\n    - name: This side\n      command: 'true'\n      delegate_to: localhost\n    - command: test -e /root/went-astray\n",
+    );
+    let overlay = world.write("../overlay.yml", "boma_skip_delegated: true\n");
+    let controller = Controller { overlays: vec![overlay], ..world.controller() };
+    let outcome = world.apply(&controller, "site.yml").unwrap();
+    let told: Vec<_> = outcome.reports.iter().map(|report| (report.kind, report.task.as_str())).collect();
+    assert_eq!(told, [(Kind::LeftOut, "There"), (Kind::LeftOut, "Each")], "{:?}", outcome.reports);
+    assert!(outcome.reports[0].message.contains("would have gone to ubongo"), "{:?}", outcome.reports);
+    assert_eq!(world.packets_to_the_real_host(), 0);
+    // For the VM itself the loop has run; elsewhere nothing has.
+    assert!(world.log().contains("changed: [askari] => (item=askari)"), "{}", world.log());
+    assert!(!world.log().contains("changed: [askari -> ubongo"), "{}", world.log());
 }
 
 #[test]

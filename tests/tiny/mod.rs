@@ -74,6 +74,7 @@ fn machine(dir: &VmDir) -> Machine {
         user: None,
         mac: "52:54:00:12:34:57".parse().unwrap(),
         cable: Cable::Tap { tap: "boma-it-t1".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
+        cards: Vec::new(),
         smbios_serial: "tiny".into(),
         template: None,
     }

@@ -103,6 +103,11 @@ def idle(result):
     return "false_condition" in result or result.get("skipped_reason") == "No items in the list"
 
 
+def left_out(result):
+    """Whether it was skipped because it would have gone to another host (boma_others.py)."""
+    return str(result.get("false_condition", "")).startswith("boma_skip_delegated:")
+
+
 def given(action, fields, result):
     """What a task that changed something was given: a program's command line and input, or a module's arguments.
 
@@ -323,6 +328,7 @@ class CallbackModule(CallbackBase):
             # A task that was skipped by a condition would not have run anyway.
             check_mode=tried and "false_condition" not in data and name not in OWN_SIDE,
             idle=idle(data),
+            left_out=any(left_out(one) for one in items or [data]),
             # What no_log hides may be either: a failure that nobody can read is no answer.
             broke=not items and (broke(name, data) or (status == "failed" and "censored" in data)),
             held=name == "fail" and status == "skipped" and all(held(task, one) for one in items or [data]),

@@ -96,6 +96,15 @@ class Written:
         return content if isinstance(content, (list, dict)) else None
 
     @staticmethod
+    def trusted(text):
+        """A text of a playbook as the template that it is."""
+        try:
+            from ansible.template import trust_as_template
+        except ImportError:
+            return text
+        return trust_as_template(text)
+
+    @staticmethod
     def is_of_tasks(path, content):
         """Whether a file is one of tasks or of a role's variables; not a playbook that nobody runs, nor an inventory."""
         if isinstance(content, dict):

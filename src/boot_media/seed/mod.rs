@@ -19,7 +19,7 @@ mod text;
 
 pub use secrets::{HOST_KEYS, HostKey, KeyPair, Secrets};
 
-use host::names::{HostName, Mac, VmName};
+use host::names::{HostName, IfName, Mac, VmName};
 use iso::{File, IsoError};
 
 /// The user on the serial console that diagnostics use when ssh is dead. It is ours alone: a role that
@@ -34,8 +34,10 @@ pub struct Seed {
     pub instance: VmName,
     /// The mirrored host's name, which becomes the guest's hostname.
     pub host: HostName,
-    /// The address of the guest's one network interface.
+    /// The address of the guest's first network card.
     pub mac: Mac,
+    /// What the guest is to call it; as the image names it otherwise.
+    pub interface: Option<IfName>,
     /// The user that Ansible logs in as.
     pub user: String,
     /// Keys and the rescue user's password hash.

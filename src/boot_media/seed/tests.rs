@@ -6,6 +6,7 @@ fn seed() -> Seed {
         instance: "boma-it-askari-7f3a".parse().unwrap(),
         host: "askari".parse().unwrap(),
         mac: "52:54:00:12:34:56".parse().unwrap(),
+        interface: None,
         user: "ansible".into(),
         secrets: Secrets {
             client: "ssh-ed25519 AAAAclient boma-qemu".into(),
@@ -23,6 +24,16 @@ fn the_texts_are_these() {
     insta::assert_snapshot!("meta-data", seed.meta_data());
     insta::assert_snapshot!("network-config", seed.network_config());
     assert_eq!(seed.smbios_serial(), "ds=nocloud;i=boma-it-askari-7f3a;dsmode=net");
+}
+
+#[test]
+fn an_interface_that_is_to_have_a_name_is_known_to_netplan_by_it() {
+    let text = Seed { interface: Some("eth0".parse().unwrap()), ..seed() }.network_config();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let expected = serde_json::json!({"eth0": {
+        "match": {"macaddress": "52:54:00:12:34:56"}, "set-name": "eth0", "dhcp4": true, "dhcp-identifier": "mac"
+    }});
+    assert_eq!(config["ethernets"], expected);
 }
 
 #[test]

@@ -5,24 +5,25 @@ use serde_json::{Value, json};
 
 /// `meta-data`.
 pub(super) fn meta_data(seed: &Seed) -> String {
-    pretty(&json!({ "instance-id": seed.instance, "local-hostname": seed.host }))
+    pretty(&json!({ "instance-id": seed.instance, "local-hostname": seed.host.guest() }))
 }
 
 /// `network-config` (netplan's format). The lease is asked for by MAC address, not by machine id, so
-/// that a fixed lease matches at the first boot too; the interface keeps the name that the image gives it.
+/// that a fixed lease matches at the first boot too; the interface keeps the name that the image gives it, unless the real host
+/// has another. Then netplan knows it by that, so that what a role says of it is of the same one.
 pub(super) fn network_config(seed: &Seed) -> String {
-    pretty(&json!({
-        "version": 2,
-        "ethernets": {
-            "boma": { "match": { "macaddress": seed.mac }, "dhcp4": true, "dhcp-identifier": "mac" }
-        }
-    }))
+    let mut card = json!({ "match": { "macaddress": seed.mac }, "dhcp4": true, "dhcp-identifier": "mac" });
+    if let Some(name) = &seed.interface {
+        card["set-name"] = name.as_str().into();
+    }
+    let id = seed.interface.as_ref().map_or("boma", |name| name.as_str());
+    pretty(&json!({ "version": 2, "ethernets": { id: card } }))
 }
 
 /// `user-data`. What is not named here stays as the image has it.
 pub(super) fn user_data(seed: &Seed) -> String {
     let config = json!({
-        "hostname": seed.host,
+        "hostname": seed.host.guest(),
         // Makes sure that the name resolves, and leaves every other line of /etc/hosts to the roles;
         // `true` would write the file anew at each boot, so a role's line would not survive a reboot.
         "manage_etc_hosts": "localhost",

@@ -90,7 +90,8 @@ impl Diff {
             let Raw { section, key, before, after } = raw;
             Change { section, key, before, after, loss, took_effect, comes_of: None }
         });
-        let mut changes: Vec<_> = changes.collect();
+        let told = |change: &Change| change.loss.is_some() || change.took_effect.is_some() || !is_noise(change, after);
+        let mut changes: Vec<_> = changes.filter(told).collect();
         consequences::trace(&mut changes, before);
         Self { changes }
     }
@@ -103,6 +104,19 @@ impl Diff {
     /// The differences of one section.
     pub fn of(&self, section: Section) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(move |change| change.section == section)
+    }
+}
+
+/// What every boot makes of itself, and a reader of the differences need not know: what is new in `/run` and `/dev`, units that
+/// are for a first boot, and the checks of file systems that systemd makes of fstab.
+fn is_noise(change: &Change, after: &State) -> bool {
+    match change.section {
+        Section::Permissions => !change.key.starts_with("/sys/"),
+        Section::Units => {
+            let excused = || after.known.reasons.get(&change.id()).is_some_and(|reason| reason.excuses);
+            change.key.starts_with("systemd-fsck@") || excused()
+        }
+        _ => false,
     }
 }
 
@@ -149,7 +163,7 @@ fn compare(section: Section, old: &Facts, new: &Facts, out: &mut Vec<Raw>) {
         match (old.get(key), new.get(key)) {
             (Some(Fact::List(a)), Some(Fact::List(b))) => lines(section, key, a, b, out),
             (a, b) if a == b => {}
-            (Some(a), Some(b)) if section == Section::Sysctl && sized_alike(key, &a.to_string(), &b.to_string()) => {}
+            (Some(a), Some(b)) if sized_alike(section, key, &a.to_string(), &b.to_string()) => {}
             (a, b) => {
                 let text = |fact: Option<&Fact>| fact.map(ToString::to_string);
                 out.push(Raw { section, key: key.clone(), before: text(a), after: text(b) });
@@ -179,9 +193,16 @@ const SIZED_BY_MEMORY: [&str; 14] = [
 /// How far two sizes of the same parameter may be apart: more is somebody's choice.
 const DRIFT: f64 = 0.02;
 
-/// Whether two values are the same but for what the kernel's own sizing makes of it.
-fn sized_alike(key: &str, old: &str, new: &str) -> bool {
-    let by_memory = SIZED_BY_MEMORY.iter().any(|name| key == *name || (name.ends_with('_') && key.starts_with(name)));
+/// Whether two values are the same but for what the kernel's own sizing makes of it. Of modules any parameter may be sized so
+/// (fuse's `max_user_bgreq`, nf_conntrack's `hashsize`), and none is set by hand to nearly what it was.
+fn sized_alike(section: Section, key: &str, old: &str, new: &str) -> bool {
+    let by_memory = match section {
+        Section::Sysctl => {
+            SIZED_BY_MEMORY.iter().any(|name| key == *name || (name.ends_with('_') && key.starts_with(name)))
+        }
+        Section::Sys => key.starts_with("module/") && key.contains("/parameters/"),
+        _ => false,
+    };
     let numbers = |text: &str| text.split_whitespace().map(|n| n.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
     let (Some(old), Some(new)) = (numbers(old), numbers(new)) else { return false };
     let near = |(a, b): (&f64, &f64)| (a - b).abs() <= DRIFT * a.abs().max(b.abs());
@@ -271,6 +292,19 @@ mod tests {
         let failed = |why: &str| but(Observed::Failed(why.into()));
         assert!(Diff::between(&failed("one word"), &failed("another word")).is_empty());
         assert!(Diff::between(&seen, &failed("no netlink")).changes[0].loss.is_some());
+    }
+
+    #[test]
+    fn what_the_kernel_sizes_by_memory_may_drift_and_anything_else_may_not() {
+        let differs = |section, key: &str, old: &str, new: &str| {
+            !Diff::between(&state(section, &[(key, old.into())]), &state(section, &[(key, new.into())])).is_empty()
+        };
+        let fuse = "module/fuse/parameters/max_user_bgreq";
+        assert!(!differs(Section::Sys, fuse, "634", "633") && differs(Section::Sys, fuse, "634", "12"));
+        assert!(differs(Section::Sys, "module/loop/parameters/max_loop", "8", "9"));
+        assert!(differs(Section::Sys, "block/vda/queue/read_ahead_kb", "128", "127"));
+        assert!(!differs(Section::Sysctl, "kernel.threads-max", "15235", "15216"));
+        assert!(differs(Section::Sysctl, "vm.swappiness", "100", "101"));
     }
 
     fn facts() -> impl Strategy<Value = Facts> {

@@ -90,6 +90,9 @@ pub struct TaskResult {
     /// Whether it was not to run: its condition did not hold, or its loop was empty.
     #[serde(default)]
     pub idle: bool,
+    /// Whether it was skipped because it would have gone to another host, and the overlay leaves such tasks out.
+    #[serde(default)]
+    pub left_out: bool,
     /// Whether it came to no answer: its program is missing, its module crashed, a variable is unknown.
     pub broke: bool,
     /// Whether it is a `fail` that was skipped by a condition of its own: it looked, and all was well.

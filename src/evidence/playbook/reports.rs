@@ -36,6 +36,8 @@ pub enum Kind {
     UnreachableIgnored,
     /// The play is for hosts that are not mirrored.
     NotMirrored,
+    /// The task was to go to another host, and was left out.
+    LeftOut,
     /// The task restarted the machine.
     RebootedByPlaybook,
 }
@@ -58,6 +60,7 @@ impl std::fmt::Display for Kind {
             Self::Ignored => "ignored",
             Self::UnreachableIgnored => "unreachable",
             Self::NotMirrored => "not mirrored",
+            Self::LeftOut => "left out",
             Self::RebootedByPlaybook => "rebooted",
         })
     }
@@ -118,6 +121,10 @@ fn of_result(result: &TaskResult) -> Option<Report> {
         }
         _ if result.rebooted => {
             (Kind::RebootedByPlaybook, format!("the playbook itself restarted the machine ({:.0} s)", result.seconds))
+        }
+        _ if result.left_out => {
+            let to = result.delegated.as_deref().unwrap_or("another host");
+            (Kind::LeftOut, format!("it would have gone to {to}; boma_skip_delegated leaves that out"))
         }
         _ if result.was_only_tried() => (Kind::CheckMode, "it was only tried, in check mode: nothing was done".into()),
         _ if left_unseen(result) => {

@@ -60,6 +60,9 @@ pub struct Record {
     pub on_top: Option<OnTop>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
+    /// The playbooks that prepared the guest: what it was before the change, and no part of what is proved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<Playbook>,
     /// The playbook runs.
     pub playbooks: Vec<Playbook>,
     /// Whether the last run of the playbooks came to its end; none where there was none.
@@ -183,6 +186,7 @@ impl Record {
             made_of,
             on_top: None,
             phases: Vec::new(),
+            prepared: Vec::new(),
             playbooks: Vec::new(),
             applied: None,
             partial: None,

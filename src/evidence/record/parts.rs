@@ -20,6 +20,9 @@ pub struct MadeOf {
     /// How the VM began; none where no template was asked for, and it was booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Began>,
+    /// Packages that were installed before the change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
     /// QEMU's version, in its own words.
     pub qemu: String,
     /// ansible-core's version; empty until it was asked.

@@ -33,6 +33,10 @@ pub enum Step {
     Changed(Vec<Changed>),
     /// What is applied first has been: the playbook runs so far were its own, and it has them.
     OnTop(Box<OnTop>),
+    /// Packages that were installed before the change.
+    Packages(Vec<String>),
+    /// A playbook has run that prepares the guest for the change.
+    Prepared(Playbook),
     /// A playbook has run.
     Playbook(Playbook),
     /// What tasks did to the VM.
@@ -88,6 +92,8 @@ impl Record {
                 self.playbooks.clear();
                 self.on_top = Some(*on_top);
             }
+            Step::Packages(packages) => self.made_of.packages = packages,
+            Step::Prepared(playbook) => self.prepared.push(playbook),
             Step::Playbook(playbook) => self.playbooks.push(playbook),
             Step::Tasks(results) => deeds::add(&mut self.deeds, &results),
             Step::Idempotence(second) => self.idempotence = Some(second),

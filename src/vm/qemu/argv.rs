@@ -4,7 +4,7 @@ use super::boot::Bus;
 use super::firmware::Uefi;
 use super::media::{CD_DEVICE, First, LAST, Media};
 use super::template::{Part, STATE_SET};
-use super::{Accel, Cable, Machine, Overlay, Storage};
+use super::{Accel, Machine, Overlay, Storage, cards};
 use host::names::DiskFormat;
 use std::os::fd::RawFd;
 
@@ -86,9 +86,6 @@ const DISK_SLOT: usize = 8;
 const SEED_SLOT: usize = 0x10;
 const SCSI_SLOT: usize = 0x11;
 
-/// The network card's cable, by its name in QMP.
-pub const NETDEV: &str = "net0";
-
 /// The nodes that take part in a machine's snapshots. Naming the seed or the firmware's variables fails, since a raw file
 /// holds no snapshots; the variables are in the memory that is saved.
 fn snapshot_nodes(machine: &Machine) -> Vec<String> {
@@ -153,7 +150,7 @@ pub fn argv(machine: &Machine, fds: &Fds) -> Vec<String> {
     option("m", format!("{}M", machine.mem.0));
     option("rtc", "base=utc,driftfix=slew".into());
     option("smbios", format!("type=1,serial={}", escape(&machine.smbios_serial)));
-    network(&mut option, machine, fds);
+    cards::network(&mut option, machine, fds);
     match &machine.storage {
         Storage::Overlay(of) => overlay(&mut option, machine, of, fds),
         Storage::Media(of) => media(&mut option, of, fds),
@@ -200,17 +197,6 @@ fn flash(option: &mut impl FnMut(&str, String), uefi: Option<&Uefi>, mut next: i
         opened(option, "uefi-code", next(), "read-only=on");
         opened(option, "uefi-vars", next(), "read-only=off");
     }
-}
-
-/// The network card, if there is one. Behind QEMU's own network is nothing: `restrict` keeps the guest from the host and
-/// from everything beyond, and where QEMU has a network of its own there is nothing to keep it from.
-fn network(option: &mut impl FnMut(&str, String), machine: &Machine, fds: &Fds) {
-    match &machine.cable {
-        Cable::Tap { .. } => option("netdev", format!("tap,id={NETDEV},fd={}", fds.tap)),
-        Cable::User => option("netdev", format!("user,id={NETDEV},restrict=on,ipv6=off")),
-        Cable::None => return,
-    }
-    option("device", format!("virtio-net-pci,netdev={NETDEV},mac={},addr=0x2,romfile=", machine.mac));
 }
 
 /// The guest's memory. `rom=off`: the file is only read, and the guest writes to pages of its own.

@@ -8,6 +8,7 @@
 pub mod accel;
 mod argv;
 pub mod boot;
+mod cards;
 mod devices;
 pub mod disk;
 pub mod firmware;
@@ -16,7 +17,8 @@ pub mod template;
 pub mod user;
 
 pub use accel::Accel;
-pub use argv::{DISK, DISK_DEVICE, Fds, MEMORY_SET, NETDEV, PROGRAM, argv, delete_snapshot, memory_node, snapshot};
+pub use argv::{DISK, DISK_DEVICE, Fds, MEMORY_SET, PROGRAM, argv, delete_snapshot, memory_node, snapshot};
+pub use cards::{Card, MOST_CARDS, NETDEV};
 pub use devices::lacking;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -50,10 +52,13 @@ pub struct Machine {
     /// The user that QEMU runs as, if it is not the one who starts it: a number that nobody else has.
     #[serde(default)]
     pub user: Option<u32>,
-    /// The address of its one network interface.
+    /// The address of its first network card.
     pub mac: Mac,
     /// What that is plugged into.
     pub cable: Cable,
+    /// Its further network cards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<Card>,
     /// The SMBIOS system serial number: what the guest's cloud-init reads before it looks anywhere else.
     pub smbios_serial: String,
     /// What it has of a template, if it has anything of one.

@@ -266,6 +266,33 @@ mod tests {
     }
 
     #[test]
+    fn what_each_boot_makes_of_itself_is_told_to_nobody() {
+        let base = [
+            (Section::Permissions, "/run", "folder 755 root:root"),
+            (Section::Units, "a.service/active", "active (running)"),
+        ];
+        let new = [
+            (Section::Permissions, "/run/lvm/pvs_online", "folder 700 root:root"),
+            (Section::Permissions, "/dev/dm-0", "block 660 root:disk"),
+            (Section::Units, "systemd-fsck@dev-data.service/active", "active (exited)"),
+            (Section::Units, "new.service/active", "active (running)"),
+        ];
+        let (before, after) = (state_for_tests(&base), state_for_tests(&[&base[..], &new].concat()));
+        let told: Vec<_> = crate::observe::Diff::between(&before, &after).changes.into_iter().map(|c| c.key).collect();
+        assert_eq!(told, ["new.service/active"]);
+    }
+
+    #[test]
+    fn a_oneshot_that_was_enabled_and_not_started_took_effect() {
+        let raw = raw(Section::Units, "nftables.service/active", None, Some("active (exited)"));
+        let mut before = State::default();
+        before.promised.insert("enabled".into(), vec!["nftables.service".into()]);
+        assert!(matches!(meaning(&raw, &before, &State::default()), Meaning::TookEffect(_)));
+        before.known.stopped.insert("nftables.service".into());
+        assert_eq!(meaning(&raw, &before, &State::default()), Meaning::Nothing);
+    }
+
+    #[test]
     fn a_parameter_that_was_set_before_its_module_was_there_is_said_to_be_so() {
         let raw = raw(Section::Sysctl, "net.netfilter.nf_conntrack_max", Some("200000"), Some("65536"));
         let mut after = State::default();

@@ -104,7 +104,12 @@ fn restarted(raw: &Raw, unit: &str, after: &State) -> Meaning<Said> {
 /// A unit that did not run before and does now.
 fn back(unit: &str, is: &str, enabled: bool, before: &State) -> Meaning<Said> {
     let runs = is == "active (running)" || (!unit.ends_with(".service") && is.starts_with("active"));
+    // One that does its work and ends (a set of rules that is loaded) has done it for the first time, or once more.
+    let done = is == "active (exited)";
     match (runs && enabled, before.known.stopped.contains(unit)) {
+        (false, false) if done && enabled => {
+            Meaning::TookEffect(format!("{unit} has done its work: it was enabled, and had not been started"))
+        }
         (false, _) => Meaning::Nothing,
         (true, true) => Meaning::Lost((
             format!("{unit} was stopped and is {is}"),

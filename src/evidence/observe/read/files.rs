@@ -82,7 +82,11 @@ pub(super) fn permissions(text: &str, acls: &str, units: &str) -> Facts {
         // The kernel's names are not drawn, though some of them are numbers.
         let of_one_boot = match path.strip_prefix("/sys/") {
             Some(path) => path.split('/').any(is_random_veth),
-            None => is_drawn(path) || path.strip_prefix("/dev/").is_some_and(|name| terminals.contains(name)),
+            None => {
+                is_drawn(path)
+                    || (kind == "f" && is_lock(path))
+                    || path.strip_prefix("/dev/").is_some_and(|name| terminals.contains(name))
+            }
         };
         if of_one_boot {
             continue;
@@ -98,6 +102,13 @@ pub(super) fn permissions(text: &str, acls: &str, units: &str) -> Facts {
         there(&mut facts, path, format!("{kind} {mode} {owner}{list}"));
     }
     facts
+}
+
+/// Whether a file is a lock, which whoever takes it makes: it says nothing while nobody does. adduser's has another name.
+fn is_lock(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let is_named = name.ends_with("lock") || name.ends_with(".lck") || path == "/run/adduser";
+    path.starts_with("/run/") && (is_named || path.starts_with("/run/lock/"))
 }
 
 /// The terminals that a getty has, by its unit: `getty@tty1.service`, `serial-getty@ttyS0.service`.
@@ -239,6 +250,19 @@ mod tests {
         let units = "getty@tty1.service loaded active running Getty on tty1\n\
                      serial-getty@ttyS0.service loaded active running Serial Getty on ttyS0\n";
         assert_eq!(seen(permissions(text, "", units)), ["/dev/ttyUSB0 = device 666 root:dialout"]);
+    }
+
+    #[test]
+    fn a_lock_is_made_by_whoever_takes_it_and_a_folder_of_locks_is_none() {
+        let text = "f 644 root:root /run/adduser\nf 600 root:root /run/xtables.lock\nf 644 root:root /run/lock/zed\n\
+                    d 755 web:web /run/lock/web\nf 644 root:root /run/motd.dynamic\nf 600 root:root /dev/lock";
+        let told = seen(permissions(text, "", ""));
+        let expected = [
+            "/dev/lock = file 600 root:root",
+            "/run/lock/web = folder 755 web:web",
+            "/run/motd.dynamic = file 644 root:root",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

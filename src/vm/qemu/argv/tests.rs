@@ -1,8 +1,8 @@
 use super::*;
-use crate::qemu::Backing;
 use crate::qemu::firmware::Uefi;
 use crate::qemu::media::{Disk, Image};
 use crate::qemu::template::{Cloned, Saved};
+use crate::qemu::{Backing, Cable, Card};
 use host::names::MiB;
 
 fn askari() -> Machine {
@@ -25,6 +25,7 @@ fn askari() -> Machine {
         user: None,
         mac: "52:54:00:12:34:56".parse().unwrap(),
         cable: Cable::Tap { tap: "boma-it-t0".parse().unwrap(), bridge: "boma-it".parse().unwrap() },
+        cards: Vec::new(),
         smbios_serial: "ds=nocloud".into(),
         template: None,
     }
@@ -44,6 +45,39 @@ fn nixos(uefi: bool) -> Machine {
         uefi.then(|| Uefi { code: "/usr/share/OVMF/CODE.fd".into(), vars: "/run/vm/vars.fd".into(), secure: false });
     let media = Media { iso: Some("/nixos.iso".into()), first: First::Iso, once: true, uefi, image: None, disks };
     Machine { storage: Storage::Media(media), cable: Cable::User, cpu: Some("Nehalem".into()), ..askari() }
+}
+
+#[test]
+fn further_cards_are_ports_of_hubs_and_the_first_one_keeps_its_cable() {
+    let card = |last: u8, isolated: Option<&str>| Card {
+        mac: format!("52:54:00:00:00:{last:02x}").parse().unwrap(),
+        isolated: isolated.map(|name| name.parse().unwrap()),
+    };
+    let net = |cards: Vec<Card>| {
+        let all = lines(&Machine { cards, ..askari() });
+        let net = |line: &&str| line.starts_with("-netdev") || line.contains("virtio-net-pci");
+        all.lines().filter(net).map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(net(vec![card(1, Some("lan"))]), @r"
+    -netdev tap,id=net0,fd=9
+    -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,addr=0x2,romfile=
+    -netdev hubport,id=net1,hubid=1
+    -device virtio-net-pci,netdev=net1,mac=52:54:00:00:00:01,addr=0x12,romfile=
+    ");
+    insta::assert_snapshot!(net(vec![card(1, Some("lan")), card(2, None), card(3, Some("dmz")), card(4, Some("lan"))]), @r"
+    -netdev tap,id=uplink,fd=9
+    -netdev hubport,id=uplink-port,hubid=0,netdev=uplink
+    -netdev hubport,id=net0,hubid=0
+    -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,addr=0x2,romfile=
+    -netdev hubport,id=net1,hubid=2
+    -device virtio-net-pci,netdev=net1,mac=52:54:00:00:00:01,addr=0x12,romfile=
+    -netdev hubport,id=net2,hubid=0
+    -device virtio-net-pci,netdev=net2,mac=52:54:00:00:00:02,addr=0x13,romfile=
+    -netdev hubport,id=net3,hubid=1
+    -device virtio-net-pci,netdev=net3,mac=52:54:00:00:00:03,addr=0x14,romfile=
+    -netdev hubport,id=net4,hubid=2
+    -device virtio-net-pci,netdev=net4,mac=52:54:00:00:00:04,addr=0x15,romfile=
+    ");
 }
 
 /// One option with its value to a line.
