@@ -45,13 +45,6 @@ fn cycle(lane: &Lane, name: &str, stop: Option<&Stop>, more: &[&str]) -> Command
     command
 }
 
-fn end(mut child: Child) -> (i32, String) {
-    let mut text = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-    eprintln!("{text}");
-    (child.wait().unwrap().code().unwrap_or(-1), text)
-}
-
 fn promises(lane: &Lane) -> usize {
     lane.dir.join("promises").read_dir_utf8().map_or(0, Iterator::count)
 }

@@ -230,6 +230,8 @@ async fn save(
     staging: Staging,
 ) -> Result<((), Said), Failure> {
     let (vm, place) = (run.vm(), staging.place());
+    // A connection that is open would be in the memory that is saved.
+    vm.kept().hang_up();
     let memory = template::save(vm.dir(), &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
     copy_keys(&vm.dir().keys(), &place.keys())?;
     way::copied(&vm.dir().seed(), &place.seed())?;

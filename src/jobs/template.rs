@@ -157,6 +157,7 @@ impl Run<'_> {
 
     /// What was of a machine that was saved goes; the network stays.
     pub(super) fn remove_machine(&self) -> Result<(), Failure> {
+        self.vm().kept().hang_up();
         match folder::remove(self.vm().dir().path()).first() {
             None => Ok(()),
             Some(leak) => Err(Failure::new(
@@ -187,6 +188,7 @@ impl Run<'_> {
 
     /// Remove what there is of a machine that did not come to be, and the network that it was in.
     pub(super) async fn take_back(&mut self) -> Result<(), Failure> {
+        self.vm().kept().hang_up();
         let vm = self.vm().dir().clone();
         if vm.is_alive() {
             ignore(
@@ -247,6 +249,8 @@ async fn save(
     staging: Staging,
 ) -> Result<((), Said), Failure> {
     let vm = run.vm();
+    // A connection that is open would be in the memory that is saved.
+    vm.kept().hang_up();
     let memory = template::save(vm.dir(), &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
     failpoint::reached(failpoint::Point::Phase("template saved"));
     let place = staging.place();

@@ -100,7 +100,7 @@ pub enum RevisionError {
         what: String,
         /// Why not.
         #[source]
-        source: CmdError,
+        source: Box<CmdError>,
     },
     /// The copy cannot be made.
     #[error("cannot make {path}")]
@@ -135,8 +135,10 @@ impl Blame for RevisionError {
                     .into(),
             ),
             Self::Submodule { .. } => Some("check the revision out by hand, submodules too, `up` from there with --repo, then `apply`".into()),
-            Self::Git { source: CmdError::Start { .. }, .. } => Some("install git; only --from needs it".into()),
-            Self::Git { source, .. } => source.next(),
+            Self::Git { source, .. } => match **source {
+                CmdError::Start { .. } => Some("install git; only --from needs it".into()),
+                _ => source.next(),
+            },
             Self::Io { .. } => Some("see that the disk below BOMA_STATE is not full".into()),
             Self::Ledger(error) => error.next(),
         }
@@ -157,8 +159,12 @@ fn git(folder: &Utf8Path) -> Cmd {
     git.env("GIT_NO_LAZY_FETCH", "1").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").limit(LIMIT)
 }
 
+fn failed(what: impl Into<String>, source: CmdError) -> RevisionError {
+    RevisionError::Git { what: what.into(), source: Box::new(source) }
+}
+
 fn asked(what: impl Into<String>, git: Cmd) -> Result<Output, RevisionError> {
-    git.run().map_err(|source| RevisionError::Git { what: what.into(), source })
+    git.run().map_err(|source| failed(what, source))
 }
 
 impl Revision {
@@ -170,7 +176,7 @@ impl Revision {
                 let said = output.stderr.lines().next().unwrap_or_default().trim_start_matches("fatal: ").to_owned();
                 RevisionError::NotGit { rev: rev.into(), repo: repo.into(), said }
             }
-            source => RevisionError::Git { what: format!("ask git about {repo}"), source },
+            source => failed(format!("ask git about {repo}"), source),
         })?;
         let mut lines = place.stdout.lines();
         let (top, within) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -183,7 +189,7 @@ impl Revision {
         let commit = match commit {
             Ok(said) => said.stdout.trim().to_owned(),
             Err(CmdError::Failed { .. }) => return Err(unknown()),
-            Err(source) => return Err(RevisionError::Git { what: format!("look for {rev} in {repo}"), source }),
+            Err(source) => return Err(failed(format!("look for {rev} in {repo}"), source)),
         };
         let within = within.trim_end_matches('/').into();
         Ok(Self { rev: rev.into(), commit, top: top.into(), within })
@@ -217,7 +223,7 @@ impl Revision {
         let commit = match head {
             Ok(said) => Some(said.stdout.trim().to_owned()),
             Err(CmdError::Failed { .. }) => None,
-            Err(source) => return Err(RevisionError::Git { what: format!("look for the commit of {repo}"), source }),
+            Err(source) => return Err(failed(format!("look for the commit of {repo}"), source)),
         };
         let status = git(&repo).args(["status", "--porcelain", "--untracked-files=normal", "--", "."]);
         let changed = !asked(format!("ask what has changed in {repo}"), status)?.stdout.trim().is_empty();

@@ -24,7 +24,7 @@ impl Project {
         self
     }
 
-    /// A profile with a scenario of its own, written in place of `red`.
+    /// A profile with one more scenario.
     fn with_scenario(scenario: &str) -> Self {
         let world = Self::new();
         world.edit_profile("\"scenarios\": {", &format!("\"scenarios\": {{ \"own\": {scenario},"));

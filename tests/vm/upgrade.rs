@@ -69,7 +69,7 @@ fn a_drop_in_that_a_role_has_renamed_is_left_behind_on_an_upgraded_host_and_name
 
     // What an earlier run of this test has kept is none of this one's.
     let own = format!("run={}", std::process::id());
-    let cycle = ["cycle", "box1", "--from", "HEAD~1", "--both", "-e", &own];
+    let cycle = ["cycle", "box1", "--from", "HEAD~1", "--both", "-e", own.as_str()];
     let old = "files/etc/systemd/system/systemd-timesyncd.service.d/10-memory.conf";
     let both = lane.boma(&cycle);
     both.exits(6).says(&["== the fresh host", "PASSED: box1", "== the upgraded host", old, "left behind"]);
