@@ -87,7 +87,7 @@ image:
 
 # One VM at a time: the lane measures a machine, not the queue for it.
 vm: venv image
-	.ci/lane vm image_build vm_iso vm_media vm_attach vm_audit vm_seed vm_tiny vm_several vm_monitor vm_applied vm -- --test-threads=1 --nocapture
+	.ci/lane vm image_build vm_iso vm_media vm_attach vm_audit vm_seed vm_tiny vm_monitor vm_applied vm -- --test-threads=1 --nocapture
 
 check: format lints
 
