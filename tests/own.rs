@@ -133,11 +133,13 @@ fn what_has_no_ledger_of_ours_survives_every_command_and_is_in_nobodys_way() {
     write(world.dir.join("runs/latest"), "mine").unwrap();
     create_dir_all(world.dir.join("cache/.build-debian-13-1/root")).unwrap();
     write(world.dir.join("cache/.debian-13.part"), "half").unwrap();
-    // The lock of the commands, and of a network and an image that were looked at, are ours.
+    make_private(&world.dir.join("promises")).unwrap();
+    // The lock of the commands, and of a network and an image that were looked at, are ours; so is what memory is promised.
     let kept = || -> String {
         let ours = |line: &&str| line.ends_with(".lock ") || line.contains(".lock\n") || line.contains(" ./runs/2");
         let folders = |line: &&str| {
-            line.starts_with("d ") && [" ./s ", " ./s/net ", " ./runs ", " ./cache "].iter().any(|at| line.contains(at))
+            line.starts_with("d ")
+                && [" ./s ", " ./s/net ", " ./runs ", " ./cache ", " ./promises "].iter().any(|at| line.contains(at))
         };
         let all = tree(&world.dir);
         all.lines()
