@@ -87,6 +87,9 @@ fn a_profile_that_was_written_from_an_iso_says_what_it_found_and_runs() {
 fn the_runbook_has_every_probe_with_its_fields_and_an_example_that_can_be_used() {
     let runbook = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbook.md");
     let text = std::fs::read_to_string(runbook).unwrap();
+    // A key of a host's profile can have the name of a probe.
+    let (_, text) = text.split_once("\n## Auditing a boot image\n").unwrap();
+    let (text, _) = text.split_once("\n## ").unwrap();
     let row = |line: &str| {
         let cells: Vec<_> = line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
         let name = cells.first()?.strip_prefix('`')?.strip_suffix('`')?.to_owned();
