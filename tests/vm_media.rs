@@ -133,7 +133,8 @@ impl World {
         assert!(removed.leaks.is_empty() && removed.vms == [self.host.clone()], "{removed:?}");
         assert!(!self.dirs.state.join("vms/tiny").exists());
         let said = self.boma(&["status"]);
-        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "nothing is running");
+        // Others on this host may have promised memory, which is told behind it.
+        assert_eq!(String::from_utf8_lossy(&said.stdout).lines().next(), Some("nothing is running"));
     }
 }
 

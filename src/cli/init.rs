@@ -88,6 +88,7 @@ pub(super) fn init(
         .iter()
         .filter(|_| begun)
         .map(|(name, text)| (dirs.root.join(name), *text))
+        .filter(|(path, _)| !path.exists())
         .chain(paths.iter().cloned().zip([profile.as_str(), overlay.as_str()]))
     {
         write(&path, text)?;
@@ -119,7 +120,11 @@ pub(super) fn beginning() -> Result<(NetFile, Catalogue), Failure> {
 /// The project root, and whether it only becomes one: a folder that was named, and holds none of its parts.
 fn root_of(root: Option<&Utf8Path>) -> Result<(Dirs, bool), Failure> {
     match (Dirs::resolve(root), root) {
-        (Ok(dirs), _) => Ok((dirs, false)),
+        // Folders alone are what an `init` that was refused has left.
+        (Ok(dirs), _) => {
+            let begun = !dirs.root.join(NETWORK.0).exists();
+            Ok((dirs, begun))
+        }
         (Err(DirError::NotRoot { path }), Some(_)) if !path.join("profiles").exists() && !path.join("net").exists() => {
             for name in ["profiles", "net"] {
                 let dir = path.join(name);
