@@ -1,21 +1,5 @@
-# What is on the disk of a guest, as root: packages, and the files in the places where hosts are configured. Framed as the answers
-# of a look at its state are. It changes nothing.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-d=/run/boma-ends.$$
-mkdir -m 700 "$d" || exit 71
-trap 'rm -rf "$d"' EXIT
-trap 'exit 75' HUP TERM
+# What is on the disk of a guest, as root: packages, and the files in the places where hosts are configured. It changes nothing.
 err=$d/err
-
-ask() {
-  printf '\036%s\n' "$1"
-  said=''
-  shift
-  "$@" 2>"$err" </dev/null
-  code=$?
-  read -r said <"$err"
-  printf '\n\037%s %s\n' "$code" "$said"
-}
 has() { command -v "$1" >/dev/null; }
 packages() {
   if has dpkg-query; then dpkg-query -W -f '${binary:Package}\t${db:Status-Abbrev}\t${Version}\n'
@@ -32,7 +16,6 @@ search() {
     ! grep -qv ': No such file or directory$' "$err"
 }
 places="$*"
-any() { "$@"; :; }
 
 {
   if has dpkg-query || has rpm || has pacman; then ask packages packages

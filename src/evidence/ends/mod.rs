@@ -14,7 +14,7 @@ mod read;
 pub use compare::{Difference, Ends, Side};
 
 use crate::observe::answers::{self, Answers};
-use crate::observe::{Observed, State};
+use crate::observe::{FRAME, Observed, State};
 use host::failure::{Blame, Exit};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub const PLACES: [&str; 9] =
 /// The most that all answers together may be, in bytes: some 300,000 files.
 const MOST: usize = 64_000_000;
 
-/// What nobody has looked at, in a sentence.
+/// What was not looked at, in a sentence.
 pub const NOT_LOOKED: &str = "files elsewhere below /usr and /var, and what a container or another file system holds, are not \
                               compared but for what packages, units and the running state show of them";
 
@@ -73,8 +73,8 @@ impl Blame for EndsError {
 
 /// Look at the disk of a guest, as root.
 pub async fn look(session: &Session, limit: Duration) -> Result<OnDisk, EndsError> {
-    let script = include_str!("ask.sh").replace("PLACES", &PLACES.join(" ")).replace("MOST", &MOST.to_string());
-    let answer = session.root_script(&script, limit).await.map_err(EndsError::Ask)?;
+    let ask = include_str!("ask.sh").replace("PLACES", &PLACES.join(" ")).replace("MOST", &MOST.to_string());
+    let answer = session.root_script(&[FRAME, &ask].concat(), limit).await.map_err(EndsError::Ask)?;
     match answer.code {
         0 => Ok(read::disk(&answers::answers(&answer.stdout))),
         code => Err(EndsError::Script { code, said: answer.stderr.trim().to_owned() }),

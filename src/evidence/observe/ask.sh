@@ -1,24 +1,7 @@
 # What is asked of a guest, in one go, as root: with `whole` everything, without it only what can move by itself (a look
-# that confirms another takes the rest from that one). It changes nothing: nothing is started by being asked, and what is
-# written goes to a folder of its own in memory and is removed. Processes are dear where the CPU is emulated, so files are
-# read by one grep and links by one find; and what waits for Docker or systemd is asked beside the rest.
-# Each answer is framed: RS name LF, what the tool printed, LF US exit-code SP the first line of its complaint LF.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 SYSTEMD_COLORS=0
-d=/run/boma-observe.$$
-mkdir -m 700 "$d" || exit 71
-trap 'rm -rf "$d"' EXIT
-trap 'exit 75' HUP TERM
-
-# ask NAME COMMAND ARGUMENTS…: its complaints go to a file that is not shared with the job beside us.
-ask() {
-  printf '\036%s\n' "$1"
-  said=''
-  shift
-  "$@" 2>"$err" </dev/null
-  code=$?
-  read -r said <"$err"
-  printf '\n\037%s %s\n' "$code" "$said"
-}
+# that confirms another takes the rest from that one). It changes nothing: nothing is started by being asked. Processes are
+# dear where the CPU is emulated, so files are read by one grep and links by one find; and what waits for Docker or systemd is
+# asked beside the rest.
 absent() { printf '\036%s\n\n\037absent %s\n' "$1" "$2"; }
 # ask_of PROGRAM NAME COMMAND…: absent where there is no such program.
 ask_of() {
@@ -220,8 +203,6 @@ sysctls() {
   else grep -ars '' --exclude-dir=binfmt_misc --exclude-dir=random . || [ $? -lt 3 ]
   fi
 }
-# What finds nothing has not failed.
-any() { "$@"; :; }
 
 {
   { ask_docker; ask_podman; } >"$d/docker" &

@@ -135,6 +135,9 @@ pub async fn observe(session: &Session, limit: Duration) -> Result<State, Observ
     Ok(read::state(&ask(session, Asked::Everything, limit).await?))
 }
 
+/// What every script that looks at a guest begins with, and what its answers are framed by.
+pub(crate) const FRAME: &str = include_str!("frame.sh");
+
 /// How much a guest is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
@@ -196,7 +199,8 @@ pub fn whole_script() -> String {
 /// What the guest's root is asked.
 fn script(what: Asked) -> String {
     let whole = if what == Asked::Everything { "whole=1\n" } else { "whole=\n" };
-    whole.to_owned() + &include_str!("ask.sh").replace("MOST", &answers::MOST.to_string())
+    let ask = include_str!("ask.sh").replace("MOST", &answers::MOST.to_string());
+    [whole, FRAME, &ask].concat()
 }
 
 #[cfg(test)]
