@@ -105,9 +105,19 @@ impl Project {
 
 /// Seconds until `child`'s ssh master has made its socket, which it does once it is logged in.
 fn first_login(vm: &VmDir, start: &Instant, child: &mut Child) -> f64 {
-    let socket = vm.keys().join(format!("mux{}", child.id()));
+    // The first of its sockets, whichever number that login has.
+    let begins = format!("m{}.", child.id());
+    let there = || {
+        vm.keys().read_dir_utf8().is_ok_and(|mut all| {
+            all.any(|entry| {
+                entry.is_ok_and(|entry| {
+                    entry.file_name().starts_with(&begins) && !entry.file_name()[begins.len()..].contains('.')
+                })
+            })
+        })
+    };
     loop {
-        if socket.exists() {
+        if there() {
             return start.elapsed().as_secs_f64();
         }
         assert!(child.try_wait().unwrap().is_none(), "it ended before the first login");
