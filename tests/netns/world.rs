@@ -6,7 +6,7 @@ use crate::driver::{ANSWER, JOB, Job, Ways};
 use camino::Utf8PathBuf;
 use host::failure::Failure;
 use host::ledger::Leak;
-use host::process::ProcessId;
+use host::process::{ProcessId, die_with_us};
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
@@ -122,6 +122,7 @@ E",
         resolver.args(["--group=", "--pid-file=", "--log-facility=/dev/null", "--cname=alias.test,askari.test"]);
         resolver.arg(format!("--addn-hosts={}", self.path("names")));
         std::fs::write(self.path("names"), NAMES).unwrap();
+        die_with_us(&mut resolver);
         self.servers.push(Held(resolver.stdin(Stdio::null()).spawn().unwrap()));
         self
     }
@@ -265,7 +266,9 @@ E",
 
     /// Do a job behind a prefix until the test ends; returns when it is at work.
     pub(crate) fn held(&self, prefix: &[String], job: &Job) -> Held {
-        let mut child = self.driver(prefix, job).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut driver = self.driver(prefix, job);
+        die_with_us(&mut driver);
+        let mut child = driver.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut lines = output.by_ref().lines();
         assert!(lines.any(|line| line.unwrap().starts_with(ANSWER)), "the job says that it is at work");
@@ -349,8 +352,9 @@ pub(crate) fn holding(script: &str) -> Held {
 
 pub(crate) fn holding_behind(prefix: &[String], script: &str) -> Held {
     let argv = [prefix, &["sh".into(), "-c".into(), script.into()]].concat();
-    let mut child =
-        Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut holder = Command::new(&argv[0]);
+    die_with_us(&mut holder);
+    let mut child = holder.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "\n", "namespaces for {script}");
