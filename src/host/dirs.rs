@@ -12,6 +12,9 @@ mod rule;
 pub use rule::only_ours_to_write;
 pub use rule::{Use, check, make, make_private};
 
+/// The folder of the lanes in a state folder.
+const LANES: &str = "lanes";
+
 /// The folders of one invocation, all absolute.
 #[derive(Clone, Debug)]
 pub struct Dirs {
@@ -155,8 +158,17 @@ impl Dirs {
         Ok([self.clone()].into_iter().chain(self.lanes()?).collect())
     }
 
+    /// All of the state that this one is a part of: of a lane the one that it lies in, with every other lane.
+    pub fn whole(&self) -> Result<Vec<Self>, DirError> {
+        let around = self.state.parent().filter(|folder| folder.file_name() == Some(LANES)).and_then(Utf8Path::parent);
+        match around {
+            Some(state) => Self { state: state.to_owned(), ..self.clone() }.all(),
+            None => self.all(),
+        }
+    }
+
     fn lanes_folder(&self) -> Utf8PathBuf {
-        self.state.join("lanes")
+        self.state.join(LANES)
     }
 
     fn of(root: Utf8PathBuf, here: &Utf8Path) -> Result<Self, DirError> {
@@ -269,6 +281,21 @@ mod tests {
     fn a_disk_that_is_full_is_the_hosts_fault_and_a_folder_of_anothers_the_callers() {
         let exit = |kind: ErrorKind| DirError::Io { path: "/s".into(), source: kind.into() }.exit();
         assert_eq!((exit(ErrorKind::StorageFull), exit(ErrorKind::PermissionDenied)), (Exit::Host, Exit::Usage));
+    }
+
+    #[test]
+    fn a_lane_is_a_part_of_the_whole_state_and_knows_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Utf8PathBuf::from_path_buf(dir.path().join("s")).unwrap();
+        let dirs = Dirs { root: "/".into(), state, cache: "/".into(), runs: "/".into() };
+        for n in [1, 2] {
+            std::fs::create_dir_all(dirs.lane(n).state).unwrap();
+        }
+        let states = |all: Vec<Dirs>| all.into_iter().map(|dirs| dirs.state).collect::<Vec<_>>();
+        let all = states(dirs.all().unwrap());
+        assert_eq!(all.len(), 3);
+        assert_eq!((states(dirs.whole().unwrap()), states(dirs.lane(2).whole().unwrap())), (all.clone(), all));
+        assert_eq!(states(dirs.lane(2).all().unwrap()), [dirs.lane(2).state]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::ansible::preflight;
 use crate::image;
 use crate::revision;
 use crate::template::{self, Shelf};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use evidence::record::{Phase, Record};
 use host::dirs::Dirs;
 use host::failure::{Exit, Failure, with_causes};
@@ -20,7 +20,6 @@ use std::time::Instant;
 use vm::machine::VmDir;
 use vm::monitor::Client;
 use vm::network::{self, NetDir};
-use vm::qemu::Machine;
 
 /// What was removed, and what could not be.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -62,7 +61,7 @@ pub async fn down(ctx: &Context<'_>, host: &HostName) -> Result<Removed, Failure
 
 async fn down_with(ctx: &Context<'_>, host: &HostName, not_ours: NotOurs) -> Result<Removed, Failure> {
     let removed = machine_and_network(ctx, host, not_ours).await;
-    // The memory that was promised for it is nobody's any more.
+    // The memory that was promised for it is free again.
     Place::find(&ctx.dirs.state).clear();
     removed
 }
@@ -176,12 +175,7 @@ async fn prune_state(ctx: &Context<'_>, all: bool) -> Result<Removed, Failure> {
 /// Remove the templates that are half-made or stale.
 fn templates(ctx: &Context<'_>, removed: &mut Removed) {
     let cleared = || {
-        let mut vms = Vec::new();
-        for dirs in ctx.dirs.all()? {
-            vms.extend(VmDir::list(&dirs)?);
-        }
-        let disk = |vm: &VmDir| Machine::load(&vm.machine()).ok()?.template?.disk().map(Utf8Path::to_owned);
-        let used: Vec<_> = vms.iter().filter_map(|(_, vm)| disk(vm)).collect();
+        let used = super::template::disks_in_use(ctx.dirs)?;
         Ok::<_, Failure>(Shelf::of(ctx.dirs).clear(has_image(ctx.dirs)?, &used)?)
     };
     match cleared() {

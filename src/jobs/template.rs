@@ -8,9 +8,10 @@ use super::{boot, stop, timeline};
 use crate::image::{Golden, Stamp};
 use crate::profile::PackageLists;
 use crate::template::{Key, Made, Place, Shelf, Staging, Template, Told, file_digest, unsupported};
+use camino::{Utf8Path, Utf8PathBuf};
 use evidence::record::{Began, BootSeen, Step};
 use host::deadline::Deadline;
-use host::dirs::{make_private, write_private};
+use host::dirs::{Dirs, make_private, write_private};
 use host::failpoint;
 use host::failure::{Exit, Failure};
 use host::ledger::folder;
@@ -22,9 +23,10 @@ use vm::access::{self, When};
 use vm::machine::VmDir;
 use vm::monitor::{self, Client};
 use vm::network::{self, Egress, NetPlan, lease};
+use vm::qemu::Machine;
 use vm::qemu::boot::Bus;
 use vm::qemu::firmware::Firmware;
-use vm::ready;
+use vm::ready::{self, Settled};
 use vm::ssh::{Ssh, Ways};
 use vm::template::{self, Identity};
 use vm::wait::Watch;
@@ -32,24 +34,42 @@ use vm::wait::Watch;
 /// How long a machine may take to be saved; 2 s on an idle host.
 pub(super) const SAVE_LIMIT: Duration = Duration::from_secs(180);
 /// How long a machine may take to go on and to settle. One that takes longer is booted: 10 s on an idle host under emulation.
-pub(super) const RESUME_LIMIT: Duration = Duration::from_secs(180);
+const RESUME_LIMIT: Duration = Duration::from_secs(180);
 
-/// What a machine goes on from.
-struct Source {
-    name: VmName,
-    key: Key,
-    place: Place,
-    template: Template,
+/// What a machine goes on from: a template, or the host itself with a revision applied.
+pub(super) struct Source {
+    /// The machine that was saved.
+    pub(super) name: VmName,
+    pub(super) key: Key,
+    pub(super) place: Place,
+    pub(super) template: Template,
     /// Whether it was made in this run: then the network is there, and knows the guest.
-    made: bool,
+    pub(super) made: bool,
 }
 
-/// Why there is no template.
-enum Unmade {
-    /// The machine can be booted without one.
+impl Source {
+    fn of(made: &Made, place: Place, template: Template, made_now: bool) -> Result<Self, Unmade> {
+        Ok(Self { name: name_of(made)?, key: made.key(), place, template, made: made_now })
+    }
+
+    /// Its key, as it is told.
+    pub(super) fn short(&self) -> &str {
+        &self.key.as_str()[..12]
+    }
+}
+
+/// Why there is nothing to go on from.
+pub(super) enum Unmade {
+    /// The machine can be booted without it.
     Doubt(String),
     /// The run is over.
     Run(Failure),
+}
+
+impl Unmade {
+    fn doubt(error: impl Into<Failure>) -> Self {
+        Self::Doubt(error.into().to_string())
+    }
 }
 
 impl From<Failure> for Unmade {
@@ -76,12 +96,11 @@ impl Run<'_> {
                 return self.cold_after_all(found, golden, why).await;
             }
         };
-        let key = source.key.clone();
-        match self.go_on_from(found, golden, source).await {
+        match self.go_on_from(found, golden, &source).await {
             Err(failure) if !stop::asked() && failure.exit != Exit::Usage => {
-                let why = format!("the template {} failed: {failure}", &key.as_str()[..12]);
+                let why = format!("the template {} failed: {failure}", source.short());
                 self.take_back().await?;
-                Shelf::of(self.ctx().dirs).refuse(&key)?;
+                Shelf::of(self.ctx().dirs).refuse(&source.key)?;
                 self.cold_after_all(found, golden, why).await
             }
             done => done,
@@ -97,66 +116,98 @@ impl Run<'_> {
 
     /// The template that is there, or one that is made now.
     async fn source(&mut self, found: &Found, golden: &Golden, made: &Made) -> Result<Source, Unmade> {
-        let (shelf, key) = (Shelf::of(self.ctx().dirs), made.key());
-        let name = key.name().ok_or_else(|| Unmade::Doubt("its key gives no name".into()))?;
+        if let Some(source) = self.kept(made, "the template that is there", None)? {
+            return Ok(source);
+        }
+        let staging = self.staging(made)?;
+        self.make(found, golden, made, staging).await?;
+        self.just_made(made)
+    }
+
+    /// What is kept of it, if there is no doubt about that; `what` it is called for the user, who is told `none` where there is
+    /// nothing.
+    pub(super) fn kept(&self, made: &Made, what: &str, none: Option<&str>) -> Result<Option<Source>, Unmade> {
+        let shelf = Shelf::of(self.ctx().dirs);
         match shelf.find(made) {
-            Ok(Some((place, template))) => return Ok(Source { name, key, place, template, made: false }),
-            Ok(None) => {}
+            Ok(Some((place, template))) => Source::of(made, place, template, false).map(Some),
+            Ok(None) => {
+                none.iter().for_each(|none| self.progress().note(none));
+                Ok(None)
+            }
             Err(why) => {
-                self.progress().note(&format!("the template that is there is not used: {why}; making another"));
-                shelf.refuse(&key).map_err(Failure::from)?;
+                self.progress().note(&format!("{what} is not used: {why}; making another"));
+                shelf.refuse(&made.key()).map_err(Failure::from)?;
+                Ok(None)
             }
         }
-        let doubt = |e: &dyn std::fmt::Display| Unmade::Doubt(e.to_string());
-        let staging = shelf.make(&key).map_err(|e| doubt(&Failure::from(e)))?;
-        staging.make_files(made.mem.0 << 20).map_err(|e| doubt(&Failure::from(e)))?;
-        self.make(found, golden, made, &name, staging).await?;
-        match shelf.find(made) {
-            Ok(Some((place, template))) => Ok(Source { name, key, place, template, made: true }),
+    }
+
+    /// A place to save one in.
+    pub(super) fn staging(&self, made: &Made) -> Result<Staging, Unmade> {
+        let staging = Shelf::of(self.ctx().dirs).make(&made.key()).map_err(Unmade::doubt)?;
+        staging.make_files(made.mem.0 << 20).map_err(Unmade::doubt)?;
+        Ok(staging)
+    }
+
+    /// What was saved a moment ago.
+    pub(super) fn just_made(&self, made: &Made) -> Result<Source, Unmade> {
+        match Shelf::of(self.ctx().dirs).find(made) {
+            Ok(Some((place, template))) => Source::of(made, place, template, true),
             Ok(None) => Err(Unmade::Doubt("it was gone as soon as it was made".into())),
             Err(why) => Err(Unmade::Doubt(why)),
         }
     }
 
     /// Boot a machine that is nobody's, and save it.
-    async fn make(
+    async fn make(&mut self, found: &Found, golden: &Golden, made: &Made, staging: Staging) -> Result<(), Unmade> {
+        let (name, place) = (name_of(made)?, staging.place().clone());
+        let phases = ["prepare the template", "boot the template", "package lists of the template"];
+        let client = self.boot_to_save(found, golden, made, &As::Maker(&name, &place), phases).await?;
+        let leased_to = self.leased_to()?;
+        let saved =
+            self.phase("save the template", async |run| save(run, made, client, leased_to, staging).await).await;
+        self.once_saved(saved)
+    }
+
+    /// Boot a machine that is to be saved, by phases of these names; the name of its key.
+    pub(super) async fn boot_to_save(
         &mut self,
         found: &Found,
         golden: &Golden,
         made: &Made,
-        name: &VmName,
-        staging: Staging,
-    ) -> Result<(), Unmade> {
-        let place = staging.place().clone();
-        let as_maker = As::Maker(name, &place);
-        let prepared =
-            self.phase("prepare the template", async |run| prepare(run, golden, &found.preflight, &as_maker)).await?;
+        who: &As<'_>,
+        [prepares, boots, fetches]: [&str; 3],
+    ) -> Result<String, Unmade> {
+        let prepared = self.phase(prepares, async |run| prepare(run, golden, &found.preflight, who)).await?;
         let Prepared { mut machine, secrets } = prepared;
-        let client = secrets.map(|secrets| secrets.client).unwrap_or_default();
         self.phase("network", async |run| make_network(run, &found.net)).await?;
-        let seen =
-            self.phase("boot the template", async |run| boot::boot(run, &mut machine, &found.promise).await).await?;
+        drop(self.phase(boots, async |run| boot::boot(run, &mut machine, &found.promise).await).await?);
         if machine.accel != made.accel {
             return Err(Unmade::Doubt("KVM was tried and failed while it was made".into()));
         }
-        drop(seen);
-        if !self.lists("package lists of the template").await? {
+        if !self.lists(fetches).await? {
             return Err(Unmade::Doubt("its package lists could not be fetched".into()));
         }
+        Ok(secrets.map(|secrets| secrets.client).unwrap_or_default())
+    }
+
+    /// Whom the DHCP server knows the guest by.
+    pub(super) fn leased_to(&self) -> Result<String, Unmade> {
         let leased = lease::find(&self.vm().leases(), &self.vm().end().mac);
-        let leased = leased.ok_or_else(|| Unmade::Doubt("its guest has no lease any more".into()))?;
-        let saved =
-            self.phase("save the template", async |run| save(run, made, client, leased.client, staging).await).await;
+        Ok(leased.ok_or_else(|| Unmade::Doubt("its guest has no lease any more".into()))?.client)
+    }
+
+    /// A machine that was saved has ended.
+    pub(super) fn once_saved(&self, saved: Result<(), Failure>) -> Result<(), Unmade> {
         match saved {
-            Ok(()) => {}
-            Err(failure) if stop::asked() => return Err(Unmade::Run(failure)),
-            Err(failure) => return Err(Unmade::Doubt(format!("it could not be saved: {failure}"))),
+            Ok(()) => Ok(self.remove_machine()?),
+            Err(failure) if stop::asked() => Err(Unmade::Run(failure)),
+            Err(failure) => Err(Unmade::Doubt(format!("it could not be saved: {failure}"))),
         }
-        Ok(self.remove_machine()?)
     }
 
     /// What was of a machine that was saved goes; the network stays.
-    pub(super) fn remove_machine(&self) -> Result<(), Failure> {
+    fn remove_machine(&self) -> Result<(), Failure> {
         self.vm().kept().hang_up();
         match folder::remove(self.vm().dir().path()).first() {
             None => Ok(()),
@@ -168,22 +219,34 @@ impl Run<'_> {
     }
 
     /// Let the machine go on from it.
-    async fn go_on_from(&mut self, found: &Found, golden: &Golden, source: Source) -> Result<(), Failure> {
+    async fn go_on_from(&mut self, found: &Found, golden: &Golden, source: &Source) -> Result<(), Failure> {
         let Source { name, key, place, template, made } = source;
-        self.keep(Step::Began(Began::Template { key: key.as_str().to_owned(), saved: template.at.clone(), made }));
-        let as_clone = As::Clone(&name, &place);
-        let prepared = self.phase("prepare", async |run| prepare(run, golden, &found.preflight, &as_clone)).await?;
-        if !made {
-            let net = NetPlan { leased_to: Some(template.leased_to.clone()), ..found.net.clone() };
-            self.phase("network", async |run| make_network(run, &net)).await?;
-        }
+        let (saved, made) = (template.at.clone(), *made);
+        self.keep(Step::Began(Began::Template { key: key.as_str().to_owned(), saved, made }));
+        let prepared = self.prepare_again(found, golden, source, &As::Clone(name, place)).await?;
         let seen =
-            self.phase("resume", async |run| resume(run, &place, &template, &prepared, &found.promise).await).await?;
+            self.phase("resume", async |run| resume(run, place, template, &prepared, &found.promise).await).await?;
         self.keep(Step::Boot(seen));
         if !template.made.package_lists {
             self.lists("package lists").await?;
         }
         self.made_ready().await
+    }
+
+    /// A folder for the machine that goes on, and the network that its guest knows.
+    pub(super) async fn prepare_again(
+        &mut self,
+        found: &Found,
+        golden: &Golden,
+        source: &Source,
+        who: &As<'_>,
+    ) -> Result<Prepared, Failure> {
+        let prepared = self.phase("prepare", async |run| prepare(run, golden, &found.preflight, who)).await?;
+        if !source.made {
+            let net = NetPlan { leased_to: Some(source.template.leased_to.clone()), ..found.net.clone() };
+            self.phase("network", async |run| make_network(run, &net)).await?;
+        }
+        Ok(prepared)
     }
 
     /// Remove what there is of a machine that did not come to be, and the network that it was in.
@@ -210,6 +273,21 @@ impl Run<'_> {
                 .next("remove by hand what is named, and begin again")),
         }
     }
+}
+
+pub(super) fn name_of(made: &Made) -> Result<VmName, Unmade> {
+    made.key().name().ok_or_else(|| Unmade::Doubt("its key gives no name".into()))
+}
+
+/// The disks of templates that machines stand on, in every state that shares this one's cache.
+pub(super) fn disks_in_use(dirs: &Dirs) -> Result<Vec<Utf8PathBuf>, Failure> {
+    let mut used = Vec::new();
+    for dirs in dirs.whole()? {
+        let vms = VmDir::list(&dirs)?;
+        let disk = |vm: &VmDir| Machine::load(&vm.machine()).ok()?.template?.disk().map(Utf8Path::to_owned);
+        used.extend(vms.iter().filter_map(|(_, vm)| disk(vm)));
+    }
+    Ok(used)
 }
 
 /// What the machine is made of, or why it is to be booted.
@@ -272,10 +350,7 @@ async fn resume(
 ) -> Result<(BootSeen, Said), Failure> {
     let (vm, plan) = (run.vm(), run.plan());
     let theirs = template_ways(run, place)?;
-    let enter = vm.network()?.enter_as_monitor();
-    let deadline = Deadline::after(RESUME_LIMIT.min(plan.limit()));
-    monitor::spawn(&own_exe()?, &enter, vm.dir(), Some(promise))?;
-    let mut watch = Watch::since(vm.dir(), 0)?;
+    let (mut watch, deadline) = switch_on_again(run, promise)?;
     let Some(secrets) = &prepared.secrets else {
         return Err(Failure::new(Exit::Bug, "a machine that goes on from a template has keys of its own"));
     };
@@ -292,12 +367,7 @@ async fn resume(
     std::fs::remove_dir_all(theirs.path()).map_err(|e| {
         Failure::new(Exit::Host, format!("cannot remove the template's key from {}: {e}", theirs.path()))
     })?;
-    let ssh = vm.ssh()?;
-    let session = access::login(vm.dir(), &ssh, When::Booting, &mut watch, &deadline).await?;
-    let own_s = deadline.waited().as_secs_f64();
-    let (_, off_s) = template::clock(&session).await?;
-    let (session, settled) = ready::settle(&ssh, session, &mut watch, &deadline).await?;
-    let seen = timeline::look(run, &vm.kept().share(session)).await;
+    let Again { seen, settled, own_s, off_s } = ready_again(run, &mut watch, &deadline).await?;
     if !settled.failed_units.is_empty() {
         run.progress().note(&format!("units that failed in the fresh guest: {}", settled.failed_units.join(" ")));
     }
@@ -306,6 +376,36 @@ async fn resume(
         prepared.machine.accel, plan.net.vm.ip, settled.system
     );
     Ok((seen, said.into()))
+}
+
+/// Start QEMU where a machine was stopped.
+pub(super) fn switch_on_again(run: &Run<'_>, promise: &Promise) -> Result<(Watch, Deadline), Failure> {
+    let vm = run.vm();
+    let enter = vm.network()?.enter_as_monitor();
+    let deadline = Deadline::after(RESUME_LIMIT.min(run.plan().limit()));
+    monitor::spawn(&own_exe()?, &enter, vm.dir(), Some(promise))?;
+    Ok((Watch::since(vm.dir(), 0)?, deadline))
+}
+
+/// A guest that has gone on and is ready.
+pub(super) struct Again {
+    pub(super) seen: BootSeen,
+    pub(super) settled: Settled,
+    /// Seconds until it let its own key in.
+    own_s: f64,
+    /// How far its clock is off, in seconds.
+    pub(super) off_s: f64,
+}
+
+/// Wait until a guest that goes on is ready.
+pub(super) async fn ready_again(run: &Run<'_>, watch: &mut Watch, deadline: &Deadline) -> Result<Again, Failure> {
+    let (vm, ssh) = (run.vm(), run.vm().ssh()?);
+    let session = access::login(vm.dir(), &ssh, When::Booting, watch, deadline).await?;
+    let own_s = deadline.waited().as_secs_f64();
+    let (_, off_s) = template::clock(&session).await?;
+    let (session, settled) = ready::settle(&ssh, session, watch, deadline).await?;
+    let seen = timeline::look(run, &vm.kept().share(session)).await;
+    Ok(Again { seen, settled, own_s, off_s })
 }
 
 /// The template's key and the way in by it, in a folder in the VM's own that goes with the first login.

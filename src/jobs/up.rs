@@ -197,7 +197,7 @@ fn secrets(run: &Run<'_>, preflight: &Preflight, made: &As<'_>) -> Result<Option
         saved::bring_back(vm, place)?;
         return Ok(None);
     }
-    // What many machines have is nobody's own.
+    // A template is shared by many machines: it gets no key of the user.
     let own = if matches!(made, As::Maker(..)) { Vec::new() } else { own_keys() };
     let secrets = keys::make(vm, &plan.vm, IpAddr::V4(plan.net.vm.ip), own)?;
     let ways = match made {

@@ -96,7 +96,7 @@ fn write_ansible(plan: &Plan, dirs: &Dirs, out: &mut String) -> std::fmt::Result
         write_from(plan, from, dirs, out)?;
     }
     let prepare = &plan.profile.prepare;
-    if *prepare != Default::default() {
+    if !prepare.is_empty() {
         heading(out, "before the change")?;
         if !prepare.packages.is_empty() {
             writeln!(out, "apt-get install {}", prepare.packages.join(" "))?;

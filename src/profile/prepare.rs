@@ -19,6 +19,11 @@ pub struct Prepare {
 }
 
 impl Prepare {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.packages.is_empty() && self.playbooks.is_empty()
+    }
+
     /// The first value that cannot work.
     pub(super) fn wrong(&self) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "+-.:=~/".contains(c);
