@@ -77,7 +77,7 @@ impl Run<'_> {
             return Ok(());
         }
         let ends = self.phase("ends", async |run| {
-            let session = run.vm().ssh()?.session(LOGIN).await?;
+            let session = run.vm().session(LOGIN).await?;
             let work = async { Ok::<_, Failure>(ends::look(&session, LIMIT).await?) };
             let disk = run.vm().watch()?.unless_lost("a look at what is on the guest's disk", work).await?;
             // Plain data with string keys: serialising it cannot fail.

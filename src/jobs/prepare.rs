@@ -62,7 +62,7 @@ fn not_ready(failure: Failure) -> Failure {
 }
 
 async fn install(run: &Run<'_>, packages: &[String]) -> Result<((), String), Failure> {
-    let session = run.vm().ssh()?.session(LIMIT).await?;
+    let session = run.vm().session(LIMIT).await?;
     let answer = session.root_script(&script(packages), LIMIT).await?;
     match answer.code {
         0 => Ok(((), packages.join(", "))),
