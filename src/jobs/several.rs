@@ -153,16 +153,17 @@ fn new_row(n: usize, task: &Task) -> Row {
     Row::new(task.name.clone(), task.host.clone(), task.asked.clone(), log)
 }
 
-/// The first lane in which nobody is at work and no VM runs. What a dead run has left in it, the next one removes.
+/// The first lane in which no run is at work and no VM is alive. What a dead run has left in it, the next one removes.
 fn free_lane(dirs: &Dirs, taken: &BTreeSet<usize>) -> Result<usize, Failure> {
-    for n in (1..).filter(|n| !taken.contains(n)) {
+    let mut n = 1;
+    loop {
         let lane = dirs.lane(n);
-        let locked = !Lock::look(&guards::run_lock(&lane)).is_gone();
+        let locked = taken.contains(&n) || !Lock::look(&guards::run_lock(&lane)).is_gone();
         if !locked && VmDir::list(&lane)?.iter().all(|(_, vm)| vm.presence().is_gone()) {
             return Ok(n);
         }
+        n += 1;
     }
-    Err(Failure::new(Exit::Bug, "there is no end of numbers"))
 }
 
 /// One run, in its lane.

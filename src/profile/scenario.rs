@@ -58,7 +58,7 @@ pub enum Shows {
     AfterReboot,
     /// They are red as soon as the playbooks were applied; the red case is not rebooted.
     AtOnce,
-    /// The checks are green before the reboot, and after it nobody can log in.
+    /// The checks are green before the reboot, and after it a login is impossible.
     NoLogin,
 }
 

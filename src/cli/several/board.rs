@@ -75,7 +75,7 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Where nobody watches each of its events, what it says for a person is what there is.
+    /// Without a live line for each run, its text for people is all that is shown.
     fn line(&self, n: usize, said: &str) {
         match self.bar(n) {
             // What a playbook writes shows that it goes on; all else is heard as an event.

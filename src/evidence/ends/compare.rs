@@ -22,7 +22,7 @@ pub struct Ends {
     pub unseen: Vec<String>,
     /// What of that must be known for a verdict.
     pub blind: Vec<String>,
-    /// What nobody looks at, in a sentence.
+    /// What is not looked at, in a sentence.
     pub not_looked: String,
 }
 

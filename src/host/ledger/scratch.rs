@@ -37,7 +37,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed is in nobody's way; `prune` names it.
+        // What cannot be removed blocks nothing; `prune` reports it.
         drop(folder::remove(&self.path));
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! A promise is a locked file in a folder that all users of the host see. The command that starts a VM makes it, the VM's monitor
 //! inherits the lock and has it as long as it lives: the kernel ends a promise with its last holder, even on SIGKILL. A file
-//! that nobody holds counts for nothing, and is removed by whoever comes next and may.
+//! without a holder counts for nothing, and is removed by the next run that is allowed to.
 
 mod judge;
 mod place;

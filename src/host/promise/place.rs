@@ -69,7 +69,7 @@ impl Place {
     /// Make the folder, if it is not there.
     pub(super) fn make(&self) -> Result<(), PromiseError> {
         match std::fs::create_dir(&self.folder) {
-            // The caller's umask takes bits away; and nobody else may be in a folder of an own.
+            // The caller's umask takes bits away; and no other user may use a private folder.
             Ok(()) => std::fs::set_permissions(&self.folder, Permissions::from_mode(self.mode())),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(e) => Err(e),
@@ -91,7 +91,7 @@ impl Place {
         self.alone.as_deref()
     }
 
-    /// Be alone with the promises. Whoever may read the folder may have its turn.
+    /// Be alone with the promises. Any user who may read the folder can take its lock.
     pub(super) fn turn(&self) -> Result<Turn<'_>, PromiseError> {
         let failed = io(&self.folder);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -112,12 +112,12 @@ impl Place {
         }
     }
 
-    /// Remove what nobody holds any more, as far as this user may.
+    /// Remove promises without a holder, as far as this user may.
     pub fn clear(&self) {
         if !self.is_there() {
             return;
         }
-        ignore(self.turn().and_then(|turn| turn.others(None)), "whoever comes next does the same");
+        ignore(self.turn().and_then(|turn| turn.others(None)), "the next run does the same");
     }
 }
 
@@ -144,14 +144,14 @@ pub(super) fn now() -> u64 {
     (boottime() * 1e9) as u64
 }
 
-/// The time in which nobody else changes a promise.
+/// The time in which no other process changes a promise.
 pub(super) struct Turn<'a> {
     folder: &'a Utf8Path,
     _lock: OwnedFd,
 }
 
 impl Turn<'_> {
-    /// What others hold or wait for, the oldest first. What nobody holds any more is removed on the way.
+    /// What others hold or wait for, the oldest first. Promises without a holder are removed on the way.
     pub(super) fn others(&self, own: Option<&Own>) -> Result<Vec<Held>, PromiseError> {
         let names = names_in(self.folder).map_err(|e| io(self.folder)(Error::other(e)))?;
         let mut others = Vec::new();
@@ -159,7 +159,7 @@ impl Turn<'_> {
             match Lock::look(&path) {
                 _ if own.is_some_and(|own| own.path == path) => {}
                 // Another user's stays, and counts for nothing.
-                Presence::Gone => ignore(std::fs::remove_file(&path), "it is nobody's promise any more"),
+                Presence::Gone => ignore(std::fs::remove_file(&path), "its holder is gone"),
                 Presence::There => others.extend(read(&path)?),
                 Presence::Unknown(why) => return Err(io(&path)(Error::other(why))),
             }
@@ -229,7 +229,7 @@ impl Own {
     }
 
     pub(super) fn remove(&self) {
-        ignore(std::fs::remove_file(&self.path), "what nobody holds counts for nothing");
+        ignore(std::fs::remove_file(&self.path), "a promise without a holder counts for nothing");
     }
 }
 

@@ -60,7 +60,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let io = |what| move |source| Trouble::Io { what, source };
     let [path] = args else { return Err(Trouble::Arguments.into()) };
     let dir = VmDir::at(path.as_str());
-    // What it was given beside its streams, the lock of the promise of its memory, is for nobody that it starts.
+    // What it was given beside its streams, the lock of the promise of its memory, is not inherited by its children.
     inherit_nothing();
     // 1. Away from the terminal, and bound to the starter until the ledger has our name.
     ignore(nix::unistd::setsid(), "only a session's leader cannot, and has its own");

@@ -9,8 +9,8 @@ use std::time::Duration;
 pub struct Kept(Arc<Mutex<Option<Arc<Session>>>>);
 
 impl Kept {
-    /// The connection, if the guest still answers on it; otherwise a new one, which is kept. Whoever has to know that a login
-    /// is possible makes a session of their own.
+    /// The connection, if the guest still answers on it; otherwise a new one, which is kept. A caller that has to know that a
+    /// login is possible makes a session of its own.
     pub async fn session(&self, ssh: &Ssh, limit: Duration) -> Result<Arc<Session>, SshError> {
         let kept = self.lock().clone();
         match kept {

@@ -104,7 +104,7 @@ pub(super) fn permissions(text: &str, acls: &str, units: &str) -> Facts {
     facts
 }
 
-/// Whether a file is a lock, which whoever takes it makes: it says nothing while nobody does. adduser's has another name.
+/// Whether a file is a lock: it is created when the lock is taken, and says nothing by itself. adduser's has another name.
 fn is_lock(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let is_named = name.ends_with("lock") || name.ends_with(".lck") || path == "/run/adduser";
