@@ -71,7 +71,7 @@ $(FIXTURE)/.venv/bin/ansible-playbook: $(FIXTURE)/requirements.txt examples/requ
 # do, and give way to them.
 test: deps venv unit
 	$(CARGO) test --no-run
-	@$(MAKE) --no-print-directory --jobs=2 BESIDE=--beside netns vm
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going BESIDE=--beside netns vm || { .ci/lane --failures; exit 1; }
 	@.ci/lane --table
 
 unit:
