@@ -133,7 +133,7 @@ fn a_command_that_hangs_is_ended_at_the_limit() {
     let start = std::time::Instant::now();
     let seen = runtime.block_on(look(&home.site, &condition, &mut |_| ()));
     assert_eq!(seen.verdict, Verdict::Fails("in a fresh login shell: no end within 1 s".into()));
-    assert!(start.elapsed().as_secs() < 10);
+    assert!(start.elapsed().as_secs() < 45);
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn a_stop_in_the_middle_keeps_what_was_seen() {
     let asked = Instant::now();
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
     let audit = world.audit();
     let results: Vec<_> = audit["conditions"].as_array().unwrap().iter().map(|one| one["result"].clone()).collect();
     assert_eq!(results, ["passed", "skipped", "skipped"]);

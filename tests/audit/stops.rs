@@ -57,7 +57,7 @@ fn ctrl_c_in_the_middle_of_a_checksum_ends_the_audit_in_order() {
     let asked = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     // Hashing the rest would take minutes.
-    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
     let audit = world.audit();
     assert_eq!(results(&audit), ["passed", "skipped", "skipped"]);
     assert_eq!(audit["exit"], "interrupted");

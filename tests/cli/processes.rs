@@ -52,7 +52,7 @@ fn one_interrupt_ends_what_runs_with_all_that_it_has_started() {
     let asked = Instant::now();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert!(asked.elapsed().as_secs() < 60, "{:?}", asked.elapsed());
     assert!(below.iter().all(|pid| !runs(*pid, "sleep 77")));
 }
 

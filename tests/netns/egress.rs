@@ -2,7 +2,7 @@
 
 use crate::driver::Job;
 use crate::guest::{Guest, site};
-use crate::world::{Who, World, must, tried};
+use crate::world::{Who, World, listen, must, tried};
 use rstest::rstest;
 use std::time::Duration;
 use vm::network::{Egress, Mode, NetPlan};
@@ -34,15 +34,14 @@ fn a_guest_is_cut_off_while_it_runs_and_gets_back_what_it_had_and_no_more(#[case
     let open = rules(&world, &plan);
 
     // A connection that stands is cut as well.
-    let (heard, cut) = (world.path("heard"), world.path("cut"));
+    let [heard, cut, over] = ["heard", "cut", "over"].map(|name| world.path(name));
     let outside = ["nsenter".into(), "-t".into(), world.outside_pid().to_string(), "-n".into()];
     std::thread::scope(|scope| {
-        scope.spawn(|| tried(&outside, &format!("timeout 20 nc -l 203.0.113.7 9999 > {heard}")));
+        scope.spawn(|| tried(&outside, &listen("203.0.113.7", &heard, &over)));
+        world.until("it listens", || !world.outside("ss -Hltn sport = :9999").is_empty());
         // However long the cut may take: the second word comes after it.
-        let talk = format!(
-            "until nc -z -w 1 203.0.113.7 80; do sleep 0.1; done; sleep 0.3
-             (echo one; until [ -e {cut} ]; do sleep 0.1; done; echo two; sleep 2) | timeout 15 nc 203.0.113.7 9999"
-        );
+        let talk =
+            format!("(echo one; until [ -e {cut} ]; do sleep 0.1; done; echo two; sleep 2) | nc -q 1 203.0.113.7 9999");
         let prefix = guest.prefix();
         scope.spawn(move || tried(prefix, &talk));
         let said = || std::fs::read_to_string(&heard).unwrap_or_default();
@@ -51,6 +50,7 @@ fn a_guest_is_cut_off_while_it_runs_and_gets_back_what_it_had_and_no_more(#[case
         world.root(&format!("touch {cut}"));
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(said(), "one\n", "the connection went on");
+        world.root(&format!("touch {over}"));
     });
     world.outside("nft flush set inet seen at");
     assert_eq!(guest.fetch("203.0.113.7", 80), None);

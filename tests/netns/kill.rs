@@ -12,7 +12,7 @@ use std::time::Duration;
 use vm::network::{Mode, NetPlan};
 
 /// How long a run may take to a point.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a network's commands never do: no file is in a ledger by itself, and the only socket is a VM's.
 const NOT_OF_A_NETWORK: [Kind; 2] = [Kind::File, Kind::Socket];

@@ -55,7 +55,7 @@ fn the_time_that_the_host_sleeps_counts() {
     let slept = ["unshare", "--time", "--fork", "--boottime", "7200", "--"].map(str::to_owned);
     let start = std::time::Instant::now();
     world.ask::<()>(&[world.onto_host(), slept.to_vec()].concat(), &Job::Sleep { until: boottime() + 3600.0 });
-    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
     let start = std::time::Instant::now();
     world.ask::<()>(&world.onto_host(), &Job::Sleep { until: boottime() + 2.0 });
     assert!(start.elapsed().as_secs_f64() >= 1.9, "{:?}", start.elapsed());

@@ -3,7 +3,7 @@
 //! system) and a /sys of its own. No packet leaves them.
 
 use crate::driver::{ANSWER, JOB, Job, Ways};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::Failure;
 use host::ledger::Leak;
 use host::process::{ProcessId, die_with_us};
@@ -198,7 +198,7 @@ E",
     pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let start = std::time::Instant::now();
         while !holds() {
-            assert!(start.elapsed().as_secs() < 30, "{what}");
+            assert!(start.elapsed().as_secs() < 120, "{what}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
@@ -366,6 +366,11 @@ pub(crate) fn must(prefix: &[String], script: &str) -> String {
     let out = tried(prefix, script);
     assert!(out.status.success(), "{script}\n{}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// A script that writes down what it hears on port 9999 of an address, until a file is there.
+pub(crate) fn listen(address: &str, heard: &Utf8Path, over: &Utf8Path) -> String {
+    format!("nc -l {address} 9999 > {heard} & timeout 120 sh -c 'until [ -e {over} ]; do sleep 0.1; done'; kill $!")
 }
 
 /// Run a script behind a prefix.

@@ -14,19 +14,24 @@ pub(crate) struct Applied {
     pub(crate) lane: Lane,
     /// The host, before there was a VM.
     pub(crate) host: HostState,
+    /// Whether it was brought back and nothing was done with it since.
+    fresh: AtomicBool,
 }
 
 /// The one VM, brought back to where `apply` had ended. A test that failed with it does no harm to the next.
 pub(crate) fn applied() -> impl std::ops::Deref<Target = Applied> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*shared {
+        Some(applied) if applied.fresh.load(Ordering::Relaxed) => {}
         Some(applied) => drop(applied.lane.boma(&["reset", "askari"]).exits(0)),
         None => {
             assert!(!TRIED.swap(true, Ordering::Relaxed), "the VM could not be made: see the first test's output");
             *shared = Some(Applied::make());
         }
     }
-    Guard(shared)
+    let guard = Guard(shared);
+    guard.fresh.store(false, Ordering::Relaxed);
+    guard
 }
 
 /// The VM that a `cycle` has kept, with its snapshot, is the one that the tests share.
@@ -66,7 +71,12 @@ impl Applied {
     fn of(lane: Lane, host: HostState) -> Self {
         // SAFETY: the handler is a plain function that stays.
         unsafe { nix::libc::atexit(remove) };
-        Self { lane, host }
+        Self { lane, host, fresh: AtomicBool::new(false) }
+    }
+
+    /// The next test may begin with it as it is: the last act of a test that has brought it back.
+    pub(crate) fn is_fresh(&self) {
+        self.fresh.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn boma(&self, args: &[&str]) -> Ran {

@@ -109,4 +109,5 @@ fn the_image_is_whole_after_a_power_loss_in_the_middle_of_writing() {
     // 3: leaked clusters, which a crash may leave and which harm nothing; 2 would be a damaged image.
     assert!([Some(0), Some(3)].contains(&check.status.code()), "{said}");
     vm.boma(&["reset", "askari"]).exits(0);
+    vm.is_fresh();
 }

@@ -83,4 +83,5 @@ fn a_restore_ends_the_faults_of_the_disk() {
     fault(&vm, "disk=full");
     vm.boma(&["reset", "askari"]).exits(0);
     assert!(vm.root("ls /var/lib/boma-it.fill 2>&1 || true").contains("No such file"));
+    vm.is_fresh();
 }

@@ -99,6 +99,7 @@ fn a_guest_in_emergency_mode_is_told_within_two_seconds_of_its_line() {
     // A machine that was brought back is not in emergency mode any more.
     vm.boma(&["reset", "askari"]).exits(0);
     vm.boma(&["wait", "askari", "ssh"]).exits(0);
+    vm.is_fresh();
 }
 
 const PANICS: &str = "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n[Service]\nType=oneshot\n\

@@ -152,4 +152,5 @@ fn a_restore_leaves_no_fault_behind() {
     assert_eq!(in_force(&vm), [""; 0]);
     assert!(resolves(&vm));
     assert!(!vm.boma(&["net", "show"]).exits(0).out().contains("cut off"));
+    vm.is_fresh();
 }

@@ -22,6 +22,7 @@ fn comes_back(vm: &Applied) {
     let restarts = since_restore.iter().filter(|event| ["RESET", "boot"].contains(&event["kind"].as_str().unwrap()));
     assert_eq!(restarts.count(), 0);
     assert!(vm.events(since).iter().any(|event| event["kind"] == "restore" && event["data"]["snapshot"] == "applied"));
+    vm.is_fresh();
 }
 
 fn description(vm: &Applied) -> camino::Utf8PathBuf {
@@ -188,4 +189,5 @@ fn snapshots_by_name_are_a_tree_and_each_is_what_it_was_taken_of() {
     vm.boma(&["snapshot", "askari", "--drop", "b"]).exits(0);
     vm.boma(&["reset", "askari"]).exits(0);
     assert_eq!(there(), "");
+    vm.is_fresh();
 }

@@ -1,6 +1,7 @@
 //! The tools that people have already, by `examples/`, against a VM that an ordinary user runs.
 
 use crate::applied::{Applied, applied};
+use crate::modes::{boot_id, is_a_reset};
 use camino::Utf8Path;
 use std::process::Command;
 
@@ -69,10 +70,11 @@ fn the_script_for_a_real_host_suggests_what_holds_on_the_vm() {
 #[test]
 fn a_molecule_scenario_has_the_vm_restarted_as_its_side_effect() {
     let vm = applied();
+    let before = boot_id(&vm.lane);
     let mut molecule = example(&vm, "molecule/run", &["askari"]);
     let said = passes(molecule.env("BOMA_VIA", "reset").env("NO_COLOR", "1"));
     assert!(said.contains("default > verify: Executed: Successful"), "{said}");
-    assert_eq!(vm.lane.result()["reboot"]["mode"], "reset");
+    is_a_reset(&vm.lane, &vm.lane.result()["reboot"], &before);
     vm.root("cat /var/lib/kept");
 }
 
