@@ -22,7 +22,8 @@ use host::presence::ignore;
 use host::process::{die_with_us, inherit_little, leave_terminal};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -88,6 +89,8 @@ fn alias(n: usize) -> String {
 
 /// How long a connection that is open may take to answer. A new one takes a second and more under emulation.
 const STILL_THERE: Duration = Duration::from_secs(5);
+/// So long after an answer a connection is not asked whether it still has any.
+const JUST_NOW: Duration = Duration::from_secs(2);
 
 /// The shared connections that this process has made.
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
@@ -228,7 +231,8 @@ impl Ssh {
             match self.session_by(n, &mux, &deadline, limit).await {
                 Ok(master) => {
                     let (ssh, way) = (self.clone(), way.clone());
-                    return Ok(Session { ssh, mux, alias: alias(n), rank, way, _master: master });
+                    let answered = Mutex::new(Instant::now());
+                    return Ok(Session { ssh, mux, alias: alias(n), rank, way, answered, _master: master });
                 }
                 Err(error @ SshError::Start(_)) => return Err(error),
                 Err(error) => refused.push(error),
@@ -274,6 +278,8 @@ pub struct Session {
     alias: String,
     rank: Rank,
     way: Way,
+    /// When the guest answered on it last.
+    answered: Mutex<Instant>,
     _master: Child,
 }
 
@@ -285,24 +291,31 @@ impl Session {
 
     /// Whether the guest still answers on it.
     async fn answers(&self) -> bool {
-        self.ask("true", STILL_THERE).await.is_ok_and(|answer| answer.code == 0)
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.elapsed() < JUST_NOW || self.ask("true", STILL_THERE).await.is_ok_and(|answer| answer.code == 0)
     }
 
     /// Run a command; its exit code is the caller's to judge.
     pub async fn ask(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
+        self.run(command, "", limit).await
+    }
+
+    async fn run(&self, command: &str, input: &str, limit: Duration) -> Result<Answer, SshError> {
         let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
-        answer(&self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()]), command, "", limit).await
+        let argv = self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()]);
+        let answer = answer(&argv, command, input, limit).await?;
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(answer)
     }
 
     /// Run a shell script as root, with nothing on its standard input; the guest ends it, too, when the time is over.
     /// It is sent on standard input: sudo writes each command line into the guest's log, and a script is long.
     pub async fn root_script(&self, script: &str, limit: Duration) -> Result<Answer, SshError> {
-        let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
         let command = format!(
             "exec sudo -n timeout -k 5 {} sh -c 'script=$(cat); exec </dev/null; eval \"$script\"'",
             limit.as_secs()
         );
-        answer(&self.ssh.argv_by(&self.alias, &mux, std::slice::from_ref(&command)), &command, script, limit).await
+        self.run(&command, script, limit).await
     }
 
     /// Run a command that must succeed; its standard output without the last line end.
