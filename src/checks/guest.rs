@@ -1,7 +1,8 @@
 //! Questions that the guest itself is asked: one script for all of them, which runs as root, and the reading of its answer.
 //!
-//! The answer has four lines for each question, in their order: `= NUMBER CODE`, `o`, `e` and `.`; `o` and `e` bring standard
-//! output and standard error in base64, since what a program says can be anything.
+//! The answer begins with a line of exit codes and a line of lengths, each in the questions' order; then what was said, in
+//! base64, since what a program says can be anything: standard output and standard error of the first question, of the second,
+//! and so on; and a line with a full stop. Processes are dear where the CPU is emulated, so all of it is collected at once.
 //!
 //! Fuzzed as `checks`.
 
@@ -40,32 +41,40 @@ pub struct Answer {
 
 /// The script that asks these; `left` is how long a command of the user's may take.
 pub fn script(asked: &[(&Probe, Duration)]) -> String {
-    let mut text = format!(
-        "export LC_ALL=C PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin\"\n\
-         d=$(mktemp -d /run/boma-XXXXXXXX) || exit 71\ntrap 'rm -rf \"$d\"' EXIT\n\
-         back() {{ head -c $(({MOST} + 1)) \"$1\" | base64 | tr -d '\\n'; echo; }}\n\
-         words() {{ head -c {WORDS} \"$1\" | base64 | tr -d '\\n'; echo; }}\n"
-    );
+    let mut text = "export LC_ALL=C PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin\"\n\
+                    d=$(mktemp -d /run/boma-XXXXXXXX) || exit 71\ntrap 'rm -rf \"$d\"' EXIT\n"
+        .to_owned();
     let mut add = |line: std::fmt::Arguments<'_>| {
         host::presence::ignore(text.write_fmt(line), host::presence::IN_MEMORY);
     };
+    // Each in the background: one that hangs must not hold up the others.
     for (number, (probe, left)) in asked.iter().enumerate() {
-        let (seconds, command) = match probe {
-            Probe::Command { .. } => (left.as_secs().max(1), command(probe)),
-            _ => (QUICK.as_secs(), command(probe)),
-        };
-        // Each in the background: one that hangs must not hold up the others.
-        add(format_args!(
-            "{{ timeout -k 2 {seconds} sh -c {} </dev/null >\"$d/{number}.o\" 2>\"$d/{number}.e\"; echo $? >\"$d/{number}.c\"; }} &\n",
-            quoted(&command)
-        ));
+        match probe {
+            // What it leaves behind may go on writing: what counts is what it had said when it ended.
+            Probe::Command { run, .. } => add(format_args!(
+                "{{ timeout -k 2 {seconds} {command} </dev/null >\"$d/{number}.s\" 2>\"$d/{number}.w\"; echo $? >\"$d/{number}.c\"\n\
+                 head -c {most} \"$d/{number}.s\" >\"$d/{number}.o\"; head -c {WORDS} \"$d/{number}.w\" >\"$d/{number}.e\"; }} &\n",
+                seconds = left.as_secs().max(1),
+                command = command(run),
+                most = MOST + 1,
+            )),
+            _ => add(format_args!(
+                "{{ timeout -k 2 {seconds} {question} </dev/null >\"$d/{number}.o\" 2>\"$d/{number}.e\"; echo $? >\"$d/{number}.c\"; }} &\n",
+                seconds = QUICK.as_secs(),
+                question = question(probe),
+            )),
+        }
     }
-    add(format_args!("wait\n"));
-    for number in 0..asked.len() {
-        add(format_args!(
-            "echo \"= {number} $(cat \"$d/{number}.c\")\"; printf 'o '; back \"$d/{number}.o\"; printf 'e '; words \"$d/{number}.e\"; echo .\n"
-        ));
-    }
+    let each = |parts: &[&str]| {
+        let files = (0..asked.len()).flat_map(|n| parts.iter().map(move |part| format!(" \"$d/{n}.{part}\"")));
+        files.collect::<String>()
+    };
+    add(format_args!(
+        "wait\nfor c in{codes}; do read -r c <\"$c\"; printf '%s ' \"$c\"; done; echo\n\
+         l=$(stat -c %s{said}) && echo $l && cat{said} | base64 && echo .\n",
+        codes = each(&["c"]),
+        said = each(&["o", "e"]),
+    ));
     text
 }
 
@@ -75,32 +84,37 @@ pub fn limit(asked: &[(&Probe, Duration)]) -> Duration {
     commands.max().unwrap_or_default().max(QUICK) + QUICK
 }
 
-/// What asks one question.
-fn command(probe: &Probe) -> String {
+/// A command of the user's.
+fn command(run: &Run) -> String {
+    match run {
+        Run::Text(text) => format!("sh -c {}", quoted(text)),
+        Run::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// The program that answers one question.
+fn question(probe: &Probe) -> String {
     match probe {
         Probe::Unit { name, .. } => {
-            format!("exec systemctl show --property=LoadState,ActiveState,SubState,Result -- {}", quoted(name))
+            format!("systemctl show --property=LoadState,ActiveState,SubState,Result -- {}", quoted(name))
         }
-        Probe::FailedUnits { .. } => "exec systemctl list-units --state=failed --plain --no-legend --full --all".into(),
+        Probe::FailedUnits { .. } => "systemctl list-units --state=failed --plain --no-legend --full --all".into(),
         Probe::Listening { protocol, .. } => {
-            format!("exec ss -H -l -n {}", if *protocol == Protocol::Tcp { "-t" } else { "-u" })
+            format!("ss -H -l -n {}", if *protocol == Protocol::Tcp { "-t" } else { "-u" })
         }
-        Probe::Mount { .. } => "exec cat /proc/self/mounts".into(),
-        Probe::Sysctl { key, .. } => format!("exec cat -- {}", quoted(&sysctl_path(key))),
+        Probe::Mount { .. } => "cat /proc/self/mounts".into(),
+        Probe::Sysctl { key, .. } => format!("cat -- {}", quoted(&sysctl_path(key))),
         Probe::File { path, contains, .. } => {
             let stat = format!("stat -L -c '%a %U %G %F' -- {}", quoted(path));
             match contains {
-                None => format!("exec {stat}"),
-                Some(_) => format!("{stat} && exec cat -- {}", quoted(path)),
+                None => stat,
+                Some(_) => format!("sh -c {}", quoted(&format!("{stat} && exec head -c {MOST} -- {}", quoted(path)))),
             }
         }
-        Probe::Command { run: Run::Text(text), .. } => text.clone(),
-        Probe::Command { run: Run::Argv(argv), .. } => {
-            let words: Vec<_> = argv.iter().map(|word| quoted(word)).collect();
-            format!("exec {}", words.join(" "))
+        // It is asked from outside, or in another way; what cannot be asked is never taken for an answer.
+        Probe::Tcp { .. } | Probe::Http { .. } | Probe::Tls { .. } | Probe::Dns { .. } | Probe::Command { .. } => {
+            "sh -c 'exit 127'".into()
         }
-        // It is asked from outside; a script that cannot be asked is never taken for an answer.
-        Probe::Tcp { .. } | Probe::Http { .. } | Probe::Tls { .. } | Probe::Dns { .. } => "exit 127".into(),
     }
 }
 
@@ -123,38 +137,42 @@ fn sysctl_path(key: &str) -> String {
 
 /// The answers to so many questions. The error is for a text that is not whole: then none of them counts.
 pub fn read(text: &str, count: usize) -> Result<Vec<Answer>, String> {
-    let mut lines = text.lines();
-    let mut next = |what: &str| lines.next().ok_or_else(|| format!("it ends before {what}"));
+    let (codes, rest) = text.split_once('\n').ok_or("it ends before the exit codes")?;
+    let (lengths, rest) = rest.split_once('\n').ok_or("it ends before the lengths")?;
+    let codes: Vec<i32> = numbers(codes, count, "exit codes")?;
+    let lengths: Vec<usize> = numbers(lengths, 2 * count, "lengths")?;
+    let base64 = rest.strip_suffix(".\n").ok_or("it has no end")?.replace('\n', "");
+    let said = STANDARD.decode(base64).map_err(|error| format!("what was said is no base64: {error}"))?;
+    let mut left = &said[..];
+    let mut next = |length: usize| {
+        let (said, rest) = left.split_at_checked(length)?;
+        left = rest;
+        Some(said)
+    };
     let mut answers = Vec::new();
-    for number in 0..count {
-        let head = next(&format!("the answer to question {number}"))?;
-        let code = head.strip_prefix(&format!("= {number} ")).and_then(|code| code.trim().parse().ok());
-        let code: i32 =
-            code.ok_or_else(|| format!("where the exit code of question {number} should be is {head:?}"))?;
-        let (output, errors) = (decoded(next("its output")?, 'o')?, decoded(next("its errors")?, 'e')?);
-        if next("its end")? != "." {
-            return Err(format!("the answer to question {number} has no end"));
-        }
-        let cut = output.len() > MOST;
+    for (code, lengths) in codes.into_iter().zip(lengths.chunks_exact(2)) {
+        let output = next(lengths[0]).ok_or("less was said than the lengths say")?;
+        let errors = next(lengths[1]).ok_or("less was said than the lengths say")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         answers.push(Answer {
             code,
             output: text(&output[..output.len().min(MOST)]),
-            errors: text(&errors),
-            cut,
+            errors: text(&errors[..errors.len().min(WORDS)]),
+            cut: output.len() > MOST,
             late: matches!(code, ENDED | KILLED),
         });
     }
-    match lines.next() {
-        None => Ok(answers),
-        Some(more) => Err(format!("there is more after its end: {more:?}")),
+    match left.len() {
+        0 => Ok(answers),
+        more => Err(format!("{more} bytes more were said than the lengths say")),
     }
 }
 
-fn decoded(line: &str, tag: char) -> Result<Vec<u8>, String> {
-    let text = line.strip_prefix(tag).and_then(|rest| rest.strip_prefix(' '));
-    let bytes = text.and_then(|text| STANDARD.decode(text.trim()).ok());
-    bytes.ok_or_else(|| format!("a line that is no base64 where {tag:?} should be"))
+/// A line of so many numbers.
+fn numbers<T: std::str::FromStr>(line: &str, count: usize, what: &str) -> Result<Vec<T>, String> {
+    let numbers: Option<Vec<T>> = line.split_ascii_whitespace().map(|word| word.parse().ok()).collect();
+    let numbers = numbers.filter(|numbers| numbers.len() == count);
+    numbers.ok_or_else(|| format!("{count} {what} should be where {line:?} is"))
 }
 
 #[cfg(test)]

@@ -44,11 +44,29 @@ fn a_command_that_hangs_is_ended_and_holds_up_no_other() {
 }
 
 #[test]
+fn what_a_command_leaves_behind_may_go_on_writing() {
+    let leaves = json!({"command": {"run": "(while echo more; do sleep 0.01; done) & echo $! >&2; sleep 0.3"}});
+    let answers = here(&[probe(leaves), probe(json!({"mount": {"path": "/"}}))]);
+    assert!(Command::new("kill").arg(answers[0].errors.trim()).status().unwrap().success(), "it has ended by itself");
+    assert!(answers[0].output.starts_with("more\n") && answers[1].output.contains(" / "), "{answers:?}");
+}
+
+#[test]
+fn more_than_can_come_back_is_cut_and_said_to_be() {
+    let answers = here(&[probe(json!({"command": {"run": "head -c 3000000 /dev/zero; head -c 9000 /dev/zero >&2"}}))]);
+    assert_eq!((answers[0].cut, answers[0].output.len(), answers[0].errors.len()), (true, MOST, WORDS));
+}
+
+#[test]
 fn an_answer_that_is_not_whole_is_none() {
-    let whole = "= 0 0\no YQ==\ne \n.\n";
+    let whole = "0 \n1 0\nYQ==\n.\n";
     assert_eq!(read(whole, 1).unwrap()[0].output, "a");
-    for bad in ["", "= 0 0\no YQ==\ne \n", "= 1 0\no YQ==\ne \n.\n", "= 0 x\no YQ==\ne \n.\n", "= 0 0\no Y\ne \n.\n"] {
+    assert_eq!(read("\n\n.\n", 0).unwrap(), []);
+    for bad in ["", "0\n1 0\nYQ==\n", "0 0\n1 0\nYQ==\n.\n", "x\n1 0\nYQ==\n.\n", "0\n1 0\nY\n.\n", "0\n1\nYQ==\n.\n"] {
         read(bad, 1).unwrap_err();
+    }
+    for lengths in ["0 0", "2 0", "1 1", "-1 0"] {
+        read(&format!("0\n{lengths}\nYQ==\n.\n"), 1).unwrap_err();
     }
     read(whole, 2).unwrap_err();
     read(&format!("{whole}more\n"), 1).unwrap_err();
