@@ -7,6 +7,7 @@ use super::user_vars::UserVars;
 use crate::profile::Apply;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::names::HostName;
+use host::programs;
 use host::shell::quoted;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -52,6 +53,9 @@ pub const KEPT: [&str; 13] = [
     "ANSIBLE_ROLES_PATH",
 ];
 
+/// The program that runs a playbook.
+const PLAYBOOK: &str = "ansible-playbook";
+
 /// A command of the playbook side, ready to be started or printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
@@ -74,7 +78,16 @@ impl fmt::Display for Invocation {
 /// The folder of Ansible's programs: the repository's own `.venv`, if it has one, else `PATH`.
 pub fn find_bin(repo: &Utf8Path) -> Option<Utf8PathBuf> {
     let bin = repo.join(".venv/bin");
-    bin.join("ansible-playbook").exists().then_some(bin)
+    bin.join(PLAYBOOK).exists().then_some(bin)
+}
+
+/// What a program of Ansible's is made of: its folder, and the environment of its Python. A virtual environment that was copied
+/// or is a link goes on to use the one that it was made in.
+pub fn lies_in(program: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let python = programs::interpreter(program);
+    let environment = python.as_deref().and_then(|python| python.parent()?.parent());
+    let all = program.parent().into_iter().chain(environment);
+    all.filter(|folder| folder.parent().is_some()).map(Utf8Path::to_owned).collect()
 }
 
 impl Controller {
@@ -124,7 +137,7 @@ impl Controller {
     /// A playbook, with files of extra-vars just before the last. The order is the meaning: a later file wins, and
     /// the connection comes last of all.
     pub fn playbook(&self, playbook: &Utf8Path, selection: &Selection, more: &[Utf8PathBuf]) -> Invocation {
-        let mut argv = vec![self.program("ansible-playbook")];
+        let mut argv = vec![self.program(PLAYBOOK)];
         argv.extend(["--inventory".into(), self.folder.inventory().into()]);
         argv.extend(["--limit".into(), self.host.to_string()]);
         for file in self.extra_vars().iter().chain(more).chain([&self.folder.connection()]) {
@@ -157,7 +170,12 @@ impl Controller {
             .chain(kept.map(|(_, value)| value.as_str()));
         let named: Vec<_> = values.flat_map(|value| self.paths_in(value)).collect();
         let own = [self.repo.clone(), vars_base(&self.inventory).to_owned()];
-        own.into_iter().chain(self.bin.clone()).chain(self.extra_vars()).chain(named).collect()
+        let program = match &self.bin {
+            Some(bin) => Some(bin.join(PLAYBOOK)),
+            None => programs::find(self.path(), PLAYBOOK),
+        };
+        let programs = program.iter().flat_map(|program| lies_in(program));
+        own.into_iter().chain(programs).chain(self.extra_vars()).chain(named).collect()
     }
 
     /// Where its playbooks, roles, collections and variables lie: the repository, what is beside the inventory, and what
@@ -190,6 +208,11 @@ impl Controller {
         self.overlays.iter().cloned().chain(user).collect()
     }
 
+    /// Where the caller's programs are.
+    fn path(&self) -> &str {
+        self.outer.iter().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, path)| path)
+    }
+
     fn program(&self, name: &str) -> String {
         self.bin.as_ref().map_or_else(|| name.to_owned(), |bin| bin.join(name).into())
     }
@@ -200,7 +223,7 @@ impl Controller {
         let kept = self.outer.iter().filter(|(name, _)| KEPT.contains(&name.as_str()) && name != "PATH");
         let mut env: Vec<(String, String)> = kept.cloned().collect();
         env.sort();
-        let path = self.outer.iter().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, path)| path);
+        let path = self.path();
         let path = self.bin.as_ref().map_or_else(|| path.to_owned(), |bin| format!("{bin}:{path}"));
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
         set("PATH", &path);

@@ -2,6 +2,7 @@
 
 use super::version::Version;
 use super::{Finding, Site, confine};
+use crate::ansible::command::lies_in;
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::programs::find;
@@ -151,8 +152,9 @@ fn ansible_version(file: &Utf8Path, repo: Option<&Utf8Path>) -> Result<Option<Ve
     let dir = repo.filter(|dir| dir.is_dir()).unwrap_or(Utf8Path::new("/"));
     let broken = NotAsked::Broken;
     let scratch = tempfile::tempdir().map_err(|error| broken(format!("cannot make a temporary folder: {error}")))?;
-    let visible = [Some(dir), file.parent()].into_iter().flatten().filter(|path| path.parent().is_some());
-    let allowed = Confinement { visible: visible.map(Utf8Path::to_owned).collect(), ..Confinement::default() };
+    let mut visible = lies_in(file);
+    visible.extend(dir.parent().map(|_| dir.to_owned()));
+    let allowed = Confinement { visible, ..Confinement::default() };
     let asked = confine::behind(scratch.path(), &allowed).map_err(|not_run| NotAsked::Confinement(not_run.why))?;
     let asked = asked.args([file.as_str(), "--version"]).current_dir(dir).limit(ANSIBLE_LIMIT);
     // Even for that it makes folders, in HOME unless it is given another place.
