@@ -3,6 +3,9 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test that cannot go on says so best by failing")]
 
+#[path = "project/executable.rs"]
+mod executable;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use host::ledger::Ledger;
 use host::names::MiB;
@@ -10,7 +13,7 @@ use host::process::ProcessId;
 use host::promise::{self, Need, Place, Promise};
 use host::tail::end_of;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use vm::machine::VmDir;
@@ -62,8 +65,7 @@ impl Vm {
         std::fs::create_dir(at.join("bin")).unwrap();
         let text = QEMU.replace("ROUNDS = 1", &format!("ROUNDS = {}", length.rounds));
         let text = text.replace("SECONDS = 0", &format!("SECONDS = {}", length.time.as_secs()));
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&program, &text);
         let machine = machine(&dir);
         for file in [dir.disk(), dir.memory(), dir.seed()] {
             std::fs::write(file, "").unwrap();

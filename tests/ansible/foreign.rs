@@ -1,12 +1,12 @@
 //! What runs code of the repository before anything boots: an inventory script, the vault's password program, a plugin, a
 //! lookup in a group's variables. Each tries what it could reach on this host; the same attempt beside it gets through.
 
+use crate::executable;
 use crate::world::World;
 use boma_qemu::ansible::preflight::Preflight;
 use boma_qemu::ansible::{AnsibleError, Controller};
 use camino::Utf8PathBuf;
 use host::failure::Failure;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -81,8 +81,9 @@ const WAYS: [Way; 4] = [
 
 /// `$W` is the world's folder.
 fn script(world: &World, name: &str, text: &str) {
-    let path = world.write(name, &text.replace("$W", world.path("").as_str().trim_end_matches('/')));
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = world.path("repo").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    executable::write(path, &text.replace("$W", world.path("").as_str().trim_end_matches('/')));
 }
 
 /// A host with something to reach, and a repository beside it.

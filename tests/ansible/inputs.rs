@@ -1,11 +1,11 @@
 //! Bad input is found before anything boots, and told without a secret.
 
 use crate::at_hand::fixtures;
+use crate::executable;
 use crate::world::World;
 use boma_qemu::ansible::preflight::Preflight;
 use boma_qemu::ansible::{AnsibleError, Controller};
 use host::failure::Blame;
-use std::os::unix::fs::PermissionsExt;
 
 fn check(world: &World, controller: &Controller, playbooks: &[&str]) -> Result<Preflight, AnsibleError> {
     let playbooks: Vec<_> = playbooks.iter().map(|name| controller.repo.join(name)).collect();
@@ -118,8 +118,7 @@ fn an_ansible_that_is_missing_or_too_old_is_told_with_the_way_to_get_one() {
     let missing = Controller { bin: Some(bin.clone()), ..world.controller() };
     let (code, said) = told(&world, &missing);
     assert!(code == 3 && said.contains("cannot run") && said.contains("pip install"), "{said}");
-    std::fs::write(bin.join("ansible-playbook"), "#!/bin/sh\necho 'ansible-playbook [core 2.14.18]'\n").unwrap();
-    std::fs::set_permissions(bin.join("ansible-playbook"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(bin.join("ansible-playbook"), "#!/bin/sh\necho 'ansible-playbook [core 2.14.18]'\n");
     let error = check(&world, &missing, &["site.yml"]).unwrap_err();
     assert!(error.exit().code() == 3 && error.to_string().contains("2.14.18"), "{error}");
 }

@@ -1,9 +1,9 @@
 //! The shipped look at a Docker host from inside, with programs that only pretend: what it says where one is missing,
 //! does not answer, or answers badly.
 
+use crate::executable;
 use camino::Utf8Path;
 use serde_json::Value;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// A host where all is well, as far as programs say; its container does not run.
@@ -22,9 +22,7 @@ fn look(changed: &[(&str, &str)]) -> Value {
     for (name, usual) in WELL {
         let text = changed.iter().find(|(changed, _)| *changed == name).map_or(usual, |(_, text)| text);
         if !text.is_empty() {
-            let path = dir.path().join(name);
-            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            executable::write(dir.path().join(name), &format!("#!/bin/sh\n{text}\n"));
         }
     }
     let script = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("verify/inside.py");

@@ -10,6 +10,8 @@ mod at_hand;
 mod bastions;
 mod deeds;
 mod draft;
+#[path = "../project/executable.rs"]
+mod executable;
 mod foreign;
 mod inputs;
 mod inside;

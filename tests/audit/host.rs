@@ -1,5 +1,6 @@
 //! The host's conditions, on this machine and on homes that the tests make.
 
+use crate::executable;
 use boma_qemu::audit::host::{Site, User, look};
 use boma_qemu::audit::outcome::{Seen, Verdict};
 use boma_qemu::audit::profile::Build;
@@ -8,7 +9,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::programs::{path, widened};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 
 /// A user with a home of their own on this machine.
 struct Home {
@@ -37,8 +37,9 @@ impl Home {
     }
 
     fn program(&self, name: &str, script: &str) {
-        self.write(name, &format!("#!/bin/sh\n{script}\n"));
-        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        executable::write(path, &format!("#!/bin/sh\n{script}\n"));
     }
 
     fn builds(mut self, command: &str) -> Self {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking
 
+#[path = "../project/executable.rs"]
+mod executable;
 mod host;
 mod image;
 mod image_paths;

@@ -13,6 +13,8 @@ mod containment;
 mod controller;
 mod driver;
 mod egress;
+#[path = "../project/executable.rs"]
+mod executable;
 mod forward;
 mod frames;
 mod guest;

@@ -3,6 +3,7 @@
 //! system) and a /sys of its own. No packet leaves them.
 
 use crate::driver::{ANSWER, JOB, Job, Ways};
+use crate::executable;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::failure::Failure;
 use host::ledger::Leak;
@@ -73,7 +74,7 @@ impl World {
         {
             // A folder that every user can reach, which the checkout may not be.
             let to = dir.path().join(to);
-            std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop)).unwrap();
+            std::fs::hard_link(&from, &to).unwrap_or_else(|_| executable::copy(&from, &to));
         }
         let outside = holding("exec unshare --net sh -c 'echo; exec sleep 1000'");
         let host = holding("exec unshare --net --mount --propagation private sh -c 'echo; exec sleep 1000'");

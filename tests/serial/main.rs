@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers fail by panicking, and tell what they saw
 
+#[path = "../project/executable.rs"]
+mod executable;
 mod login;
 mod pty;
 mod root;

@@ -1,9 +1,9 @@
 //! A guest for tests: a real shell on a pseudo-terminal, and a kernel that writes in between.
 
+use crate::executable;
 use camino::Utf8PathBuf;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -106,8 +106,7 @@ impl Guest {
     pub(crate) fn fake(&self, name: &str, text: &str) {
         let path = self.folder.path().join(name);
         let partial = self.folder.path().join(format!(".{name}"));
-        std::fs::write(&partial, text).unwrap();
-        std::fs::set_permissions(&partial, PermissionsExt::from_mode(0o755)).unwrap();
+        executable::write(&partial, text);
         std::fs::rename(partial, path).unwrap();
     }
 

@@ -1,5 +1,8 @@
 //! What the tests share: a project with state and evidence of its own, and the host's state.
 
+#[path = "../project/executable.rs"]
+mod executable;
+
 use assert_cmd::cargo::cargo_bin;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::process::{Command, Stdio};
@@ -54,7 +57,7 @@ impl Lane {
             // A virtual environment knows its own path: it stays where it was made.
             must("cp", &["-a", real.join(name).as_str(), to.as_str()]);
         }
-        std::fs::copy(cargo_bin("boma-qemu"), dir.join("boma-qemu")).unwrap();
+        executable::copy(cargo_bin("boma-qemu"), dir.join("boma-qemu"));
         if user == User::Ordinary {
             make_ordinary(&dir);
         }

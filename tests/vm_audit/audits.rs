@@ -1,5 +1,8 @@
 //! Audits of an image through the program, in a project of their own.
 
+#[path = "../project/executable.rs"]
+mod executable;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -136,7 +139,7 @@ impl Place {
     fn of_ordinary_user(image: &str) -> Self {
         let mut place = Self::new();
         let program = place.dir.join("boma-qemu");
-        std::fs::copy(env!("CARGO_BIN_EXE_boma-qemu"), &program).unwrap();
+        executable::copy(env!("CARGO_BIN_EXE_boma-qemu"), &program);
         std::fs::copy(image, place.dir.join("image.iso")).unwrap();
         nix::unistd::chown(place.dir.as_std_path(), Some(ORDINARY.into()), Some(ORDINARY.into())).unwrap();
         place.program = vec![program.into_string()];
