@@ -16,7 +16,7 @@ use lane::{Lane, User};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use stop::Stop;
 
@@ -45,6 +45,32 @@ fn cycle(lane: &Lane, name: &str, stop: Option<&Stop>, more: &[&str]) -> Command
     command
 }
 
+/// A run that ends with the test, however that ends: at its failpoint it would stand still for ever.
+struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
+}
+
+fn start(mut command: Command) -> Running {
+    Running(command.spawn().unwrap())
+}
+
 fn promises(lane: &Lane) -> usize {
     lane.dir.join("promises").read_dir_utf8().map_or(0, Iterator::count)
 }
@@ -53,8 +79,7 @@ fn promises(lane: &Lane) -> usize {
 fn of_two_runs_in_the_same_second_where_one_fits_the_other_is_refused_and_names_it() {
     let lane = project();
     let stops = ["a", "b"].map(|name| Stop::at(lane.dir.join(format!("stop-{name}")), "phase:preflight"));
-    let mut runs =
-        [("a", &stops[0]), ("b", &stops[1])].map(|(name, stop)| cycle(&lane, name, Some(stop), &[]).spawn().unwrap());
+    let mut runs = [("a", &stops[0]), ("b", &stops[1])].map(|(name, stop)| start(cycle(&lane, name, Some(stop), &[])));
     // Both end their preflight; the one that failed in it stops there as well.
     let stopped = stops.each_ref().map(|stop| stop.wait(LIMIT, || false).unwrap());
     assert_eq!(promises(&lane), 1, "one of them has promised");
@@ -77,10 +102,10 @@ fn of_two_runs_in_the_same_second_where_one_fits_the_other_is_refused_and_names_
 fn a_run_that_waits_takes_its_turn_when_the_other_was_killed_and_one_that_is_stopped_leaves_the_queue() {
     let lane = project();
     let stop = Stop::at(lane.dir.join("stop-a"), "phase:preflight");
-    let mut first = cycle(&lane, "a", Some(&stop), &[]).spawn().unwrap();
+    let mut first = start(cycle(&lane, "a", Some(&stop), &[]));
     stop.wait(LIMIT, || false).unwrap();
     let waiting = |name: &str| {
-        let mut child = cycle(&lane, name, None, &["--wait"]).spawn().unwrap();
+        let mut child = start(cycle(&lane, name, None, &["--wait"]));
         let (mut said, mut text) = (BufReader::new(child.stderr.take().unwrap()), String::new());
         while !text.contains("waiting for memory: `boma-it-askari-") {
             assert!(said.read_line(&mut text).unwrap() > 0, "it ended: {text}");
