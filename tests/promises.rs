@@ -12,11 +12,12 @@ mod lane;
 #[allow(dead_code, reason = "shared with others, which use other parts")]
 mod stop;
 
+use host::process::die_with_us;
 use lane::{Lane, User};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use stop::Stop;
 
@@ -42,33 +43,9 @@ fn cycle(lane: &Lane, name: &str, stop: Option<&Stop>, more: &[&str]) -> Command
         .env("BOMA_RUNS", lane.dir.join(format!("runs-{name}")));
     command.env("BOMA_PROMISES", lane.dir.join("promises")).stdout(Stdio::null()).stderr(Stdio::piped());
     command.envs(stop.map(|stop| ("BOMA_FAILPOINT", &stop.folder)));
+    // At its failpoint it would stand still for ever after a test that failed.
+    die_with_us(&mut command);
     command
-}
-
-/// A run that ends with the test, however that ends: at its failpoint it would stand still for ever.
-struct Running(Child);
-
-impl std::ops::Deref for Running {
-    type Target = Child;
-    fn deref(&self) -> &Child {
-        &self.0
-    }
-}
-
-impl std::ops::DerefMut for Running {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.0
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill().and_then(|()| self.0.wait()));
-    }
-}
-
-fn start(mut command: Command) -> Running {
-    Running(command.spawn().unwrap())
 }
 
 fn promises(lane: &Lane) -> usize {
@@ -79,7 +56,8 @@ fn promises(lane: &Lane) -> usize {
 fn of_two_runs_in_the_same_second_where_one_fits_the_other_is_refused_and_names_it() {
     let lane = project();
     let stops = ["a", "b"].map(|name| Stop::at(lane.dir.join(format!("stop-{name}")), "phase:preflight"));
-    let mut runs = [("a", &stops[0]), ("b", &stops[1])].map(|(name, stop)| start(cycle(&lane, name, Some(stop), &[])));
+    let mut runs =
+        [("a", &stops[0]), ("b", &stops[1])].map(|(name, stop)| cycle(&lane, name, Some(stop), &[]).spawn().unwrap());
     // Both end their preflight; the one that failed in it stops there as well.
     let stopped = stops.each_ref().map(|stop| stop.wait(LIMIT, || false).unwrap());
     assert_eq!(promises(&lane), 1, "one of them has promised");
@@ -102,10 +80,10 @@ fn of_two_runs_in_the_same_second_where_one_fits_the_other_is_refused_and_names_
 fn a_run_that_waits_takes_its_turn_when_the_other_was_killed_and_one_that_is_stopped_leaves_the_queue() {
     let lane = project();
     let stop = Stop::at(lane.dir.join("stop-a"), "phase:preflight");
-    let mut first = start(cycle(&lane, "a", Some(&stop), &[]));
+    let mut first = cycle(&lane, "a", Some(&stop), &[]).spawn().unwrap();
     stop.wait(LIMIT, || false).unwrap();
     let waiting = |name: &str| {
-        let mut child = start(cycle(&lane, name, None, &["--wait"]));
+        let mut child = cycle(&lane, name, None, &["--wait"]).spawn().unwrap();
         let (mut said, mut text) = (BufReader::new(child.stderr.take().unwrap()), String::new());
         while !text.contains("waiting for memory: `boma-it-askari-") {
             assert!(said.read_line(&mut text).unwrap() > 0, "it ended: {text}");

@@ -5,20 +5,12 @@ use crate::guest::Guest;
 use crate::world::{Who, World, listen, tried};
 use rstest::rstest;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use vm::network::plan::Allow;
 use vm::network::{Mode, NetPlan};
 
 /// Where a name of the list goes while the VM runs.
 pub(crate) const MOVED: &str = "203.0.113.66";
-
-pub(crate) fn in_time(what: &str, holds: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(120), "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[rstest]
 #[case::namespace_as_root(Who::Root, Mode::Namespace)]
@@ -68,7 +60,7 @@ fn what_a_name_moves_to_is_out_of_reach_for_guest_and_playbooks_even_where_an_ex
     assert!(guest.connects(MOVED, 80) && reached(), "without the never list it is open");
     // An alias leads the guest to the new address.
     world.moves("askari.test", MOVED);
-    in_time("the new address is out of reach", || !guest.connects(MOVED, 80));
+    world.until("the new address is out of reach", || !guest.connects(MOVED, 80));
     assert!(!reached(), "for the playbooks, too");
     assert_eq!(
         guest.look_up(&world, &plan, "alias.test").as_deref(),
@@ -108,9 +100,9 @@ fn a_connection_to_what_a_name_moves_to_is_cut(#[case] who: Who, #[case] mode: M
         let prefix = guest.prefix();
         scope.spawn(move || tried(prefix, &talk));
         let said = || std::fs::read_to_string(&heard).unwrap_or_default();
-        in_time("the connection stands", || said() == "one\n");
+        world.until("the connection stands", || said() == "one\n");
         world.moves("askari.test", MOVED);
-        in_time("the new address is out of reach", || !guest.connects(MOVED, 80));
+        world.until("the new address is out of reach", || !guest.connects(MOVED, 80));
         world.root(&format!("touch {moved}"));
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(said(), "one\n", "the connection went on");
@@ -166,12 +158,12 @@ fn what_is_added_while_the_network_is_up_is_refused_out_of_reach_and_followed(#[
     assert_eq!(guest.look_up(&world, &plan, "public.test").as_deref(), Some("203.0.113.7"));
     assert_eq!(forbid(&world, &plan, "public.test", &["203.0.113.7"]).unwrap(), ["public.test"]);
     assert_eq!(guest.fetch("203.0.113.7", 80), None);
-    in_time("the name is refused", || guest.look_up(&world, &plan, "public.test").is_none());
+    world.until("the name is refused", || guest.look_up(&world, &plan, "public.test").is_none());
     assert_eq!(guest.look_up(&world, &plan, "askari.test"), None, "what stood there before is refused as before");
     // The holder follows it from now on.
     assert!(guest.connects(MOVED, 80), "without the never list it is open");
     world.moves("public.test", MOVED);
-    in_time("its new address is out of reach", || !guest.connects(MOVED, 80));
+    world.until("its new address is out of reach", || !guest.connects(MOVED, 80));
     assert_eq!(world.ready(&plan)["plan"]["never"]["public.test"][0], "203.0.113.7");
     assert!(forbid(&world, &plan, "public.test", &[]).unwrap().is_empty(), "nothing is new, and nothing is taken off");
     assert!(!world.path("state/net/boma-it/broken").exists());

@@ -8,7 +8,7 @@ use crate::frames::{
     self, ARP, BROADCAST, IPV4, IPV6, QINQ, VLAN, arp_claim, ethernet, icmp_echo, ipv4, ipv6, tagged, tcp, udp,
 };
 use crate::guest::Guest;
-use crate::never::{MOVED, in_time};
+use crate::never::MOVED;
 use crate::world::{Held, Who, World, must};
 use rstest::rstest;
 use std::collections::BTreeSet;
@@ -105,7 +105,7 @@ impl Site {
         other.dhcp(&world, &other_plan);
         assert!(guest.connects(MOVED, 80), "what no name of the list has is open");
         world.moves("askari.test", MOVED);
-        in_time("the name's new address is forbidden", || !guest.connects(MOVED, 80));
+        world.until("the name's new address is forbidden", || !guest.connects(MOVED, 80));
         let serves = world.held(other.prefix(), &Job::Serve { port: 80 });
         let into = |pid: &str| ["nsenter", "-t", pid, "-n"].map(str::to_owned).to_vec();
         let keeper = |plan: &NetPlan, which: &str| world.ready(plan)[which]["pid"].as_u64().map(|pid| pid.to_string());
