@@ -52,8 +52,6 @@ impl Run<'_> {
             let vm = run.vm();
             vm.kept().hang_up();
             let taken = snapshot::save(vm.dir(), name, &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
-            // It goes on, and lets in; what comes next asks by this connection.
-            vm.kept().share(vm.ssh()?.session(SAVE_LIMIT).await?);
             run.record().save_with(vm.dir(), name)?;
             way::keep_with(vm.dir(), name)?;
             keep_plan(run.target(), name)?;
