@@ -54,7 +54,7 @@ pub const KEPT: [&str; 13] = [
 ];
 
 /// The program that runs a playbook.
-const PLAYBOOK: &str = "ansible-playbook";
+pub const PLAYBOOK: &str = "ansible-playbook";
 
 /// A command of the playbook side, ready to be started or printed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Everything that can be found wrong before anything boots, with Ansible's own programs and no network.
 
-use super::command::Controller;
+use super::command::{Controller, PLAYBOOK};
 use super::error::AnsibleError;
 use super::folder::Folder;
 use super::hosts::{self, RealHosts};
@@ -149,7 +149,7 @@ fn look_at_files(controller: &Controller, playbooks: &[Utf8PathBuf]) -> Result<V
 
 /// The version of ansible-core, if it is new enough.
 pub fn version(controller: &Controller, prefix: &[String]) -> Result<String, AnsibleError> {
-    let invocation = controller.over_real_inventory("ansible-playbook", &["--version"]);
+    let invocation = controller.over_real_inventory(PLAYBOOK, &["--version"]);
     // Behind a prefix a missing program looks like a failure of the prefix: so look first.
     if !can_be_found(&invocation) {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -261,7 +261,7 @@ fn resolved_way(controller: &Controller, way: RealWay, prefix: &[String]) -> Res
     let host = controller.host.as_str();
     let args = ["--inventory", controller.inventory.as_str(), "--limit", host, playbook.as_str()];
     let events = controller.folder.path().join("way.ndjson");
-    let mut invocation = controller.over_real_inventory("ansible-playbook", &args);
+    let mut invocation = controller.over_real_inventory(PLAYBOOK, &args);
     invocation.env.retain(|(name, _)| name != "BOMA_EVENTS");
     invocation.env.push(("BOMA_EVENTS".into(), events.to_string()));
     let (_, output) = local::run(&invocation, prefix, Vec::new())?;

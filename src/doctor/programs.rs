@@ -2,7 +2,7 @@
 
 use super::version::Version;
 use super::{Finding, Site, confine};
-use crate::ansible::command::lies_in;
+use crate::ansible::command::{PLAYBOOK, lies_in};
 use camino::Utf8Path;
 use host::cmd::Cmd;
 use host::programs::find;
@@ -124,11 +124,10 @@ pub(super) fn qemu_devices(site: &Site) -> Finding {
 
 /// Ansible, as a run would start it.
 pub(super) fn ansible(site: &Site) -> Finding {
-    const NAME: &str = "ansible-playbook";
     let repo = site.input.repo.as_deref();
     let install = || site.os.install_ansible(repo.map(Utf8Path::as_str));
-    let own = repo.map(|repo| repo.join(".venv/bin").join(NAME)).filter(|file| file.is_file());
-    let Some(file) = own.or_else(|| find(&site.input.path, NAME)) else {
+    let own = repo.map(|repo| repo.join(".venv/bin").join(PLAYBOOK)).filter(|file| file.is_file());
+    let Some(file) = own.or_else(|| find(&site.input.path, PLAYBOOK)) else {
         return no_ansible(repo, install());
     };
     match ansible_version(&file, repo) {
