@@ -44,7 +44,7 @@ impl Run<'_> {
         };
         match self.go_on_as(first, found, golden, &saved).await {
             Err(failure) if !stop::asked() && failure.exit != Exit::Usage => {
-                let why = format!("the host that was saved ({}) does not go on: {failure}", saved.short());
+                let why = format!("the host that was saved ({}) does not go on: {failure}", saved.key.short());
                 self.take_back().await?;
                 Shelf::of(self.ctx().dirs).refuse(&saved.key)?;
                 self.unsaved(first, found, golden, why).await
@@ -162,7 +162,7 @@ async fn save(
     copy_keys(&vm.dir().keys(), &place.keys())?;
     way::copied(&vm.dir().seed(), &place.seed())?;
     staging.publish(made, memory, client, leased_to)?;
-    Ok(((), Said::from(format!("{}, in {}", &made.key().as_str()[..12], Shelf::of(run.ctx().dirs).dir()))))
+    Ok(((), Said::from(format!("{}, in {}", made.key().short(), Shelf::of(run.ctx().dirs).dir()))))
 }
 
 /// The keys of a host that goes on as itself, the ways into it and its seed.

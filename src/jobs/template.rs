@@ -51,11 +51,6 @@ impl Source {
     fn of(made: &Made, place: Place, template: Template, made_now: bool) -> Result<Self, Unmade> {
         Ok(Self { name: name_of(made)?, key: made.key(), place, template, made: made_now })
     }
-
-    /// Its key, as it is told.
-    pub(super) fn short(&self) -> &str {
-        &self.key.as_str()[..12]
-    }
 }
 
 /// Why there is nothing to go on from.
@@ -98,7 +93,7 @@ impl Run<'_> {
         };
         match self.go_on_from(found, golden, &source).await {
             Err(failure) if !stop::asked() && failure.exit != Exit::Usage => {
-                let why = format!("the template {} failed: {failure}", source.short());
+                let why = format!("the template {} failed: {failure}", source.key.short());
                 self.take_back().await?;
                 Shelf::of(self.ctx().dirs).refuse(&source.key)?;
                 self.cold_after_all(found, golden, why).await
@@ -124,14 +119,15 @@ impl Run<'_> {
         self.just_made(made)
     }
 
-    /// What is kept of it, if there is no doubt about that; `what` it is called for the user, who is told `none` where there is
-    /// nothing.
+    /// What is kept of it, if there is no doubt about that. `what` names it in messages; `none` is shown where nothing is kept.
     pub(super) fn kept(&self, made: &Made, what: &str, none: Option<&str>) -> Result<Option<Source>, Unmade> {
         let shelf = Shelf::of(self.ctx().dirs);
         match shelf.find(made) {
             Ok(Some((place, template))) => Source::of(made, place, template, false).map(Some),
             Ok(None) => {
-                none.iter().for_each(|none| self.progress().note(none));
+                if let Some(none) = none {
+                    self.progress().note(none);
+                }
                 Ok(None)
             }
             Err(why) => {
@@ -169,7 +165,7 @@ impl Run<'_> {
         self.once_saved(saved)
     }
 
-    /// Boot a machine that is to be saved, by phases of these names; the name of its key.
+    /// Boot a machine that is to be saved, by phases of these names; the public key that logs in to it.
     pub(super) async fn boot_to_save(
         &mut self,
         found: &Found,
@@ -191,7 +187,7 @@ impl Run<'_> {
         Ok(secrets.map(|secrets| secrets.client).unwrap_or_default())
     }
 
-    /// Whom the DHCP server knows the guest by.
+    /// The client identifier in the lease of the guest.
     pub(super) fn leased_to(&self) -> Result<String, Unmade> {
         let leased = lease::find(&self.vm().leases(), &self.vm().end().mac);
         Ok(leased.ok_or_else(|| Unmade::Doubt("its guest has no lease any more".into()))?.client)
@@ -279,7 +275,7 @@ pub(super) fn name_of(made: &Made) -> Result<VmName, Unmade> {
     made.key().name().ok_or_else(|| Unmade::Doubt("its key gives no name".into()))
 }
 
-/// The disks of templates that machines stand on, in every state that shares this one's cache.
+/// The disks of templates that machines stand on, in this state and all of its lanes.
 pub(super) fn disks_in_use(dirs: &Dirs) -> Result<Vec<Utf8PathBuf>, Failure> {
     let mut used = Vec::new();
     for dirs in dirs.whole()? {
@@ -337,7 +333,7 @@ async fn save(
         write_private(&to, text)?;
     }
     staging.publish(made, memory, client, leased_to)?;
-    Ok(((), Said::from(format!("{}, in {}", &made.key().as_str()[..12], Shelf::of(run.ctx().dirs).dir()))))
+    Ok(((), Said::from(format!("{}, in {}", made.key().short(), Shelf::of(run.ctx().dirs).dir()))))
 }
 
 /// Start QEMU where the template stopped, make the guest a machine of its own, and wait until it is ready.

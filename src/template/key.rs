@@ -120,9 +120,14 @@ impl Key {
         &self.0
     }
 
+    /// The beginning of it, for names and messages.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+
     /// What the machines are called whose instance id, UUID and address follow from it.
     pub fn name(&self) -> Option<VmName> {
-        format!("boma-it-{}-{}", vm::template::identity::HOST, &self.0[..12]).parse().ok()
+        format!("boma-it-{}-{}", vm::template::identity::HOST, self.short()).parse().ok()
     }
 }
 
