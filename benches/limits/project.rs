@@ -1,7 +1,7 @@
 //! This project, with state and evidence of its own.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use host::dirs::Dirs;
+use host::dirs::{Dirs, names_in};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use vm::machine::VmDir;
@@ -105,17 +105,10 @@ impl Project {
 
 /// Seconds until `child`'s ssh master has made its socket, which it does once it is logged in.
 fn first_login(vm: &VmDir, start: &Instant, child: &mut Child) -> f64 {
-    // The first of its sockets, whichever number that login has.
+    // The first of its sockets, whichever number that login has; ssh binds one under a longer name first.
     let begins = format!("m{}.", child.id());
-    let there = || {
-        vm.keys().read_dir_utf8().is_ok_and(|mut all| {
-            all.any(|entry| {
-                entry.is_ok_and(|entry| {
-                    entry.file_name().starts_with(&begins) && !entry.file_name()[begins.len()..].contains('.')
-                })
-            })
-        })
-    };
+    let is_socket = |name: &String| name.strip_prefix(&begins).is_some_and(|number| !number.contains('.'));
+    let there = || names_in(&vm.keys()).is_ok_and(|names| names.iter().any(is_socket));
     loop {
         if there() {
             return start.elapsed().as_secs_f64();

@@ -142,7 +142,7 @@ pub fn read(text: &str, count: usize) -> Result<Vec<Answer>, String> {
     let codes: Vec<i32> = numbers(codes, count, "exit codes")?;
     let lengths: Vec<usize> = numbers(lengths, 2 * count, "lengths")?;
     let base64 = rest.strip_suffix(".\n").ok_or("it has no end")?.replace('\n', "");
-    let said = STANDARD.decode(base64).map_err(|error| format!("what was said is no base64: {error}"))?;
+    let said = STANDARD.decode(base64).map_err(|error| format!("the output is not valid base64: {error}"))?;
     let mut left = &said[..];
     let mut next = |length: usize| {
         let (said, rest) = left.split_at_checked(length)?;
@@ -151,8 +151,8 @@ pub fn read(text: &str, count: usize) -> Result<Vec<Answer>, String> {
     };
     let mut answers = Vec::new();
     for (code, lengths) in codes.into_iter().zip(lengths.chunks_exact(2)) {
-        let output = next(lengths[0]).ok_or("less was said than the lengths say")?;
-        let errors = next(lengths[1]).ok_or("less was said than the lengths say")?;
+        let output = next(lengths[0]).ok_or("the output is shorter than its lengths")?;
+        let errors = next(lengths[1]).ok_or("the output is shorter than its lengths")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         answers.push(Answer {
             code,
@@ -164,7 +164,7 @@ pub fn read(text: &str, count: usize) -> Result<Vec<Answer>, String> {
     }
     match left.len() {
         0 => Ok(answers),
-        more => Err(format!("{more} bytes more were said than the lengths say")),
+        more => Err(format!("{more} unexpected bytes after the output")),
     }
 }
 

@@ -52,7 +52,7 @@ fn what_a_command_leaves_behind_may_go_on_writing() {
 }
 
 #[test]
-fn more_than_can_come_back_is_cut_and_said_to_be() {
+fn more_than_can_come_back_is_cut_and_reported() {
     let answers = here(&[probe(json!({"command": {"run": "head -c 3000000 /dev/zero; head -c 9000 /dev/zero >&2"}}))]);
     assert_eq!((answers[0].cut, answers[0].output.len(), answers[0].errors.len()), (true, MOST, WORDS));
 }
