@@ -78,6 +78,9 @@ const WITNESS: &str = r#"table inet witness {
     type filter hook input priority 300; policy accept;
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } iifname "eth0" accept
     ct state established,related accept
+    # A server whose client is cut off in the middle of a connection goes on sending its end, for longer than connection
+    # tracking remembers whose it was.
+    tcp sport 80 tcp flags & syn == 0 accept
     # The host itself asks again and again where the names of the never list are.
     ip saddr 192.0.2.2 ip daddr 10.99.0.53 udp dport 53 accept
     add @v4 { ip daddr . ip protocol }
