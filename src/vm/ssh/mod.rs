@@ -9,6 +9,7 @@
 
 pub mod clock;
 mod kept;
+mod shell;
 mod ways;
 
 pub use kept::Kept;
@@ -20,11 +21,12 @@ use host::deadline::{Deadline, PROBE_PERIOD};
 use host::failure::{Blame, Exit};
 use host::presence::ignore;
 use host::process::{die_with_us, inherit_little, leave_terminal};
+use shell::RootShell;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 /// The name by which the configuration file calls the guest.
@@ -215,7 +217,7 @@ impl Ssh {
 
     /// Run a command over a connection of its own.
     pub async fn run(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
-        answer(&self.argv(&[], &[command.to_owned()]), command, "", limit).await
+        answer(&self.argv(&[], &[command.to_owned()]), command, limit).await
     }
 
     /// Log in and keep the connection: by the way that answered last, and if that one refuses by the others that are
@@ -232,7 +234,8 @@ impl Ssh {
                 Ok(master) => {
                     let (ssh, way) = (self.clone(), way.clone());
                     let answered = Mutex::new(Instant::now());
-                    return Ok(Session { ssh, mux, alias: alias(n), rank, way, answered, _master: master });
+                    let root = tokio::sync::Mutex::default();
+                    return Ok(Session { ssh, mux, alias: alias(n), rank, way, answered, root, _master: master });
                 }
                 Err(error @ SshError::Start(_)) => return Err(error),
                 Err(error) => refused.push(error),
@@ -280,6 +283,8 @@ pub struct Session {
     way: Way,
     /// When the guest answered on it last.
     answered: Mutex<Instant>,
+    /// The shell of the last script that ran as root.
+    root: tokio::sync::Mutex<Option<RootShell>>,
     _master: Child,
 }
 
@@ -297,25 +302,37 @@ impl Session {
 
     /// Run a command; its exit code is the caller's to judge.
     pub async fn ask(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
-        self.run(command, "", limit).await
-    }
-
-    async fn run(&self, command: &str, input: &str, limit: Duration) -> Result<Answer, SshError> {
-        let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
-        let argv = self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()]);
-        let answer = answer(&argv, command, input, limit).await?;
-        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let answer = answer(&self.argv(command), command, limit).await?;
+        self.has_answered();
         Ok(answer)
     }
 
-    /// Run a shell script as root, with nothing on its standard input; the guest ends it, too, when the time is over.
-    /// It is sent on standard input: sudo writes each command line into the guest's log, and a script is long.
+    fn argv(&self, command: &str) -> Vec<String> {
+        let mux = ["-S", self.mux.as_str(), "-o", "ControlMaster=no"];
+        self.ssh.argv_by(&self.alias, &mux, &[command.to_owned()])
+    }
+
+    fn has_answered(&self) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Run a shell script as root, with nothing on its standard input; the guest ends it, too, when the time is over. One
+    /// script runs at a time.
     pub async fn root_script(&self, script: &str, limit: Duration) -> Result<Answer, SshError> {
-        let command = format!(
-            "exec sudo -n timeout -k 5 {} sh -c 'script=$(cat); exec </dev/null; eval \"$script\"'",
-            limit.as_secs()
-        );
-        self.run(&command, script, limit).await
+        let done = async {
+            let mut kept = self.root.lock().await;
+            let shell = match kept.take().and_then(RootShell::still_there) {
+                Some(shell) => shell,
+                None => RootShell::start(&self.argv(shell::COMMAND))?,
+            };
+            let (answer, shell) = shell.run(script, limit).await?;
+            *kept = shell;
+            Ok(answer)
+        };
+        let late = |_| SshError::TimedOut { command: shell::COMMAND.to_owned(), limit };
+        let answer = tokio::time::timeout(limit, done).await.map_err(late)??;
+        self.has_answered();
+        Ok(answer)
     }
 
     /// Run a command that must succeed; its standard output without the last line end.
@@ -346,21 +363,9 @@ fn command(argv: &[String]) -> Command {
     command
 }
 
-async fn answer(argv: &[String], text: &str, input: &str, limit: Duration) -> Result<Answer, SshError> {
-    let mut ssh = command(argv);
-    if !input.is_empty() {
-        ssh.stdin(Stdio::piped());
-    }
-    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
-    let stdin = child.stdin.take();
-    let said = async {
-        if let Some(mut stdin) = stdin {
-            // Who ends before it has read all says why by its exit code.
-            ignore(stdin.write_all(input.as_bytes()).await, "its exit code tells");
-        }
-        child.wait_with_output().await
-    };
-    let Ok(done) = tokio::time::timeout(limit, said).await else {
+async fn answer(argv: &[String], text: &str, limit: Duration) -> Result<Answer, SshError> {
+    let child = command(argv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(SshError::Start)?;
+    let Ok(done) = tokio::time::timeout(limit, child.wait_with_output()).await else {
         return Err(SshError::TimedOut { command: text.to_owned(), limit });
     };
     let done = done.map_err(SshError::Start)?;
