@@ -14,7 +14,7 @@ impl Run<'_> {
         self.changes(Unproved::Restarting)?;
         self.keep(Step::Via(request.mode));
         let restart = self.phase("reboot", async |run| {
-            let restart = reboot::run(run.vm().dir(), &run.vm().ssh()?, request, limit).await?;
+            let restart = reboot::run(run.vm().dir(), (&run.vm().ssh()?, run.vm().kept()), request, limit).await?;
             let said = said(&restart);
             Ok((restart, said))
         });

@@ -147,7 +147,10 @@ impl<'a> Run<'a> {
     /// Something is about to be done to the machine by which the last proof ends. That is kept before it is done: a command
     /// that is killed half way must not leave the old proof behind.
     pub fn changes(&mut self, why: Unproved) -> Result<(), Failure> {
-        self.vm().kept().hang_up();
+        // A restart asks for itself by the connection that is open.
+        if !matches!(why, Unproved::Restarting) {
+            self.vm().kept().hang_up();
+        }
         self.record.changed(why);
         self.record.save(self.target.vm.dir())?;
         // A run that has not ended has no result; one that had must not keep it.

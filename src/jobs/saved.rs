@@ -156,9 +156,7 @@ async fn save(
     staging: Staging,
 ) -> Result<((), Said), Failure> {
     let (vm, place) = (run.vm(), staging.place());
-    // A connection that is open would be in the memory that is saved.
-    vm.kept().hang_up();
-    let memory = template::save(vm.dir(), &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
+    let memory = template::save(vm.dir(), (&vm.ssh()?, vm.kept()), vm.end().ip, SAVE_LIMIT).await?;
     copy_keys(&vm.dir().keys(), &place.keys())?;
     way::copied(&vm.dir().seed(), &place.seed())?;
     staging.publish(made, memory, client, leased_to)?;

@@ -19,6 +19,8 @@ use vm::snapshot::{self, Restore, SnapshotError, Taken};
 
 /// How long a snapshot may take; 2 s on an idle machine.
 const SAVE_LIMIT: Duration = Duration::from_secs(180);
+/// How long a guest that goes on after a snapshot may take to let the harness in.
+const LOGIN: Duration = Duration::from_secs(60);
 /// How long a restored guest may take to renew its lease.
 const LEASE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -50,8 +52,9 @@ impl Run<'_> {
     pub async fn snapshot(&mut self, name: &SnapshotName) -> Result<(), Failure> {
         self.phase("snapshot", async |run| {
             let vm = run.vm();
-            vm.kept().hang_up();
-            let taken = snapshot::save(vm.dir(), name, &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
+            let taken = snapshot::save(vm.dir(), name, (&vm.ssh()?, vm.kept()), vm.end().ip, SAVE_LIMIT).await?;
+            // That the guest goes on is a part of it.
+            vm.session(LOGIN).await?;
             run.record().save_with(vm.dir(), name)?;
             way::keep_with(vm.dir(), name)?;
             keep_plan(run.target(), name)?;

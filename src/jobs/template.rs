@@ -323,9 +323,7 @@ async fn save(
     staging: Staging,
 ) -> Result<((), Said), Failure> {
     let vm = run.vm();
-    // A connection that is open would be in the memory that is saved.
-    vm.kept().hang_up();
-    let memory = template::save(vm.dir(), &vm.ssh()?, vm.end().ip, SAVE_LIMIT).await?;
+    let memory = template::save(vm.dir(), (&vm.ssh()?, vm.kept()), vm.end().ip, SAVE_LIMIT).await?;
     failpoint::reached(failpoint::Point::Phase("template saved"));
     let place = staging.place();
     for (from, to) in [(vm.dir().ssh_key(), place.key()), (vm.dir().known_hosts(), place.known_hosts())] {

@@ -37,7 +37,7 @@ impl Run<'_> {
 
     /// The same after a reboot, which has logged in already.
     pub async fn way_after_reboot(&mut self) -> Result<Arc<Session>, Failure> {
-        let session = self.vm().kept().share(self.vm().ssh()?.session(LIMIT).await?);
+        let session = self.vm().session(LIMIT).await?;
         let ways = self.go_by(&session)?;
         let applied = self.record().way.as_ref().map(|way| way.applied.clone()).unwrap_or_default();
         let rebooted = ways.changes.iter().skip(applied.len()).cloned().collect();

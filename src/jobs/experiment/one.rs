@@ -100,7 +100,7 @@ impl Run<'_> {
         self.progress().begin(&format!("restart by {}", one.mode));
         let restarted = or_stopped(async {
             tokio::select! {
-                restarted = reboot::run_after(vm.dir(), &ssh, &request, terms.limit, plant) => Ok(restarted?),
+                restarted = reboot::run_after(vm.dir(), (&ssh, vm.kept()), &request, terms.limit, plant) => Ok(restarted?),
                 () = watching => unreachable!("it never ends"),
             }
         })

@@ -35,7 +35,7 @@ use crate::console::times::Times;
 use crate::machine::VmDir;
 use crate::monitor::events::{monotonic, read_all};
 use crate::ready::{self, Settled};
-use crate::ssh::{Session, Ssh, SshError};
+use crate::ssh::{Kept, Session, Ssh, SshError};
 use crate::wait::{WaitError, Watch};
 use course::{Course, other};
 use host::deadline::Deadline;
@@ -68,16 +68,22 @@ pub async fn identity(session: &Session) -> Result<Result<Identity, BadName>, Ss
 }
 
 /// Restart the machine as it is asked for, and prove it. `limit` is for each part: the wait for the moment of the
-/// act, and the time from the act until the machine has settled again.
-pub async fn run(vm: &VmDir, ssh: &Ssh, request: &Request, limit: Duration) -> Result<Restart, RebootError> {
-    run_after(vm, ssh, request, limit, async |_| Ok(())).await
+/// act, and the time from the act until the machine has settled again. The connection that is kept is used for the asking;
+/// the one that the restarted machine was seen through is kept in its place.
+pub async fn run(
+    vm: &VmDir,
+    logins: (&Ssh, &Kept),
+    request: &Request,
+    limit: Duration,
+) -> Result<Restart, RebootError> {
+    run_after(vm, logins, request, limit, async |_| Ok(())).await
 }
 
 /// The same, with some work in the guest that is done last before the act, so that as little as can be comes
 /// between the two. It needs a guest that can be logged in to at that moment; where there is none it is left out.
 pub async fn run_after(
     vm: &VmDir,
-    ssh: &Ssh,
+    (ssh, kept): (&Ssh, &Kept),
     request: &Request,
     limit: Duration,
     last: impl AsyncFnOnce(&Session) -> Result<(), SshError>,
@@ -85,7 +91,7 @@ pub async fn run_after(
     let mode = request.mode;
     let seq = read_all(&vm.events()).map_err(WaitError::Journal)?.last().map_or(0, |event| event.seq);
     // 1. Who is running now, and whether it can do what it will be asked.
-    let session = ssh.session(LOGIN_LIMIT).await.map_err(RebootError::Before)?;
+    let session = kept.take(ssh, LOGIN_LIMIT).await.map_err(RebootError::Before)?;
     let before = identity(&session).await.map_err(RebootError::Before)?;
     let before = before.map_err(|source| RebootError::BootId { when: "before", source })?;
     let prepared = needs::prepare(mode, &session).await?;
@@ -116,6 +122,7 @@ pub async fn run_after(
     let said = words::judge(mode, &old).await?;
     // 5. The whole story once more, from the asking to now.
     let evidence = course.conclude()?;
+    kept.share(back.session);
     let over = evidence.over().map(|seen| seen.mono).or_else(|| time_of(vm, said.offset?));
     Ok(Restart {
         mode,

@@ -27,7 +27,7 @@ use crate::monitor::Client;
 use crate::monitor::events::{Event, What, read_all};
 use crate::qemu::{self, Machine};
 use crate::qmp::job;
-use crate::ssh::{Session, Ssh};
+use crate::ssh::{Kept, Session, Ssh};
 use crate::wait::Watch;
 use host::deadline::Deadline;
 use host::names::{BootId, SnapshotName};
@@ -65,11 +65,11 @@ pub struct Restore {
 }
 
 /// Take a snapshot of disk and memory; an older one of that name goes. The guest stands still for as long as its memory is
-/// written: half a second on an idle machine. `address` is the guest's.
+/// written: half a second on an idle machine. `address` is the guest's. The connection that is kept is closed.
 pub async fn save(
     vm: &VmDir,
     name: &SnapshotName,
-    ssh: &Ssh,
+    (ssh, kept): (&Ssh, &Kept),
     address: Ipv4Addr,
     limit: Duration,
 ) -> Result<Taken, SnapshotError> {
@@ -78,7 +78,10 @@ pub async fn save(
     let seq = last_event(vm)?;
     let from = taken::origin_of(vm, name)?;
     // 1. What only the memory of this boot knows.
-    let Memory { boot_id, nonce } = remember(ssh, deadline.left()).await?;
+    let guest = |source| SnapshotError::Guest { when: "before the snapshot", source };
+    let session = kept.take(ssh, deadline.left().min(ASK_LIMIT)).await.map_err(guest)?;
+    let Memory { boot_id, nonce } = remember(&session).await?;
+    drop(session);
     // 2. A connection that is open now would be a dead one in every restored guest.
     let open_connections = quiet::wait(ssh, address).await;
     // 3. From here on, until it is described, there is no snapshot.
@@ -171,12 +174,11 @@ impl Memory {
 }
 
 /// Let the guest's memory hold a nonce from now on.
-pub(crate) async fn remember(ssh: &Ssh, limit: Duration) -> Result<Memory, SnapshotError> {
+pub(crate) async fn remember(session: &Session) -> Result<Memory, SnapshotError> {
     let nonce = format!("{:032x}", rand::random::<u128>());
     let guest = |source| SnapshotError::Guest { when: "before the snapshot", source };
-    let session = ssh.session(limit.min(ASK_LIMIT)).await.map_err(guest)?;
     session.must(&plant(&nonce), ASK_LIMIT).await.map_err(guest)?;
-    let (boot_id, _) = memory(&session, "before the snapshot").await?;
+    let (boot_id, _) = memory(session, "before the snapshot").await?;
     Ok(Memory { boot_id, nonce })
 }
 

@@ -19,6 +19,16 @@ impl Kept {
         }
     }
 
+    /// The same, and from now on it is the caller's alone: something is about to be done to the machine that it must not be a
+    /// part of, or would not outlive.
+    pub async fn take(&self, ssh: &Ssh, limit: Duration) -> Result<Session, SshError> {
+        let kept = self.lock().take().and_then(Arc::into_inner);
+        match kept {
+            Some(session) if session.answers().await => Ok(session),
+            _ => ssh.session(limit).await,
+        }
+    }
+
     /// Keep this connection for the stages to come.
     pub fn share(&self, session: Session) -> Arc<Session> {
         let session = Arc::new(session);
@@ -26,7 +36,7 @@ impl Kept {
         session
     }
 
-    /// Close it: something is about to be done to the machine that it must not be a part of, or would not outlive.
+    /// Close it.
     pub fn hang_up(&self) {
         *self.lock() = None;
     }

@@ -21,7 +21,7 @@ use crate::qemu::template::STATE_SET;
 use crate::qmp::job::JobError;
 use crate::qmp::migration::{self, Way};
 use crate::snapshot::{SnapshotError, last_event, quiet, remember, uninterrupted, witness};
-use crate::ssh::{Session, Ssh, SshError};
+use crate::ssh::{Kept, Session, Ssh, SshError};
 use crate::wait::Watch;
 use host::deadline::Deadline;
 use host::failure::{Blame, Exit};
@@ -86,13 +86,18 @@ impl Blame for TemplateError {
 }
 
 /// Stop a machine that is a maker of a template ([`crate::qemu::template::Part::Maker`]), save it, and end its QEMU and its
-/// monitor. What only its memory knows comes back.
-pub async fn save(vm: &VmDir, ssh: &Ssh, address: Ipv4Addr, limit: Duration) -> Result<Memory, TemplateError> {
+/// monitor. What only its memory knows comes back. The connection that is kept is closed.
+pub async fn save(
+    vm: &VmDir,
+    (ssh, kept): (&Ssh, &Kept),
+    address: Ipv4Addr,
+    limit: Duration,
+) -> Result<Memory, TemplateError> {
     let deadline = Deadline::after(limit);
     let client = Client::new(vm);
     let seq = last_event(vm)?;
-    let memory = remember(ssh, deadline.left()).await?;
-    let session = ssh.session(deadline.left().min(ASK_LIMIT)).await?;
+    let session = kept.take(ssh, deadline.left().min(ASK_LIMIT)).await?;
+    let memory = remember(&session).await?;
     session.must("sync", ASK_LIMIT).await?;
     drop(session);
     // A connection that is open now would be a dead one in every clone.
