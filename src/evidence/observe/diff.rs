@@ -3,6 +3,7 @@
 use super::consequences;
 use super::fold::fold;
 use super::loss::{Loss, Meaning, meaning};
+use super::sized::Memory;
 use super::state::{Fact, Facts, Observed, Section, State};
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +72,12 @@ impl Diff {
     /// Compare two looks.
     pub fn between(before: &State, after: &State) -> Self {
         let mut raw = Vec::new();
+        let memory = Memory::between(before, after);
         for section in Section::ALL {
             match (before.sections.get(&section), after.sections.get(&section)) {
-                (Some(Observed::Facts(old)), Some(Observed::Facts(new))) => compare(section, old, new, &mut raw),
+                (Some(Observed::Facts(old)), Some(Observed::Facts(new))) => {
+                    compare(section, old, new, &memory, &mut raw);
+                }
                 (Some(old), Some(new)) => whole(section, old, new, &mut raw),
                 // Not asked for on one side: an older record, or a state that was cut by hand.
                 _ => {}
@@ -157,56 +161,19 @@ fn whole(section: Section, old: &Observed, new: &Observed, out: &mut Vec<Raw>) {
     }
 }
 
-fn compare(section: Section, old: &Facts, new: &Facts, out: &mut Vec<Raw>) {
+fn compare(section: Section, old: &Facts, new: &Facts, memory: &Memory, out: &mut Vec<Raw>) {
     let keys: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
     for key in keys {
         match (old.get(key), new.get(key)) {
             (Some(Fact::List(a)), Some(Fact::List(b))) => lines(section, key, a, b, out),
             (a, b) if a == b => {}
-            (Some(a), Some(b)) if sized_alike(section, key, &a.to_string(), &b.to_string()) => {}
+            (Some(a), Some(b)) if memory.sizes_alike(section, key, &a.to_string(), &b.to_string()) => {}
             (a, b) => {
                 let text = |fact: Option<&Fact>| fact.map(ToString::to_string);
                 out.push(Raw { section, key: key.clone(), before: text(a), after: text(b) });
             }
         }
     }
-}
-
-/// Parameters that the kernel sizes at boot by the memory that is free then, which is never quite the same.
-const SIZED_BY_MEMORY: [&str; 14] = [
-    "fs.epoll.max_user_watches",
-    "fs.fanotify.max_user_marks",
-    "fs.file-max",
-    "fs.inotify.max_user_watches",
-    "kernel.threads-max",
-    "net.ipv4.tcp_max_orphans",
-    "net.ipv4.tcp_mem",
-    "net.ipv4.udp_mem",
-    "net.netfilter.nf_conntrack_buckets",
-    "net.netfilter.nf_conntrack_max",
-    "user.max_",
-    "vm.admin_reserve_kbytes",
-    "vm.min_free_kbytes",
-    "vm.user_reserve_kbytes",
-];
-
-/// How far two sizes of the same parameter may be apart: more is somebody's choice.
-const DRIFT: f64 = 0.02;
-
-/// Whether two values are the same but for what the kernel's own sizing makes of it. Of modules any parameter may be sized so
-/// (fuse's `max_user_bgreq`, nf_conntrack's `hashsize`), and none is set by hand to nearly what it was.
-fn sized_alike(section: Section, key: &str, old: &str, new: &str) -> bool {
-    let by_memory = match section {
-        Section::Sysctl => {
-            SIZED_BY_MEMORY.iter().any(|name| key == *name || (name.ends_with('_') && key.starts_with(name)))
-        }
-        Section::Sys => key.starts_with("module/") && key.contains("/parameters/"),
-        _ => false,
-    };
-    let numbers = |text: &str| text.split_whitespace().map(|n| n.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
-    let (Some(old), Some(new)) = (numbers(old), numbers(new)) else { return false };
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= DRIFT * a.abs().max(b.abs());
-    by_memory && old.len() == new.len() && old.iter().zip(&new).all(near)
 }
 
 /// Two lists: lines that are gone, lines that are new, and, of those that stayed, another order.
@@ -292,19 +259,6 @@ mod tests {
         let failed = |why: &str| but(Observed::Failed(why.into()));
         assert!(Diff::between(&failed("one word"), &failed("another word")).is_empty());
         assert!(Diff::between(&seen, &failed("no netlink")).changes[0].loss.is_some());
-    }
-
-    #[test]
-    fn what_the_kernel_sizes_by_memory_may_drift_and_anything_else_may_not() {
-        let differs = |section, key: &str, old: &str, new: &str| {
-            !Diff::between(&state(section, &[(key, old.into())]), &state(section, &[(key, new.into())])).is_empty()
-        };
-        let fuse = "module/fuse/parameters/max_user_bgreq";
-        assert!(!differs(Section::Sys, fuse, "634", "633") && differs(Section::Sys, fuse, "634", "12"));
-        assert!(differs(Section::Sys, "module/loop/parameters/max_loop", "8", "9"));
-        assert!(differs(Section::Sys, "block/vda/queue/read_ahead_kb", "128", "127"));
-        assert!(!differs(Section::Sysctl, "kernel.threads-max", "15235", "15216"));
-        assert!(differs(Section::Sysctl, "vm.swappiness", "100", "101"));
     }
 
     fn facts() -> impl Strategy<Value = Facts> {

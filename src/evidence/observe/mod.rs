@@ -17,6 +17,7 @@ mod loss;
 mod read;
 mod reasons;
 mod settled;
+mod sized;
 mod standing;
 mod state;
 
