@@ -51,6 +51,8 @@ pub struct Known {
     pub rules_on_disk: BTreeSet<String>,
     /// Whether `/etc/fstab` was written since the last boot.
     pub fstab_is_new: bool,
+    /// The boot that this was seen in, as the kernel calls it; empty where that was not asked for.
+    pub boot_id: String,
     /// WireGuard's peers in its files, by their public keys.
     pub peers_on_disk: BTreeSet<String>,
     /// Why something is not as it was, by the id of its difference, where the guest says so itself.

@@ -39,7 +39,7 @@ type Said = (String, String);
 
 /// What a difference means.
 pub(super) fn meaning(raw: &Raw, before: &State, after: &State) -> Meaning {
-    if let Some(said) = took_effect(raw, before) {
+    if let Some(said) = took_effect(raw, before, after) {
         return Meaning::TookEffect(said);
     }
     let of = |said: Option<Said>| said.map_or(Meaning::Nothing, Meaning::Lost);
@@ -81,7 +81,7 @@ fn severity(raw: &Raw) -> Severity {
 
 /// What the disk had said before the reboot, and the running system had not. A file that is older than the last boot was
 /// in effect after that one: what ran otherwise had been set by hand, and is lost.
-fn took_effect(raw: &Raw, before: &State) -> Option<String> {
+fn took_effect<'r>(raw: &'r Raw, before: &State, after: &State) -> Option<String> {
     match raw.section {
         Section::Sysctl => {
             let set = before.known.sysctl.get(&raw.key).filter(|set| set.is_new)?;
@@ -94,6 +94,13 @@ fn took_effect(raw: &Raw, before: &State) -> Option<String> {
         Section::Mounts | Section::Swaps if before.known.fstab_is_new => {
             let (what, _) = back(raw, before)?;
             Some(format!("{what}: /etc/fstab had said so since it was written"))
+        }
+        // A soft reboot goes over the nodes that a kernel which runs on has made since its boot.
+        Section::Permissions if !before.known.boot_id.is_empty() && before.known.boot_id == after.known.boot_id => {
+            let words = |text: &'r Option<String>| text.as_deref()?.strip_prefix("device ")?.split_once(' ');
+            let ((_, owner), (mode, new_owner)) = (words(&raw.before)?, words(&raw.after)?);
+            (owner == new_owner && before.promises("device-modes", &format!("{} {mode}", raw.key)))
+                .then(|| format!("{} has mode {mode}, as tmpfiles.d had said", raw.key))
         }
         Section::Cron if raw.after.as_deref() == Some("was run at boot") => {
             Some(format!("cron has run {} (@reboot)", raw.key))
@@ -235,6 +242,22 @@ mod tests {
         };
         assert!(matches!(meaning(&raw, &state(true), &State::default()), Meaning::TookEffect(_)));
         lost(meaning(&raw, &state(false), &State::default()));
+    }
+
+    #[test]
+    fn a_soft_reboot_gives_a_device_node_the_mode_that_tmpfiles_has_for_it_and_a_boot_that_does_has_lost_one() {
+        let raw = raw(Section::Permissions, "/dev/autofs", Some("device 644 root:root"), Some("device 600 root:root"));
+        let state = |boot: &str| {
+            let mut state = State::default();
+            state.known.boot_id = boot.into();
+            state.promised.insert("device-modes".into(), vec!["/dev/autofs 600".into()]);
+            state
+        };
+        assert!(matches!(meaning(&raw, &state("a"), &state("a")), Meaning::TookEffect(_)));
+        lost(meaning(&raw, &state("a"), &state("b")));
+        lost(meaning(&raw, &state(""), &state("")));
+        let other = Raw { after: Some("device 666 root:root".into()), ..raw };
+        lost(meaning(&other, &state("a"), &state("a")));
     }
 
     #[test]

@@ -104,6 +104,18 @@ pub(super) fn permissions(text: &str, acls: &str, units: &str) -> Facts {
     facts
 }
 
+/// The modes that device nodes get at boot, by tmpfiles.d(5): `/dev/autofs 600`. kmod writes such lines for the modules whose
+/// nodes are there before they are loaded.
+pub(super) fn device_modes(text: &str) -> Vec<String> {
+    let nodes = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let kind = words.next()?.trim_end_matches(['+', '!', '-', '=', '~', '^']);
+        let (path, mode) = (words.next()?, words.next()?.trim_start_matches('0'));
+        matches!(kind, "c" | "b").then(|| format!("{path} {mode}"))
+    });
+    nodes.collect()
+}
+
 /// Whether a file is a lock: it is created when the lock is taken, and says nothing by itself. adduser's has another name.
 fn is_lock(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();

@@ -137,6 +137,7 @@ fn known(
             rules.iter().filter(|(path, _)| !written.contains(path)).flat_map(|(_, lines)| lines.iter().copied()),
         ),
         fstab_is_new: written.contains("/etc/fstab"),
+        boot_id: files.text("/proc/sys/kernel/random/boot_id"),
         peers_on_disk: kernel_network::peers_on_disk(text(answers, "peers")),
         reasons: BTreeMap::new(),
     }
@@ -160,6 +161,7 @@ fn promised(answers: &BTreeMap<String, Answer>, files: &Files) -> BTreeMap<Strin
         ("fstab-source", system::devices(system::fields(&fstab, 0), text("links"))),
         ("modules-load", system::fields(&files.all("/modules"), 0)),
         ("sysctl", system::sysctl_files(&files.all("/sysctl."))),
+        ("device-modes", files::device_modes(&files.all("/tmpfiles.d/"))),
     ];
     promised.map(|(name, names)| (name.to_owned(), names)).into()
 }
