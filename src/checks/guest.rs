@@ -42,7 +42,7 @@ pub struct Answer {
 /// The script that asks these; `left` is how long a command of the user's may take.
 pub fn script(asked: &[(&Probe, Duration)]) -> String {
     let mut text = "export LC_ALL=C PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin\"\n\
-                    d=$(mktemp -d /run/boma-XXXXXXXX) || exit 71\ntrap 'rm -rf \"$d\"' EXIT\n"
+                    d=$(mktemp -d /run/boma-XXXXXXXX) || exit 71\ntrap 'rm -rf \"$d\" >/dev/null 2>&1 &' EXIT\n"
         .to_owned();
     let mut add = |line: std::fmt::Arguments<'_>| {
         host::presence::ignore(text.write_fmt(line), host::presence::IN_MEMORY);

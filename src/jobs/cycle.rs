@@ -89,7 +89,8 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
 }
 
 /// The checks run before the reboot too: only what was green before it and is red after it was broken
-/// by the reboot. What they find before it never ends the cycle, for a reboot can also mend.
+/// by the reboot. What they find before it never ends the cycle, for a reboot can also mend. The state is looked at before the
+/// checks, on both sides: what a check leaves behind is then nothing that the reboot has lost.
 async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.judge_by(choices.findings, choices.watch_for);
     run.up().await?;
@@ -106,8 +107,8 @@ async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
         return run.judge_idempotence();
     }
     let baseline = run.baseline(choices.check_mode).await?;
-    run.check("check", "before the reboot").await?;
     let before = run.observe().await?;
+    run.check("check", "before the reboot").await?;
     let (request, limit) = (run.plan().restart.clone(), run.plan().limit());
     let restart = run.reboot(&request, limit).await?;
     let since = run.judged_until(Some(&restart))?;

@@ -222,6 +222,7 @@ impl Ssh {
 
     /// Log in and keep the connection: by the way that answered last, and if that one refuses by the others that are
     /// known. The error has the words of each.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, limit: Duration) -> Result<Session, SshError> {
         let deadline = Deadline::after(limit);
         let ways = Ways::load(&self.ways)?;
@@ -301,6 +302,7 @@ impl Session {
     }
 
     /// Run a command; its exit code is the caller's to judge.
+    #[tracing::instrument(level = "debug", skip(self, limit))]
     pub async fn ask(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
         let answer = answer(&self.argv(command), command, limit).await?;
         self.has_answered();
@@ -318,6 +320,7 @@ impl Session {
 
     /// Run a shell script as root, with nothing on its standard input; the guest ends it, too, when the time is over. One
     /// script runs at a time.
+    #[tracing::instrument(level = "debug", skip_all, fields(bytes = script.len()))]
     pub async fn root_script(&self, script: &str, limit: Duration) -> Result<Answer, SshError> {
         let done = async {
             let mut kept = self.root.lock().await;
