@@ -37,8 +37,12 @@ fn questions(all: &Value) -> Vec<Question> {
 }
 
 fn asked(ways: &Ways, all: &Value) -> Vec<Check> {
+    block_on(ask(ways, all))
+}
+
+async fn ask(ways: &Ways, all: &Value) -> Vec<Check> {
     let all = questions(all);
-    block_on(poll(ways, &all.iter().collect::<Vec<_>>()))
+    poll(ways, &all.iter().collect::<Vec<_>>()).await
 }
 
 /// `+` green, `-` red, `?` did not look.
@@ -114,17 +118,20 @@ fn the_connection_of_one_stage_serves_the_next_and_one_that_has_died_is_made_ane
     let world = World::new();
     let ways = ways(&world, 2222);
     let all = json!([{"file": {"path": "/etc/passwd"}}]);
-    let session = || block_on(ways.kept.session(&ways.ssh, LIMIT)).unwrap();
-    assert_eq!(letters(&asked(&ways, &all)), "+");
-    let first = session();
-    assert_eq!(letters(&asked(&ways, &all)), "+");
-    assert!(std::sync::Arc::ptr_eq(&first, &session()), "one login");
-    let mut sockets = std::fs::read_dir(world.path("keys")).unwrap().map(|entry| entry.unwrap().path());
-    let socket = sockets.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with('m')).unwrap();
-    let end = ["-S", socket.to_str().unwrap(), "-O", "exit"];
-    let argv = ways.ssh.argv(&end, &[]);
-    assert!(Command::new(&argv[0]).args(&argv[1..]).stderr(Stdio::null()).status().unwrap().success());
-    assert_eq!(letters(&asked(&ways, &all)), "+");
+    // One runtime, as a command has: a connection's pipes are of the runtime that opened them.
+    block_on(async {
+        let session = async || ways.kept.session(&ways.ssh, LIMIT).await.unwrap();
+        assert_eq!(letters(&ask(&ways, &all).await), "+");
+        let first = session().await;
+        assert_eq!(letters(&ask(&ways, &all).await), "+");
+        assert!(std::sync::Arc::ptr_eq(&first, &session().await), "one login");
+        let mut sockets = std::fs::read_dir(world.path("keys")).unwrap().map(|entry| entry.unwrap().path());
+        let socket = sockets.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with('m')).unwrap();
+        let end = ["-S", socket.to_str().unwrap(), "-O", "exit"];
+        let argv = ways.ssh.argv(&end, &[]);
+        assert!(Command::new(&argv[0]).args(&argv[1..]).stderr(Stdio::null()).status().unwrap().success());
+        assert_eq!(letters(&ask(&ways, &all).await), "+");
+    });
 }
 
 #[test]
