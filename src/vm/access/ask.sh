@@ -7,8 +7,11 @@ for u in ssh.service sshd.service ssh.socket; do a "unit $u" systemctl show $p "
 a words journalctl -q -b -u ssh.service -u ssh.socket -n 12 -o cat --no-pager
 a listen sh -c 'ss -Hltnp | grep -E "\"(sshd|dropbear)\"|\"systemd\",pid=1," | cut -c1-200'
 a addresses sh -c 'ip -br -4 address | grep -v "^lo "; ip -br link | grep -v "^lo "'
+# It wants its unit's runtime directory, which goes when the unit fails.
+made=; [ -e /run/sshd ] || { mkdir -m 755 /run/sshd 2>/dev/null && made=1; }
 a sshd-test sshd -t
 t=$(timeout -k 1 8 sshd -T -C user=USER,host=client,addr=CLIENT,laddr=ADDRESS,lport=PORT 2>/dev/null)
+[ -z "$made" ] || rmdir /run/sshd
 a sshd printf '%s\n' "$t"
 a hostkeys sh -c 'cut -d" " -f1,2 /etc/ssh/ssh_host_*_key.pub'
 a user sh -c 'getent passwd USER; id -Gn USER'
