@@ -1,10 +1,11 @@
 """Looks at a Docker host from inside, until all is well or the time is up. Runs there, as root, Python 3.12 or later.
 
-Usage: inside.py CONTAINER PORT NAME SECONDS
+Usage: inside.py CONTAINER PORT NAME SECONDS [MESH [COORDINATOR]]
 
-CONTAINER publishes PORT; NAME is what it asks the resolver for. Prints one line of JSON:
-{check: {"ok": bool, "looked": bool, "detail": text}}. What could not be asked (a program that is missing, a service
-manager or a kernel that does not answer, a time-out) did not look: it is neither well nor ill.
+CONTAINER publishes PORT; NAME is what it asks the resolver for. MESH is the mesh's interface, and COORDINATOR the
+container of its coordinator; where one is empty, it is not looked at. Prints one line of JSON:
+{check: {"id": check, "ok": bool, "looked": bool, "detail": text}}. What could not be asked (a program that is missing,
+a service manager or a kernel that does not answer, a time-out) did not look: it is neither well nor ill.
 """
 
 import json
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 TRY_SECONDS = 2.0
 PERIOD_SECONDS = 0.1
@@ -150,16 +152,44 @@ def no_failed_units():
     return not failed, f"failed: {' '.join(line.split()[0] for line in failed.splitlines())}" if failed else "none"
 
 
-def look(check):
+def mesh_is_up(interface):
+    code, found, error = run("ip", "-4", "-o", "address", "show", "dev", interface)
+    if code != 0 and "does not exist" not in error:
+        raise no_answer("ip", code, error)
+    address = re.search(r" inet (\S+)", found)
+    return address is not None, f"{interface} has {address[1]}" if address else f"{interface}: {error or 'no address'}"
+
+
+def coordinator_answers(container):
+    """Whether it hands out an address; its last words, if not. One that ends again and again runs now and then."""
+    form = "{{.State.Status}} {{.RestartCount}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    code, state, error = run("docker", "inspect", "--format", form, container)
+    known = re.search(r"no such (object|container)|cannot connect to the docker daemon", error, re.IGNORECASE)
+    if code != 0 and not known:
+        raise no_answer("docker", code, error or state)
+    if code != 0:
+        return False, f"container {container} does not run ({error})"
+    status, restarts, *address = state.split()
+    try:
+        with urllib.request.urlopen(f"http://{address[0]}:8080/api/peer", timeout=TRY_SECONDS) as answer:
+            return True, f"container {container} hands out {answer.read(100).decode(errors='replace').strip()}"
+    except (OSError, IndexError, ValueError) as why:
+        _, said, words = run("docker", "logs", "--tail", "2", container)
+        last = " ".join(f"{said} {words}".split())
+        how = f"{status}, restarted {restarts} times, and does not answer ({why})"
+        return False, f"container {container} is {how}; its last words: {last}"
+
+
+def look(name, check):
     """What a check says, and whether it need not be asked again."""
     try:
         ok, detail = check()
     except CannotLook as why:
-        return {"ok": False, "looked": False, "detail": f"could not look: {why}"}, why.for_good
-    return {"ok": ok, "looked": True, "detail": detail}, ok
+        return {"id": name, "ok": False, "looked": False, "detail": f"could not look: {why}"}, why.for_good
+    return {"id": name, "ok": ok, "looked": True, "detail": detail}, ok
 
 
-def main(container, port, name, seconds):
+def main(container, port, name, seconds, mesh="", coordinator=""):
     todo = {
         "docker_active": docker_active,
         "container_reaches_out": lambda: container_reaches_out(container, name),
@@ -167,11 +197,15 @@ def main(container, port, name, seconds):
         "forward_chain_accepts": forward_chain_accepts,
         "no_failed_units": no_failed_units,
     }
+    if mesh:
+        todo["mesh_is_up"] = lambda: mesh_is_up(mesh)
+    if coordinator:
+        todo["coordinator_answers"] = lambda: coordinator_answers(coordinator)
     seen = {}
     end = time.monotonic() + float(seconds)
     while todo:
         for check in list(todo):
-            seen[check], done = look(todo[check])
+            seen[check], done = look(check, todo[check])
             if done:
                 del todo[check]
         if time.monotonic() >= end:
