@@ -79,15 +79,22 @@ def socket_in(pid):
             os.setns(home.fileno(), os.CLONE_NEWNET)
 
 
+def inspected(container, form):
+    """What Docker says of a container; none if there is no such container, and why."""
+    code, said, error = run("docker", "inspect", "--format", form, container)
+    if code == 0:
+        return said, error
+    # A daemon that is dead runs no container, and one that does not know it neither.
+    if not re.search(r"no such (object|container)|cannot connect to the docker daemon", error, re.IGNORECASE):
+        raise no_answer("docker", code, error or said)
+    return None, error
+
+
 def pid_of(container):
     """The process of a container; none if it does not run, and why."""
-    code, pid, error = run("docker", "inspect", "--format", "{{.State.Pid}}", container)
-    if code == 0 and pid.isdigit() and pid != "0":
+    pid, error = inspected(container, "{{.State.Pid}}")
+    if pid is not None and pid.isdigit() and pid != "0":
         return pid, ""
-    # A daemon that is dead runs no container, and one that does not know it neither.
-    known = re.search(r"no such (object|container)|cannot connect to the docker daemon", error, re.IGNORECASE)
-    if code != 0 and not known:
-        raise no_answer("docker", code, error or pid)
     return None, error or f"pid {pid}"
 
 
@@ -163,11 +170,8 @@ def mesh_is_up(interface):
 def coordinator_answers(container):
     """Whether it hands out an address; its last words, if not. One that ends again and again runs now and then."""
     form = "{{.State.Status}} {{.RestartCount}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    code, state, error = run("docker", "inspect", "--format", form, container)
-    known = re.search(r"no such (object|container)|cannot connect to the docker daemon", error, re.IGNORECASE)
-    if code != 0 and not known:
-        raise no_answer("docker", code, error or state)
-    if code != 0:
+    state, error = inspected(container, form)
+    if state is None:
         return False, f"container {container} does not run ({error})"
     status, restarts, *address = state.split()
     try:

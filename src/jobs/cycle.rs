@@ -89,7 +89,7 @@ pub async fn cycle(ctx: Context<'_>, plan: Plan, choices: Choices, command: &str
 }
 
 /// The checks run before the reboot too: only what was green before it and is red after it was broken
-/// by the reboot. What they find before it never ends the cycle, for a reboot can also mend. The state is looked at before the
+/// by the reboot. What they find before it never ends the cycle, for a reboot can also repair. The state is looked at before the
 /// checks, on both sides: what a check leaves behind is then nothing that the reboot has lost.
 async fn stages(run: &mut Run<'_>, choices: Choices) -> Result<(), Failure> {
     run.judge_by(choices.findings, choices.watch_for);

@@ -20,7 +20,7 @@ const SIZED_BY_MEMORY: [&str; 14] = [
     "vm.user_reserve_kbytes",
 ];
 
-/// How far two sizes of the same parameter may be apart: more is somebody's choice.
+/// How far two sizes of the same parameter may be apart: more was set by hand.
 const DRIFT: f64 = 0.02;
 
 /// How far the kernel's memory itself may be apart: what a kernel gets from firmware and what it gets from kexec is not the

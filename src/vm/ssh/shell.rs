@@ -97,23 +97,23 @@ async fn until(pipe: &mut (impl AsyncRead + Unpin), said: &mut Vec<u8>, mark: &s
         if pipe.read_buf(said).await? == 0 {
             return Ok(false);
         }
-        let from = looked.min(said.len());
-        let at = said[from..].windows(last.len()).position(|part| part == last.as_bytes());
-        if at.is_some() && said.ends_with(b"\n") {
-            return Ok(true);
+        match said[looked..].windows(last.len()).position(|part| part == last.as_bytes()) {
+            // What a program that was left behind says meanwhile may come after the line.
+            Some(at) if said[looked + at + last.len()..].contains(&b'\n') => return Ok(true),
+            Some(at) => looked += at,
+            // The mark may come in two pieces.
+            None => looked = said.len().saturating_sub(last.len()).max(looked),
         }
-        // The mark may have come in two pieces, and its line's end may still be missing.
-        looked = said.len().saturating_sub(last.len() + 8);
     }
 }
 
-/// What lies between the marks, and what stands behind the second. Before the first one something may be left of a program
-/// that an earlier script has left behind.
+/// What lies between the marks, and what stands on the second one's line. Before the first and after that line there may be
+/// output of a program that a script has left behind.
 fn between(said: &[u8], mark: &str) -> (String, String) {
     let text = String::from_utf8_lossy(said);
     let text = text.split_once(&format!("{mark}\n")).map_or(&*text, |(_, text)| text);
     let (text, end) = text.rsplit_once(&format!("\n{mark} ")).unwrap_or((text, ""));
-    (text.to_owned(), end.to_owned())
+    (text.to_owned(), end.lines().next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -147,6 +147,19 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(600)).await;
         let (answer, _) = run(shell.unwrap(), "echo mine").await;
         assert_eq!(answer.stdout, "mine\n");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_the_last_line_is_no_part_of_it_and_a_line_in_pieces_is_waited_for() {
+        let all = b"m\nout\n\nm 7\nlate";
+        for pieces in 1..all.len() {
+            let mut said = Vec::new();
+            let (first, rest) = all.split_at(pieces);
+            let mut pipe = tokio::io::AsyncReadExt::chain(first, rest);
+            assert!(until(&mut pipe, &mut said, "m").await.unwrap());
+            assert_eq!(between(&said, "m"), ("out\n".to_owned(), "7".to_owned()));
+        }
+        assert!(!until(&mut &all[..10], &mut Vec::new(), "m").await.unwrap(), "the line has no end");
     }
 
     #[tokio::test]
