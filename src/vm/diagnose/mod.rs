@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_docker_that_is_down_is_not_asked_since_its_socket_would_start_it() {
+        let about = DIAGNOSTICS
+            .iter()
+            .filter(|question| question.command.contains("docker ps") || question.command.contains("docker info"));
+        let about: Vec<_> = about.collect();
+        assert_eq!(about.len(), 2);
+        for question in about {
+            let (guard, rest) = question.command.split_once("; then docker ").unwrap();
+            assert!(guard.starts_with("if kill -0") && !rest.contains("fi; docker"), "{}", question.command);
+        }
+    }
+
+    #[test]
     fn of_a_long_answer_the_end_is_kept_and_that_is_said() {
         let (_, files) = ask(&[question("a", "seq 100000")], &mut Here { left: 9, most: 50 }, Duration::from_secs(9));
         assert!(files[0].contains("[only the last 50 bytes]") && files[0].contains("100000\n[exit 0]"), "{files:?}");
