@@ -11,6 +11,7 @@
 
 pub mod ansible;
 pub mod audit;
+pub mod certificates;
 pub mod checks;
 pub mod cli;
 pub mod doctor;

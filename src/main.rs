@@ -2,6 +2,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+use boma_qemu::certificates::{authority, issue};
 use boma_qemu::checks::network as look;
 use boma_qemu::{cli, jobs};
 use host::{print, programs, sys};
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
         Some((name, rest)) if name == monitor::NAME => monitor::main(rest),
         Some((name, rest)) if name == connect::NAME => connect::main(rest),
         Some((name, rest)) if name == look::NAME => look::main(rest),
+        Some((name, rest)) if name == network::authority::NAME => authority::main(rest),
+        Some((name, rest)) if name == issue::NAME => issue::main(rest),
         Some((name, rest)) if name == forward::NAME => forward::main(rest),
         Some((name, rest)) if name == jobs::ttl::NAME => jobs::ttl::main(rest),
         _ => cli::main(),

@@ -4,12 +4,14 @@
 //!
 //! Fuzzed as `profile`.
 
+mod certificate;
 pub(crate) mod kind;
 mod machine;
 mod prepare;
 mod scenario;
 mod verify;
 
+pub use certificate::Certificate;
 pub use kind::{Kind, ProfileError, names};
 pub use machine::{DataDisk, Firmware, Nic};
 pub use prepare::Prepare;
@@ -99,6 +101,9 @@ pub struct Profile {
     /// Public names that must resolve to the VM (`"vm"`) or to an address.
     #[serde(default)]
     pub dns: BTreeMap<String, String>,
+    /// The certificate that the host serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// Names and addresses that the guest may never reach, besides every host of the real inventory.
     #[serde(default)]
     pub never: Vec<String>,
@@ -312,6 +317,9 @@ impl Profile {
         }
         if let Some(bare) = self.state.allow.iter().find(|a| a.ticket.as_ref().is_some_and(|t| t.trim().is_empty())) {
             return Some(format!("state.allow: {:?} has an empty `ticket`", bare.id));
+        }
+        if let Some(wrong) = self.certificate.as_ref().and_then(Certificate::wrong) {
+            return Some(wrong);
         }
         if let Some(wrong) = self.console.allow.wrong() {
             return Some(format!("console: {wrong}"));

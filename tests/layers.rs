@@ -12,7 +12,11 @@ use std::sync::LazyLock;
 /// The crates with their folders, from the top to the bottom, and the rooms of each in the same order. A crate uses
 /// only crates below it; a room (a file or a folder right in the crate's folder) only rooms of its crate below it.
 const HOUSE: [(&str, &str, &str); 5] = [
-    ("boma-qemu", "src", "cli jobs plan doctor audit draft ansible template image profile checks form revision"),
+    (
+        "boma-qemu",
+        "src",
+        "cli jobs plan doctor audit draft ansible template image certificates profile checks form revision",
+    ),
     (
         "boma-evidence",
         "src/evidence",

@@ -11,6 +11,7 @@ use host::programs;
 use host::shell::quoted;
 use std::fmt;
 use std::net::Ipv4Addr;
+use vm::network::confine;
 
 /// The playbook side of one VM: everything that its command lines are made of.
 #[derive(Clone, Debug)]
@@ -27,12 +28,40 @@ pub struct Controller {
     pub overlays: Vec<Utf8PathBuf>,
     /// What the user gave with `-e`, in its order.
     pub user: Vec<UserVars>,
+    /// Extra variables that are secret, as JSON. They stand in no file of this host: the confinement takes them by its standard
+    /// input, and shows them in a file system that ends with the command.
+    pub private: Option<Private>,
     /// The folder of our own files.
     pub folder: Folder,
     /// The folder of Ansible's programs, or `PATH`.
     pub bin: Option<Utf8PathBuf>,
     /// The caller's environment; only what is listed in [`KEPT`] gets through.
     pub outer: Vec<(String, String)>,
+}
+
+/// A text that is never shown, not even for debugging.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Private(String);
+
+impl Private {
+    /// Hide a text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::ops::Deref for Private {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Variables of the caller's environment that Ansible may see. Nothing else gets through: no agent, no proxy, no
@@ -65,6 +94,8 @@ pub struct Invocation {
     pub env: Vec<(String, String)>,
     /// The folder to run in.
     pub cwd: Utf8PathBuf,
+    /// Extra variables that the command line names by [`confine::STDIN`].
+    pub private: Option<Private>,
 }
 
 /// The command line as one could type it; the environment is left out.
@@ -131,7 +162,7 @@ impl Controller {
         env.push(("ANSIBLE_INVENTORY".into(), folder.program_inventory().into()));
         env.extend(places.map(|(name, path)| (name.to_owned(), path.into())));
         env.push(("BOMA_ADDRESS".into(), address.to_string()));
-        Invocation { argv: argv.to_vec(), env, cwd: cwd.to_owned() }
+        Invocation { argv: argv.to_vec(), env, cwd: cwd.to_owned(), private: None }
     }
 
     /// A playbook, with files of extra-vars just before the last. The order is the meaning: a later file wins, and
@@ -140,12 +171,13 @@ impl Controller {
         let mut argv = vec![self.program(PLAYBOOK)];
         argv.extend(["--inventory".into(), self.folder.inventory().into()]);
         argv.extend(["--limit".into(), self.host.to_string()]);
-        for file in self.extra_vars().iter().chain(more).chain([&self.folder.connection()]) {
+        let private = self.private.as_ref().map(|_| Utf8PathBuf::from(confine::STDIN));
+        for file in self.extra_vars().iter().chain(&private).chain(more).chain([&self.folder.connection()]) {
             argv.extend(["--extra-vars".into(), format!("@{file}")]);
         }
         argv.extend(selection.args());
         argv.push(playbook.to_string());
-        Invocation { argv, env: self.environment(), cwd: self.repo.clone() }
+        Invocation { argv, env: self.environment(), cwd: self.repo.clone(), private: self.private.clone() }
     }
 
     /// A command over the *real* inventory, before anything boots: it reads files, and contacts no host.
@@ -155,7 +187,7 @@ impl Controller {
         // The real inventory may need the plugins that the repository enables for it.
         let own = ["ANSIBLE_INVENTORY", "ANSIBLE_INVENTORY_ENABLED"];
         let env = self.environment().into_iter().filter(|(name, _)| !own.contains(&name.as_str())).collect();
-        Invocation { argv, env, cwd: self.repo.clone() }
+        Invocation { argv, env, cwd: self.repo.clone(), private: None }
     }
 
     /// What its commands read and may lie anywhere: the repository, the inventory with what lies beside it, the programs, the
@@ -306,6 +338,7 @@ mod tests {
             inventory: "/no/repo/inventories/production/offsite.yml".into(),
             groups: vec!["offsite_hosts".into()],
             overlays: vec!["/p/overrides/askari.yml".into(), "/p/certs/internal.yml".into()],
+            private: None,
             user: vec!["@/u/red.yml".parse().unwrap(), "token=hunter2".parse().unwrap()],
             folder: Folder::at("/s/ansible"),
             bin: Some("/no/repo/.venv/bin".into()),

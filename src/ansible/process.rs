@@ -17,7 +17,8 @@ pub(super) async fn run(
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Ended, AnsibleError> {
     let argv: Vec<String> = prefix.iter().chain(&invocation.argv).cloned().collect();
-    let job = Job { argv: &argv, env: &invocation.env, cwd: &invocation.cwd, limit, orderly: false };
+    let stdin = invocation.private.as_deref().unwrap_or_default();
+    let job = Job { argv: &argv, env: &invocation.env, cwd: &invocation.cwd, limit, stdin, orderly: false };
     child::run(&job, &invocation.to_string(), log, on_line).await.map_err(|error| match error {
         ChildError::Start { program, source } => AnsibleError::Missing { program, source },
         ChildError::Io { path, source } => AnsibleError::Io { path, source },

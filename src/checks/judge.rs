@@ -85,7 +85,7 @@ fn certificate(
     seen: &Seen,
     now: SystemTime,
 ) -> Verdict {
-    let Seen::Certificate { issuer, names, not_after, not_before } = seen else {
+    let Seen::Certificate { issuer, names, not_after, not_before, .. } = seen else {
         return Unseen("no certificate was seen".into());
     };
     let is_for = |name: &str| {

@@ -71,6 +71,7 @@ fn a_certificate_is_for_a_name_by_somebody_and_for_some_days(#[case] fields: Val
         names: ["www.example.com", "example.com", "*.apps.example.com"].map(str::to_owned).to_vec(),
         not_before: 0,
         not_after: 1_800_000_000 + 10 * DAY,
+        chain: Vec::new(),
     };
     assert_eq!(from_outside(json!({"tls": fields}), seen), told);
 }
@@ -82,6 +83,7 @@ fn a_certificate_that_is_over_or_not_yet_fails_without_being_asked() {
         names: vec!["a.b".into()],
         not_before,
         not_after,
+        chain: Vec::new(),
     };
     let asked = || json!({"tls": {"server-name": "a.b"}});
     assert_eq!(from_outside(asked(), seen(0, 1_799_999_999)), "fails");

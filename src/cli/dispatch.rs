@@ -10,7 +10,7 @@ use super::{
 use crate::jobs::cycle::Keep;
 use crate::jobs::{Context, guards, stop};
 use crate::plan::Plan;
-use crate::plan::options::{Options, extra_vars};
+use crate::plan::options::{CERT_RISK, Certs, Issuer, Options, extra_vars};
 use crate::profile::Profile;
 use clap::CommandFactory;
 use host::dirs::Dirs;
@@ -166,12 +166,20 @@ fn completions(shell: clap_complete::Shell) -> u8 {
 pub(super) fn warn(ctx: &Context<'_>, plan: &Plan) {
     use crate::jobs::Progress;
     let progress: &dyn Progress = ctx.progress;
-    if plan.options.certs != crate::plan::options::Certs::Internal {
-        progress.note(&format!(
-            "RISK {}: the production DNS token goes into this VM, and --certs {} writes into the real zone",
-            crate::plan::options::CERT_RISK,
-            plan.options.certs.name()
-        ));
+    let tier = plan.options.certs.name();
+    match plan.issuer() {
+        Issuer::Internal => {}
+        Issuer::Rehearsal => progress.note(&format!(
+            "--certs {tier} is rehearsed: the names of the ACME server and of the zone's API lead to an authority on the VM's network"
+        )),
+        Issuer::LetsEncrypt => progress.note(&match plan.options.certs {
+            Certs::LeProdWildcard if plan.profile.certificate.is_some() => format!(
+                "RISK {CERT_RISK}: --certs {tier} writes into the real zone, and the key of its wildcard certificate goes into this VM"
+            ),
+            _ => format!(
+                "RISK {CERT_RISK}: the production DNS token goes into this VM, and --certs {tier} writes into the real zone"
+            ),
+        }),
     }
 }
 

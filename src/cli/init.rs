@@ -173,6 +173,7 @@ fn ask(dirs: &Dirs, host: &HostName, repo: &Utf8Path, inventory: &Utf8Path) -> R
         groups: Vec::new(),
         overlays: Vec::new(),
         user: Vec::new(),
+        private: None,
         folder: Folder::at(&dirs.state),
         bin: find_bin(repo),
         outer: outer_environment(),

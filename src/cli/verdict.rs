@@ -70,6 +70,9 @@ fn write(record: &Record, out: &mut String) -> std::fmt::Result {
     }
     write_reports(&record.playbooks, out)?;
     write_checks(&record.checks, out)?;
+    if let Some(shown) = &record.certificate {
+        writeln!(out, "  cert       {}", line(&shown.to_string()))?;
+    }
     write_state(record, out)?;
     passes::write(record, out)?;
     ends::write(record, out)?;

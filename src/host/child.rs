@@ -29,6 +29,8 @@ pub struct Job<'a> {
     pub cwd: &'a Utf8Path,
     /// How long it may take.
     pub limit: Duration,
+    /// What it reads on its standard input; nothing if empty.
+    pub stdin: &'a str,
     /// Whether it ends in order by itself when the user asks this process to stop: then it is asked, too, and waited for.
     pub orderly: bool,
 }
@@ -83,6 +85,9 @@ pub async fn run(
     writeln!(log_file, "$ {shown}").map_err(io)?;
     let deadline = Deadline::after(job.limit);
     let mut group = Group::spawn(job)?;
+    if let Some(mut stdin) = group.child.stdin.take() {
+        ignore(stdin.write_all(job.stdin.as_bytes()).await, "who ends before it has read all says why");
+    }
     let mut out = Lines::of(group.child.stdout.take());
     let mut err = Lines::of(group.child.stderr.take());
     let mut tail: Vec<String> = Vec::new();
@@ -170,7 +175,8 @@ impl Group {
         let program = argv.next().cloned().unwrap_or_default();
         let mut command = Command::new(&program);
         command.args(argv).env_clear().envs(job.env.iter().cloned()).current_dir(job.cwd);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let stdin = if job.stdin.is_empty() { Stdio::null() } else { Stdio::piped() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         super::process::leave_terminal(command.as_std_mut());
         // The tokio runtime has one thread, the main one, so it is killed with the process and not before.
         super::process::die_with_us(command.as_std_mut());
@@ -255,7 +261,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let argv = ["sh", "-c", script].map(str::to_owned);
         let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
-        let job = Job { argv: &argv, env: &env, cwd: "/".into(), limit, orderly: false };
+        let job = Job { argv: &argv, env: &env, cwd: "/".into(), limit, stdin: "", orderly: false };
         let mut lines = Vec::new();
         let ended = runtime.block_on(run(&job, "sh -c", &log, &mut |line| lines.push(line.to_owned()))).unwrap();
         assert!(std::fs::read_to_string(&log).unwrap().starts_with("$ sh -c\n"));

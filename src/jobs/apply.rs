@@ -41,6 +41,7 @@ impl Run<'_> {
     pub(super) async fn playbooks(&mut self, part: Option<&Partial>) -> Result<(), Failure> {
         self.keep(Step::ExtraVars(self.plan().extra_vars(self.target().dirs)));
         let (applies, by) = (part::applies(self.plan(), part), part::selection(part));
+        self.certificates().await?;
         // The last look at where they would go.
         self.phase("guard", async |run| guard(run.target(), &applies, &by)).await?;
         let mut seen = Selected::new(&by);

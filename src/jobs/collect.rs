@@ -74,6 +74,10 @@ fn keep_files(run: &Run<'_>) {
         folder.copy(&net.holder_log(), "net/holder.log"),
         folder.write("net/nft.txt", live_rules(vm, &run.plan().net)),
     ]);
+    if run.plan().net.authority.is_some() {
+        let [zone, acme] = net.authority_logs();
+        kept.extend([folder.copy(&zone, "net/authority.log"), folder.copy(&acme, "net/pebble.log")]);
+    }
     match (std::fs::metadata(dir.console()), vm.events()) {
         (Ok(log), Ok(events)) => {
             for part in parts(usize::try_from(log.len()).unwrap_or(usize::MAX), &console_cuts(&events)) {

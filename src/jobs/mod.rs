@@ -7,6 +7,7 @@ pub mod audit;
 mod base;
 pub mod boot;
 pub mod bring_up;
+mod certificates;
 pub mod collect;
 pub mod cycle;
 pub mod down;

@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
                 Egress::Nat => "nat".into(),
                 Egress::None => "none".into(),
             },
-            certs: plan.options.certs.name().into(),
+            certs: plan.tier(),
             ..MadeOf::default()
         };
         let record = Record::begin(&plan.host, &plan.vm, &folder, made_of);

@@ -181,7 +181,7 @@ impl One<'_> {
         told(Heard::Began);
         let begin = Instant::now();
         let (argv, env, cwd) = (self.argv(), self.environment(), here());
-        let job = Job { argv: &argv, env: &env, cwd: &cwd, limit: LIMIT, orderly: true };
+        let job = Job { argv: &argv, env: &env, cwd: &cwd, limit: LIMIT, stdin: "", orderly: true };
         let mut last = Last::default();
         let mut hear = |line: &str| match event(line) {
             Some(event) => {

@@ -1,5 +1,6 @@
 //! What a job works on: a plan, which nothing changes once it is made, and the VM that was made by it.
 
+use super::certificates;
 use super::guards::not_known;
 use crate::ansible::{Controller, UserVars};
 use crate::plan::Plan;
@@ -80,7 +81,8 @@ impl<'a> Target<'a> {
 
     /// The playbook side and what confines it.
     pub(super) fn controller(&self) -> Result<(Controller, Vec<String>), Failure> {
-        let controller = self.plan.controller(self.dirs);
+        let mut controller = self.plan.controller(self.dirs);
+        controller.private = certificates::private(self)?;
         // What the user gives with a later `apply -e` comes on top of what the VM was made with.
         controller.write_user_vars()?;
         let prefix = self.vm.network()?.confine(controller.folder.path(), &self.allowed(&controller))?;
@@ -93,7 +95,8 @@ impl<'a> Target<'a> {
         // What the playbooks and their plugins read, wherever it lies.
         let mut visible = controller.reads();
         visible.push(self.dirs.root.clone());
-        Confinement { keep_sockets, visible, writable: vec![controller.repo.clone()] }
+        let stdin = controller.private.is_some();
+        Confinement { keep_sockets, visible, writable: vec![controller.repo.clone()], stdin }
     }
 
     /// Let the playbooks reach the guest by the way that answered last.

@@ -19,12 +19,14 @@ use host::cmd::Cmd;
 use host::dirs::write_private;
 use host::failure::{Exit, Failure};
 use host::names::{BadName, MiB, VmName};
+use host::programs;
 use host::promise::{Need, Promise};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::time::SystemTime;
 use vm::keys;
 use vm::network::NetPlan;
+use vm::network::authority;
 use vm::qemu::firmware::{Firmware, Uefi};
 use vm::qemu::template::{Cloned, Part};
 use vm::qemu::{self, Backing, Machine, Overlay, Storage};
@@ -131,6 +133,16 @@ fn preflight(
     let Inputs { preflight, mut never, said } = inputs::look(target, progress)?;
     let first = First::look(target, progress)?;
     first.iter().for_each(|first| first.add_never(&mut never));
+    if plan.net.authority.is_some() && programs::find(&programs::path(), authority::ACME).is_none() {
+        let what = format!(
+            "--certs {} is rehearsed by `{}`, which is not in PATH",
+            plan.options.certs.name(),
+            authority::ACME
+        );
+        return Err(
+            Failure::new(Exit::Host, what).next("install it (Debian package pebble), or leave --certs at internal")
+        );
+    }
     let net = NetPlan { never, ..plan.net.clone() };
     net.check()?;
     versions.push(Step::Ansible(preflight.version.clone()));

@@ -1,6 +1,7 @@
 //! The stage of the outcome checks: the entries of `verify` in their order.
 
 pub mod ask;
+mod certificate;
 
 use super::apply::{Say, ansible};
 use super::run::{Run, Said};
@@ -10,7 +11,7 @@ use crate::checks::{Program, output};
 use crate::profile::Part;
 use camino::Utf8Path;
 use evidence::playbook::checks::{self, Check};
-use evidence::record::{Checks, Step};
+use evidence::record::{Checks, Shown, Step};
 use host::failure::Failure;
 
 impl Run<'_> {
@@ -18,21 +19,27 @@ impl Run<'_> {
     pub async fn check(&mut self, phase: &str, when: &str) -> Result<(), Failure> {
         let mut ran = None;
         let done = self.phase(phase, async |run| {
-            let (said, checks) = check(run, when).await?;
-            ran = Some(checks);
+            let (said, checks, shown) = check(run, when).await?;
+            ran = Some((checks, shown));
             Ok(((), said?))
         });
         let done = done.await;
-        if let Some(checks) = ran {
+        if let Some((checks, shown)) = ran {
             self.keep(Step::Checks(checks));
+            if let Some(shown) = shown {
+                self.keep(Step::Certificate(shown));
+            }
         }
         done
     }
 }
 
-/// Go through `verify`: what is said of it, and what its checks said.
-async fn check(run: &Run<'_>, when: &str) -> Result<(Result<Said, Failure>, Checks), Failure> {
+/// Go through `verify`: what is said of it, what its checks said, and the certificate that was shown.
+async fn check(run: &Run<'_>, when: &str) -> Result<(Result<Said, Failure>, Checks, Option<Shown>), Failure> {
     let mut checks = all(run).await?;
+    let red = checks.iter().any(Check::is_red);
+    let (certificate, shown) = certificate::check(run, when, red).await?.unzip();
+    checks.extend(certificate);
     checks::number(&mut checks);
     let earlier: Vec<_> = run.record().checks.iter().map(|run| (run.when.as_str(), &run.checks[..])).collect();
     checks::hold_against(&mut checks, &earlier);
@@ -48,7 +55,7 @@ async fn check(run: &Run<'_>, when: &str) -> Result<(Result<Said, Failure>, Chec
         0 => Ok(Said::from(format!("{all} checks hold {when}"))),
         n => Ok(Said { text: format!("{n} of {all} checks failed {when}: {}", failed.join(", ")), ok: false }),
     };
-    Ok((said, checks))
+    Ok((said, checks, shown.flatten()))
 }
 
 /// What all entries found.

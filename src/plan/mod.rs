@@ -13,17 +13,19 @@ mod renew;
 pub use print::text;
 
 use crate::ansible::{Connection, Controller, Folder, UserVars};
+use crate::certificates;
 use crate::profile::{Apply, DataDisk, Profile, Scenario, Side};
 use crate::revision::{Revision, RevisionError};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use host::failure::{Blame, Exit, Failure};
 use host::names::{DiskFormat, HostName, Mac, MiB, VmName};
-use options::Options;
+use options::{Issuer, Options};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use vm::machine::VmDir;
+use vm::network::authority::Authority;
 use vm::network::plan::Allow;
 use vm::network::{Egress, NetFile, NetPlan};
 use vm::qemu::media::Disk;
@@ -102,7 +104,7 @@ impl Plan {
     /// Resolve a run. `id` tells this run's VM from any other: four hexadecimal digits.
     pub fn resolve(dirs: &Dirs, host: &HostName, options: Options, id: &str) -> Result<Self, Failure> {
         let profile = Profile::load(dirs, host)?;
-        options.check()?;
+        options.issuer(profile.certificate.as_ref())?;
         if options.egress == Egress::None && !profile.prepare.packages.is_empty() {
             return Err(Failure::new(
                 Exit::Usage,
@@ -176,6 +178,21 @@ impl Plan {
         all.map(|path| Apply { playbook: dirs.root.join(path), tags: Vec::new() }).collect()
     }
 
+    /// Who issues the host's certificates.
+    pub fn issuer(&self) -> Issuer {
+        // What cannot be had was refused when the plan was made.
+        self.options.issuer(self.profile.certificate.as_ref()).unwrap_or(Issuer::Internal)
+    }
+
+    /// The certificate tier, with how it is had.
+    pub fn tier(&self) -> String {
+        let name = self.options.certs.name();
+        match self.issuer() {
+            Issuer::Internal | Issuer::LetsEncrypt => name.to_owned(),
+            Issuer::Rehearsal => format!("{name} (rehearsed)"),
+        }
+    }
+
     /// The playbook side.
     pub fn controller(&self, dirs: &Dirs) -> Controller {
         Controller {
@@ -185,6 +202,7 @@ impl Plan {
             groups: self.profile.groups.clone(),
             overlays: self.overlays.clone(),
             user: self.options.extra_vars.clone(),
+            private: None,
             folder: Folder::at(VmDir::of(dirs, &self.host).ansible()),
             bin: crate::ansible::command::find_bin(&self.repo),
             outer: crate::ansible::command::outer_environment(),
@@ -262,10 +280,13 @@ fn mac_of(text: &str) -> Result<Mac, Failure> {
 }
 
 fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName) -> Result<NetPlan, Failure> {
-    let file = NetFile::read(&dirs.root.join("net/boma-it.json"))?;
+    let path = dirs.root.join("net/boma-it.json");
+    let file = NetFile::read(&path)?;
     let mac = mac(&file)?;
+    let authority = authority(&file, &path, profile, options)?;
     let mut net = file.plan(options.net, vm.clone(), "boma-it-t0".parse()?, mac);
     net.egress = options.egress;
+    net.authority = authority;
     for (name, to) in &profile.dns {
         // The profile's own check leaves "vm" and addresses only.
         net.stubs.insert(name.clone(), to.parse().unwrap_or(net.vm.ip));
@@ -285,6 +306,28 @@ fn network(dirs: &Dirs, profile: &Profile, options: &Options, vm: &VmName) -> Re
     }
     net.check()?;
     Ok(net)
+}
+
+/// The authority on the VM's network, if this run has one.
+fn authority(
+    file: &NetFile,
+    path: &Utf8Path,
+    profile: &Profile,
+    options: &Options,
+) -> Result<Option<Authority>, Failure> {
+    match (&profile.certificate, options.issuer(profile.certificate.as_ref())?) {
+        (Some(certificate), Issuer::Rehearsal) => {
+            let address = file.authority.ok_or_else(|| {
+                Failure::new(
+                    Exit::Usage,
+                    format!("{path} has no `authority`, where a rehearsal of certificates answers"),
+                )
+                .next(format!("add an address of {} that is nobody's and that DHCP does not give", file.subnet))
+            })?;
+            Ok(Some(Authority { address, zone: certificate.zone.clone(), names: certificates::names() }))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn data_disks(profile: &Profile, place: &VmDir) -> Vec<Disk> {

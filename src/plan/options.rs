@@ -1,6 +1,7 @@
 //! The choices of one run, checked together before anything starts.
 
 use crate::ansible::UserVars;
+use crate::profile::Certificate;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 use host::dirs::Dirs;
@@ -99,6 +100,17 @@ impl Certs {
     }
 }
 
+/// Who issues certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// The host itself.
+    Internal,
+    /// An authority on the VM's network, in the place of the real one: no real zone, no real token.
+    Rehearsal,
+    /// Let's Encrypt, by the real zone (R6).
+    LetsEncrypt,
+}
+
 /// Why a choice cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionError {
@@ -113,6 +125,14 @@ pub enum OptionError {
     /// A tier that needs the internet, without it.
     #[error("--certs {tier} needs the internet, and --egress none forbids it")]
     NoEgress {
+        /// The tier.
+        tier: &'static str,
+    },
+    /// A real certificate without the token for it.
+    #[error(
+        "--certs {tier} needs the token of the zone's provider, and the profile's `certificate` has no `token_file`"
+    )]
+    NoToken {
         /// The tier.
         tier: &'static str,
     },
@@ -135,27 +155,38 @@ impl Blame for OptionError {
     fn next(&self) -> Option<String> {
         match self {
             Self::Risk { .. } => Some(format!(
-                "read {CERT_RISK} in docs/decisions.md; then say --accept-risk {CERT_RISK}, or leave --certs at internal"
+                "give the profile a `certificate`, and it is rehearsed without the real zone; or read {CERT_RISK} in docs/decisions.md and say --accept-risk {CERT_RISK}; or leave --certs at internal"
             )),
             Self::NoEgress { .. } => Some("say --egress nat, or leave --certs at internal".into()),
+            Self::NoToken { .. } => {
+                Some("name the file in `token_file`, or leave --accept-risk out for a rehearsal".into())
+            }
             Self::NoOverlay { .. } => None,
         }
     }
 }
 
 impl Options {
-    /// Refuse combinations that cannot be had.
-    pub fn check(&self) -> Result<(), OptionError> {
+    /// Who issues the certificates of a host that has such a profile.
+    ///
+    /// # Errors
+    /// If the tier cannot be had.
+    pub fn issuer(&self, certificate: Option<&Certificate>) -> Result<Issuer, OptionError> {
         if self.certs == Certs::Internal {
-            return Ok(());
+            return Ok(Issuer::Internal);
         }
         let tier = self.certs.name();
         if self.egress == vm::network::Egress::None {
             return Err(OptionError::NoEgress { tier });
         }
-        match self.accepted.iter().any(|risk| risk == CERT_RISK) {
-            true => Ok(()),
-            false => Err(OptionError::Risk { tier }),
+        let accepted = self.accepted.iter().any(|risk| risk == CERT_RISK);
+        match (accepted, self.certs, certificate) {
+            (true, Certs::LeProdWildcard, Some(Certificate { token_file: None, .. })) => {
+                Err(OptionError::NoToken { tier })
+            }
+            (true, ..) => Ok(Issuer::LetsEncrypt),
+            (false, _, Some(_)) => Ok(Issuer::Rehearsal),
+            (false, _, None) => Err(OptionError::Risk { tier }),
         }
     }
 }

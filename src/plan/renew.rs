@@ -100,6 +100,7 @@ fn fixed(was: &Profile, is: &Profile) -> Vec<&'static str> {
         nics,
         prepare,
         dns,
+        certificate,
         package_lists,
         allow,
         console,
@@ -135,6 +136,7 @@ fn fixed(was: &Profile, is: &Profile) -> Vec<&'static str> {
         ("nics", *nics != is.nics),
         ("prepare", *prepare != is.prepare),
         ("dns", *dns != is.dns),
+        ("certificate", *certificate != is.certificate),
         ("package_lists", *package_lists != is.package_lists),
         ("allow", rules(allow) != rules(&is.allow)),
         // The VM's monitor has read it when it started.

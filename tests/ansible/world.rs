@@ -135,6 +135,7 @@ impl World {
             groups: vec![group.into()],
             overlays: Vec::new(),
             user: Vec::new(),
+            private: None,
             folder: Folder::at(self.path("state")),
             bin: ansible(),
             outer: boma_qemu::ansible::command::outer_environment(),

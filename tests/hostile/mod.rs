@@ -3,11 +3,13 @@
 //! They are called with random bytes by the fuzz targets in `fuzz/`, and with `fuzz/corpus/` by an ordinary test. None
 //! may panic but for a property that does not hold.
 
+mod authority;
 mod checks;
 mod disk;
 mod drive;
 mod guest;
 
+pub use authority::authority;
 use boma_qemu::form::pattern::Pattern;
 use boma_qemu::image::{content_range, sums};
 use boma_qemu::profile::Profile;
@@ -39,7 +41,7 @@ use vm::qmp::lines::{self, Lines};
 pub type Holds = fn(&[u8]);
 
 /// Every kind of input: its name, as the fuzz target and the corpus have it, and its function.
-pub const KINDS: [(&str, Holds); 18] = [
+pub const KINDS: [(&str, Holds); 19] = [
     ("lease", lease),
     ("qmp", qmp),
     ("console", console),
@@ -58,6 +60,7 @@ pub const KINDS: [(&str, Holds); 18] = [
     ("ansible", ansible),
     ("visible", visible),
     ("checks", checks),
+    ("authority", authority),
 ];
 
 /// dnsmasq's lease file, in the middle of a rewrite too.

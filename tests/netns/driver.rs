@@ -105,6 +105,7 @@ impl Play {
             groups: vec!["offsite_hosts".into()],
             overlays: Vec::new(),
             user: self.user,
+            private: None,
             folder: Folder::at(self.state.join("vms/askari/ansible")),
             bin: self.bin,
             outer: outer_environment(),
@@ -121,7 +122,8 @@ impl Play {
         controller.write_folder(&connection, &Inline::default()).unwrap();
         let visible = [controller.reads(), self.visible].concat();
         let network = network::open(&dirs(self.state), &self.name).unwrap().unwrap();
-        let allowed = Confinement { keep_sockets: Vec::new(), visible, writable: vec![controller.repo.clone()] };
+        let allowed =
+            Confinement { keep_sockets: Vec::new(), visible, writable: vec![controller.repo.clone()], stdin: false };
         let prefix = network.confine(controller.folder.path(), &allowed).unwrap();
         let failed = |error: AnsibleError| Failure::from(error).to_string();
         if !self.guarded.is_empty() {

@@ -8,6 +8,7 @@
 mod askari;
 #[path = "../ansible/at_hand.rs"]
 mod at_hand;
+mod authority;
 mod broken;
 mod containment;
 mod controller;

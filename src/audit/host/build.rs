@@ -24,7 +24,7 @@ pub(super) async fn build(site: &Site, deadline: &Deadline, line: &mut dyn FnMut
         ["bash", "-lc", "exec \"$@\"", "bash"].into_iter().map(str::to_owned).chain(build.command.clone()).collect();
     let env = environment_of(&site.user);
     let log = site.evidence.join(LOG);
-    let job = Job { argv: &argv, env: &env, cwd: folder, limit, orderly: false };
+    let job = Job { argv: &argv, env: &env, cwd: folder, limit, stdin: "", orderly: false };
     let ended = child::run(&job, &build.command.join(" "), &log, line).await;
     let evidence = end_of(&log, SHOWN).unwrap_or_default();
     let seen = match ended {

@@ -67,6 +67,9 @@ pub enum Seen {
         not_after: u64,
         /// When it begins, in the same.
         not_before: u64,
+        /// It and what the server sent along, in base64 of DER.
+        #[serde(default)]
+        chain: Vec<String>,
     },
     /// The answer of a name server.
     Records {
@@ -165,6 +168,14 @@ fn connect(to: SocketAddr, limit: Duration) -> Result<TcpStream, String> {
     let stream = TcpStream::connect_timeout(&to, limit).map_err(|error| format!("cannot connect to {to}: {error}"))?;
     let set = stream.set_read_timeout(Some(limit)).and_then(|()| stream.set_write_timeout(Some(limit)));
     set.map(|()| stream).map_err(|error| format!("cannot use the connection to {to}: {error}"))
+}
+
+/// The records of a name at a name server.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn records(server: SocketAddr, name: &str, record: super::probe::Record, limit: Duration) -> Result<Seen, String> {
+    dns::ask(server, name, record, limit)
 }
 
 /// A name server's answer to a query, as [`ask`] reads it; for trying it with any bytes.

@@ -1,6 +1,8 @@
 //! The certificate that a TLS server shows for a name. Nobody has to have signed it: who did is what is asked.
 
 use super::{Seen, connect};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -52,12 +54,22 @@ impl ServerCertVerifier for Any {
     }
 }
 
-/// What is in the certificate.
+/// What is in the certificate, and what came with it.
 pub(super) fn certificate(to: SocketAddr, name: &str, limit: Duration) -> Seen {
-    handshake(to, name, limit).and_then(|der| read(&der)).unwrap_or_else(Seen::No)
+    let seen = handshake(to, name, limit).and_then(|ders| {
+        let first = ders.first().ok_or_else(|| format!("{to} showed no certificate for {name}"))?;
+        Ok(match read(first)? {
+            Seen::Certificate { issuer, names, not_after, not_before, .. } => {
+                let chain = ders.iter().map(|der| STANDARD.encode(der)).collect();
+                Seen::Certificate { issuer, names, not_after, not_before, chain }
+            }
+            other => other,
+        })
+    });
+    seen.unwrap_or_else(Seen::No)
 }
 
-fn handshake(to: SocketAddr, name: &str, limit: Duration) -> Result<Vec<u8>, String> {
+fn handshake(to: SocketAddr, name: &str, limit: Duration) -> Result<Vec<Vec<u8>>, String> {
     let said = |error: &dyn std::fmt::Display| format!("no TLS with {to} for {name}: {error}");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
@@ -72,8 +84,7 @@ fn handshake(to: SocketAddr, name: &str, limit: Duration) -> Result<Vec<u8>, Str
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).map_err(|error| said(&error))?;
     }
-    let first = tls.peer_certificates().and_then(|all| all.first());
-    first.map(|der| der.to_vec()).ok_or_else(|| said(&"it showed no certificate"))
+    Ok(tls.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect())
 }
 
 /// A certificate in DER.
@@ -96,6 +107,7 @@ pub(super) fn read(der: &[u8]) -> Result<Seen, String> {
         names,
         not_after: validity.not_after.to_unix_duration().as_secs(),
         not_before: validity.not_before.to_unix_duration().as_secs(),
+        chain: Vec::new(),
     })
 }
 

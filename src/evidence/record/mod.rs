@@ -22,7 +22,7 @@ use host::names::{HostName, SnapshotName, VmName};
 use host::secrets::mask;
 pub use on_top::{Base, OnTop};
 pub use parts::{
-    Began, BootSeen, Changed, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Partial, Phase, Playbook,
+    Began, BootSeen, Changed, CheckMode, Checks, FailedTask, Idempotence, MadeOf, Partial, Phase, Playbook, Shown,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -86,6 +86,9 @@ pub struct Record {
     pub deeds: Vec<Deed>,
     /// The outcome checks, each time that they ran.
     pub checks: Vec<Checks>,
+    /// The certificate that the host showed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Shown>,
     /// In the green case of a proof: the checks that neither case has seen red.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub never_red: Option<Vec<String>>,
@@ -195,6 +198,7 @@ impl Record {
             check_mode: None,
             deeds: Vec::new(),
             checks: Vec::new(),
+            certificate: None,
             never_red: None,
             state_from: 0,
             boot_from: 0,
@@ -270,6 +274,8 @@ impl Record {
         self.check_mode.take_if(|passes| passes.compared().is_some() || applied);
         if applied || why == Unproved::Restored {
             self.state_from = self.checks.len();
+            // One that another state has shown is nothing to compare with.
+            self.certificate = None;
         }
         (self.via, self.reboot, self.state, self.alive_s) = (None, None, None, None);
         self.ends = None;

@@ -248,6 +248,28 @@ pub struct BootSeen {
     pub why: Option<String>,
 }
 
+/// The certificate that the host showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The tier that it was to be of.
+    pub tier: String,
+    /// Its issuer (RFC 4514).
+    pub issuer: String,
+    /// The names that it is for.
+    pub names: Vec<String>,
+    /// When it ends (UTC, RFC 3339).
+    pub until: String,
+    /// Its SHA-256, in hexadecimal.
+    pub fingerprint: String,
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tier, issuer, names, until, .. } = self;
+        write!(f, "{tier}: issued by {issuer} for {}, until {until}", names.join(", "))
+    }
+}
+
 /// One run of the checks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checks {

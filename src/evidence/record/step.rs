@@ -1,6 +1,6 @@
 //! What a stage has come to, as it goes into the record.
 
-use super::{Began, BootSeen, Changed, CheckMode, Checks, Idempotence, OnTop, Partial, Phase, Playbook, Record};
+use super::{Began, BootSeen, Changed, CheckMode, Checks, Idempotence, OnTop, Partial, Phase, Playbook, Record, Shown};
 use crate::ends::Ends;
 use crate::observe::{Across, Policy};
 use crate::playbook::deeds;
@@ -47,6 +47,8 @@ pub enum Step {
     CheckMode(CheckMode),
     /// The checks have run.
     Checks(Checks),
+    /// The host has shown a certificate.
+    Certificate(Shown),
     /// A boot has settled.
     Boot(BootSeen),
     /// The guest was logged in to.
@@ -99,6 +101,7 @@ impl Record {
             Step::Idempotence(second) => self.idempotence = Some(second),
             Step::CheckMode(passes) => self.check_mode = Some(passes),
             Step::Checks(checks) => self.checks.push(checks),
+            Step::Certificate(shown) => self.certificate = Some(shown),
             Step::Boot(seen) => self.boots.push(seen),
             Step::Way(way) => self.way = Some(way),
             Step::Via(mode) => self.via = Some(mode),

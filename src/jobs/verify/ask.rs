@@ -2,6 +2,7 @@
 //! seen last is what is told.
 
 use crate::checks::network::{self, Asked, Seen};
+use crate::checks::probe::Probe;
 use crate::checks::{Question, Verdict, guest, judge};
 use crate::jobs::bring_up::own_exe;
 use evidence::playbook::checks::Check;
@@ -48,18 +49,24 @@ impl Open<'_> {
     }
 }
 
+impl Ways {
+    /// The ways to a VM that is up.
+    pub fn of(vm: &Vm) -> Result<Self, Failure> {
+        let network: Network = vm.network()?;
+        Ok(Self {
+            exe: own_exe()?.into(),
+            enter: network.enter_controller(),
+            vm: vm.end().ip,
+            resolver: network.plan().gateway,
+            ssh: vm.ssh()?,
+            kept: vm.kept().clone(),
+        })
+    }
+}
+
 /// Ask them of a VM.
 pub async fn ask(vm: &Vm, questions: &[&Question]) -> Result<Vec<Check>, Failure> {
-    let network: Network = vm.network()?;
-    let ways = Ways {
-        exe: own_exe()?.into(),
-        enter: network.enter_controller(),
-        vm: vm.end().ip,
-        resolver: network.plan().gateway,
-        ssh: vm.ssh()?,
-        kept: vm.kept().clone(),
-    };
-    Ok(poll(&ways, questions).await)
+    Ok(poll(&Ways::of(vm)?, questions).await)
 }
 
 /// Ask until each holds or its time is over.
@@ -102,29 +109,34 @@ async fn look(ways: &Ways, asked: &[Asking<'_>]) -> Vec<Verdict> {
     if asked.is_empty() {
         return Vec::new();
     }
-    let limit = longest(asked).clamp(Duration::from_secs(1), LOOK);
     let probes = asked.iter().map(|(_, question, _)| question.probe.clone()).collect();
-    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-    let request = Asked { vm: ways.vm, resolver: ways.resolver, limit_ms, probes };
-    let text = serde_json::to_string(&request).unwrap_or_default();
-    let mut argv = ways.enter.clone();
-    argv.extend([ways.exe.clone(), network::NAME.to_owned()]);
-    let seen = match host::child::answer(&argv, &text, limit + LOOK).await {
-        Ok(text) => serde_json::from_str::<Vec<Seen>>(&text).map_err(|error| error.to_string()),
-        Err(why) => Err(why),
-    };
-    let seen = seen.and_then(|seen| match seen.len() == asked.len() {
-        true => Ok(seen),
-        false => Err(format!("{} answers to {} questions", seen.len(), asked.len())),
-    });
+    let seen = see(ways, probes, longest(asked)).await;
     let now = SystemTime::now();
     match seen {
         Ok(seen) => {
             let each = asked.iter().zip(&seen);
             each.map(|((_, question, _), seen)| judge::outside(&question.probe, seen, ways.vm, now)).collect()
         }
-        Err(why) => vec![Verdict::Unseen(format!("cannot ask from the controller's side: {why}")); asked.len()],
+        Err(why) => vec![Verdict::Unseen(why); asked.len()],
     }
+}
+
+/// What is seen from the controller's side, of each probe in their order, within about this time. The error says why nothing is.
+pub async fn see(ways: &Ways, probes: Vec<Probe>, time: Duration) -> Result<Vec<Seen>, String> {
+    let limit = time.clamp(Duration::from_secs(1), LOOK);
+    let asked = probes.len();
+    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let request = Asked { vm: ways.vm, resolver: ways.resolver, limit_ms, probes };
+    let text = serde_json::to_string(&request).unwrap_or_default();
+    let mut argv = ways.enter.clone();
+    argv.extend([ways.exe.clone(), network::NAME.to_owned()]);
+    let answer = host::child::answer(&argv, &text, limit + LOOK).await;
+    let seen = answer.and_then(|text| serde_json::from_str::<Vec<Seen>>(&text).map_err(|error| error.to_string()));
+    let whole = seen.and_then(|seen| match seen.len() == asked {
+        true => Ok(seen),
+        false => Err(format!("{} answers to {asked} questions", seen.len())),
+    });
+    whole.map_err(|why| format!("cannot ask from the controller's side: {why}"))
 }
 
 /// What the guest says, in one round trip. A connection that breaks is made anew the next time.

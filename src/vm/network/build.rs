@@ -1,5 +1,6 @@
 //! Making a network, part by part. The ledger knows each part before it exists.
 
+use super::authority::{self, Authority};
 use super::caps::Keep;
 use super::dir::NetDir;
 use super::enter::Enter;
@@ -9,7 +10,7 @@ use super::plan::{Egress, Mode, NetPlan};
 use super::{NetError, dnsmasq, host_facts, nft};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::cmd::Cmd;
-use host::dirs::write_private;
+use host::dirs::{make_private, write_private};
 use host::ledger::{Change, Ledger, Netns};
 use host::presence::{Presence, ignore};
 use host::process::ProcessId;
@@ -68,6 +69,9 @@ pub(crate) fn build(exe: &Utf8Path, dir: &NetDir, plan: &mut NetPlan, ledger: &m
     parts.push(site.dnsmasq(at)?);
     for part in &mut parts {
         part.await_ready().map_err(|error| explain(error, &site))?;
+    }
+    if let Some(authority) = site.plan.authority.clone() {
+        site.authority(at, &authority, &mut parts)?;
     }
     let mut built = Built { guest, controller, parts };
     // One can have died while another was waited for.
@@ -162,7 +166,7 @@ impl Site<'_> {
     }
 
     fn bridge(&mut self, at: Option<ProcessId>) -> Result<(), NetError> {
-        let NetPlan { bridge, gateway, subnet, mode, .. } = self.plan;
+        let NetPlan { bridge, gateway, subnet, mode, authority, .. } = self.plan;
         let mut lines = format!(
             // A fixed address: a bridge otherwise takes over that of its lowest port. Without a
             // forwarding delay the guest's first DHCP question gets through.
@@ -173,6 +177,10 @@ impl Site<'_> {
         );
         if *mode == Mode::Namespace {
             lines.push_str("link set dev lo up\n");
+        }
+        // Not on the bridge: the resolver takes that one's addresses for its own.
+        if let Some(Authority { address, .. }) = authority {
+            ignore(writeln!(lines, "addr add {address}/32 dev lo"), "writing into a String cannot fail");
         }
         self.claim(Change::Link { name: bridge.to_string(), netns: netns(at) })?;
         self.ip(at, lines)?;
@@ -235,6 +243,38 @@ impl Site<'_> {
         Ok(held)
     }
 
+    /// The authority, then the ACME server, which the authority writes the configuration of and asks for its root.
+    fn authority(
+        &mut self,
+        at: Option<ProcessId>,
+        authority: &Authority,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), NetError> {
+        let dir = self.dir.authority();
+        make_private(dir.path())?;
+        write_private(&dir.plan(), serde_json::to_vec_pretty(authority).unwrap_or_default())?;
+        let serve = [self.exe.to_string(), authority::NAME.into(), dir.path().to_string()];
+        // Its validations wait up to 15 s and it refuses every twentieth request, unless it is told not to.
+        let dns = format!("{}:{}", authority.address, authority::RESOLVER_PORT);
+        let steady = ["env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", authority::ACME];
+        let config = [dir.acme_config().as_str(), &dns].map(str::to_owned);
+        let acme = steady.map(str::to_owned).into_iter();
+        let acme = acme.chain(["-config".into(), config[0].clone(), "-dnsserver".into(), config[1].clone()]);
+        let each = [
+            ("authority", Keep::Ports, serve.to_vec(), dir.acme_config()),
+            (authority::ACME, Keep::None, acme.collect(), dir.issuers()),
+        ];
+        for (name, keep, command, written) in each {
+            let mut argv = Enter { netns: at, keep, bound: true }.prefix(self.exe);
+            argv.extend(command);
+            let mut part = Part::start(name, self.dir.path(), &argv, Readiness::File(written))?;
+            self.part(name, &part)?;
+            part.await_ready()?;
+            parts.push(part);
+        }
+        Ok(())
+    }
+
     fn dnsmasq(&mut self, at: Option<ProcessId>) -> Result<Part, NetError> {
         let config = self.dir.path().join("dnsmasq.conf");
         let own = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
@@ -251,7 +291,7 @@ impl Site<'_> {
             // It would change to a user of its own, for which it lacks the capability here.
             argv.extend(["--user=root".into(), "--group=".into()]);
         }
-        let readiness = Readiness::PidFile(self.dir.dnsmasq_pid());
+        let readiness = Readiness::File(self.dir.dnsmasq_pid());
         let part = Part::start("dnsmasq", self.dir.path(), &argv, readiness)?;
         self.part("dnsmasq", &part)?;
         Ok(part)

@@ -16,6 +16,8 @@ pub(crate) enum Keep {
     NetAdmin,
     /// What dnsmasq needs: ports 53 and 67, raw sockets, answers to clients that have no address yet.
     Dnsmasq,
+    /// Ports below 1024: `CAP_NET_BIND_SERVICE`.
+    Ports,
     /// What a VM's monitor needs: for the tap `CAP_NET_ADMIN`, and, where we are root, what starts QEMU as a user of
     /// its own and ends it again.
     Monitor,
@@ -32,6 +34,7 @@ impl Keep {
             Self::None => "none",
             Self::NetAdmin => "net-admin",
             Self::Dnsmasq => "dnsmasq",
+            Self::Ports => "ports",
             Self::Monitor => "monitor",
             Self::Switch => "switch",
             Self::All => "all",
@@ -40,7 +43,7 @@ impl Keep {
 
     /// The reverse of [`Keep::word`].
     pub(crate) fn parse(word: &str) -> Option<Self> {
-        let all = [Self::None, Self::NetAdmin, Self::Dnsmasq, Self::Monitor, Self::Switch, Self::All];
+        let all = [Self::None, Self::NetAdmin, Self::Dnsmasq, Self::Ports, Self::Monitor, Self::Switch, Self::All];
         all.into_iter().find(|keep| keep.word() == word)
     }
 
@@ -49,6 +52,7 @@ impl Keep {
             Self::None => CapabilitySet::empty(),
             Self::NetAdmin => CapabilitySet::NET_ADMIN,
             Self::Dnsmasq => CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW | CapabilitySet::NET_BIND_SERVICE,
+            Self::Ports => CapabilitySet::NET_BIND_SERVICE,
             Self::Monitor => CapabilitySet::NET_ADMIN | Self::Switch.set(),
             // Only root has other users to switch to; anybody else's namespace holds nobody but them.
             Self::Switch if geteuid().is_root() => CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL,

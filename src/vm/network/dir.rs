@@ -1,6 +1,7 @@
 //! The folder of one network, below `$BOMA_STATE/net/<name>/`.
 
 use super::NetError;
+use super::authority::{self, AuthorityDir};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::{DirError, Dirs, folders_in};
 use host::ledger::folder;
@@ -99,6 +100,16 @@ impl NetDir {
     /// What dnsmasq said: every DHCP exchange and every query.
     pub fn dnsmasq_log(&self) -> Utf8PathBuf {
         self.path.join("dnsmasq.log")
+    }
+
+    /// What the authority for certificates has, if there is one.
+    pub fn authority(&self) -> AuthorityDir {
+        AuthorityDir::at(self.path.join("authority"))
+    }
+
+    /// What the authority said: each change of its zone, and each certificate.
+    pub fn authority_logs(&self) -> [Utf8PathBuf; 2] {
+        [authority::NAME, authority::ACME].map(|part| self.path.join(format!("{}.log", part.trim_start_matches('@'))))
     }
 
     /// What the holder said.

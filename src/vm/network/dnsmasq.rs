@@ -35,6 +35,9 @@ pub fn config(plan: &NetPlan, dir: &Utf8Path) -> String {
         // would deny the whole name.
         ignore(writeln!(text, "address=/{name}/{address}\nlocal=/{name}/"), "writing into a String cannot fail");
     }
+    if let Some(authority) = &plan.authority {
+        text.push_str(&authority.resolver_lines(plan));
+    }
     ignore(writeln!(text, "servers-file={dir}/refused.conf"), "writing into a String cannot fail");
     text.push_str(&match (plan.egress, plan.mode) {
         (Egress::None, _) => "no-resolv\n".to_owned(),

@@ -6,6 +6,7 @@
 //! Fuzzed as `network`, `lease`.
 
 pub mod address;
+pub mod authority;
 mod build;
 mod caps;
 pub mod confine;

@@ -5,6 +5,7 @@
 //! network namespace. None of them touches traffic that is not the bridge's.
 
 use super::address::Cidr;
+use super::authority::Authority;
 use super::plan::{Allow, Egress, Mode, NetPlan};
 use host::presence::ignore;
 use std::fmt::Write;
@@ -121,6 +122,8 @@ fn to_host(plan: &NetPlan, cut: bool) -> String {
         ),
         false => String::new(),
     };
+    // It stands for what is outside.
+    let authority = plan.authority.as_ref().filter(|_| !cut).map(Authority::rule).unwrap_or_default();
     format!(
         r#"  chain to_host {{
     meta nfproto ipv6 counter drop
@@ -129,7 +132,7 @@ fn to_host(plan: &NetPlan, cut: bool) -> String {
     ip saddr {{ {vm}, {controller} }} ip daddr {gateway} udp dport 53 accept
     ip saddr {{ {vm}, {controller} }} ip daddr {gateway} tcp dport 53 accept
     ip saddr {{ {vm}, {controller} }} ip daddr {gateway} icmp type echo-request accept
-    counter drop
+{authority}    counter drop
   }}
 "#
     )
@@ -204,11 +207,12 @@ table inet {CONTROLLER_TABLE} {{
     ip daddr {vm} accept
     ip daddr {gateway} udp dport 53 accept
     ip daddr {gateway} tcp dport 53 accept
-{allow}    counter reject with icmpx type admin-prohibited
+{authority}{allow}    counter reject with icmpx type admin-prohibited
   }}
 }}
 "#,
         vm = vm.ip,
+        authority = plan.authority.as_ref().map(Authority::rule).unwrap_or_default(),
         allow = accepts(&plan.controller_allow),
     )
 }

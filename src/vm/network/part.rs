@@ -16,8 +16,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// What shows that a part is ready.
 #[derive(Debug)]
 pub(crate) enum Readiness {
-    /// It writes this file.
-    PidFile(Utf8PathBuf),
+    /// It, or another by what it does, writes this file.
+    File(Utf8PathBuf),
     /// The network namespace of this process has a default route through this interface.
     Route {
         /// The process.
@@ -30,7 +30,7 @@ pub(crate) enum Readiness {
 impl Readiness {
     fn shows(&self) -> bool {
         match self {
-            Self::PidFile(path) => std::fs::metadata(path).is_ok_and(|file| file.len() > 0),
+            Self::File(path) => std::fs::metadata(path).is_ok_and(|file| file.len() > 0),
             // Interface and destination, in hexadecimal, come first (proc_pid_net(5)).
             Self::Route { of, through } => std::fs::read_to_string(format!("/proc/{}/net/route", of.pid))
                 .is_ok_and(|text| text.lines().any(|line| line.starts_with(&format!("{through}\t00000000\t")))),

@@ -2,6 +2,7 @@
 
 use super::NetError;
 use super::address::Cidr;
+use super::authority::Authority;
 use camino::Utf8Path;
 use clap::ValueEnum;
 use host::names::{IfName, Mac, VmName};
@@ -92,6 +93,9 @@ pub struct NetFile {
     pub controller: Ipv4Addr,
     /// The VM's address.
     pub vm: Ipv4Addr,
+    /// Where an authority for certificates answers in the place of the real one, if a run has one.
+    #[serde(default)]
+    pub authority: Option<Ipv4Addr>,
     /// What DHCP may give; the VM's address is in it.
     pub dhcp: Range,
     /// The way out in namespace mode.
@@ -155,6 +159,9 @@ pub struct NetPlan {
     pub allow: Vec<Allow>,
     /// What the controller may reach besides the VM.
     pub controller_allow: Vec<Allow>,
+    /// An authority for certificates, in the place of the real one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
     /// Networks and addresses of the host: forbidden to the guest. Filled when the network starts.
     #[serde(default)]
     pub host_networks: Vec<Cidr>,
@@ -189,6 +196,7 @@ impl NetFile {
             never: BTreeMap::new(),
             allow: self.allow,
             controller_allow: self.controller_allow,
+            authority: None,
             host_networks: Vec::new(),
             leased_to: None,
         }
@@ -224,6 +232,9 @@ impl NetPlan {
         }
         if self.uplink.subnet.overlaps(&self.subnet) {
             return refuse(format!("the uplink {} overlaps {}", self.uplink.subnet, self.subnet));
+        }
+        if let Some(authority) = &self.authority {
+            authority.check(self).or_else(refuse)?;
         }
         for name in self.stubs.keys() {
             if !is_dns_name(name) {
@@ -270,7 +281,7 @@ impl NetPlan {
 }
 
 /// Letters, digits, `-`, `_` and dots: what may stand in a line of dnsmasq's configuration.
-fn is_dns_name(name: &str) -> bool {
+pub(super) fn is_dns_name(name: &str) -> bool {
     let part = |p: &str| !p.is_empty() && p.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     name.len() <= 253 && name.split('.').all(part)
 }

@@ -3,7 +3,7 @@
 //! kernel ends everything else in the namespace.
 
 use super::root::Root;
-use super::{NotRun, ROOT, Spec, filter, kernel, place};
+use super::{NotRun, ROOT, STDIN, Spec, filter, kernel, place};
 use crate::network::NetError;
 use crate::network::caps::Keep;
 use camino::Utf8Path;
@@ -11,10 +11,17 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::process::{Signal as Sig, set_parent_process_death_signal};
-use std::process::{Command, ExitCode};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 
 /// The hidden subcommand's name.
 pub const NAME: &str = "@confined";
+
+/// The most that is taken from standard input, in bytes.
+const MOST: u64 = 1 << 20;
 
 /// The signals that ask a program to end or to look again; they go to the command.
 const HANDED_ON: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1];
@@ -46,13 +53,31 @@ fn run(args: &[String]) -> Result<u8, NetError> {
     let cwd = std::env::current_dir().map_err(|source| NetError::File { path: ".".into(), source })?;
     let root = Root::make(&spec, &cwd, spec.folder.join(ROOT).as_std_path())?;
     kernel::become_root(&root)?;
+    if spec.allowed.stdin {
+        take_stdin().map_err(|source| NetError::File { path: STDIN.into(), source })?;
+    }
     kernel::settings_read_only()?;
     std::env::set_current_dir(&cwd).map_err(|source| NetError::File { path: place::name(&cwd), source })?;
     Keep::None.apply()?;
     filter::apply()?;
     let mut command = Command::new(program);
     command.args(rest);
+    if spec.allowed.stdin {
+        command.stdin(Stdio::null());
+    }
     follow(&mut command, program)
+}
+
+/// Put what is on standard input where the command finds it; nothing if there is nothing.
+fn take_stdin() -> std::io::Result<()> {
+    let mut text = Vec::new();
+    std::io::stdin().lock().take(MOST).read_to_end(&mut text)?;
+    if text.is_empty() {
+        return Ok(());
+    }
+    let path = Path::new(STDIN);
+    path.parent().map_or(Ok(()), |dir| DirBuilder::new().mode(0o700).create(dir))?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(&text)
 }
 
 /// Start a child, hand signals on to it, and wait for its end, reaping others meanwhile. Its exit

@@ -38,6 +38,10 @@ pub const NOT_RUN: u8 = 125;
 /// Where the root is mounted, in the VM's folder: an empty folder to everybody else.
 const ROOT: &str = "root";
 
+/// Where a confined command finds what was given to the confinement on its standard input: in a file system of its own, in
+/// memory. The command's own standard input is empty.
+pub const STDIN: &str = "/run/boma-qemu/stdin";
+
 /// What a confined command may see besides the ordinary file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +58,9 @@ pub struct Confinement {
     /// and in the home they are forgotten.
     #[serde(default)]
     pub writable: Vec<Utf8PathBuf>,
+    /// Whether what is on the confinement's standard input is shown to the command as [`STDIN`].
+    #[serde(default)]
+    pub stdin: bool,
 }
 
 /// Everything that `@confine` needs to know, as a file.
