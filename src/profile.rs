@@ -4,14 +4,18 @@
 //!
 //! Fuzzed as `profile`.
 
+mod break_glass;
 mod certificate;
+mod choices;
 pub(crate) mod kind;
 mod machine;
 mod prepare;
 mod scenario;
 mod verify;
 
+pub use break_glass::BreakGlass;
 pub use certificate::Certificate;
+pub use choices::{PackageLists, Unresolved};
 pub use kind::{Kind, ProfileError, names};
 pub use machine::{DataDisk, Firmware, Nic};
 pub use prepare::Prepare;
@@ -101,6 +105,9 @@ pub struct Profile {
     /// Public names that must resolve to the VM (`"vm"`) or to an address.
     #[serde(default)]
     pub dns: BTreeMap<String, String>,
+    /// The second way in, for the day on which the first one is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// The certificate that the host serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
@@ -131,28 +138,6 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Scenario>")]
     pub scenarios: BTreeMap<ScenarioName, Scenario>,
-}
-
-/// What is done about a guest that has no package lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PackageLists {
-    /// It fetches them: a host that was set up long ago has them.
-    #[default]
-    Fetch,
-    /// Nothing: the playbooks do it, or need none.
-    Leave,
-}
-
-/// What becomes of a run that does not know all that it must never reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unresolved {
-    /// It does not start.
-    #[default]
-    Refuse,
-    /// It says so, and refuses the names.
-    Note,
 }
 
 /// How the console rules are meant for this host.
@@ -317,6 +302,9 @@ impl Profile {
         }
         if let Some(bare) = self.state.allow.iter().find(|a| a.ticket.as_ref().is_some_and(|t| t.trim().is_empty())) {
             return Some(format!("state.allow: {:?} has an empty `ticket`", bare.id));
+        }
+        if self.break_glass.as_ref().is_some_and(|way| way.port == 0) {
+            return Some("break_glass: port: 0 is not a port".into());
         }
         if let Some(wrong) = self.certificate.as_ref().and_then(Certificate::wrong) {
             return Some(wrong);

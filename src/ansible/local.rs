@@ -20,6 +20,8 @@ pub(super) fn run(
     let mut argv = prefix.iter().chain(&invocation.argv);
     let program = argv.next().cloned().unwrap_or_default();
     let command = Cmd::new(&program).args(argv).only_env(&invocation.env).current_dir(&invocation.cwd);
+    // What is secret goes the same way; no command has both.
+    let stdin = invocation.private.as_ref().map_or(stdin, |private| private.as_bytes().to_vec());
     let done = command.stdin(stdin).limit(LIMIT).status().map_err(|error| match error {
         CmdError::Start { program, source } => AnsibleError::Missing { program, source },
         CmdError::Pipe { source, .. } => AnsibleError::Io { path: program.into(), source },

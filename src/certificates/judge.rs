@@ -44,7 +44,12 @@ pub fn judge(
 ) -> (Verdict, Option<Shown>) {
     let (Probe::Tls { server_name, .. }, Seen::Certificate { issuer, names, not_after, chain, .. }) = (probe, seen)
     else {
-        return (judge::outside(probe, seen, vm, now), None);
+        // Without a certificate there is nothing to judge: whether the port answers is for other checks.
+        let verdict = match seen {
+            Seen::No(why) => Unseen(format!("no certificate was shown: {why}")),
+            _ => judge::outside(probe, seen, vm, now),
+        };
+        return (verdict, None);
     };
     let ders: Result<Vec<_>, _> = chain.iter().map(|one| STANDARD.decode(one).map(CertificateDer::from)).collect();
     let Ok(ders) = ders else { return (Unseen("its certificates did not come through whole".into()), None) };
@@ -170,6 +175,6 @@ mod tests {
         assert!(look(named("rcgen"), &seen, None).0.holds());
         assert!(!look(named("Caddy Local Authority"), &seen, None).0.holds());
         let (verdict, shown) = look(Behind::Named(None), &Seen::No("refused".into()), None);
-        assert!(!verdict.holds() && shown.is_none());
+        assert!(matches!(&verdict, Unseen(why) if why.contains("refused")) && shown.is_none(), "{verdict:?}");
     }
 }

@@ -71,12 +71,12 @@ pub struct Got {
 }
 
 impl Store {
-    /// The place of an authority's certificate for a zone, beside the golden images.
+    /// The place of an authority's certificate for a zone, in the user's state: a cache may be removed, and be others' too.
     ///
     /// # Errors
     /// If its directory cannot be made.
     pub fn of(dirs: &Dirs, by: By, zone: &str) -> Result<Self, DirError> {
-        let dir = dirs.cache.join("certificates");
+        let dir = dirs.shared_state().join("certificates");
         make_private(&dir)?;
         Ok(Self { path: dir.join(format!("{}-{zone}.json", by.word())) })
     }

@@ -26,6 +26,7 @@ impl WayIn {
         let whose = match self.is {
             Rank::Inventory => "as the inventory says".to_owned(),
             Rank::Fresh => format!("as in a fresh guest; the inventory says {}", self.inventory),
+            Rank::BreakGlass => format!("the break-glass way; the inventory says {}", self.inventory),
             Rank::Unexpected => format!("UNEXPECTED: the inventory says {}", self.inventory),
         };
         format!("{}, {whose}", self.answered)
@@ -51,6 +52,16 @@ impl WayIn {
                 self.answered.port, self.answered.user
             );
             return Some((format!("the host can be reached only as nothing expects it: {how}"), next));
+        }
+        if self.is == Rank::BreakGlass {
+            let what = format!(
+                "only the break-glass way leads in: ssh answers by {} and not by {}",
+                self.answered, self.inventory
+            );
+            return Some((
+                what,
+                "on the real host that way would be left: find what keeps the other one from answering".into(),
+            ));
         }
         let no_password = |change: &&Change| change.about == About::Sudo && !self.become_password;
         if let Some(change) = self.changes().find(no_password) {

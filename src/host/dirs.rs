@@ -160,11 +160,13 @@ impl Dirs {
 
     /// All of the state that this one is a part of: of a lane the one that it lies in, with every other lane.
     pub fn whole(&self) -> Result<Vec<Self>, DirError> {
+        Self { state: self.shared_state().to_owned(), ..self.clone() }.all()
+    }
+
+    /// The state directory that all lanes share: of a lane the one that it lies in.
+    pub fn shared_state(&self) -> &Utf8Path {
         let around = self.state.parent().filter(|folder| folder.file_name() == Some(LANES)).and_then(Utf8Path::parent);
-        match around {
-            Some(state) => Self { state: state.to_owned(), ..self.clone() }.all(),
-            None => self.all(),
-        }
+        around.unwrap_or(&self.state)
     }
 
     fn lanes_folder(&self) -> Utf8PathBuf {

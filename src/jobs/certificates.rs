@@ -28,10 +28,9 @@ const TRUST: Duration = Duration::from_secs(180);
 impl Run<'_> {
     /// Everything that the tier needs before the playbooks run.
     pub(super) async fn certificates(&mut self) -> Result<(), Failure> {
-        if self.plan().issuer() == Issuer::Rehearsal {
-            self.phase("authority", async |run| trust(run).await).await?;
-        }
         match (self.plan().options.certs, self.plan().issuer(), &self.plan().profile.certificate) {
+            (Certs::LeStaging, Issuer::Rehearsal, _) => self.phase("authority", async |run| trust(run).await).await,
+            // The guest is given the certificate, and asks nobody for one.
             (Certs::LeProdWildcard, Issuer::Rehearsal | Issuer::LetsEncrypt, Some(_)) => {
                 self.phase("certificate", async |run| wildcard(run).await).await
             }

@@ -310,8 +310,11 @@ pub(super) fn ways(target: &Target<'_>, preflight: &Preflight) -> Result<Ways, F
         })?,
     };
     let inventory = Way { port, user: preflight.way.user.clone().unwrap_or_else(|| user.clone()) };
+    let break_glass = plan.profile.break_glass.as_ref();
+    let break_glass =
+        break_glass.map(|way| Way { port: way.port, user: way.user.clone().unwrap_or_else(|| user.clone()) });
     let real = preflight.real.hosts.get(plan.host.as_str()).cloned().unwrap_or_default();
-    Ok(Ways { inventory, real, become_password: preflight.way.become_password, ..fresh })
+    Ok(Ways { inventory, break_glass, real, become_password: preflight.way.become_password, ..fresh })
 }
 
 pub(super) fn make_network(run: &Run<'_>, net: &NetPlan) -> Result<((), String), Failure> {

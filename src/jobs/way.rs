@@ -145,6 +145,8 @@ mod tests {
         let (what, next) = WayIn { rebooted: change(About::Way), ..way_in(2222, Rank::Unexpected) }.wrong().unwrap();
         assert!(what.contains("it moved") && next.contains("ansible_port: 2222"), "{what}; {next}");
         assert!(way_in(2222, Rank::Unexpected).wrong().is_some());
+        let (what, _) = way_in(2222, Rank::BreakGlass).wrong().unwrap();
+        assert!(what.contains("only the break-glass way leads in") && what.contains("not by port 22"), "{what}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is suspicious in a profile and its files and yet no error: found by reading, without Ansible.
 
 use super::Plan;
-use crate::profile::{Scenario, Verify};
+use crate::profile::{BreakGlass, Certificate, Scenario, Verify};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::dirs::Dirs;
 use serde::de::IgnoredAny;
@@ -43,8 +43,12 @@ pub fn lint(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Vec<Suspicion> {
             found.push(wrong(overlay, what));
         }
     }
-    let known = |id: &str| plan.profile.verify.names(id) || texts.verify.contains(id);
-    let of = |(name, scenario): (&String, &Scenario)| suspicious(name, scenario, &scenarios, known, dirs);
+    let asked = |id: &str| plan.profile.verify.names(id) || texts.verify.contains(id);
+    let of = |(name, scenario): (&String, &Scenario)| {
+        let second = scenario.break_glass.as_ref().or(plan.profile.break_glass.as_ref());
+        let own = [plan.profile.certificate.as_ref().map(|_| Certificate::CHECK), second.map(|_| BreakGlass::CHECK)];
+        suspicious(name, scenario, &scenarios, |id| asked(id) || own.contains(&Some(id)), dirs)
+    };
     found.extend(scenarios.iter().flat_map(of).map(|what| wrong(&profile_file, what)));
     found.extend(twice(&plan.profile.verify).into_iter().map(|what| wrong(&profile_file, what)));
     let over = plan.profile.state.allow.iter().filter(|allowed| allowed.expired(now));

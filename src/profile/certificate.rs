@@ -39,6 +39,9 @@ fn https() -> u16 {
 }
 
 impl Certificate {
+    /// The check that a host with one has.
+    pub const CHECK: &str = "certificate";
+
     /// The names of the zone's wildcard certificate.
     pub fn wildcard(&self) -> Vec<String> {
         vec![self.zone.clone(), format!("*.{}", self.zone)]

@@ -3,7 +3,7 @@
 //!
 //! Fuzzed as `profile`.
 
-use super::Profile;
+use super::{BreakGlass, Profile};
 use crate::form::pattern::Pattern;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::names::ScenarioName;
@@ -34,6 +34,9 @@ pub struct Scenario {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub fixed: Option<Utf8PathBuf>,
+    /// The second way in that the host promises in both cases, in the place of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// When the fault shows, and by what.
     #[serde(default)]
     pub shows: Shows,
@@ -180,6 +183,7 @@ impl Written {
             comment: IgnoredAny,
             broken: self.overrides.clone(),
             fixed: None,
+            break_glass: None,
             shows: Shows::AfterReboot,
             fails: self.fails.clone(),
             cause: None,

@@ -166,9 +166,27 @@ fn the_profile_may_choose_the_restart_and_the_command_line_wins() {
 #[test]
 fn a_certificate_that_writes_into_the_real_zone_needs_the_users_word() {
     let world = Project::new();
+    let real = ["cycle", "askari", "--certs", "le-prod-wildcard", "--accept-risk", "R6"];
+    world.refused(&[&real[..], &["--egress", "none"]].concat(), 2, &["--egress nat"]);
+    world.refused(&real, 2, &["token_file"]);
+    // What cannot be rehearsed is real.
+    world.edit_profile("\"certificate\":", "\"//\":");
     world.refused(&["cycle", "askari", "--certs", "le-staging"], 2, &["R6", "--accept-risk"]);
-    let args = ["cycle", "askari", "--certs", "le-prod-wildcard", "--accept-risk", "R6", "--egress", "none"];
-    world.refused(&args, 2, &["--egress nat"]);
+}
+
+#[test]
+fn a_rehearsal_of_certificates_has_a_place_on_the_network_and_a_way_out() {
+    let world = Project::new();
+    let args = ["plan", "askari", "--certs", "le-staging"];
+    world.refused(&[&args[..], &["--egress", "none"]].concat(), 2, &["--egress nat"]);
+    world.refused(&[&args[..], &["--net", "host"]].concat(), 2, &["--net namespace"]);
+    world.edit_profile("\"zone\": \"example.net\"", "\"zone\": \"example.org\"");
+    world.refused(&args, 2, &["certificate: server_name", "example.org"]);
+    world.edit_profile("\"zone\": \"example.org\"", "\"zone\": \"example.net\"");
+    let net = world.dir.join("net/boma-it.json");
+    let text = std::fs::read_to_string(&net).unwrap();
+    std::fs::write(&net, text.replace("  \"authority\": \"10.213.77.3\",\n", "")).unwrap();
+    world.refused(&args, 2, &["net/boma-it.json", "authority"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn one_host_of_several_that_is_wrong_is_refused_before_any_begins() {
     refused(&["cycle", "askari,ubongo", "--net", "host"], &["share a bridge", "next:"]);
     refused(&["cycle", "askari,ubongo", "--keep", "--remove"], &["cannot be used with"]);
     refused(&["cycle", "askari,ubongo", "-e", "@nosuch.yml"], &["nosuch.yml"]);
-    refused(&["cycle", "askari,ubongo", "--certs", "le-staging"], &["R6"]);
+    refused(&["cycle", "askari,ubongo", "--certs", "le-staging", "--egress", "none"], &["--egress nat"]);
 }
 
 #[test]
@@ -35,7 +35,10 @@ fn a_matrix_is_checked_whole_before_its_first_run() {
     refused(&["matrix", "--hosts", "askari", "--via", "guest,guest"], &["askari guest is asked for twice"]);
     refused(&["matrix", "--hosts", "askari", "--", "--nonsense"], &["--nonsense"]);
     refused(&["matrix", "--hosts", "askari", "--", "--keep"], &["keeps no VM"]);
-    refused(&["matrix", "--hosts", "askari,ubongo", "--certs", "internal,le-staging"], &["R6"]);
+    refused(
+        &["matrix", "--hosts", "askari,ubongo", "--certs", "internal,le-staging", "--", "--egress", "none"],
+        &["--egress nat"],
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::applied::leave;
 use crate::lane::{HostState, Lane, User};
 use camino::Utf8Path;
+use std::os::unix::fs::PermissionsExt;
 
 /// What stays dead is waited for in vain: not longer than a live one may need.
 const SHORT: &str = "verify__seconds=25";
@@ -40,16 +41,38 @@ fn red_is_explained(run: &Utf8Path) {
     }
 }
 
+/// By the red case; the green one is given the same, and its host serves it before and after the reboot.
+fn certificate_is_issued_once(lane: &Lane) {
+    let requests = |text: String| text.matches("finalize-order").count();
+    let red = std::fs::read_to_string(lane.first_run().join("net/pebble.log")).unwrap();
+    assert!(requests(red) > 0, "the red case has it issued");
+    assert_eq!(requests(lane.evidence("net/pebble.log")), 0, "the green case issues nothing");
+    let result = lane.result();
+    let shown = &result["certificate"];
+    assert_eq!(shown["tier"], "le-prod-wildcard (rehearsed)");
+    assert!(shown["issuer"].as_str().unwrap().contains("Pebble"), "{shown}");
+    assert_eq!(shown["names"], serde_json::json!(["example.net", "*.example.net"]));
+    for run in result["checks"].as_array().unwrap() {
+        let check = run["checks"].as_array().unwrap().iter().find(|check| check["id"] == "certificate").unwrap();
+        assert_eq!(check["ok"], true, "{check}");
+    }
+    let key = lane.dir.join("s/certificates/rehearsal-example.net.json");
+    assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
 #[test]
 fn prove_sees_the_known_fault_and_passes_the_green_case_as_an_ordinary_user() {
     let lane = Lane::new(User::Ordinary);
     let host = HostState::now();
     // In namespaces of our own the host's links, filters, routes and settings do not change even for a moment.
-    let run = host.stays_while(|| lane.boma(&["prove", "askari", "--keep", "--template", "-e", SHORT]));
+    let run = host.stays_while(|| {
+        lane.boma(&["prove", "askari", "--keep", "--template", "--certs", "le-prod-wildcard", "-e", SHORT])
+    });
     run.exits(0);
     run.says(&["the red case", "the green case", "PROVED", "came back from its reboot", "nothing is lost"]);
     assert_eq!(lane.result()["state"]["judged"]["findings"], serde_json::json!([]));
     red_is_explained(&lane.first_run());
+    certificate_is_issued_once(&lane);
     host.is_now();
     leave(lane, host);
 }

@@ -14,7 +14,7 @@ use super::cycle::{Choices, Outcome, cycle};
 use super::passes::Wanted;
 use crate::ansible::UserVars;
 use crate::plan::Plan;
-use crate::profile::{Scenario, Shows};
+use crate::profile::{BreakGlass, Scenario, Shows};
 use camino::Utf8PathBuf;
 use evidence::page::{self, headline};
 use evidence::record::proof::{Case, ProofRecord, Tried};
@@ -133,7 +133,15 @@ struct Planned {
 /// A green case that was run: for every scenario that has the same one.
 struct Green {
     overlay: Option<Utf8PathBuf>,
+    break_glass: Option<BreakGlass>,
     outcome: Outcome,
+}
+
+impl Green {
+    /// Whether it is this scenario's, too.
+    fn is_of(&self, scenario: &Scenario) -> bool {
+        self.overlay == scenario.fixed && self.break_glass == scenario.break_glass
+    }
 }
 
 /// Run the red case of each scenario, then its green one. `plan` makes the plan of a case from its extra variables. The
@@ -149,8 +157,12 @@ pub async fn prove(
     let overlay = |path: &Utf8PathBuf| vec![UserVars::File(ctx.dirs.root.join(path))];
     let mut all = Vec::new();
     for (name, scenario) in select::select(&whole.profile, host, asked)? {
-        let red = plan(overlay(&scenario.broken))?;
-        let green = plan(scenario.fixed.as_ref().map(overlay).unwrap_or_default())?;
+        let promised = |mut plan: Plan| {
+            plan.profile.break_glass = scenario.break_glass.clone().or(plan.profile.break_glass);
+            plan
+        };
+        let red = promised(plan(overlay(&scenario.broken))?);
+        let green = promised(plan(scenario.fixed.as_ref().map(overlay).unwrap_or_default())?);
         all.push(Planned { name, scenario, red, green });
     }
     super::guards::no_other_vm(&ctx)?;
@@ -211,7 +223,7 @@ impl Course<'_> {
         judged?;
         // It failed as it must, so there is nothing to look at.
         self.clear().await?;
-        let known = self.greens.iter().position(|green| green.overlay == scenario.fixed);
+        let known = self.greens.iter().position(|green| green.is_of(scenario));
         let known = match known {
             Some(known) => known,
             None => {
@@ -224,7 +236,8 @@ impl Course<'_> {
                 let what = format!("prove {}, {name}, the green case", self.host);
                 let outcome = self.case(one.green.clone(), choices, &what).await?;
                 told(name, Side::Green, &outcome);
-                self.greens.push(Green { overlay: scenario.fixed.clone(), outcome });
+                let (overlay, break_glass) = (scenario.fixed.clone(), scenario.break_glass.clone());
+                self.greens.push(Green { overlay, break_glass, outcome });
                 self.greens.len() - 1
             }
         };

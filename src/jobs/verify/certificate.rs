@@ -7,14 +7,13 @@ use crate::checks::Verdict;
 use crate::checks::probe::Probe;
 use crate::jobs::certificates;
 use crate::jobs::run::Run;
+use crate::profile::Certificate;
 use evidence::playbook::checks::Check;
 use evidence::record::Shown;
 use host::failure::Failure;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// What the check is called.
-const NAME: &str = "certificate";
 /// How long it may take until it is right, in seconds: a proxy may still be starting.
 const WITHIN: u64 = 30;
 /// How long lies between two looks.
@@ -29,12 +28,12 @@ pub(super) async fn check(run: &Run<'_>, when: &str, red: bool) -> Result<Option
     };
     let (port, server_name) = (served.port, served.server_name.clone());
     let probe = Probe::Tls { port, server_name, issuer: None, names: Vec::new(), days_left: 0 };
-    let question = Question { name: NAME.into(), probe, within: if red { 0 } else { WITHIN } };
+    let question = Question { name: Certificate::CHECK.into(), probe, within: if red { 0 } else { WITHIN } };
     let before = run.record().certificate.clone().filter(|_| when.starts_with("after"));
     let ways = Ways::of(run.vm())?;
     let polled = poll(&ways, &question, &promised, before.as_ref());
     let polled = async { Ok::<_, Failure>(polled.await) };
-    let (verdict, shown) = run.vm().watch()?.unless_lost(NAME, polled).await?;
+    let (verdict, shown) = run.vm().watch()?.unless_lost(Certificate::CHECK, polled).await?;
     Ok(Some((question.check(verdict), shown)))
 }
 

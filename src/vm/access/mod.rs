@@ -181,6 +181,7 @@ pub fn answered(vm: &VmDir, session: &Session) -> Result<(), AccessError> {
     };
     let what = match ways.rank(way) {
         Rank::Inventory => format!("{what}, as the inventory says"),
+        Rank::BreakGlass => format!("only the break-glass way answers, {way}, and not {}", ways.current),
         Rank::Fresh | Rank::Unexpected => format!("{what}; the inventory says {}", ways.inventory),
     };
     ways.current = way.clone();

@@ -228,9 +228,7 @@ impl Ssh {
         let ways = Ways::load(&self.ways)?;
         let mut refused = Vec::new();
         for (n, (rank, way)) in ways.in_order().into_iter().enumerate() {
-            // Several commands may be connected at the same time, and one of them more than once.
-            let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-            let mux = self.keys.join(format!("m{}.{number}", std::process::id()));
+            let mux = self.new_mux();
             match self.session_by(n, &mux, &deadline, limit).await {
                 Ok(master) => {
                     let (ssh, way) = (self.clone(), way.clone());
@@ -246,6 +244,24 @@ impl Ssh {
             }
         }
         Err(SshError::of_all(refused).unwrap_or(SshError::TimedOut { command: "log in".into(), limit }))
+    }
+
+    /// The place of a connection's socket. Several commands may be connected at the same time, and one of them more than once.
+    fn new_mux(&self) -> Utf8PathBuf {
+        self.keys.join(format!("m{}.{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Whether a login by this way is had; the error has ssh's words.
+    pub async fn answers_by(&self, way: &Way, limit: Duration) -> Result<(), SshError> {
+        let ways = Ways::load(&self.ways)?;
+        let Some(n) = ways.in_order().iter().position(|(_, known)| *known == way) else {
+            return Err(SshError::Login { said: format!("{way} is not a way that is known") });
+        };
+        let mux = self.new_mux();
+        let master = self.session_by(n, &mux, &Deadline::after(limit), limit).await;
+        // The master is killed by its handle and cannot remove its socket itself.
+        ignore(std::fs::remove_file(&mux), "there is none where nobody was let in");
+        master.map(drop)
     }
 
     async fn session_by(
@@ -404,40 +420,4 @@ pub fn write_ways(vm: &VmDir, ways: &Ways) -> Result<(), host::dirs::DirError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_configuration_pins_the_host_key_and_uses_nothing_of_the_user() {
-        let ways = Ways::fresh(std::net::Ipv4Addr::new(10, 9, 8, 7), "ansible");
-        let text = config_text(&VmDir::at("/s/vms/askari"), &ways);
-        for needed in ["StrictHostKeyChecking yes", "IdentityAgent none", "ControlPath none", "keys/known_hosts"] {
-            assert!(text.contains(needed), "{needed} is missing in\n{text}");
-        }
-    }
-
-    #[test]
-    fn a_client_that_is_not_ours_gets_the_same_pins_and_the_way_that_answered_last() {
-        let mut ways = Ways::fresh(std::net::Ipv4Addr::new(10, 9, 8, 7), "ansible");
-        ways.current = Way { port: 2222, user: "deploy".into() };
-        let options = foreign(&VmDir::at("/s/vms/askari"), &ways);
-        for needed in [
-            ("HostName", "10.9.8.7"),
-            ("Port", "2222"),
-            ("User", "deploy"),
-            ("StrictHostKeyChecking", "yes"),
-            ("IdentityAgent", "none"),
-        ] {
-            assert!(options.iter().any(|(name, value)| (*name, value.as_str()) == needed), "{needed:?} {options:?}");
-        }
-        let text = config_text(&VmDir::at("/s/vms/askari"), &ways);
-        let pinned = options.iter().filter(|(name, _)| !matches!(*name, "Port" | "User"));
-        pinned.for_each(|(name, value)| assert!(text.contains(&format!("    {name} {value}\n")), "{name}"));
-    }
-
-    #[test]
-    fn a_command_goes_through_the_namespaces_prefix() {
-        let ssh = Ssh::new(&VmDir::at("/s"), vec!["enter".into(), "--".into()]);
-        assert_eq!(ssh.argv(&["-t"], &["id".into()]).join(" "), "enter -- ssh -F /s/keys/ssh_config -t vm id");
-    }
-}
+mod tests;

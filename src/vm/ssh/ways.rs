@@ -33,6 +33,8 @@ pub enum Rank {
     Inventory,
     /// The one that the guest had when it was made, where the inventory names another.
     Fresh,
+    /// The second one, for the day on which the inventory's is dead.
+    BreakGlass,
     /// One that neither names.
     Unexpected,
 }
@@ -46,6 +48,9 @@ pub struct Ways {
     pub fresh: Way,
     /// The way that the real inventory names (`ansible_port`, `ansible_user`); what it leaves out is as in a fresh guest.
     pub inventory: Way,
+    /// The second way that the host promises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<Way>,
     /// A way that was found over the console.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<Way>,
@@ -93,6 +98,7 @@ impl Ways {
             address,
             fresh: way.clone(),
             inventory: way.clone(),
+            break_glass: None,
             found: None,
             current: way,
             become_password: false,
@@ -102,8 +108,8 @@ impl Ways {
     }
 
     /// The ports on which an answer is expected.
-    pub fn expected_ports(&self) -> [u16; 2] {
-        [self.inventory.port, self.fresh.port]
+    pub fn expected_ports(&self) -> Vec<u16> {
+        [&self.inventory, &self.fresh].into_iter().chain(&self.break_glass).map(|way| way.port).collect()
     }
 
     /// The users who may be logged in as, the inventory's first.
@@ -130,14 +136,18 @@ impl Ways {
         match way {
             way if *way == self.inventory => Rank::Inventory,
             way if *way == self.fresh => Rank::Fresh,
+            way if Some(way) == self.break_glass.as_ref() => Rank::BreakGlass,
             _ => Rank::Unexpected,
         }
     }
 
-    /// Each way once: the one that answered last, the inventory's, the fresh guest's, the one that was found.
+    /// Each way once: the one that answered last, the inventory's, the fresh guest's, the second one, the one that was found. A
+    /// second one that answered last comes behind the first.
     pub fn in_order(&self) -> Vec<(Rank, &Way)> {
         let mut ways: Vec<&Way> = Vec::new();
-        for way in [&self.current, &self.inventory, &self.fresh].into_iter().chain(&self.found) {
+        let last = (self.rank(&self.current) != Rank::BreakGlass).then_some(&self.current);
+        let own = [&self.inventory, &self.fresh];
+        for way in last.into_iter().chain(own).chain(&self.break_glass).chain(&self.found) {
             if !ways.contains(&way) {
                 ways.push(way);
             }
@@ -161,6 +171,14 @@ mod tests {
         ways.found = Some(way(2200, "ansible"));
         ways.current = way(2222, "deploy");
         assert_eq!(told(&ways), [(Rank::Inventory, 2222), (Rank::Fresh, 22), (Rank::Unexpected, 2200)]);
+        ways.break_glass = Some(way(2022, "ansible"));
+        ways.current = way(2022, "ansible");
+        let ranks: Vec<_> = ways.in_order().into_iter().map(|(rank, _)| rank).collect();
+        assert_eq!(
+            ranks,
+            [Rank::Inventory, Rank::Fresh, Rank::BreakGlass, Rank::Unexpected],
+            "the first way may be back"
+        );
         assert_eq!(Ways::fresh(IP, "ansible").in_order().len(), 1);
         assert_eq!(ways.rank(&ways.fresh), Rank::Fresh);
         assert_eq!(
