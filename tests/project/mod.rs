@@ -13,13 +13,15 @@ impl Project {
         let keep = tempfile::tempdir().unwrap();
         let dir = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
         let real = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-        for name in ["net", "overrides", "certs", "verify", "tests"] {
+        for name in ["overrides", "certs", "verify", "tests"] {
             std::os::unix::fs::symlink(real.join(name), dir.join(name)).unwrap();
         }
         // Copies: a test may change them.
-        std::fs::create_dir(dir.join("profiles")).unwrap();
-        for name in ["askari.json", "images.json", "pre-nixos.json"] {
-            std::fs::copy(real.join("profiles").join(name), dir.join("profiles").join(name)).unwrap();
+        for folder in ["net", "profiles"] {
+            std::fs::create_dir(dir.join(folder)).unwrap();
+        }
+        for file in ["net/boma-it.json", "profiles/askari.json", "profiles/images.json", "profiles/pre-nixos.json"] {
+            std::fs::copy(real.join(file), dir.join(file)).unwrap();
         }
         Self { _keep: keep, dir }
     }
