@@ -26,12 +26,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use vm::network::authority::{API_PORT, Authority, AuthorityDir, DNS_PORT, NAME, RESOLVER_PORT};
 use zone::Zone;
 
 /// How long one request may take, its connection included.
 const REQUEST: Duration = Duration::from_secs(60);
+/// How many connections are served at a time.
+const CONNECTIONS: usize = 32;
+/// How long nothing is accepted after an error.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long the token is waited for.
 const TOKEN: Duration = Duration::from_secs(5);
 
@@ -101,8 +106,19 @@ async fn serve(dir: &AuthorityDir, plan: &Authority) -> Result<(), Failure> {
     let root = tokio::task::spawn_blocking(pebble::root_getter(&own)).await;
     let root = root.map_err(|error| cannot("ask the ACME server", &error))??;
     write_private(&dir.issuers(), root)?;
+    answer_requests(&api, &tls, &shared).await
+}
+
+/// Serve the API for ever. A guest that opens one connection after another waits for its own, and ends nothing.
+async fn answer_requests(api: &TcpListener, tls: &TlsAcceptor, shared: &Arc<Shared>) -> Result<(), Failure> {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let (stream, from) = api.accept().await.map_err(|error| cannot("serve the API", &error))?;
+        let permit = free.clone().acquire_owned().await.map_err(|error| cannot("serve the API", &error))?;
+        // A connection that was given up is one error of many; the listener stays.
+        let Ok((stream, from)) = api.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         let (tls, shared) = (tls.clone(), shared.clone());
         drop(tokio::spawn(async move {
             let answer = async {
@@ -114,6 +130,7 @@ async fn serve(dir: &AuthorityDir, plan: &Authority) -> Result<(), Failure> {
             if let Ok(Err(error)) = tokio::time::timeout(REQUEST, answer).await {
                 print::err(&format!("{from}: {error}"));
             }
+            drop(permit);
         }));
     }
 }
