@@ -14,7 +14,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Who has to stand behind a certificate.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub fn judge(
         tier: promised.tier.clone(),
         issuer: issuer.clone(),
         names: names.clone(),
-        until: host_time(*not_after),
+        until: judge::moment(*not_after),
         fingerprint: ders.first().map(|der| hex(Sha256::digest(der))).unwrap_or_default(),
     };
     let verdict = match judge::outside(probe, seen, vm, now) {
@@ -92,15 +92,6 @@ fn behind(promised: &Promised, chain: &[CertificateDer<'_>], issuer: &str, name:
             Ok(()) => Holds(String::new()),
             Err(why) => Fails(format!("it does not lead to an authority of the tier {}: {why}", promised.tier)),
         },
-    }
-}
-
-fn host_time(seconds: u64) -> String {
-    let time = UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
-    // What no calendar of this program's reaches is told in seconds.
-    match time.filter(|_| seconds < 253_402_300_800) {
-        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
-        None => format!("{seconds} s after 1970"),
     }
 }
 

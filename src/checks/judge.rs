@@ -118,10 +118,16 @@ fn under(name: &str, rest: &str) -> bool {
 }
 
 fn day(seconds: u64) -> String {
+    let text = moment(seconds);
+    text.split_once('T').map_or(text.clone(), |(day, _)| day.to_owned())
+}
+
+/// A time in seconds since 1970, as RFC 3339 has it.
+pub fn moment(seconds: u64) -> String {
     // What no calendar of this program's reaches is told in seconds.
     let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     match time.filter(|_| seconds < 253_402_300_800) {
-        Some(time) => humantime::format_rfc3339_seconds(time).to_string().chars().take(10).collect(),
+        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
         None => format!("{seconds} s after 1970"),
     }
 }

@@ -125,6 +125,15 @@ fn the_guest_reaches_the_authority_by_the_real_names_until_it_is_cut_off_and_no_
 }
 
 #[test]
+fn an_authority_ends_with_the_holder_of_its_network() {
+    let site = Site::new(Who::Root);
+    let holder = site.world.ready(&site.plan)["holder"]["pid"].as_i64().unwrap();
+    site.world.root(&format!("kill -KILL {holder}"));
+    site.world.until("everything ends", || site.world.processes().is_empty());
+    assert_eq!(site.world.release(&site.plan), []);
+}
+
+#[test]
 fn an_acme_server_that_ends_is_told_by_name_and_one_that_is_missing_is_no_network() {
     let site = Site::new(Who::Root);
     let network = NetDir::at(site.world.path("state/net/boma-it"));
