@@ -206,9 +206,9 @@ impl Lane {
         let states: Vec<_> = [state.clone()].into_iter().chain(lanes).collect();
         let parts = states.iter().flat_map(|state| [state.clone(), state.join("vms"), state.join("net")]);
         for path in parts.chain(["/run/boma-qemu".into()]) {
-            let is_left = |path: &Utf8PathBuf| {
-                !is_lock(path) && !["vms", "net", "lanes"].contains(&path.file_name().unwrap_or_default())
-            };
+            // A certificate that was issued is kept for the next runs.
+            let stays = ["vms", "net", "lanes", "certificates"];
+            let is_left = |path: &Utf8PathBuf| !is_lock(path) && !stays.contains(&path.file_name().unwrap_or_default());
             let left: Vec<_> = entries(&path).into_iter().filter(is_left).collect();
             assert!(left.is_empty(), "left behind: {left:?}");
         }
