@@ -2,6 +2,7 @@
 
 use super::folder::Folder;
 use super::inventory::vars_base;
+use super::private::Private;
 use super::selection::Selection;
 use super::user_vars::UserVars;
 use crate::profile::Apply;
@@ -37,31 +38,6 @@ pub struct Controller {
     pub bin: Option<Utf8PathBuf>,
     /// The caller's environment; only what is listed in [`KEPT`] gets through.
     pub outer: Vec<(String, String)>,
-}
-
-/// A text that is never shown, not even for debugging.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Private(String);
-
-impl Private {
-    /// Hide a text.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl std::ops::Deref for Private {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Private {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
 }
 
 /// Variables of the caller's environment that Ansible may see. Nothing else gets through: no agent, no proxy, no

@@ -20,6 +20,7 @@ mod local;
 mod overlay;
 mod plugin;
 pub mod preflight;
+mod private;
 mod process;
 pub mod real;
 pub mod run;
@@ -30,6 +31,7 @@ pub use command::{Controller, Invocation};
 pub use connection::Connection;
 pub use error::{AnsibleError, FailedTask};
 pub use folder::Folder;
+pub use private::Private;
 pub use selection::Selection;
 pub use user_vars::{BadUserVars, UserVars};
 

@@ -4,7 +4,7 @@
 use super::bring_up::own_exe;
 use super::run::{Run, Said};
 use super::target::Target;
-use crate::ansible::command::Private;
+use crate::ansible::Private;
 use crate::certificates::issue::{self, Issued, Wanted};
 use crate::certificates::store::{Age, By, Got, Kept, Store};
 use crate::certificates::{PRODUCTION, STAGING, authority, judge};
