@@ -6,9 +6,8 @@ use super::zone_api::ZoneApi;
 use crate::checks::network::{Seen, records};
 use crate::checks::probe::Record;
 use host::deadline::Deadline;
-use host::failure::{Exit, Failure};
+use host::failure::{Exit, Failure, with_causes};
 use host::handshake;
-use host::presence::ignore;
 use host::print;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order,
@@ -86,11 +85,16 @@ fn run() -> Result<(), Failure> {
     print::exact(&issued).map_err(|error| failed(error.to_string()))
 }
 
+/// What the ACME server or the way to it said.
+fn said(error: instant_acme::Error) -> String {
+    with_causes(&error)
+}
+
 async fn issue(wanted: &Wanted) -> Result<Issued, String> {
     let api = ZoneApi::new(wanted.root.as_deref(), &wanted.zone, &wanted.token)?;
     let (account, credentials) = account(wanted).await?;
     let names: Vec<_> = wanted.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
-    let mut order = account.new_order(&NewOrder::new(&names)).await.map_err(told)?;
+    let mut order = account.new_order(&NewOrder::new(&names)).await.map_err(said)?;
     let texts = challenges(&mut order, &wanted.zone).await?;
     let done = answer(&mut order, &api, &wanted.zone, &texts).await;
     for name in texts.keys() {
@@ -100,30 +104,30 @@ async fn issue(wanted: &Wanted) -> Result<Issued, String> {
         }
     }
     done?;
-    let key = order.finalize().await.map_err(told)?;
-    let chain = order.poll_certificate(&RetryPolicy::default()).await.map_err(told)?;
+    let key = order.finalize().await.map_err(said)?;
+    let chain = order.poll_certificate(&RetryPolicy::default()).await.map_err(said)?;
     Ok(Issued { chain, key, account: credentials })
 }
 
 /// The account, of before or a new one, with what it is known by.
 async fn account(wanted: &Wanted) -> Result<(Account, serde_json::Value), String> {
     let builder = match &wanted.root {
-        None => Account::builder().map_err(told)?,
+        None => Account::builder().map_err(said)?,
         Some(root) => {
             let mut file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
             file.write_all(root.as_bytes()).map_err(|error| error.to_string())?;
-            Account::builder_with_root(file.path()).map_err(told)?
+            Account::builder_with_root(file.path()).map_err(said)?
         }
     };
     if let Some(known) = &wanted.account {
         let credentials: AccountCredentials =
             serde_json::from_value(known.clone()).map_err(|error| format!("the account that was kept: {error}"))?;
-        return Ok((builder.from_credentials(credentials).await.map_err(told)?, known.clone()));
+        return Ok((builder.from_credentials(credentials).await.map_err(said)?, known.clone()));
     }
     let contact: Vec<_> = wanted.contact.iter().map(|address| format!("mailto:{address}")).collect();
     let contact: Vec<_> = contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let (account, credentials) = builder.create(&new, wanted.directory.clone(), None).await.map_err(told)?;
+    let (account, credentials) = builder.create(&new, wanted.directory.clone(), None).await.map_err(said)?;
     Ok((account, serde_json::to_value(credentials).map_err(|error| error.to_string())?))
 }
 
@@ -132,7 +136,7 @@ async fn challenges(order: &mut Order, zone: &str) -> Result<BTreeMap<String, Ve
     let mut texts = BTreeMap::<_, Vec<_>>::new();
     let mut all = order.authorizations();
     while let Some(one) = all.next().await {
-        let mut one = one.map_err(told)?;
+        let mut one = one.map_err(said)?;
         match one.status {
             AuthorizationStatus::Pending => {}
             AuthorizationStatus::Valid => continue,
@@ -176,14 +180,14 @@ async fn answer(
     }
     let mut all = order.authorizations();
     while let Some(one) = all.next().await {
-        let mut one = one.map_err(told)?;
+        let mut one = one.map_err(said)?;
         if one.status == AuthorizationStatus::Pending {
             let mut challenge =
                 one.challenge(ChallengeType::Dns01).ok_or("the authority offers no DNS challenge any more")?;
-            challenge.set_ready().await.map_err(told)?;
+            challenge.set_ready().await.map_err(said)?;
         }
     }
-    match order.poll_ready(&RetryPolicy::default()).await.map_err(told)? {
+    match order.poll_ready(&RetryPolicy::default()).await.map_err(said)? {
         OrderStatus::Ready => Ok(()),
         other => Err(format!("the authority did not accept the answers: the order is {other:?}")),
     }
@@ -218,17 +222,6 @@ fn resolver() -> Result<SocketAddr, String> {
     let mut words = text.lines().filter_map(|line| line.strip_prefix("nameserver"));
     let address = words.find_map(|word| word.trim().parse::<IpAddr>().ok());
     address.map(|address| (address, 53).into()).ok_or_else(|| "/etc/resolv.conf names no server".into())
-}
-
-/// An error with what is behind it.
-fn told(error: instant_acme::Error) -> String {
-    let mut text = error.to_string();
-    let mut inner = std::error::Error::source(&error);
-    while let Some(error) = inner {
-        ignore(std::fmt::Write::write_fmt(&mut text, format_args!(": {error}")), host::presence::IN_MEMORY);
-        inner = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! The API of the zone's provider, as its client: where the answer to a challenge is put.
 
 use super::API;
-use std::sync::Arc;
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -20,16 +18,8 @@ pub(super) struct ZoneApi {
 impl ZoneApi {
     /// The API, whose server is trusted by this root (PEM), or as this host trusts any.
     pub(super) fn new(root: Option<&str>, zone: &str, token: &str) -> Result<Self, String> {
-        let roots = match root {
-            None => RootCerts::PlatformVerifier,
-            Some(pem) => {
-                let root = Certificate::from_pem(pem.as_bytes()).map_err(|error| error.to_string())?;
-                RootCerts::Specific(Arc::new(vec![root.to_owned()]))
-            }
-        };
-        let tls = TlsConfig::builder().root_certs(roots).build();
-        let config = ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(LIMIT)).proxy(None).build();
-        Ok(Self { agent: config.new_agent(), zone: zone.to_owned(), token: token.to_owned() })
+        let agent = super::agent(root, LIMIT).map_err(|error| error.to_string())?;
+        Ok(Self { agent, zone: zone.to_owned(), token: token.to_owned() })
     }
 
     fn address(&self, name: &str) -> String {

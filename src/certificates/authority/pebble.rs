@@ -1,13 +1,12 @@
 //! The ACME server beside the authority: its configuration, and its root.
 
 use super::{cannot, own};
+use crate::certificates::agent;
 use host::deadline::Deadline;
 use host::failure::Failure;
 use serde_json::json;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use vm::network::authority::{ACME_PORT, AuthorityDir, MANAGEMENT_PORT};
 
 /// How long it may take to start.
@@ -35,10 +34,7 @@ pub(super) fn config(dir: &AuthorityDir, address: Ipv4Addr) -> String {
 pub(super) fn root_getter(own: &own::Own) -> impl FnOnce() -> Result<String, Failure> + Send + use<> {
     let root = own.root();
     move || {
-        let trusted = Certificate::from_pem(root.as_bytes()).map_err(|error| cannot("read its own root", &error))?;
-        let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![trusted.to_owned()]))).build();
-        let agent = ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(LIMIT)).proxy(None).build();
-        let agent = agent.new_agent();
+        let agent = agent(Some(&root), LIMIT).map_err(|error| cannot("read its own root", &error))?;
         let address = format!("https://{}:{MANAGEMENT_PORT}/roots/0", Ipv4Addr::LOCALHOST);
         let deadline = Deadline::after(LIMIT);
         loop {

@@ -185,7 +185,7 @@ pub fn answer_of(bytes: &[u8], record: super::probe::Record) -> Result<Seen, Str
 
 /// A certificate, as [`ask`] reads it; for trying it with any bytes.
 pub fn certificate_of(der: &[u8]) -> Result<Seen, String> {
-    tls::read(der)
+    tls::read(&[der.into()])
 }
 
 #[cfg(test)]

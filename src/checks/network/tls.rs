@@ -56,20 +56,10 @@ impl ServerCertVerifier for Any {
 
 /// What is in the certificate, and what came with it.
 pub(super) fn certificate(to: SocketAddr, name: &str, limit: Duration) -> Seen {
-    let seen = handshake(to, name, limit).and_then(|ders| {
-        let first = ders.first().ok_or_else(|| format!("{to} showed no certificate for {name}"))?;
-        Ok(match read(first)? {
-            Seen::Certificate { issuer, names, not_after, not_before, .. } => {
-                let chain = ders.iter().map(|der| STANDARD.encode(der)).collect();
-                Seen::Certificate { issuer, names, not_after, not_before, chain }
-            }
-            other => other,
-        })
-    });
-    seen.unwrap_or_else(Seen::No)
+    handshake(to, name, limit).and_then(|chain| read(&chain)).unwrap_or_else(Seen::No)
 }
 
-fn handshake(to: SocketAddr, name: &str, limit: Duration) -> Result<Vec<Vec<u8>>, String> {
+fn handshake(to: SocketAddr, name: &str, limit: Duration) -> Result<Vec<CertificateDer<'static>>, String> {
     let said = |error: &dyn std::fmt::Display| format!("no TLS with {to} for {name}: {error}");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
@@ -84,11 +74,16 @@ fn handshake(to: SocketAddr, name: &str, limit: Duration) -> Result<Vec<Vec<u8>>
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).map_err(|error| said(&error))?;
     }
-    Ok(tls.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect())
+    let chain = tls.peer_certificates().unwrap_or_default();
+    match chain.is_empty() {
+        true => Err(said(&"it showed no certificate")),
+        false => Ok(chain.iter().map(|der| der.clone().into_owned()).collect()),
+    }
 }
 
-/// A certificate in DER.
-pub(super) fn read(der: &[u8]) -> Result<Seen, String> {
+/// A certificate and what came with it, in DER.
+pub(super) fn read(chain: &[CertificateDer<'_>]) -> Result<Seen, String> {
+    let der = chain.first().ok_or("there is no certificate")?;
     let said = |error: x509_cert::der::Error| format!("its certificate cannot be read: {error}");
     let read = Certificate::from_der(der).map_err(said)?;
     let inner = read.tbs_certificate();
@@ -107,7 +102,7 @@ pub(super) fn read(der: &[u8]) -> Result<Seen, String> {
         names,
         not_after: validity.not_after.to_unix_duration().as_secs(),
         not_before: validity.not_before.to_unix_duration().as_secs(),
-        chain: Vec::new(),
+        chain: chain.iter().map(|der| STANDARD.encode(der)).collect(),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::checks::probe::Probe;
 use crate::checks::{Question, Verdict, guest, judge};
 use crate::jobs::bring_up::own_exe;
 use evidence::playbook::checks::Check;
-use host::failure::Failure;
+use host::failure::{Failure, with_causes};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use vm::handle::Vm;
@@ -158,10 +158,10 @@ async fn enter(ways: &Ways, asked: &[Asking<'_>]) -> Vec<Verdict> {
 
 async fn answers(ways: &Ways, asked: &[Asking<'_>]) -> Result<Vec<guest::Answer>, String> {
     let limit = longest(asked).clamp(Duration::from_secs(1), LOGIN);
-    let session = ways.kept.session(&ways.ssh, limit).await.map_err(told)?;
+    let session = ways.kept.session(&ways.ssh, limit).await.map_err(|error| with_causes(&error))?;
     let probes: Vec<_> = asked.iter().map(|(_, question, left)| (&question.probe, *left)).collect();
     let limit = guest::limit(&probes);
-    let answer = session.root_script(&guest::script(&probes), limit).await.map_err(told)?;
+    let answer = session.root_script(&guest::script(&probes), limit).await.map_err(|error| with_causes(&error))?;
     if answer.code != 0 {
         let said = answer.stderr.trim();
         return Err(format!("the guest could not be asked as root: exit code {}: {said}", answer.code));
@@ -171,9 +171,4 @@ async fn answers(ways: &Ways, asked: &[Asking<'_>]) -> Result<Vec<guest::Answer>
 
 fn longest(asked: &[Asking<'_>]) -> Duration {
     asked.iter().map(|(.., left)| *left).max().unwrap_or_default()
-}
-
-/// Why ssh did not answer, with what is behind it.
-fn told(error: vm::ssh::SshError) -> String {
-    Failure::from(error).chain.join(": ")
 }

@@ -4,7 +4,7 @@
 use crate::jobs::run::Run;
 use crate::profile::BreakGlass;
 use evidence::playbook::checks::Check;
-use host::failure::Failure;
+use host::failure::{Failure, with_causes};
 use std::time::Duration;
 use tokio::time::Instant;
 use vm::ssh::Ways;
@@ -25,7 +25,7 @@ pub(super) async fn check(run: &Run<'_>, red: bool) -> Result<Option<Check>, Fai
             match ssh.answers_by(way, WITHIN).await {
                 Ok(()) => return Ok::<_, Failure>(None),
                 Err(error) if red || start.elapsed() >= WITHIN => {
-                    return Ok(Some(Failure::from(error).chain.join(": ")));
+                    return Ok(Some(with_causes(&error)));
                 }
                 Err(_) => tokio::time::sleep(PERIOD).await,
             }
